@@ -1,0 +1,250 @@
+"""Turn the table of operations into the Cython and stub files that are built from it.
+
+    python codegen/render.py        # writes next to the sources, as `setup.py` does
+
+The files it writes are not kept in version control.
+"""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
+NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
+STUB_MARK = "    # The methods of the table of operations go here.\n"
+
+
+def load_table(path: Path = PACKAGE / "operations.py") -> ModuleType:
+    """Load the table by its path: the package itself cannot be imported before it is built."""
+    spec = importlib.util.spec_from_file_location("fastgrad_operations", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(operation) -> str:
+    return f"ROW_{operation.name.upper()}"
+
+
+def cases(subject: str, branches: list[tuple[str, list[str]]], indent: str = "    ") -> list[str]:
+    """An if/elif chain on one integer, which Cython compiles to a C switch."""
+    lines = []
+    for number, (value, body) in enumerate(branches):
+        lines.append(f"{indent}{'el' if number else ''}if {subject} == {value}:")
+        lines += [f"{indent}    {line}" for line in body]
+    return lines
+
+
+def inline(returns: str, name: str, arguments: str, body: list[str]) -> list[str]:
+    return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
+
+
+def render_ops(table) -> str:
+    """ops.pxd: the rows' numbers, values, derivatives and symbols as inline functions."""
+    unary = [operation for operation in table if operation.operands == 1]
+    binary = [operation for operation in table if operation.operands == 2]
+    lines = [
+        "# cython: cdivision=True",
+        NOTICE,
+        "from libc.math cimport cos, exp, fabs, floor, isfinite, log, pow, sin, sqrt, tanh",
+        "",
+        "cdef enum Row:",
+        "    ROW_LEAF = 0",
+        *[f"    {row(operation)}" for operation in unary + binary],
+        "    ROW_TABLE_END",
+        f"    ROW_FIRST_BINARY = {row(binary[0])}",
+    ]
+    for operation in table:
+        names = ("a", "b")[: operation.operands]
+        operands = ", ".join(f"double {name}" for name in names)
+        lines += inline("double", f"{operation.name}_value", operands, [f"    return {operation.value}"])
+        for name, derivative in zip(names, operation.derivatives, strict=True):
+            lines += inline(
+                "double",
+                f"{operation.name}_d{name}",
+                f"{operands}, double out",
+                [f"    return {derivative}"],
+            )
+    lines += inline(
+        "double",
+        "unary_value",
+        "int row, double a",
+        cases("row", [(row(o), [f"return {o.name}_value(a)"]) for o in unary]) + ["    return a"],
+    )
+    lines += inline(
+        "double",
+        "unary_derivative",
+        "int row, double a, double out",
+        cases("row", [(row(o), [f"return {o.name}_da(a, out)"]) for o in unary]) + ["    return 1.0"],
+    )
+    lines += inline(
+        "double",
+        "binary_value",
+        "int row, double a, double b",
+        cases("row", [(row(o), [f"return {o.name}_value(a, b)"]) for o in binary]) + ["    return a"],
+    )
+    lines += inline(
+        "double",
+        "left_derivative",
+        "int row, double a, double b, double out",
+        cases("row", [(row(o), [f"return {o.name}_da(a, b, out)"]) for o in binary]) + ["    return 1.0"],
+    )
+    lines += inline(
+        "double",
+        "right_derivative",
+        "int row, double a, double b, double out",
+        cases("row", [(row(o), [f"return {o.name}_db(a, b, out)"]) for o in binary]) + ["    return 1.0"],
+    )
+    lines += inline(
+        "bint",
+        "commutes",
+        "int row",
+        ["    return " + " or ".join(f"row == {row(o)}" for o in binary if o.commutes)],
+    )
+    for part in ("outer", "inner"):
+        shown = [o for o in binary if o.seen_as is not None]
+        lines += inline(
+            "int",
+            f"{part}_row",
+            "int row",
+            cases("row", [(row(o), [f"return ROW_{getattr(o.seen_as, part).upper()}"]) for o in shown])
+            + ["    return ROW_LEAF"],
+        )
+    return "\n".join(lines) + "\n"
+
+
+def render_rules(table) -> str:
+    """rules.pxi: every operation's symbol, errors and backward rule, for the engine."""
+    symbols = [f"    {row(o)}: {symbol_of(o, table)!r}," for o in table]
+    errors = []
+    for o in table:
+        for refusal in o.errors:
+            errors += [
+                f"    if row == {row(o)} and ({refusal.condition}):",
+                f"        raise {refusal.exception}(described(row, a, b) + {': ' + refusal.reason!r})",
+            ]
+    pulls = []
+    for o in table:
+        da, db = f"{o.name}_da", f"{o.name}_db"
+        if o.operands == 1:
+            pulls.append((f"({row(o)} << 2)", [f"give(left, {da}(left.data, node.data) * g, sweeping)"]))
+            continue
+        both = [
+            "right = <Node *>node.right.node",
+            "a = left.data",
+            "b = right.data",
+            f"give(left, {da}(a, b, node.data) * g, sweeping)",
+            f"give(right, {db}(a, b, node.data) * g, sweeping)",
+        ]
+        constant_right = [f"give(left, {da}(left.data, node.right.constant, node.data) * g, sweeping)"]
+        constant_left = [f"give(left, {db}(node.right.constant, left.data, node.data) * g, sweeping)"]
+        for kind, body in (
+            ("NODE_NODE", both),
+            ("NODE_CONSTANT", constant_right),
+            ("CONSTANT_NODE", constant_left),
+            ("NODE_INTEGER", constant_right),
+        ):
+            pulls.append((f"({row(o)} << 2 | {kind})", body))
+    lines = [
+        NOTICE,
+        "cdef dict SYMBOLS = {",
+        *symbols,
+        "}",
+        "",
+        "cdef dict NAMES = {",
+        *[f"    {row(o)}: {o.name!r}," for o in table],
+        "}",
+        "",
+        "cdef dict OPERATORS = {",
+        *[f"    {row(o)}: {o.symbol!r}," for o in table if o.operands == 2],
+        "}",
+        "",
+        "cdef dict METHODS = {",
+        *[f"    {row(o)}: {o.method!r}," for o in table if o.operands == 2],
+        "}",
+        "",
+        "",
+        "cdef int refuse(int row, double a, double b) except -1:",
+        *errors,
+        "    return 0",
+        "",
+        "",
+        "cdef inline void pull_operation(",
+        "    Node *node, int code, double g, bint sweeping",
+        ") noexcept nogil:",
+        "    cdef Node *left = <Node *>node.left",
+        "    cdef Node *right",
+        "    cdef double a, b",
+        *cases("code", pulls),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def symbol_of(operation, table) -> str:
+    """The symbol that inspection shows: that of the outer operation where there are two."""
+    if operation.seen_as is None:
+        return operation.symbol
+    return next(o.symbol for o in table if o.name == operation.seen_as.outer)
+
+
+def render_methods(table) -> str:
+    """methods.pxi: the base class of Value, with one method for each row."""
+    lines = [
+        NOTICE,
+        "cdef class Arithmetic:",
+        '    """The operations of the table; Value is the only class made from it."""',
+        "",
+    ]
+    for o in table:
+        doc = f'        """{o.doc}"""'
+        if o.operands == 1:
+            lines += [
+                f"    def {o.method}(self):",
+                doc,
+                f"        return unary({row(o)}, self)",
+                "",
+            ]
+        else:
+            modulo = ", modulo" if o.method == "__pow__" else ""
+            lines += [f"    def {o.method}(left, right{modulo}):", doc]
+            if modulo:
+                lines += [
+                    "        if modulo is not None:",
+                    "            return NotImplemented",
+                ]
+            lines += [f"        return binary({row(o)}, left, right)", ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def render_stub(table, template: str) -> str:
+    """engine.pyi: the template with the methods of the table in it."""
+    lines = []
+    for o in table:
+        if o.operands == 1:
+            lines.append(f"    def {o.method}(self) -> Value: ...")
+            continue
+        extra = ", mod: None = None, /" if o.method == "__pow__" else ", /"
+        reflected = o.method.replace("__", "__r", 1)
+        for method in (o.method, reflected):
+            lines.append(f"    def {method}(self, other: Value | SupportsFloat{extra}) -> Value: ...")
+    return NOTICE + template.replace(STUB_MARK, "\n".join(lines) + "\n")
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Leave an unchanged file's date alone, so that a rebuild has nothing to do."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def render_all(package: Path = PACKAGE) -> None:
+    """Write every generated file of the package."""
+    table = load_table(package / "operations.py").TABLE
+    write_if_changed(package / "ops.pxd", render_ops(table))
+    write_if_changed(package / "rules.pxi", render_rules(table))
+    write_if_changed(package / "methods.pxi", render_methods(table))
+    template = (package / "engine.pyi.in").read_text()
+    write_if_changed(package / "engine.pyi", render_stub(table, template))
+
+
+if __name__ == "__main__":
+    render_all()

@@ -1,0 +1,33 @@
+"""Build the extension modules; everything else about the package is in pyproject.toml."""
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "codegen"))
+
+from render import render_all  # noqa: E402
+
+render_all()
+
+MSVC = sys.platform == "win32"
+# Bits are promised: `c + a*b` must not be contracted into one fused instruction.
+FLAGS = ["/O2", "/fp:precise"] if MSVC else ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
+MACROS = [("CYTHON_USE_TYPE_SPECS", "0")]
+if os.environ.get("FASTGRAD_ASSERTIONS"):
+    MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
+
+extensions = [
+    Extension(
+        "fastgrad.engine",
+        ["src/fastgrad/engine.pyx"],
+        extra_compile_args=FLAGS,
+        define_macros=MACROS,
+    ),
+]
+
+setup(ext_modules=cythonize(extensions, include_path=["src"]))

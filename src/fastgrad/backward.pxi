@@ -1,0 +1,241 @@
+# backward(): each node's rule, and the two orders in which the rules are run.
+#
+# The sweep serves graphs of built-in operations: it visits pending nodes from the youngest to the
+# oldest and runs no Python code. While a node lives that has a backward of the user's own, or
+# operands younger than itself, graphs are ordered by depth-first search instead.
+
+from libc.stdlib cimport free, malloc, realloc
+
+cdef Py_ssize_t pending_chunks = 0
+# Raised whenever inspection replaces a node's operands; see inspection.pxi.
+cdef Py_ssize_t expansions = 0
+
+
+cdef inline void mark(void *node) noexcept nogil:
+    """Make a computed node of the pool pending; leaves have nothing to propagate."""
+    global pending_chunks
+    cdef Chunk *chunk
+    cdef uint64_t wanted
+    if not in_pool(node):
+        return
+    chunk = chunk_of(node)
+    wanted = chunk.computed & bit_of(node)
+    if wanted == 0:
+        return
+    if chunk.pending == 0:
+        pending_chunks += 1
+    chunk.pending |= wanted
+
+
+cdef inline void give(Node *operand, double amount, bint sweeping) noexcept nogil:
+    operand.grad += amount
+    if sweeping:
+        mark(operand)
+
+
+cdef inline void pull_local(Node *node, double g, bint sweeping) noexcept nogil:
+    """grad of child i += derivative i * g."""
+    cdef Py_ssize_t index
+    for index in range(PyTuple_GET_SIZE(node.left)):
+        give(
+            <Node *>PyTuple_GET_ITEM(node.left, index),
+            PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(node.right.node, index)) * g,
+            sweeping,
+        )
+
+
+cdef inline void pull_dot(Node *node, int code, double g, bint sweeping) noexcept nogil:
+    """out = activation(bias + w1 * x1 + ... + wn * xn), whose activation's derivative needs only out."""
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(node.right.node)
+    cdef Py_ssize_t index
+    cdef Node *w
+    cdef Node *x
+    cdef double w_data
+    g *= unary_derivative(activation_row(code), 0.0, node.data)
+    for index in range(size):
+        w = <Node *>PyTuple_GET_ITEM(node.left, index)
+        x = <Node *>PyTuple_GET_ITEM(node.right.node, index)
+        w_data = w.data
+        w.grad += x.data * g
+        give(x, w_data * g, sweeping)
+    (<Node *>PyTuple_GET_ITEM(node.left, size)).grad += g
+
+
+cdef inline void pull(Node *node, int code, bint sweeping) noexcept nogil:
+    """Run the rule of a pool node: operand.grad += d node / d operand * node.grad."""
+    cdef int row = code >> 2
+    if row < ROW_TABLE_END:
+        pull_operation(node, code, node.grad, sweeping)
+    elif row == ROW_DOT:
+        pull_dot(node, code, node.grad, sweeping)
+    elif row == ROW_LOCAL:
+        pull_local(node, node.grad, sweeping)
+
+
+cdef void sweep(Node *root) noexcept nogil:
+    """Pull from the root and from every node it reaches, in reverse order of creation."""
+    global pending_chunks
+    cdef Chunk *chunk = chunk_of(root)
+    cdef int slot
+    mark(root)
+    while pending_chunks > 0:
+        while chunk.pending == 0:
+            chunk = chunk.older
+        while chunk.pending != 0:
+            slot = highest_bit(chunk.pending)
+            chunk.pending ^= (<uint64_t>1) << slot
+            if chunk.pending == 0:
+                pending_chunks -= 1
+            pull(
+                <Node *>(<char *>chunk + slot * SLOT_BYTES + HEAD_BYTES),
+                chunk.code[slot],
+                True,
+            )
+
+
+cdef int run_backward(Value root) except -1:
+    cdef Node *node = <Node *><PyObject *>root
+    node.grad = 1.0
+    if irregular_count > 0:
+        run_ordered(root)
+    else:
+        sweep(node)
+    return 0
+
+
+cdef int propagate(Node *node) except -1:
+    """The default `_backward` of any node, once, without going further."""
+    cdef int code = code_of(node)
+    cdef tuple children, derivatives
+    if in_pool(node):
+        pull(node, code, False)
+    elif code >> 2 == ROW_LOCAL:
+        children = <tuple>node.left
+        derivatives = (<Extras>node.right.node).derivatives
+        for child, derivative in zip(children, derivatives):
+            (<Value>child).grad += <double>derivative * node.grad
+    return 0
+
+
+# -- the order by depth-first search -------------------------------------------------------------
+
+cdef struct Frame:
+    PyObject *node
+    Py_ssize_t visited
+
+
+cdef struct Stack:
+    Frame *frames
+    Py_ssize_t size
+    Py_ssize_t room
+
+
+cdef int push_frame(Stack *stack, PyObject *node) except -1:
+    cdef Frame *grown
+    if stack.size == stack.room:
+        stack.room = 2 * stack.room + 64
+        grown = <Frame *>realloc(stack.frames, stack.room * sizeof(Frame))
+        if grown == NULL:
+            raise MemoryError("no memory to order the graph for backward()")
+        stack.frames = grown
+    stack.frames[stack.size].node = node
+    stack.frames[stack.size].visited = 0
+    stack.size += 1
+    return 0
+
+
+cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
+    """The operand with this number, borrowed, or NULL past the last."""
+    cdef int code = code_of(node)
+    cdef Py_ssize_t size
+    if code <= CODE_FRESH:
+        return NULL
+    if code >> 2 < ROW_TABLE_END:
+        if index == 0:
+            return node.left
+        return node.right.node if index == 1 and owns_right(code) else NULL
+    size = PyTuple_GET_SIZE(node.left)
+    if index < size:
+        return PyTuple_GET_ITEM(node.left, index)
+    index -= size
+    if code >> 2 == ROW_DOT and index < PyTuple_GET_SIZE(node.right.node):
+        return PyTuple_GET_ITEM(node.right.node, index)
+    return NULL
+
+
+cdef inline bint visit_once(PyObject *node, set foreign) except -1:
+    """Whether this is the first visit. A node counts as visited when its visit begins, and joins
+    the order when its operands have: marking it at the push of a parent would misorder diamonds."""
+    cdef uint64_t bit
+    if in_pool(node):
+        bit = bit_of(node)
+        if chunk_of(node).pending & bit:
+            return False
+        chunk_of(node).pending |= bit
+        return True
+    address = <uintptr_t>node
+    if address in foreign:
+        return False
+    foreign.add(address)
+    return True
+
+
+cdef list topological_order(list roots):
+    """The nodes below the roots, operands before results; runs no code of the user's."""
+    cdef list order = []
+    cdef set foreign = set()
+    cdef Stack stack
+    cdef Frame *frame
+    cdef PyObject *operand
+    stack.frames = NULL
+    stack.size = stack.room = 0
+    try:
+        for root in roots:
+            if visit_once(<PyObject *>root, foreign):
+                push_frame(&stack, <PyObject *>root)
+            while stack.size > 0:
+                frame = &stack.frames[stack.size - 1]
+                operand = operand_at(<Node *>frame.node, frame.visited)
+                frame.visited += 1
+                if operand == NULL:
+                    stack.size -= 1
+                    order.append(<object>frame.node)
+                elif visit_once(operand, foreign):
+                    push_frame(&stack, operand)
+    finally:
+        while stack.size > 0:
+            stack.size -= 1
+            unvisit(stack.frames[stack.size].node)
+        for node in order:
+            unvisit(<PyObject *>node)
+        free(stack.frames)
+    return order
+
+
+cdef inline void unvisit(PyObject *node) noexcept:
+    if in_pool(node):
+        chunk_of(node).pending &= ~bit_of(node)
+
+
+cdef int run_ordered(Value root) except -1:
+    """backward() for graphs in which the user's own code takes part."""
+    cdef list order = [root]
+    cdef Py_ssize_t seen = -1
+    cdef object current
+    cdef PyObject *extras
+    while order:
+        if seen != expansions:
+            # Also when a `_backward` has looked at the graph and so replaced operands in it.
+            order.reverse()
+            order = topological_order(order)
+            seen = expansions
+        current = order.pop()
+        if not in_pool(<PyObject *>current):
+            current._backward()
+            continue
+        extras = extras_of(<Node *><PyObject *>current)
+        if extras != NULL and (<Extras>extras).backward is not None:
+            (<Extras>extras).backward()
+        else:
+            propagate(<Node *><PyObject *>current)
+    return 0

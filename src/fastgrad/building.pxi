@@ -1,0 +1,155 @@
+# Making nodes: the operations of the table on Values and numbers, and Value's constructor.
+
+import operator
+
+
+cdef str described(int row, double a, double b):
+    """The operation as the user wrote it, with its operands' values, for error messages."""
+    if row < ROW_FIRST_BINARY:
+        return f"{NAMES[row]}({a!r})"
+    return f"{a!r} {OPERATORS[row]} {b!r}"
+
+
+cdef inline object unary(int row, Value operand):
+    cdef double a = operand.data
+    cdef double out = unary_value(row, a)
+    cdef Node *node
+    if out - out != 0.0:
+        refuse(row, a, 0.0)
+    node = new_node(row << 2, out)
+    set_left(node, <PyObject *>operand)
+    return owned(node)
+
+
+cdef inline object node_of_two(int row, Node *left, Node *right):
+    cdef double a = left.data, b = right.data
+    cdef double out = binary_value(row, a, b)
+    cdef Node *node
+    if out - out != 0.0:
+        refuse(row, a, b)
+    node = new_node(row << 2 | NODE_NODE, out)
+    set_left(node, left)
+    set_right(node, right)
+    return owned(node)
+
+
+cdef inline object node_and_constant(int row, Node *left, double constant, bint integer):
+    cdef double a = left.data
+    cdef double out = binary_value(row, a, constant)
+    cdef Node *node
+    if out - out != 0.0:
+        refuse(row, a, constant)
+    if outer_row(row) != ROW_LEAF:
+        # a - c is a + -c and a / c is a * c**-1, as in micrograd.
+        constant = binary_value(inner_row(row), constant, -1.0)
+        row = outer_row(row)
+    node = new_node(row << 2 | (NODE_INTEGER if integer else NODE_CONSTANT), out)
+    node.right.constant = constant
+    set_left(node, left)
+    return owned(node)
+
+
+cdef inline object constant_and_node(int row, double constant, Node *right):
+    cdef double b = right.data
+    cdef double out
+    cdef Node *node
+    if commutes(row):
+        return node_and_constant(row, right, constant, False)
+    out = binary_value(row, constant, b)
+    if out - out != 0.0:
+        refuse(row, constant, b)
+    node = new_node(row << 2 | CONSTANT_NODE, out)
+    node.right.constant = constant
+    set_left(node, right)
+    return owned(node)
+
+
+cdef inline object binary(int row, object left, object right):
+    """The body of every binary operator; either operand may be the Value."""
+    if is_value(<PyObject *>left):
+        if is_value(<PyObject *>right):
+            return node_of_two(row, <Node *><PyObject *>left, <Node *><PyObject *>right)
+        if is_number(right):
+            return node_and_constant(
+                row,
+                <Node *><PyObject *>left,
+                to_double(right),
+                row == ROW_POW and PyIndex_Check(right),
+            )
+    elif is_number(left):
+        return constant_and_node(row, to_double(left), <Node *><PyObject *>right)
+    elif hasattr(left, "__array_ufunc__"):
+        return over_array(row, left, right)
+    return NotImplemented
+
+
+cdef object over_array(int row, object array, object value):
+    """array * value, element by element: numpy leaves it to us, because of __array_priority__."""
+    import numpy
+
+    boxed = numpy.empty((), dtype=object)
+    boxed[()] = value
+    return getattr(operator, METHODS[row])(array, boxed)
+
+
+cdef int initialise(Value self, data, children, op, label) except -1:
+    """Value.__init__, in all its forms; the node is unchanged if it raises."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef double number = required_double(data, "data")
+    cdef tuple operands
+    cdef tuple derivatives = None
+    cdef object child
+    cdef int row
+    if not (type(children) is tuple and not children):
+        children = tuple(children)
+    operands = children
+    for child in operands:
+        if not is_value(<PyObject *>child):
+            raise TypeError(f"a child of a Value must be a Value, not {type(child).__name__}")
+    if type(op) is tuple:
+        if len(op) != len(operands):
+            raise ValueError(f"{len(operands)} children need as many derivatives, not {len(op)}")
+        derivatives = tuple([required_double(derivative, "a derivative") for derivative in op])
+        op = ""
+    if code_of(node) > CODE_FRESH or (operands and in_pool(node) and code_of(node) != CODE_FRESH):
+        raise TypeError("a Value that is in use cannot be given other children")
+    if label != "":
+        require_extras(node).label = label
+    if operands:
+        row = ROW_CUSTOM if derivatives is None else ROW_LOCAL
+        if in_pool(node):
+            # A generator of children may have computed nodes younger than this one.
+            if not is_youngest(node):
+                mark_irregular(node)
+            adopt(node, row, operands, op if derivatives is None else derivatives)
+        else:
+            mark_irregular(node)
+            (<Extras>node.right.node).symbol = op
+            (<Extras>node.right.node).derivatives = derivatives
+            Py_INCREF(<PyObject *>operands)
+            node.left = <PyObject *>operands
+    else:
+        if in_pool(node):
+            chunk_of(node).code[slot_of(node)] = CODE_LEAF
+        if op != "":
+            require_extras(node).symbol = op
+    node.data = number
+    node.grad = 0.0
+    return 0
+
+
+cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
+    """Make a fresh node of the pool a custom one, seen by the collector if it may join a cycle."""
+    cdef bint tracked = row == ROW_CUSTOM
+    cdef object child
+    for child in operands:
+        tracked = tracked or is_tracked(<PyObject *>child)
+    Py_INCREF(<PyObject *>operands)
+    Py_INCREF(<PyObject *>detail)
+    node.left = <PyObject *>operands
+    node.right.node = <PyObject *>detail
+    chunk_of(node).code[slot_of(node)] = <unsigned char>(row << 2)
+    chunk_of(node).computed |= bit_of(node)
+    if tracked:
+        track(node)
+    return 0

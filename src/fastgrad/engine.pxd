@@ -1,0 +1,29 @@
+"""The layout of a node, for `from fastgrad.engine cimport Value`."""
+
+from cpython.object cimport PyObject
+
+
+cdef union Operand:
+    PyObject *node
+    double constant
+
+
+cdef class Arithmetic:
+    pass
+
+
+cdef class Value(Arithmetic):
+    cdef public double data
+    cdef public double grad
+    # What these two own depends on the node's operation: see pool.pxi.
+    cdef PyObject *left
+    cdef Operand right
+
+
+cdef class Extras:
+    cdef dict attributes
+    cdef object backward
+    cdef object label
+    cdef object symbol
+    cdef tuple derivatives
+    cdef bint irregular

@@ -1,0 +1,131 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: c_api_binop_methods=True, cdivision=True, auto_pickle=False
+"""Value: a scalar that remembers how it was computed, and backward() over such a graph."""
+
+include "pool.pxi"
+include "rules.pxi"
+include "numbers.pxi"
+include "building.pxi"
+include "backward.pxi"
+include "inspection.pxi"
+include "methods.pxi"
+
+
+cdef class Extras:
+    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
+
+
+cdef class Value(Arithmetic):
+    """A number, its gradient and the operation that made it.
+
+    `Value(data, _children=(), _op='', label='')` is a leaf, or a node of the caller's own: then
+    either its `_backward` is assigned afterwards, or `_op` is a tuple with the local derivative by
+    each child.
+
+    >>> x = Value(3.0)
+    >>> y = x * x + 1
+    >>> y.backward()
+    >>> x.grad
+    6.0
+    """
+
+    def __init__(self, data, _children=(), _op="", label=""):
+        initialise(self, data, _children, _op, label)
+
+    def __neg__(self):
+        """Return -self, which is self * -1 as in micrograd."""
+        return binary(ROW_MUL, self, -1.0)
+
+    def __float__(self):
+        """Return data."""
+        return self.data
+
+    def __repr__(self):
+        return f"Value(data={self.data}, grad={self.grad})"
+
+    def __getattribute__(self, name):
+        return get_attribute(self, name)
+
+    def __setattr__(self, name, value):
+        set_attribute(self, name, value)
+
+    def __delattr__(self, name):
+        delete_attribute(self, name)
+
+    def backward(self):
+        """Set grad to 1 and add d self / d node to the grad of every node self was computed from."""
+        run_backward(self)
+
+    def _propagate(self):
+        """Add this node's contribution to its operands' grad: what `_backward` is by default."""
+        propagate(<Node *>(<PyObject *>self))
+
+    def __reduce_ex__(self, protocol):
+        """Pickle the graph below self; see fastgrad.copying."""
+        from fastgrad import copying
+
+        return copying.reduce_value(self)
+
+    def __deepcopy__(self, memo):
+        """Copy self and the graph below it, however deep."""
+        from fastgrad import copying
+
+        return copying.copy_graph(self, memo)
+
+    @property
+    def label(self):
+        """A name for pictures; any object, '' unless set."""
+        cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
+        if extras == NULL or (<Extras>extras).label is None:
+            return ""
+        return (<Extras>extras).label
+
+    @label.setter
+    def label(self, value):
+        require_extras(<Node *><PyObject *>self).label = value
+
+    @property
+    def _op(self):
+        """The symbol of the operation that made this node, '' for a leaf."""
+        return symbol_of(self)
+
+    @_op.setter
+    def _op(self, symbol):
+        require_extras(<Node *><PyObject *>self).symbol = symbol
+
+    @property
+    def _children(self):
+        """The operands, in order: micrograd's graph."""
+        return children_of(self)
+
+    @property
+    def _prev(self):
+        """The set of the operands."""
+        return set(children_of(self))
+
+    @property
+    def _backward(self):
+        """A callable that adds this node's contribution to its operands' grad; assignable."""
+        cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
+        if extras != NULL and (<Extras>extras).backward is not None:
+            return (<Extras>extras).backward
+        return self._propagate
+
+    @_backward.setter
+    def _backward(self, function):
+        cdef Node *node = <Node *><PyObject *>self
+        if not callable(function):
+            raise TypeError(f"_backward must be callable, not {type(function).__name__}")
+        mark_irregular(node)
+        require_extras(node).backward = function
+        track(node)
+
+    @property
+    def __dict__(self):
+        """The attributes that were set on this node."""
+        # Whoever holds the dict can close a cycle through it.
+        track(<Node *><PyObject *>self)
+        return attributes_of(self)
+
+
+include "slots.pxi"

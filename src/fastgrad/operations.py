@@ -1,0 +1,201 @@
+"""The table of operations: one row gives an operation's symbol, value, derivatives and errors.
+
+`setup.py` turns the rows into Cython (the inline functions, the backward rules, the methods of
+`Value` and their stubs); the tests and the documentation read the same rows. To add an operation,
+add a row and build.
+
+Expressions are written in the common subset of Python and Cython. `a` and `b` are the operands and
+`out` is the result; `exp`, `log`, `sqrt`, `tanh`, `sin`, `cos`, `pow`, `fabs`, `floor`, `isfinite`
+are those of the C library.
+"""
+
+from typing import NamedTuple
+
+
+class Refusal(NamedTuple):
+    """A condition on the operands under which the operation raises instead of returning inf or nan.
+
+    Conditions are looked at only when the result is not finite, in the order given.
+    """
+
+    condition: str
+    exception: str
+    reason: str
+
+
+class SeenAs(NamedTuple):
+    """How inspection shows an operation: `outer(a, inner(b, -1))`.
+
+    micrograd has neither subtraction nor division: `a - b` is `a + (b * -1)` and `a / b` is
+    `a * b**-1`. fastgrad makes one node of each and shows micrograd's two when it is inspected.
+    """
+
+    outer: str
+    inner: str
+
+
+class Operation(NamedTuple):
+    """One row of the table; see the module's docstring for the language of the expressions."""
+
+    name: str
+    symbol: str
+    method: str
+    value: str
+    derivatives: tuple[str, ...]
+    doc: str
+    errors: tuple[Refusal, ...] = ()
+    commutes: bool = False
+    seen_as: SeenAs | None = None
+
+    @property
+    def operands(self) -> int:
+        """The number of operands, 1 or 2: one for each derivative."""
+        return len(self.derivatives)
+
+
+TABLE: tuple[Operation, ...] = (
+    Operation(
+        name="abs",
+        symbol="abs",
+        method="__abs__",
+        value="fabs(a)",
+        derivatives=("(1.0 if a > 0.0 else 0.0) - (1.0 if a < 0.0 else 0.0)",),
+        doc="Return |self|; the derivative at 0 is 0, as in torch.",
+    ),
+    Operation(
+        name="relu",
+        symbol="ReLU",
+        method="relu",
+        value="0.0 if a < 0.0 else a",
+        derivatives=("1.0 if out > 0.0 else 0.0",),
+        doc="Return max(0, self); nan stays nan and the derivative at 0 is 0.",
+    ),
+    Operation(
+        name="tanh",
+        symbol="tanh",
+        method="tanh",
+        value="tanh(a)",
+        derivatives=("1.0 - out * out",),
+        doc="Return the hyperbolic tangent of self.",
+    ),
+    Operation(
+        name="exp",
+        symbol="exp",
+        method="exp",
+        value="exp(a)",
+        derivatives=("out",),
+        errors=(Refusal("isfinite(a)", "OverflowError", "the result is too large"),),
+        doc="Return e raised to self; OverflowError above 709.78.",
+    ),
+    Operation(
+        name="log",
+        symbol="log",
+        method="log",
+        value="log(a)",
+        derivatives=("1.0 / a",),
+        errors=(Refusal("a <= 0.0", "ValueError", "the operand must be positive"),),
+        doc="Return the natural logarithm of self; ValueError unless self is positive.",
+    ),
+    Operation(
+        name="sigmoid",
+        symbol="sigmoid",
+        method="sigmoid",
+        value="1.0 / (1.0 + exp(-a)) if a >= 0.0 else exp(a) / (1.0 + exp(a))",
+        derivatives=("out * (1.0 - out)",),
+        doc="Return 1 / (1 + exp(-self)), computed so that neither sign overflows.",
+    ),
+    Operation(
+        name="sqrt",
+        symbol="sqrt",
+        method="sqrt",
+        value="sqrt(a)",
+        derivatives=("0.5 / out",),
+        errors=(Refusal("a < 0.0", "ValueError", "the operand must not be negative"),),
+        doc="Return the square root of self; ValueError if self is negative.",
+    ),
+    Operation(
+        name="sin",
+        symbol="sin",
+        method="sin",
+        value="sin(a)",
+        derivatives=("cos(a)",),
+        errors=(Refusal("not isfinite(a) and a == a", "ValueError", "the operand must be finite"),),
+        doc="Return the sine of self, in radians; ValueError if self is infinite.",
+    ),
+    Operation(
+        name="cos",
+        symbol="cos",
+        method="cos",
+        value="cos(a)",
+        derivatives=("-sin(a)",),
+        errors=(Refusal("not isfinite(a) and a == a", "ValueError", "the operand must be finite"),),
+        doc="Return the cosine of self, in radians; ValueError if self is infinite.",
+    ),
+    Operation(
+        name="add",
+        symbol="+",
+        method="__add__",
+        value="a + b",
+        derivatives=("1.0", "1.0"),
+        commutes=True,
+        doc="Return left + right.",
+    ),
+    Operation(
+        name="sub",
+        symbol="-",
+        method="__sub__",
+        value="a - b",
+        derivatives=("1.0", "-1.0"),
+        seen_as=SeenAs("add", "mul"),
+        doc="Return left - right.",
+    ),
+    Operation(
+        name="mul",
+        symbol="*",
+        method="__mul__",
+        value="a * b",
+        derivatives=("b", "a"),
+        commutes=True,
+        doc="Return left * right.",
+    ),
+    Operation(
+        name="div",
+        symbol="/",
+        method="__truediv__",
+        # a * b**-1, as micrograd divides, so that the two agree to the last bit or the one before.
+        value="a * (1.0 / b)",
+        derivatives=("1.0 / b", "-a * (1.0 / b) * (1.0 / b)"),
+        errors=(
+            Refusal("b == 0.0", "ZeroDivisionError", "division by zero"),
+            Refusal("isfinite(b) and not isfinite(1.0 / b)", "OverflowError", "1 / right is too large"),
+        ),
+        seen_as=SeenAs("mul", "pow"),
+        doc="Return left / right; ZeroDivisionError if right is 0.",
+    ),
+    Operation(
+        name="pow",
+        symbol="**",
+        method="__pow__",
+        value="a * a if b == 2.0 else 1.0 / a if b == -1.0 else pow(a, b)",
+        derivatives=(
+            "2.0 * a if b == 2.0 else 0.0 if b == 0.0 else b * pow(a, b - 1.0)",
+            "0.0 if a == 0.0 and b >= 0.0 else out * log(a)",
+        ),
+        errors=(
+            Refusal(
+                "a == 0.0 and b < 0.0 and isfinite(b)",
+                "ZeroDivisionError",
+                "zero cannot be raised to a negative power",
+            ),
+            Refusal(
+                "a < 0.0 and isfinite(a) and isfinite(b) and b != floor(b)",
+                "ValueError",
+                "a negative number has no real fractional power",
+            ),
+            Refusal("isfinite(a) and isfinite(b)", "OverflowError", "the result is too large"),
+        ),
+        doc="Return left ** right; the derivative by the exponent is nan at a negative base, as in torch.",
+    ),
+)
+
+BY_NAME: dict[str, Operation] = {operation.name: operation for operation in TABLE}

@@ -1,0 +1,533 @@
+# Where nodes live. Everything that counts references by hand, casts pointers or knows CPython's
+# object layout is in this file.
+#
+# A node is 64 bytes, one cache line: CPython's two-word collector head, then the Value itself.
+# Nodes are handed out in address order from chunks of 4 KiB, and chunks are linked in the order
+# in which they were opened, so creation order can be read off (chunk, slot). A slot is not used
+# again before its whole chunk is empty. Operands exist before their results, so creation order is
+# a topological order: backward() is one sweep from the root down the chunks.
+#
+# A node of a Python subclass is allocated by CPython, outside the pool ("foreign"). It is a leaf
+# or a custom node, never the result of an operation of the table.
+#
+# What a pool node owns, by its code:
+#     leaf                      nothing
+#     table, NODE_NODE          left and right: references to Values
+#     table, other kinds        left: a reference to a Value; right: a constant
+#     ROW_CUSTOM                left: tuple of Values; right: the symbol, any object
+#     ROW_LOCAL                 left: tuple of Values; right: tuple of floats, one a Value
+#     ROW_DOT                   left: tuple (w1 .. wn, bias) of leaves; right: tuple (x1 .. xn)
+# What a foreign node owns: left: NULL or a tuple of Values; right: NULL or its Extras.
+
+from libc.stdint cimport uint64_t, uintptr_t
+from libc.string cimport memset
+
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
+from cpython.object cimport PyObject
+
+from fastgrad.ops cimport *
+
+cdef extern from *:
+    """
+    #if defined(Py_GIL_DISABLED)
+    #error "fastgrad's pool of nodes needs the global interpreter lock"
+    #endif
+    #if UINTPTR_MAX != UINT64_MAX
+    #error "fastgrad needs a 64-bit target"
+    #endif
+
+    #if defined(_MSC_VER)
+    #include <intrin.h>
+    static inline int fastgrad_highest_bit(uint64_t word) {
+        unsigned long index;
+        _BitScanReverse64(&index, word);
+        return (int)index;
+    }
+    #else
+    static inline int fastgrad_highest_bit(uint64_t word) {
+        return 63 - __builtin_clzll(word);
+    }
+    #endif
+
+    #ifdef FASTGRAD_ASSERTIONS
+    #define fastgrad_expect(condition, message) \\
+        do { if (!(condition)) Py_FatalError("fastgrad: " message); } while (0)
+    #else
+    #define fastgrad_expect(condition, message) ((void)(message))
+    #endif
+    """
+    int highest_bit "fastgrad_highest_bit"(uint64_t) noexcept nogil
+    void expect "fastgrad_expect"(bint, const char *) noexcept nogil
+    # A cast that hands the caller's reference over to Cython.
+    object owned "(PyObject *)"(void *)
+
+cdef extern from "Python.h":
+    ctypedef int (*visitproc)(PyObject *, void *) noexcept
+    ctypedef struct PyTypeObject:
+        PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t) noexcept
+        void (*tp_free)(void *) noexcept
+        Py_ssize_t tp_dictoffset
+    PyTypeObject *Py_TYPE(void *) noexcept nogil
+    bint PyObject_TypeCheck(void *, PyTypeObject *) noexcept nogil
+    bint PyObject_IS_GC(void *) noexcept nogil
+    void PyObject_GC_Track(void *) noexcept
+    void PyObject_GC_UnTrack(void *) noexcept
+    void Py_INCREF(void *) noexcept
+    void Py_DECREF(void *) noexcept
+    void Py_XDECREF(void *) noexcept
+    Py_ssize_t PyTuple_GET_SIZE(void *) noexcept nogil
+    PyObject *PyTuple_GET_ITEM(void *, Py_ssize_t) noexcept nogil
+    double PyFloat_AS_DOUBLE(void *) noexcept nogil
+
+cdef enum:
+    CHUNK_BYTES = 4096
+    SLOT_BYTES = 64
+    HEAD_BYTES = 16
+    FIRST_SLOT = 2
+    SLOTS = 64
+    ARENA_CHUNKS = 256
+    # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
+    SPARE_CHUNKS = 16384
+
+cdef enum Kind:
+    NODE_NODE
+    NODE_CONSTANT
+    CONSTANT_NODE
+    NODE_INTEGER
+
+cdef enum:
+    CODE_LEAF = 0
+    # Made by __new__, not yet by __init__.
+    CODE_FRESH = 1
+    ROW_CUSTOM = ROW_TABLE_END
+    ROW_LOCAL
+    ROW_DOT
+
+cdef struct Node:
+    Py_ssize_t refcount
+    PyTypeObject *type
+    double data
+    double grad
+    PyObject *left
+    Operand right
+
+cdef struct Arena:
+    void *memory
+    char *first
+    Py_ssize_t used
+
+cdef struct Chunk:
+    Chunk *older
+    Chunk *newer
+    Arena *arena
+    PyObject **extras
+    uint64_t computed
+    uint64_t pending
+    uint64_t extended
+    Py_ssize_t live
+    unsigned char code[SLOTS]
+
+cdef PyTypeObject *value_type = NULL
+cdef char *next_slot = NULL
+cdef char *end_slot = NULL
+cdef Chunk *newest = NULL
+cdef Chunk *free_chunks = NULL
+cdef Py_ssize_t free_count = 0
+cdef Py_ssize_t used_count = 0
+cdef Py_ssize_t arena_count = 0
+# Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
+cdef Py_ssize_t irregular_count = 0
+cdef Node *doomed = NULL
+cdef bint draining = False
+
+
+# -- reading a node ---------------------------------------------------------------------------
+
+
+cdef inline bint in_pool(void *node) noexcept nogil:
+    """Whether a Value is exactly a Value: then, and only then, its chunk's header describes it."""
+    return Py_TYPE(node) == value_type
+
+
+cdef inline bint is_value(void *candidate) noexcept nogil:
+    return Py_TYPE(candidate) == value_type or PyObject_TypeCheck(candidate, value_type)
+
+
+cdef inline Chunk *chunk_of(void *node) noexcept nogil:
+    return <Chunk *>(<uintptr_t>node & ~<uintptr_t>(CHUNK_BYTES - 1))
+
+
+cdef inline int slot_of(void *node) noexcept nogil:
+    return <int>((<uintptr_t>node // SLOT_BYTES) & (SLOTS - 1))
+
+
+cdef inline uint64_t bit_of(void *node) noexcept nogil:
+    return (<uint64_t>1) << slot_of(node)
+
+
+cdef inline bint is_tracked(void *node) noexcept nogil:
+    """Whether the cycle collector knows the node: the first word of its head is then not 0."""
+    return (<uintptr_t *>(<char *>node - HEAD_BYTES))[0] != 0
+
+
+cdef inline int code_of(Node *node) noexcept:
+    if in_pool(node):
+        return chunk_of(node).code[slot_of(node)]
+    if node.left == NULL:
+        return CODE_LEAF
+    if node.right.node != NULL and (<Extras>node.right.node).derivatives is not None:
+        return ROW_LOCAL << 2
+    return ROW_CUSTOM << 2
+
+
+cdef inline bint owns_right(int code) noexcept nogil:
+    cdef int row = code >> 2
+    return row >= ROW_TABLE_END or (row >= ROW_FIRST_BINARY and code & 3 == NODE_NODE)
+
+
+cdef inline PyObject *extras_of(Node *node) noexcept nogil:
+    """The node's Extras, borrowed, or NULL."""
+    cdef Chunk *chunk
+    if not in_pool(node):
+        return node.right.node
+    chunk = chunk_of(node)
+    if chunk.extended & bit_of(node):
+        return chunk.extras[slot_of(node)]
+    return NULL
+
+
+cdef Extras require_extras(Node *node):
+    """The node's Extras, made if it has none; MemoryError leaves the node as it was."""
+    cdef PyObject *found = extras_of(node)
+    cdef Extras extras
+    cdef Chunk *chunk
+    if found != NULL:
+        return <Extras>found
+    extras = Extras()
+    if in_pool(node):
+        chunk = chunk_of(node)
+        if chunk.extras == NULL:
+            chunk.extras = <PyObject **>PyMem_RawCalloc(SLOTS, sizeof(PyObject *))
+            if chunk.extras == NULL:
+                raise MemoryError("no memory for the attributes of a Value")
+        chunk.extras[slot_of(node)] = <PyObject *>extras
+        chunk.extended |= bit_of(node)
+    else:
+        node.right.node = <PyObject *>extras
+    Py_INCREF(<PyObject *>extras)
+    return extras
+
+
+# -- making a node ----------------------------------------------------------------------------
+
+
+cdef Chunk *new_arena() noexcept:
+    """Put the chunks of a new arena on the free list and return one of them, or NULL."""
+    global free_chunks, free_count, arena_count
+    cdef Arena *arena = <Arena *>PyMem_RawMalloc(sizeof(Arena))
+    cdef Chunk *chunk
+    cdef Py_ssize_t index
+    if arena == NULL:
+        return NULL
+    arena.memory = PyMem_RawMalloc((ARENA_CHUNKS + 1) * CHUNK_BYTES)
+    if arena.memory == NULL:
+        PyMem_RawFree(arena)
+        return NULL
+    arena.first = <char *>chunk_of(<char *>arena.memory + CHUNK_BYTES - 1)
+    arena.used = 0
+    arena_count += 1
+    # From last to first, so that the list gives them in address order.
+    for index in range(ARENA_CHUNKS - 1, -1, -1):
+        chunk = <Chunk *>(arena.first + index * CHUNK_BYTES)
+        chunk.arena = arena
+        chunk.extras = NULL
+        push_free(chunk)
+    return free_chunks
+
+
+cdef inline void push_free(Chunk *chunk) noexcept:
+    global free_chunks, free_count
+    chunk.newer = NULL
+    chunk.older = free_chunks
+    if free_chunks != NULL:
+        free_chunks.newer = chunk
+    free_chunks = chunk
+    free_count += 1
+
+
+cdef inline void remove_free(Chunk *chunk) noexcept:
+    global free_chunks, free_count
+    if chunk.newer != NULL:
+        chunk.newer.older = chunk.older
+    else:
+        free_chunks = chunk.older
+    if chunk.older != NULL:
+        chunk.older.newer = chunk.newer
+    free_count -= 1
+
+
+cdef int open_chunk() except -1:
+    """Make a free chunk the newest one, from which nodes are handed out."""
+    global next_slot, end_slot, newest, used_count
+    cdef Chunk *chunk = free_chunks
+    if chunk == NULL:
+        chunk = new_arena()
+        if chunk == NULL:
+            raise MemoryError("no memory for another Value")
+    remove_free(chunk)
+    chunk.arena.used += 1
+    used_count += 1
+    chunk.computed = chunk.pending = chunk.extended = 0
+    chunk.live = 0
+    chunk.newer = NULL
+    chunk.older = newest
+    if newest != NULL:
+        newest.newer = chunk
+    newest = chunk
+    next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
+    end_slot = <char *>chunk + CHUNK_BYTES
+    return 0
+
+
+cdef inline Node *new_node(int code, double data) except NULL:
+    """A node with one reference, no operands yet and a gradient of 0; untracked."""
+    global next_slot
+    cdef char *slot
+    cdef Node *node
+    cdef Chunk *chunk
+    if next_slot == end_slot:
+        open_chunk()
+    slot = next_slot
+    next_slot = slot + SLOT_BYTES
+    (<uintptr_t *>slot)[0] = 0
+    (<uintptr_t *>slot)[1] = 0
+    node = <Node *>(slot + HEAD_BYTES)
+    node.refcount = 1
+    node.type = value_type
+    node.data = data
+    node.grad = 0.0
+    chunk = chunk_of(slot)
+    chunk.code[slot_of(slot)] = <unsigned char>code
+    chunk.computed |= <uint64_t>(code > CODE_FRESH) << slot_of(slot)
+    chunk.live += 1
+    return node
+
+
+cdef inline void set_left(Node *node, void *operand) noexcept:
+    """Take a reference; what the collector sees of an operand it must see of the result."""
+    Py_INCREF(operand)
+    node.left = <PyObject *>operand
+    if is_tracked(operand):
+        PyObject_GC_Track(node)
+
+
+cdef inline void set_right(Node *node, void *operand) noexcept:
+    """Like set_left, and after it."""
+    Py_INCREF(operand)
+    node.right.node = <PyObject *>operand
+    if is_tracked(operand) and not is_tracked(node):
+        PyObject_GC_Track(node)
+
+
+cdef inline bint is_youngest(Node *node) noexcept nogil:
+    return <char *>node - HEAD_BYTES + SLOT_BYTES == next_slot
+
+
+cdef inline void track(Node *node) noexcept:
+    if not is_tracked(node):
+        PyObject_GC_Track(node)
+
+
+cdef tuple values_tuple(object values):
+    """A tuple that the collector sees only if it must: untracked when none of its Values is."""
+    cdef tuple result = tuple(values)
+    cdef Py_ssize_t index
+    for index in range(PyTuple_GET_SIZE(<PyObject *>result)):
+        if is_tracked(PyTuple_GET_ITEM(<PyObject *>result, index)):
+            return result
+    if PyTuple_GET_SIZE(<PyObject *>result):
+        PyObject_GC_UnTrack(<PyObject *>result)
+    return result
+
+
+cdef int mark_irregular(Node *node) except -1:
+    """Have backward() order graphs by depth-first search for as long as this node lives."""
+    global irregular_count
+    cdef Extras extras = require_extras(node)
+    if not extras.irregular:
+        extras.irregular = True
+        irregular_count += 1
+    return 0
+
+
+# -- freeing a node ---------------------------------------------------------------------------
+
+
+cdef void release_arena(Arena *arena) noexcept:
+    global arena_count
+    cdef Py_ssize_t index
+    for index in range(ARENA_CHUNKS):
+        remove_free(<Chunk *>(arena.first + index * CHUNK_BYTES))
+    PyMem_RawFree(arena.memory)
+    PyMem_RawFree(arena)
+    arena_count -= 1
+
+
+cdef void recycle(Chunk *chunk) noexcept:
+    """Take back an empty chunk: the newest is filled again from its start, others become free."""
+    global next_slot, used_count
+    expect(chunk.pending == 0, "an empty chunk has pending nodes")
+    if chunk == newest:
+        chunk.computed = 0
+        next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
+        return
+    if chunk.extras != NULL:
+        PyMem_RawFree(chunk.extras)
+        chunk.extras = NULL
+    chunk.newer.older = chunk.older
+    if chunk.older != NULL:
+        chunk.older.newer = chunk.newer
+    push_free(chunk)
+    used_count -= 1
+    chunk.arena.used -= 1
+    if chunk.arena.used == 0 and free_count > SPARE_CHUNKS:
+        release_arena(chunk.arena)
+
+
+cdef inline void release_slot(Node *node) noexcept:
+    cdef Chunk *chunk = chunk_of(node)
+    chunk.computed &= ~bit_of(node)
+    chunk.live -= 1
+    expect(chunk.live >= 0, "a chunk gave back more nodes than it handed out")
+    if chunk.live == 0:
+        recycle(chunk)
+
+
+cdef void drop_extras(Node *node) noexcept:
+    """Detach and release the node's Extras; may run the user's code."""
+    global irregular_count
+    cdef Chunk *chunk
+    cdef PyObject *extras = extras_of(node)
+    if extras == NULL:
+        return
+    if in_pool(node):
+        chunk = chunk_of(node)
+        chunk.extended &= ~bit_of(node)
+        chunk.extras[slot_of(node)] = NULL
+    else:
+        node.right.node = NULL
+    if (<Extras>extras).irregular:
+        (<Extras>extras).irregular = False
+        irregular_count -= 1
+    Py_DECREF(extras)
+
+
+cdef inline void doom(Node *node) noexcept:
+    """Queue a pool node without references; the queue is linked through the type field."""
+    global doomed
+    node.type = <PyTypeObject *>doomed
+    doomed = node
+
+
+cdef inline void drop(PyObject *reference) noexcept:
+    """Give up a reference to an operand: a Value of the pool, a foreign one, a tuple, an object."""
+    if Py_TYPE(reference) == value_type:
+        (<Node *>reference).refcount -= 1
+        if (<Node *>reference).refcount == 0:
+            doom(<Node *>reference)
+    else:
+        Py_DECREF(reference)
+
+
+cdef inline void free_node(Node *node) noexcept:
+    """Free a doomed node and give up what it owned."""
+    cdef int code
+    cdef PyObject *left
+    cdef PyObject *right
+    node.type = value_type
+    if is_tracked(node):
+        PyObject_GC_UnTrack(node)
+    if chunk_of(node).extended & bit_of(node):
+        drop_extras(node)
+    code = chunk_of(node).code[slot_of(node)]
+    left = node.left
+    right = node.right.node
+    release_slot(node)
+    if code > CODE_FRESH:
+        drop(left)
+        if owns_right(code):
+            drop(right)
+
+
+cdef void deallocate(PyObject *self) noexcept:
+    """tp_dealloc. A graph is freed by a loop: what is dropped inside it only joins the queue."""
+    global doomed, draining
+    cdef Node *node = <Node *>self
+    if not in_pool(self):
+        deallocate_foreign(node)
+        return
+    doom(node)
+    if draining:
+        return
+    draining = True
+    while doomed != NULL:
+        node = doomed
+        doomed = <Node *>node.type
+        free_node(node)
+    draining = False
+
+
+cdef void deallocate_foreign(Node *node) noexcept:
+    PyObject_GC_UnTrack(node)
+    clear_node(<PyObject *>node)
+    node.type.tp_free(node)
+
+
+cdef int traverse_node(PyObject *self, visitproc visit, void *arg) noexcept:
+    """tp_traverse: the references in the table at the top of this file."""
+    cdef Node *node = <Node *>self
+    cdef PyObject *extras = extras_of(node)
+    cdef int code = code_of(node)
+    cdef int stop = 0
+    if extras != NULL:
+        stop = visit(extras, arg)
+    if not stop and code > CODE_FRESH:
+        stop = visit(node.left, arg)
+        if not stop and in_pool(node) and owns_right(code):
+            stop = visit(node.right.node, arg)
+    return stop
+
+
+cdef int clear_node(PyObject *self) noexcept:
+    """tp_clear: make the node a leaf without attributes, then give up what it owned."""
+    cdef Node *node = <Node *>self
+    cdef int code = code_of(node)
+    cdef PyObject *left = node.left
+    cdef PyObject *right = node.right.node
+    drop_extras(node)
+    if code <= CODE_FRESH:
+        return 0
+    if in_pool(node):
+        chunk_of(node).code[slot_of(node)] = CODE_LEAF
+        chunk_of(node).computed &= ~bit_of(node)
+    node.left = NULL
+    Py_DECREF(left)
+    if in_pool(node) and owns_right(code):
+        Py_DECREF(right)
+    return 0
+
+
+def _pool_statistics():
+    """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes."""
+    cdef Py_ssize_t nodes = 0
+    cdef Chunk *chunk = newest
+    while chunk != NULL:
+        nodes += chunk.live
+        chunk = chunk.older
+    return {
+        "nodes": nodes,
+        "chunks_used": used_count,
+        "chunks_free": free_count,
+        "arenas": arena_count,
+        "irregular": irregular_count,
+    }
