@@ -127,17 +127,17 @@ def render_rules(table) -> str:
     for o in table:
         da, db = f"{o.name}_da", f"{o.name}_db"
         if o.operands == 1:
-            pulls.append((f"({row(o)} << 2)", [f"give(left, {da}(left.data, node.data) * g, sweeping)"]))
+            pulls.append((f"({row(o)} << 2)", [f"give(left, {da}(left.data, node.data) * g, sweep)"]))
             continue
         both = [
             "right = <Node *>node.right.node",
             "a = left.data",
             "b = right.data",
-            f"give(left, {da}(a, b, node.data) * g, sweeping)",
-            f"give(right, {db}(a, b, node.data) * g, sweeping)",
+            f"give(left, {da}(a, b, node.data) * g, sweep)",
+            f"give(right, {db}(a, b, node.data) * g, sweep)",
         ]
-        constant_right = [f"give(left, {da}(left.data, node.right.constant, node.data) * g, sweeping)"]
-        constant_left = [f"give(left, {db}(node.right.constant, left.data, node.data) * g, sweeping)"]
+        constant_right = [f"give(left, {da}(left.data, node.right.constant, node.data) * g, sweep)"]
+        constant_left = [f"give(left, {db}(node.right.constant, left.data, node.data) * g, sweep)"]
         for kind, body in (
             ("NODE_NODE", both),
             ("NODE_CONSTANT", constant_right),
@@ -170,7 +170,7 @@ def render_rules(table) -> str:
         "",
         "",
         "cdef inline void pull_operation(",
-        "    Node *node, int code, double g, bint sweeping",
+        "    Node *node, int code, double g, Sweep *sweep",
         ") noexcept nogil:",
         "    cdef Node *left = <Node *>node.left",
         "    cdef Node *right",

@@ -6,45 +6,50 @@
 
 from libc.stdlib cimport free, malloc, realloc
 
-cdef Py_ssize_t pending_chunks = 0
 # Raised whenever inspection replaces a node's operands; see inspection.pxi.
 cdef Py_ssize_t expansions = 0
 
+cdef struct Sweep:
+    # The chunk being swept, whose pending nodes are kept here (in a register), not in its header.
+    Chunk *chunk
+    uint64_t pending
+    Py_ssize_t other_chunks
 
-cdef inline void mark(void *node) noexcept nogil:
+
+cdef inline void mark(Node *node, Sweep *sweep) noexcept nogil:
     """Make a computed node of the pool pending; leaves have nothing to propagate."""
-    global pending_chunks
     cdef Chunk *chunk
     cdef uint64_t wanted
     if not in_pool(node):
         return
     chunk = chunk_of(node)
     wanted = chunk.computed & bit_of(node)
-    if wanted == 0:
-        return
-    if chunk.pending == 0:
-        pending_chunks += 1
-    chunk.pending |= wanted
+    if chunk == sweep.chunk:
+        sweep.pending |= wanted
+    elif wanted != 0:
+        sweep.other_chunks += chunk.pending == 0
+        chunk.pending |= wanted
 
 
-cdef inline void give(Node *operand, double amount, bint sweeping) noexcept nogil:
+cdef inline void give(Node *operand, double amount, Sweep *sweep) noexcept nogil:
+    """Add to an operand's gradient; in a sweep, also see to it that the operand is visited."""
     operand.grad += amount
-    if sweeping:
-        mark(operand)
+    if sweep != NULL:
+        mark(operand, sweep)
 
 
-cdef inline void pull_local(Node *node, double g, bint sweeping) noexcept nogil:
+cdef inline void pull_local(Node *node, double g, Sweep *sweep) noexcept nogil:
     """grad of child i += derivative i * g."""
     cdef Py_ssize_t index
     for index in range(PyTuple_GET_SIZE(node.left)):
         give(
             <Node *>PyTuple_GET_ITEM(node.left, index),
             PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(node.right.node, index)) * g,
-            sweeping,
+            sweep,
         )
 
 
-cdef inline void pull_dot(Node *node, int code, double g, bint sweeping) noexcept nogil:
+cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept nogil:
     """out = activation(bias + w1 * x1 + ... + wn * xn), whose activation's derivative needs only out."""
     cdef Py_ssize_t size = PyTuple_GET_SIZE(node.right.node)
     cdef Py_ssize_t index
@@ -57,39 +62,43 @@ cdef inline void pull_dot(Node *node, int code, double g, bint sweeping) noexcep
         x = <Node *>PyTuple_GET_ITEM(node.right.node, index)
         w_data = w.data
         w.grad += x.data * g
-        give(x, w_data * g, sweeping)
+        give(x, w_data * g, sweep)
     (<Node *>PyTuple_GET_ITEM(node.left, size)).grad += g
 
 
-cdef inline void pull(Node *node, int code, bint sweeping) noexcept nogil:
+cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
     """Run the rule of a pool node: operand.grad += d node / d operand * node.grad."""
     cdef int row = code >> 2
     if row < ROW_TABLE_END:
-        pull_operation(node, code, node.grad, sweeping)
+        pull_operation(node, code, node.grad, sweep)
     elif row == ROW_DOT:
-        pull_dot(node, code, node.grad, sweeping)
+        pull_dot(node, code, node.grad, sweep)
     elif row == ROW_LOCAL:
-        pull_local(node, node.grad, sweeping)
+        pull_local(node, node.grad, sweep)
 
 
-cdef void sweep(Node *root) noexcept nogil:
+cdef void sweep_from(Node *root) noexcept nogil:
     """Pull from the root and from every node it reaches, in reverse order of creation."""
-    global pending_chunks
-    cdef Chunk *chunk = chunk_of(root)
+    cdef Sweep sweep
     cdef int slot
-    mark(root)
-    while pending_chunks > 0:
-        while chunk.pending == 0:
-            chunk = chunk.older
-        while chunk.pending != 0:
-            slot = highest_bit(chunk.pending)
-            chunk.pending ^= (<uint64_t>1) << slot
-            if chunk.pending == 0:
-                pending_chunks -= 1
+    sweep.chunk = NULL
+    sweep.pending = 0
+    sweep.other_chunks = 0
+    mark(root, &sweep)
+    sweep.chunk = chunk_of(root)
+    while sweep.other_chunks > 0:
+        while sweep.chunk.pending == 0:
+            sweep.chunk = sweep.chunk.older
+        sweep.pending = sweep.chunk.pending
+        sweep.chunk.pending = 0
+        sweep.other_chunks -= 1
+        while sweep.pending != 0:
+            slot = highest_bit(sweep.pending)
+            sweep.pending ^= (<uint64_t>1) << slot
             pull(
-                <Node *>(<char *>chunk + slot * SLOT_BYTES + HEAD_BYTES),
-                chunk.code[slot],
-                True,
+                <Node *>(<char *>sweep.chunk + slot * SLOT_BYTES + HEAD_BYTES),
+                sweep.chunk.code[slot],
+                &sweep,
             )
 
 
@@ -99,7 +108,7 @@ cdef int run_backward(Value root) except -1:
     if irregular_count > 0:
         run_ordered(root)
     else:
-        sweep(node)
+        sweep_from(node)
     return 0
 
 
@@ -108,7 +117,7 @@ cdef int propagate(Node *node) except -1:
     cdef int code = code_of(node)
     cdef tuple children, derivatives
     if in_pool(node):
-        pull(node, code, False)
+        pull(node, code, NULL)
     elif code >> 2 == ROW_LOCAL:
         children = <tuple>node.left
         derivatives = (<Extras>node.right.node).derivatives

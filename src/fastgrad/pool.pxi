@@ -49,6 +49,32 @@ cdef extern from *:
     }
     #endif
 
+    #include <stdlib.h>
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    #endif
+    /* Aligned to its size, which is that of a huge page: a page fault for every 4 KiB costs more
+       than building the 62 nodes in it (7 us on a virtual machine, 0.1 us on bare metal). */
+    static inline void *fastgrad_allocate_arena(size_t size) {
+        void *memory = NULL;
+    #if defined(_WIN32)
+        memory = _aligned_malloc(size, size);
+    #else
+        if (posix_memalign(&memory, size, size) != 0) return NULL;
+    #if defined(__linux__) && defined(MADV_HUGEPAGE)
+        madvise(memory, size, MADV_HUGEPAGE);
+    #endif
+    #endif
+        return memory;
+    }
+    static inline void fastgrad_free_arena(void *memory) {
+    #if defined(_WIN32)
+        _aligned_free(memory);
+    #else
+        free(memory);
+    #endif
+    }
+
     #ifdef FASTGRAD_ASSERTIONS
     #define fastgrad_expect(condition, message) \\
         do { if (!(condition)) Py_FatalError("fastgrad: " message); } while (0)
@@ -58,6 +84,8 @@ cdef extern from *:
     """
     int highest_bit "fastgrad_highest_bit"(uint64_t) noexcept nogil
     void expect "fastgrad_expect"(bint, const char *) noexcept nogil
+    char *allocate_arena "fastgrad_allocate_arena"(size_t) noexcept
+    void free_arena "fastgrad_free_arena"(void *) noexcept
     # A cast that hands the caller's reference over to Cython.
     object owned "(PyObject *)"(void *)
 
@@ -85,7 +113,7 @@ cdef enum:
     HEAD_BYTES = 16
     FIRST_SLOT = 2
     SLOTS = 64
-    ARENA_CHUNKS = 256
+    ARENA_CHUNKS = 512
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
     SPARE_CHUNKS = 16384
 
@@ -112,8 +140,7 @@ cdef struct Node:
     Operand right
 
 cdef struct Arena:
-    void *memory
-    char *first
+    char *memory
     Py_ssize_t used
 
 cdef struct Chunk:
@@ -229,16 +256,15 @@ cdef Chunk *new_arena() noexcept:
     cdef Py_ssize_t index
     if arena == NULL:
         return NULL
-    arena.memory = PyMem_RawMalloc((ARENA_CHUNKS + 1) * CHUNK_BYTES)
+    arena.memory = allocate_arena(ARENA_CHUNKS * CHUNK_BYTES)
     if arena.memory == NULL:
         PyMem_RawFree(arena)
         return NULL
-    arena.first = <char *>chunk_of(<char *>arena.memory + CHUNK_BYTES - 1)
     arena.used = 0
     arena_count += 1
     # From last to first, so that the list gives them in address order.
     for index in range(ARENA_CHUNKS - 1, -1, -1):
-        chunk = <Chunk *>(arena.first + index * CHUNK_BYTES)
+        chunk = <Chunk *>(arena.memory + index * CHUNK_BYTES)
         chunk.arena = arena
         chunk.extras = NULL
         push_free(chunk)
@@ -367,8 +393,8 @@ cdef void release_arena(Arena *arena) noexcept:
     global arena_count
     cdef Py_ssize_t index
     for index in range(ARENA_CHUNKS):
-        remove_free(<Chunk *>(arena.first + index * CHUNK_BYTES))
-    PyMem_RawFree(arena.memory)
+        remove_free(<Chunk *>(arena.memory + index * CHUNK_BYTES))
+    free_arena(arena.memory)
     PyMem_RawFree(arena)
     arena_count -= 1
 
