@@ -23,7 +23,7 @@ def load_table(path: Path = PACKAGE / "operations.py") -> ModuleType:
 
 
 def row(operation) -> str:
-    """Name an operation's row in the generated Cython."""
+    """The name of the row's number in ops.pxd."""
     return f"ROW_{operation.name.upper()}"
 
 
@@ -41,7 +41,7 @@ def inline(returns: str, name: str, arguments: str, body: list[str]) -> list[str
     return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
 
 
-def render_ops(table) -> str:
+def render_ops(table, reductions) -> str:
     """ops.pxd: the rows' numbers, values, derivatives and symbols as inline functions."""
     unary = [operation for operation in table if operation.operands == 1]
     binary = [operation for operation in table if operation.operands == 2]
@@ -54,6 +54,14 @@ def render_ops(table) -> str:
         "    ROW_LEAF = 0",
         *[f"    {row(operation)}" for operation in unary + binary],
         "    ROW_TABLE_END",
+        "    # The rows that fastgrad.engine describes in pool.pxi.",
+        "    ROW_CUSTOM = ROW_TABLE_END",
+        "    ROW_LOCAL",
+        "    ROW_DOT",
+        "    ROW_INNER",
+        *[f"    {row(reduction)}" for reduction in reductions],
+        "    ROW_END",
+        f"    ROW_FIRST_REDUCTION = {row(reductions[0])}",
         f"    ROW_FIRST_BINARY = {row(binary[0])}",
     ]
     for operation in table:
@@ -112,12 +120,37 @@ def render_ops(table) -> str:
             cases("row", [(row(o), [f"return ROW_{getattr(o.seen_as, part).upper()}"]) for o in shown])
             + ["    return ROW_LEAF"],
         )
+    lines += inline(
+        "double",
+        "reduction_step",
+        "int row, double total, double a, double shift",
+        cases("row", [(row(r), [f"return {r.step}"]) for r in reductions]) + ["    return total"],
+    )
+    lines += inline(
+        "double",
+        "reduction_finish",
+        "int row, double total, double n, double shift",
+        cases("row", [(row(r), [f"return {r.finish}"]) for r in reductions]) + ["    return total"],
+    )
+    lines += inline(
+        "double",
+        "reduction_derivative",
+        "int row, double a, double n, double out",
+        cases("row", [(row(r), [f"return {r.derivative}"]) for r in reductions]) + ["    return 1.0"],
+    )
+    lines += inline(
+        "bint",
+        "needs_shift",
+        "int row",
+        ["    return " + " or ".join(f"row == {row(r)}" for r in reductions if "shift" in r.step)],
+    )
     return "\n".join(lines) + "\n"
 
 
-def render_rules(table) -> str:
+def render_rules(table, reductions) -> str:
     """rules.pxi: every operation's symbol, errors and backward rule, for the engine."""
     symbols = [f"    {row(o)}: {symbol_of(o, table)!r}," for o in table]
+    symbols += [f"    {row(r)}: {r.name!r}," for r in reductions]
     errors = []
     for o in table:
         for refusal in o.errors:
@@ -155,6 +188,10 @@ def render_rules(table) -> str:
         "",
         "cdef dict NAMES = {",
         *[f"    {row(o)}: {o.name!r}," for o in table],
+        "}",
+        "",
+        "cdef dict REDUCTION_ROWS = {",
+        *[f"    {r.name!r}: {row(r)}," for r in reductions],
         "}",
         "",
         "cdef dict OPERATORS = {",
@@ -240,9 +277,10 @@ def write_if_changed(path: Path, text: str) -> None:
 
 def render_all(package: Path = PACKAGE) -> None:
     """Write every generated file of the package."""
-    table = load_table(package / "operations.py").TABLE
-    write_if_changed(package / "ops.pxd", render_ops(table))
-    write_if_changed(package / "rules.pxi", render_rules(table))
+    operations = load_table(package / "operations.py")
+    table, reductions = operations.TABLE, operations.REDUCTIONS
+    write_if_changed(package / "ops.pxd", render_ops(table, reductions))
+    write_if_changed(package / "rules.pxi", render_rules(table, reductions))
     write_if_changed(package / "methods.pxi", render_methods(table))
     template = (package / "engine.pyi.in").read_text()
     write_if_changed(package / "engine.pyi", render_stub(table, template))

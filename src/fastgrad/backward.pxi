@@ -50,20 +50,32 @@ cdef inline void pull_local(Node *node, double g, Sweep *sweep) noexcept nogil:
 
 
 cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept nogil:
-    """out = activation(bias + w1 * x1 + ... + wn * xn), whose activation's derivative needs only out."""
+    """out = activation(w1 * x1 + ... + wn * xn + bias); the activation's derivative needs only out."""
     cdef Py_ssize_t size = PyTuple_GET_SIZE(node.right.node)
     cdef Py_ssize_t index
     cdef Node *w
     cdef Node *x
     cdef double w_data
+    # Leaves need not be marked, which is half of the work.
+    cdef Sweep *for_weights = NULL if code >> 2 == ROW_DOT else sweep
     g *= unary_derivative(activation_row(code), 0.0, node.data)
     for index in range(size):
         w = <Node *>PyTuple_GET_ITEM(node.left, index)
         x = <Node *>PyTuple_GET_ITEM(node.right.node, index)
         w_data = w.data
-        w.grad += x.data * g
+        give(w, x.data * g, for_weights)
         give(x, w_data * g, sweep)
-    (<Node *>PyTuple_GET_ITEM(node.left, size)).grad += g
+    if PyTuple_GET_SIZE(node.left) > size:
+        give(<Node *>PyTuple_GET_ITEM(node.left, size), g, for_weights)
+
+
+cdef inline void pull_reduction(Node *node, int row, double g, Sweep *sweep) noexcept nogil:
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(node.left)
+    cdef Py_ssize_t index
+    cdef Node *x
+    for index in range(size):
+        x = <Node *>PyTuple_GET_ITEM(node.left, index)
+        give(x, reduction_derivative(row, x.data, <double>size, node.data) * g, sweep)
 
 
 cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
@@ -71,8 +83,10 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
     cdef int row = code >> 2
     if row < ROW_TABLE_END:
         pull_operation(node, code, node.grad, sweep)
-    elif row == ROW_DOT:
+    elif row == ROW_DOT or row == ROW_INNER:
         pull_dot(node, code, node.grad, sweep)
+    elif row >= ROW_FIRST_REDUCTION:
+        pull_reduction(node, row, node.grad, sweep)
     elif row == ROW_LOCAL:
         pull_local(node, node.grad, sweep)
 
@@ -167,7 +181,7 @@ cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
     if index < size:
         return PyTuple_GET_ITEM(node.left, index)
     index -= size
-    if code >> 2 == ROW_DOT and index < PyTuple_GET_SIZE(node.right.node):
+    if (code >> 2 == ROW_DOT or code >> 2 == ROW_INNER) and index < PyTuple_GET_SIZE(node.right.node):
         return PyTuple_GET_ITEM(node.right.node, index)
     return NULL
 

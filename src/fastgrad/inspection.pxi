@@ -12,123 +12,125 @@ cdef extern from "Python.h":
     PyObject *_PyType_Lookup(PyTypeObject *, object) noexcept
 
 
-cdef inline int activation_row(int code) noexcept nogil:
-    """The activation of a dot product, kept in the two bits that are another operation's kind."""
-    cdef int which = code & 3
-    if which == 1:
-        return ROW_RELU
-    elif which == 2:
-        return ROW_TANH
-    elif which == 3:
-        return ROW_SIGMOID
-    return ROW_LEAF
+cdef void replace(Value self, int code, Value left, Value right) noexcept:
+    """Give a node of the pool other operands; it keeps data and grad."""
+    global expansions
+    cdef Node *node = <Node *><PyObject *>self
+    cdef int old_code = code_of(node)
+    cdef PyObject *old_left = node.left
+    cdef PyObject *old_right = node.right.node
+    expansions += 1
+    chunk_of(node).code[slot_of(node)] = <unsigned char>code
+    set_left(node, <PyObject *>left)
+    if right is not None:
+        set_right(node, <PyObject *>right)
+    Py_DECREF(old_left)
+    if owns_right(old_code):
+        Py_DECREF(old_right)
 
 
-cdef inline Node *leaf(double data, double grad) except NULL:
+cdef Value shown_leaf(double data, double grad):
     cdef Node *node = new_node(CODE_LEAF, data)
     node.grad = grad
-    return node
+    return owned(node)
 
 
-cdef int replace(Node *node, int code, Node *left, Node *right) except -1:
-    """Give a node other operands, whose references it takes over; it keeps data and grad."""
-    global expansions
-    mark_irregular(node)
-    expansions += 1
-    node.left = <PyObject *>left
-    node.right.node = <PyObject *>right
-    chunk_of(node).code[slot_of(node)] = <unsigned char>code
-    if is_tracked(left) or (right != NULL and is_tracked(right)):
-        track(node)
-    return 0
-
-
-cdef Node *reciprocal_or_negative(int row, Node *operand, double grad) except NULL:
-    """The inner node of `a - b` and `a / b`; takes over the reference to its operand."""
+cdef Value shown_inner(int row, Value operand, double data, double grad):
+    """The inner node of `a - b` and `a / b`: `b * -1` or `b**-1`."""
     cdef int kind = NODE_INTEGER if row == ROW_POW else NODE_CONSTANT
-    cdef Node *node = new_node(row << 2 | kind, binary_value(row, operand.data, -1.0))
+    cdef Node *node = new_node(row << 2 | kind, data)
     node.grad = grad
     node.right.constant = -1.0
-    node.left = <PyObject *>operand
-    if is_tracked(operand):
-        track(node)
-    return node
+    set_left(node, <PyObject *>operand)
+    return owned(node)
 
 
-cdef int expand(Node *node) except -1:
-    """Replace a node of the pool that stands for several by the outermost of them."""
-    cdef int code = code_of(node)
-    cdef int row = code >> 2
-    cdef int kind = code & 3
-    cdef int outer = outer_row(row)
-    cdef double a, b
-    cdef Node *left = <Node *>node.left
-    if row == ROW_DOT:
-        return expand_dot(node, code)
-    if row < ROW_FIRST_BINARY or row >= ROW_TABLE_END:
-        return 0
-    if kind == NODE_NODE:
-        if outer == ROW_LEAF:
-            return 0
-        a, b = left.data, binary_value(inner_row(row), (<Node *>node.right.node).data, -1.0)
-        right = reciprocal_or_negative(
-            inner_row(row),
-            <Node *>node.right.node,
-            right_derivative(outer, a, b, node.data) * node.grad,
-        )
-        return replace(node, outer << 2 | NODE_NODE, left, right)
-    if kind == CONSTANT_NODE and outer != ROW_LEAF:
-        # c - a is (-a) + c and c / a is a**-1 * c.
-        a, b = binary_value(inner_row(row), left.data, -1.0), node.right.constant
-        right = leaf(b, right_derivative(outer, a, b, node.data) * node.grad)
-        left = reciprocal_or_negative(
-            inner_row(row), left, left_derivative(outer, a, b, node.data) * node.grad
-        )
-        return replace(node, outer << 2 | NODE_NODE, left, right)
-    if kind == CONSTANT_NODE:
-        a, b = node.right.constant, left.data
-        right = left
-        left = leaf(a, left_derivative(row, a, b, node.data) * node.grad)
-        return replace(node, row << 2 | NODE_NODE, left, right)
-    if row == ROW_POW:
-        # micrograd's `x**2` has one operand; the exponent is in its symbol.
-        return 0
-    a, b = left.data, node.right.constant
-    right = leaf(b, right_derivative(row, a, b, node.data) * node.grad)
-    return replace(node, row << 2 | NODE_NODE, left, right)
-
-
-cdef Value new_binary(int row, Value left, Value right, double grad):
+cdef Value shown_outer(int row, Value left, Value right, double grad):
     """A plain node of two operands, as the user's own arithmetic would have made it."""
     cdef Value node = node_of_two(row, <Node *><PyObject *>left, <Node *><PyObject *>right)
     node.grad = grad
     return node
 
 
-cdef int expand_dot(Node *node, int code) except -1:
+cdef int expand(Value self) except -1:
+    """Replace a node of the pool that stands for several by the outermost of them."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef int code = code_of(node)
+    cdef int row = code >> 2
+    cdef int kind = code & 3
+    cdef int outer = outer_row(row)
+    if row == ROW_DOT or row == ROW_INNER:
+        return expand_dot(self, code)
+    if row < ROW_FIRST_BINARY or row >= ROW_TABLE_END:
+        return 0
+    if outer != ROW_LEAF:
+        return expand_two(self, outer, inner_row(row), kind)
+    # The exponent of `x**2` is in its symbol, in micrograd as here.
+    if kind != NODE_NODE and not (row == ROW_POW and kind != CONSTANT_NODE):
+        return expand_constant(self, row, kind)
+    return 0
+
+
+cdef int expand_constant(Value self, int row, int kind) except -1:
+    """Show the constant operand as a leaf."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef Value operand = <Value>node.left
+    cdef double constant = node.right.constant
+    if kind == CONSTANT_NODE:
+        derivative = left_derivative(row, constant, operand.data, node.data)
+        replace(self, row << 2 | NODE_NODE, shown_leaf(constant, derivative * node.grad), operand)
+    else:
+        derivative = right_derivative(row, operand.data, constant, node.data)
+        replace(self, row << 2 | NODE_NODE, operand, shown_leaf(constant, derivative * node.grad))
+    return 0
+
+
+cdef int expand_two(Value self, int outer, int inner, int kind) except -1:
+    """Show `a - b` as a + (b * -1) and `a / b` as a * b**-1; with a constant `a`, as (...) + a."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef Value left = <Value>node.left
+    cdef Value right
+    cdef double a, b, g = node.grad
+    # The inner node is younger than the node that uses it, which no sweep can follow.
+    mark_irregular(node)
+    if kind == NODE_NODE:
+        right = <Value>node.right.node
+        a, b = left.data, binary_value(inner, right.data, -1.0)
+        right = shown_inner(inner, right, b, right_derivative(outer, a, b, node.data) * g)
+    else:
+        a, b = binary_value(inner, left.data, -1.0), node.right.constant
+        left = shown_inner(inner, left, a, left_derivative(outer, a, b, node.data) * g)
+        right = shown_leaf(b, right_derivative(outer, a, b, node.data) * g)
+    replace(self, outer << 2 | NODE_NODE, left, right)
+    return 0
+
+
+cdef int expand_dot(Value self, int code) except -1:
     """activation(bias + w1 * x1 + ...) as its products and partial sums, in micrograd's order."""
+    cdef Node *node = <Node *><PyObject *>self
     cdef tuple weights = <tuple>node.left
     cdef tuple inputs = <tuple>node.right.node
     cdef Py_ssize_t size = len(inputs)
-    cdef Py_ssize_t index
     cdef int activation = activation_row(code)
     cdef double grad = node.grad * unary_derivative(activation, 0.0, node.data)
-    cdef Value total = weights[size]
-    cdef Value product
-    for index in range(size):
-        product = new_binary(ROW_MUL, weights[index], inputs[index], grad)
-        if index == size - 1 and activation == ROW_LEAF:
-            break
-        total = new_binary(ROW_ADD, total, product, grad)
+    cdef list products = [
+        shown_outer(ROW_MUL, w, x, grad) for w, x in zip(weights[:size], inputs)
+    ]
+    # The first term of the sum is the bias or, without one, the first product.
+    cdef list terms = [*weights[size:], *products]
+    cdef Value total = terms[0]
+    cdef Value last = terms[len(terms) - 1]
     mark_irregular(node)
-    Py_INCREF(<PyObject *>total)
-    if activation == ROW_LEAF:
-        Py_INCREF(<PyObject *>product)
-        replace(node, ROW_ADD << 2, <Node *><PyObject *>total, <Node *><PyObject *>product)
+    for term in terms[1:len(terms) - 1]:
+        total = shown_outer(ROW_ADD, total, term, grad)
+    if activation == ROW_LEAF and len(terms) == 1:
+        replace(self, ROW_MUL << 2, weights[0], inputs[0])
+    elif activation == ROW_LEAF:
+        replace(self, ROW_ADD << 2, total, last)
+    elif len(terms) == 1:
+        replace(self, activation << 2, total, None)
     else:
-        replace(node, activation << 2, <Node *><PyObject *>total, NULL)
-    Py_DECREF(<PyObject *>weights)
-    Py_DECREF(<PyObject *>inputs)
+        replace(self, activation << 2, shown_outer(ROW_ADD, total, last, grad), None)
     return 0
 
 
@@ -137,7 +139,7 @@ cdef tuple children_of(Value self):
     cdef Node *node = <Node *><PyObject *>self
     cdef int code
     if in_pool(node):
-        expand(node)
+        expand(self)
     code = code_of(node)
     if code <= CODE_FRESH:
         return ()
@@ -159,7 +161,7 @@ cdef object symbol_of(Value self):
         return ""
     if row == ROW_CUSTOM:
         return <object>node.right.node
-    if row == ROW_DOT:
+    if row == ROW_DOT or row == ROW_INNER:
         row = activation_row(code)
         return SYMBOLS[ROW_ADD if row == ROW_LEAF else row]
     if row == ROW_POW and code & 3 == NODE_CONSTANT:

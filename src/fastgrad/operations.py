@@ -53,6 +53,35 @@ class Operation(NamedTuple):
         return len(self.derivatives)
 
 
+class Reduction(NamedTuple):
+    """A row for an operation on any number of operands, as one node.
+
+    The value is a fold: `total` starts at 0, becomes `step` for each operand `a`, and `finish` is
+    the result. `n` is the number of operands and `shift` the largest of them, or 0 if that is not
+    finite. The derivative by an operand may use `a`, `out` and `n`.
+    """
+
+    name: str
+    step: str
+    finish: str
+    derivative: str
+    doc: str
+
+
+REDUCTIONS: tuple[Reduction, ...] = (
+    Reduction("sum", "total + a", "total", "1.0", "Return x1 + ... + xn."),
+    Reduction("mean", "total + a", "total / n", "1.0 / n", "Return (x1 + ... + xn) / n."),
+    Reduction("square_sum", "total + a * a", "total", "2.0 * a", "Return x1**2 + ... + xn**2."),
+    Reduction("square_mean", "total + a * a", "total / n", "2.0 * a / n", "Return (x1**2 + ... + xn**2) / n."),
+    Reduction(
+        "logsumexp",
+        "total + exp(a - shift)",
+        "shift + log(total)",
+        "exp(a - out)",
+        "Return log(exp(x1) + ... + exp(xn)), which does not overflow.",
+    ),
+)
+
 TABLE: tuple[Operation, ...] = (
     Operation(
         name="abs",

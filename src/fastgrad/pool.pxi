@@ -16,7 +16,9 @@
 #     table, other kinds        left: a reference to a Value; right: a constant
 #     ROW_CUSTOM                left: tuple of Values; right: the symbol, any object
 #     ROW_LOCAL                 left: tuple of Values; right: tuple of floats, one a Value
-#     ROW_DOT                   left: tuple (w1 .. wn, bias) of leaves; right: tuple (x1 .. xn)
+#     ROW_INNER                 left: tuple (w1 .. wn) or (w1 .. wn, bias); right: tuple (x1 .. xn)
+#     ROW_DOT                   the same where all of left are leaves, which need no visit
+#     a reduction               left: tuple of Values; right: nothing
 # What a foreign node owns: left: NULL or a tuple of Values; right: NULL or its Extras.
 
 from libc.stdint cimport uint64_t, uintptr_t
@@ -127,9 +129,6 @@ cdef enum:
     CODE_LEAF = 0
     # Made by __new__, not yet by __init__.
     CODE_FRESH = 1
-    ROW_CUSTOM = ROW_TABLE_END
-    ROW_LOCAL
-    ROW_DOT
 
 cdef struct Node:
     Py_ssize_t refcount
@@ -209,7 +208,9 @@ cdef inline int code_of(Node *node) noexcept:
 
 cdef inline bint owns_right(int code) noexcept nogil:
     cdef int row = code >> 2
-    return row >= ROW_TABLE_END or (row >= ROW_FIRST_BINARY and code & 3 == NODE_NODE)
+    if row < ROW_TABLE_END:
+        return row >= ROW_FIRST_BINARY and code & 3 == NODE_NODE
+    return row < ROW_FIRST_REDUCTION
 
 
 cdef inline PyObject *extras_of(Node *node) noexcept nogil:
@@ -339,29 +340,29 @@ cdef inline Node *new_node(int code, double data) except NULL:
     return node
 
 
+cdef inline void track(void *node) noexcept:
+    if not is_tracked(node):
+        PyObject_GC_Track(node)
+
+
 cdef inline void set_left(Node *node, void *operand) noexcept:
     """Take a reference; what the collector sees of an operand it must see of the result."""
     Py_INCREF(operand)
     node.left = <PyObject *>operand
     if is_tracked(operand):
-        PyObject_GC_Track(node)
+        track(node)
 
 
 cdef inline void set_right(Node *node, void *operand) noexcept:
-    """Like set_left, and after it."""
+    """Like set_left, for the second operand."""
     Py_INCREF(operand)
     node.right.node = <PyObject *>operand
-    if is_tracked(operand) and not is_tracked(node):
-        PyObject_GC_Track(node)
+    if is_tracked(operand):
+        track(node)
 
 
 cdef inline bint is_youngest(Node *node) noexcept nogil:
     return <char *>node - HEAD_BYTES + SLOT_BYTES == next_slot
-
-
-cdef inline void track(Node *node) noexcept:
-    if not is_tracked(node):
-        PyObject_GC_Track(node)
 
 
 cdef tuple values_tuple(object values):

@@ -1,0 +1,229 @@
+"""Neurons, layers and multi-layer perceptrons of Values, with micrograd's interface."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, SupportsFloat
+
+from fastgrad.engine import Value, Weights, dot, zero_grad
+
+__all__ = ["MLP", "Dropout", "Layer", "Module", "Neuron"]
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
+KIND = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linear"}
+
+Inputs = Iterable[Value | SupportsFloat]
+
+
+class Module:
+    """The base of everything that has parameters.
+
+    A subclass may define `parameters()`, as in micrograd, or leave it to this class, which finds the
+    Values, Modules, lists, tuples and dicts of them among its attributes.
+    """
+
+    training = True
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to 0.0."""
+        zero_grad(self.parameters())
+
+    def parameters(self) -> list[Value]:
+        """Return the parameters in a fixed order: that of the attributes' definition."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
+        """Yield (name, Value) pairs, the name being the path of attributes and indices: `layers.0.neurons.1.w.0`."""
+        return named_values(self, prefix)
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the parameters' data by name."""
+        return {name: parameter.data for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, SupportsFloat]) -> None:
+        """Set the parameters' data by name.
+
+        Raises ValueError, and changes nothing, if a name is missing or unknown or a value is no number.
+        """
+        named = dict(self.named_parameters())
+        missing = [name for name in named if name not in state]
+        unknown = [name for name in state if name not in named]
+        if missing or unknown:
+            raise ValueError(
+                f"the state has {len(state)} entries for {len(named)} parameters; "
+                f"missing: {summary(missing)}; unknown: {summary(unknown)}"
+            )
+        numbers = {}
+        for name in named:
+            try:
+                numbers[name] = float(state[name])
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} is not a number: {state[name]!r}") from error
+        for name, parameter in named.items():
+            parameter.data = numbers[name]
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and every module below it."""
+        yield self
+        for _, child in children(self):
+            yield from child.modules()
+
+    def train(self, mode: bool = True) -> Module:
+        """Set the training mode of this module and all below it, which Dropout looks at; return self."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Leave the training mode; return self."""
+        return self.train(False)
+
+
+def summary(names: Sequence[str]) -> str:
+    """Name the first few of a list of names."""
+    if not names:
+        return "none"
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def attributes(holder: object) -> Iterator[tuple[str, Any]]:
+    """Yield the named parts of a Module, list, tuple or dict."""
+    if isinstance(holder, Module):
+        yield from ((name, part) for name, part in vars(holder).items() if not name.startswith("_"))
+    elif isinstance(holder, (list, tuple)):
+        yield from ((str(index), part) for index, part in enumerate(holder))
+    elif isinstance(holder, dict):
+        yield from ((str(key), part) for key, part in holder.items())
+
+
+def named_values(holder: object, prefix: str) -> Iterator[tuple[str, Value]]:
+    """Yield the Values below a Module or container, each once by its path."""
+    for name, part in attributes(holder):
+        path = f"{prefix}.{name}" if prefix else name
+        if isinstance(part, Value):
+            yield path, part
+        elif isinstance(part, Module):
+            yield from part.named_parameters(path)
+        else:
+            yield from named_values(part, path)
+
+
+def children(holder: object) -> Iterator[tuple[str, Module]]:
+    """Yield the Modules directly below a Module, through lists, tuples and dicts."""
+    for name, part in attributes(holder):
+        if isinstance(part, Module):
+            yield name, part
+        else:
+            yield from children(part)
+
+
+class Neuron(Module):
+    """activation(w1 * x1 + ... + wn * xn + b).
+
+    The weights are drawn from `random.uniform(-1, 1)` and b is 0, so that a seed gives micrograd's
+    weights. `nonlin=False` leaves the activation out; `activation` is 'relu', 'tanh', 'sigmoid' or
+    'linear'. Raises ValueError for another.
+    """
+
+    def __init__(self, nin: int, nonlin: bool = True, activation: str = "relu") -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        self.b = Value(0)
+        self.nonlin = nonlin
+        self.activation = activation
+
+    def __call__(self, x: Inputs) -> Value:
+        """Return the neuron's output for nin inputs, Values or numbers; ValueError for another count."""
+        x = list(x)
+        if len(x) != len(self.w):
+            raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
+        activation = self.activation if self.nonlin else "linear"
+        if x:
+            return dot(self.w, x, self.b, activation)
+        return self.b if activation == "linear" else getattr(self.b, activation)()
+
+    def parameters(self) -> list[Value]:
+        """Return the weights, then the bias."""
+        return [*self.w, self.b]
+
+    def __repr__(self) -> str:
+        return f"{KIND[self.activation] if self.nonlin else 'Linear'}Neuron({len(self.w)})"
+
+
+class Layer(Module):
+    """nout neurons over the same nin inputs; keyword arguments go to every Neuron."""
+
+    def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
+        self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
+        self._weights = Weights()
+
+    def __call__(self, x: Inputs) -> Any:
+        """Return the list of the neurons' outputs, or the output itself if there is one neuron."""
+        neurons = self.neurons
+        if all(type(neuron) is Neuron and neuron.w for neuron in neurons) and Neuron.__call__ is CALL:
+            out = self._weights.forward(neurons, x)
+        else:
+            x = list(x)
+            out = [neuron(x) for neuron in neurons]
+        return out[0] if len(out) == 1 else out
+
+    def parameters(self) -> list[Value]:
+        """Return the parameters neuron by neuron."""
+        return [parameter for neuron in self.neurons for parameter in neuron.parameters()]
+
+    def __repr__(self) -> str:
+        return f"Layer of [{', '.join(str(neuron) for neuron in self.neurons)}]"
+
+
+# A user who assigns Neuron.__call__ must see it called.
+CALL = Neuron.__call__
+
+
+class MLP(Module):
+    """Layers of nouts neurons after nin inputs; the last is linear, the others have the activation."""
+
+    def __init__(self, nin: int, nouts: Sequence[int], activation: str = "relu") -> None:
+        sizes = [nin, *nouts]
+        self.layers = [
+            Layer(sizes[i], sizes[i + 1], nonlin=i != len(nouts) - 1, activation=activation)
+            for i in range(len(nouts))
+        ]
+
+    def __call__(self, x: Inputs) -> Any:
+        """Return the last layer's outputs for nin inputs, Values or numbers."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def parameters(self) -> list[Value]:
+        """Return the parameters layer by layer."""
+        return [parameter for layer in self.layers for parameter in layer.parameters()]
+
+    def __repr__(self) -> str:
+        return f"MLP of [{', '.join(str(layer) for layer in self.layers)}]"
+
+
+class Dropout(Module):
+    """Set each value to 0 with probability p while training, and scale the others by 1 / (1 - p).
+
+    The draws come from `random.random()`, so that `random.seed` fixes them. Raises ValueError unless
+    0 <= p < 1.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"p must be at least 0 and less than 1, not {p}")
+        self.p = p
+
+    def __call__(self, x: Iterable[Value]) -> list[Any]:
+        """Return the values, dropped out if `training` is set."""
+        if not self.training or self.p == 0:
+            return list(x)
+        scale = 1.0 / (1.0 - self.p)
+        return [value * (0.0 if random.random() < self.p else scale) for value in x]
+
+    def __repr__(self) -> str:
+        return f"Dropout(p={self.p})"
