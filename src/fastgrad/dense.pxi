@@ -72,7 +72,7 @@ cdef class Weights:
     cdef list tuples
     cdef list rows
 
-    def __init__(self):
+    def __cinit__(self):
         self.tuples = []
         self.rows = []
 
