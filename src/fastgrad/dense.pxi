@@ -98,7 +98,7 @@ cdef class Weights:
     cdef list tuples
     cdef list rows
 
-    def __init__(self, neuron_type):
+    def __cinit__(self, type neuron_type not None):
         self.neuron_type = neuron_type
         self.tuples = []
         self.rows = []

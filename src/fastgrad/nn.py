@@ -34,7 +34,7 @@ class Module:
         return [parameter for _, parameter in self.named_parameters()]
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
-        """Yield (name, Value) pairs, the name being the path of attributes and indices: `layers.0.neurons.1.w.0`."""
+        """Yield (name, Value) pairs; a name is the path to its Value: `layers.0.neurons.1.w.0`."""
         return named_values(self, prefix)
 
     def state_dict(self) -> dict[str, float]:
