@@ -331,6 +331,33 @@ def reduce(str name, values):
     return owned(node)
 
 
+def softmax(values):
+    """Return [exp(xi) / (exp(x1) + ... + exp(xn))]: a `softmax` node a value, over one of logsumexp.
+
+    Raises ValueError if there are no values.
+    """
+    cdef tuple operands = operands_of(values)
+    cdef Value total = reduce("logsumexp", operands)
+    cdef Py_ssize_t index
+    return [
+        node_of_two(
+            ROW_SOFTMAX, <Node *>PyTuple_GET_ITEM(<PyObject *>operands, index), <Node *><PyObject *>total
+        )
+        for index in range(len(operands))
+    ]
+
+
+def scaled(values, factor):
+    """Return [x1 * factor, ..., xn * factor], one node each, for Values or numbers."""
+    cdef tuple operands = operands_of(values)
+    cdef Value by = as_value(factor, "scaled")
+    cdef Py_ssize_t index
+    return [
+        node_of_two(ROW_MUL, <Node *>PyTuple_GET_ITEM(<PyObject *>operands, index), <Node *><PyObject *>by)
+        for index in range(len(operands))
+    ]
+
+
 def zero_grad(values):
     """Set the gradient of every Value to 0.0."""
     for value in values:

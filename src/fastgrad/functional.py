@@ -18,10 +18,11 @@ arithmetic they stand for:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
-from fastgrad.engine import Matrix, Value, apply, dot, linear, reduce
+from fastgrad.engine import Matrix, Value, apply, dot, linear, reduce, scaled, softmax
 
 __all__ = [
     "Matrix",
@@ -90,13 +91,6 @@ def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
     return apply("where", condition, left, right)
 
 
-def softmax(values: Vector) -> list[Value]:
-    """Return exp(xi) / (exp(x1) + ... + exp(xn)) for each xi; ValueError if there are no values."""
-    values = list(values)
-    total = reduce("logsumexp", values)
-    return [apply("softmax", value, total) for value in values]
-
-
 def log_softmax(values: Vector) -> list[Value]:
     """Return the logarithm of each value's softmax, without computing it; ValueError if there are none."""
     values = list(values)
@@ -112,9 +106,10 @@ def rms_norm(values: Vector, weight: Vector | None = None, eps: float = 1e-5) ->
     """
     values = list(values)
     scale = (reduce("square_mean", values) + eps) ** -0.5
+    normal = scaled(values, scale)
     if weight is None:
-        return [value * scale for value in values]
-    return [value * scale * w for value, w in zip(*same_length("rms_norm", values, weight), strict=True)]
+        return normal
+    return [value * w for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
 
 
 def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Value | list[Value]:  # noqa: A002
@@ -213,7 +208,7 @@ def pairwise(function: str, operation: str, left: Vector, right: Vector) -> list
 
 def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
     """Return values[number]; ValueError unless 0 <= number < the number of values."""
-    index = number.__index__()
+    index = operator.index(number)
     if not 0 <= index < len(values):
         raise ValueError(f"{function}: the target is {index}, but there are {len(values)} classes")
     return values[index]
@@ -227,8 +222,12 @@ def over_rows(
     reduction: str,
 ) -> Value | list[Value]:
     """Return the loss of one row and one target, or the reduced losses of a batch of them."""
-    if hasattr(targets, "__index__") and not hasattr(targets, "__len__"):
-        value = loss(rows, targets)
-        return reduced([value], reduction) if reduction not in REDUCTIONS else value
+    rows = list(rows)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
+    if not rows:
+        raise ValueError(f"{function} of no values")
+    if not hasattr(rows[0], "__len__"):
+        return loss(rows, targets)
     rows, targets = same_length(function, rows, targets)
     return reduced([loss(row, number) for row, number in zip(rows, targets, strict=True)], reduction)
