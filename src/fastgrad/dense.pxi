@@ -268,22 +268,22 @@ def dot(weights, inputs, bias=None, activation="linear"):
     )
 
 
-def linear(inputs, weight, bias=None, activation="linear"):
-    """Return [activation(bias[i] + weight[i][0] * inputs[0] + ...) for each row i], one node a row.
+def linear(x, weight, bias=None, activation="linear"):
+    """Return [activation(bias[i] + weight[i][0] * x[0] + ...) for each row i], one node a row.
 
-    `inputs` are n Values or numbers, `weight` is a sequence of rows of n, `bias` None or as many as there
+    `x` are n Values or numbers, `weight` is a sequence of rows of n, `bias` None or as many as there
     are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every row,
     as do rows that are tuples if there is no bias. Raises ValueError if lengths differ or are 0.
     """
-    cdef tuple x = operands_of(inputs)
+    cdef tuple inputs = operands_of(x)
     cdef list biases = None if bias is None else list(bias)
     cdef Rows rows
     cdef tuple weights
     cdef Py_ssize_t index
-    cdef Py_ssize_t width = len(x) if bias is None else len(x) + 1
+    cdef Py_ssize_t width = len(inputs) if bias is None else len(inputs) + 1
     cdef int code = activation_code(activation)
-    if not x or not len(weight):
-        raise ValueError(f"linear of {len(x)} inputs and {len(weight)} rows of weights")
+    if not inputs or not len(weight):
+        raise ValueError(f"linear of {len(inputs)} inputs and {len(weight)} rows of weights")
     if biases is not None and len(biases) != len(weight):
         raise ValueError(f"linear of {len(weight)} rows of weights was given {len(biases)} biases")
     if type(weight) is Matrix:
@@ -297,9 +297,9 @@ def linear(inputs, weight, bias=None, activation="linear"):
         weights = rows.refresh(index, row, None if biases is None else biases[index])
         if len(weights) != width:
             raise ValueError(
-                f"row {index} has {len(weights) - width + len(x)} weights for {len(x)} inputs"
+                f"row {index} has {len(weights) - width + len(inputs)} weights for {len(inputs)} inputs"
             )
-    return rows.nodes(x, code)
+    return rows.nodes(inputs, code)
 
 
 def reduce(str name, values):

@@ -22,7 +22,8 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
-from fastgrad.engine import Matrix, Value, apply, dot, linear, reduce, scaled, softmax
+from fastgrad import engine
+from fastgrad.engine import Matrix, Value, apply, linear, reduce, scaled, softmax
 
 __all__ = [
     "Matrix",
@@ -71,6 +72,11 @@ def logsumexp(values: Vector) -> Value:
 def l2(parameters: Vector) -> Value:
     """Return x1**2 + ... + xn**2 as one node; ValueError if there are no values."""
     return reduce("square_sum", parameters)
+
+
+def dot(w: Vector, x: Vector, b: Scalar = 0) -> Value:
+    """Return b + w1 * x1 + ... + wn * xn as one node; ValueError if the lengths differ or are 0."""
+    return engine.dot(w, x, b if isinstance(b, Value) or b != 0 else None)
 
 
 def maximum(left: Scalar, right: Scalar) -> Value:
