@@ -49,6 +49,14 @@ cdef inline void pull_local(Node *node, double g, Sweep *sweep) noexcept nogil:
         )
 
 
+cdef inline void pull_nothing(Node *node, Sweep *sweep) noexcept nogil:
+    """A node without a rule adds nothing, but its operands may have gradients to pass on."""
+    cdef Py_ssize_t index
+    if sweep != NULL:
+        for index in range(PyTuple_GET_SIZE(node.left)):
+            mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
+
+
 cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept nogil:
     """out = activation(w1 * x1 + ... + wn * xn + bias); the activation's derivative needs only out."""
     cdef Py_ssize_t size = PyTuple_GET_SIZE(node.right.node)
@@ -89,6 +97,8 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
         pull_reduction(node, row, node.grad, sweep)
     elif row == ROW_LOCAL:
         pull_local(node, node.grad, sweep)
+    elif row == ROW_CUSTOM:
+        pull_nothing(node, sweep)
 
 
 cdef void sweep_from(Node *root) noexcept nogil:
