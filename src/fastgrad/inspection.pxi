@@ -183,6 +183,7 @@ cdef inline object get_attribute(Value self, object name):
             return self.data
         if name is "grad":
             return self.grad
+    if Py_TYPE(<PyObject *>self).tp_dictoffset == 0:
         extras = extras_of(<Node *><PyObject *>self)
         if extras != NULL and (<Extras>extras).attributes is not None:
             found = PyDict_GetItemWithError((<Extras>extras).attributes, name)
