@@ -23,8 +23,6 @@ class Record(NamedTuple):
     grad: float
     operands: tuple[int, ...]
     detail: Any
-    extras: tuple[Any, Any, Any] | None
-    attributes: dict[str, Any] | None
 
 
 def own_attributes(node: Value) -> dict[str, Any] | None:
@@ -78,11 +76,12 @@ class Graph:
                     node.grad,
                     tuple(places[id(operand)] for operand in operands),
                     detail,
-                    _get_extras(node),
-                    own_attributes(node),
                 )
             )
-        return load_nodes, (outside, [tuple(record) for record in records])
+        described = [(_get_extras(node), own_attributes(node)) for node in self.nodes]
+        # As a state, so that an attribute may refer to a node of the graph.
+        state = {index: parts for index, parts in enumerate(described) if any(parts)}
+        return load_nodes, (outside, [tuple(record) for record in records]), state, None, None, restore_all
 
 
 def load_nodes(outside: list[Value], records: list[tuple[Any, ...]]) -> list[Value]:
@@ -97,9 +96,14 @@ def load_nodes(outside: list[Value], records: list[tuple[Any, ...]]) -> list[Val
         node = _put_together(
             record.cls, record.operation, record.kind, record.data, record.grad, operands, record.detail
         )
-        restore(node, record.extras, record.attributes)
         nodes.append(node)
     return nodes
+
+
+def restore_all(nodes: list[Value], state: dict[int, tuple[Any, Any]]) -> None:
+    """Give the nodes of a pickled graph their labels, symbols and attributes."""
+    for index, parts in state.items():
+        restore(nodes[index], *parts)
 
 
 def load_node(nodes: list[Value], index: int) -> Value:
