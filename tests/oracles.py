@@ -178,6 +178,21 @@ def real(number) -> float:
     return float(number) if mpmath.im(number) == 0 else math.nan
 
 
+def in_reverse_order(root):
+    """Every node once, each after all nodes computed from it, as micrograd's lectures sort them."""
+    order, visited = [], set()
+
+    def visit(node):
+        if node not in visited:
+            visited.add(node)
+            for child in node._prev:
+                visit(child)
+            order.append(node)
+
+    visit(root)
+    return reversed(order)
+
+
 def same(left: float, right: float) -> bool:
     """The same bits, but any nan equals any other."""
     return repr(float(left)) == repr(float(right))

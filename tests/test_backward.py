@@ -5,6 +5,7 @@ import random
 
 import micrograd.engine
 import pytest
+from oracles import in_reverse_order
 
 from fastgrad import Value
 
@@ -25,21 +26,6 @@ def squared(x):
 
 def squared_by_derivative(x):
     return Value(x.data * x.data, (x,), (2 * x.data,))
-
-
-def in_reverse_order(root):
-    """Every node once, each after all nodes computed from it, as micrograd's lectures sort them."""
-    order, visited = [], set()
-
-    def visit(node):
-        if node not in visited:
-            visited.add(node)
-            for child in node._prev:
-                visit(child)
-            order.append(node)
-
-    visit(root)
-    return reversed(order)
 
 
 # -- accumulation --------------------------------------------------------------------------------
@@ -436,7 +422,10 @@ def test_backward_of_a_leaf_does_nothing_by_hand():
     assert x.grad == 1.0
 
 
-def test_rules_by_hand_in_reverse_order_are_backward():
+@pytest.mark.parametrize("when", ["before sorting", "after sorting"])
+def test_rules_by_hand_in_reverse_order_are_backward(when):
+    """The root's gradient may be set before the graph is first looked at, as in micrograd's lecture."""
+
     def graph():
         a, b, c = Value(2.0), Value(-3.0), Value(10.0)
         d = a * b + c
@@ -447,7 +436,10 @@ def test_rules_by_hand_in_reverse_order_are_backward():
     automatic, expected = graph()
     automatic.backward()
     by_hand, leaves = graph()
+    if when == "before sorting":
+        by_hand.grad = 1.0
+    order = list(in_reverse_order(by_hand))
     by_hand.grad = 1.0
-    for node in in_reverse_order(by_hand):
+    for node in order:
         node._backward()
     assert [leaf.grad for leaf in leaves] == pytest.approx([leaf.grad for leaf in expected], rel=1e-14)
