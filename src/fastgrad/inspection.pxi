@@ -222,7 +222,11 @@ cdef int delete_attribute(Value self, object name) except -1:
         if name in attributes:
             del attributes[name]
             return 0
-    PyObject_GenericSetAttr(self, name, NULL)
+    try:
+        PyObject_GenericSetAttr(self, name, NULL)
+    except NotImplementedError:
+        # What Cython raises for a field or a property of a cdef class.
+        raise AttributeError(f"{name} of a Value cannot be deleted") from None
     return 0
 
 
