@@ -104,6 +104,7 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
 cdef void sweep_from(Node *root) noexcept nogil:
     """Pull from the root and from every node it reaches, in reverse order of creation."""
     cdef Sweep sweep
+    cdef uint64_t pulled
     cdef int slot
     sweep.chunk = NULL
     sweep.pending = 0
@@ -116,14 +117,17 @@ cdef void sweep_from(Node *root) noexcept nogil:
         sweep.pending = sweep.chunk.pending
         sweep.chunk.pending = 0
         sweep.other_chunks -= 1
+        pulled = 0
         while sweep.pending != 0:
             slot = highest_bit(sweep.pending)
             sweep.pending ^= (<uint64_t>1) << slot
+            pulled |= (<uint64_t>1) << slot
             pull(
                 <Node *>(<char *>sweep.chunk + slot * SLOT_BYTES + HEAD_BYTES),
                 sweep.chunk.code[slot],
                 &sweep,
             )
+        sweep.chunk.pulled |= pulled
 
 
 cdef int run_backward(Value root) except -1:
@@ -141,6 +145,7 @@ cdef int propagate(Node *node) except -1:
     cdef int code = code_of(node)
     cdef tuple children, derivatives
     if in_pool(node):
+        chunk_of(node).pulled |= bit_of(node)
         pull(node, code, NULL)
     elif code >> 2 == ROW_LOCAL:
         children = <tuple>node.left

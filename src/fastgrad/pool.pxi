@@ -119,6 +119,11 @@ cdef enum:
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
     SPARE_CHUNKS = 16384
 
+# The entries of a chunk's `code` that belong to no slot.
+cdef enum:
+    LIVE_NODES = 0
+    ALL_TRACKED = 1
+
 cdef enum Kind:
     NODE_NODE
     NODE_CONSTANT
@@ -150,7 +155,7 @@ cdef struct Chunk:
     uint64_t computed
     uint64_t pending
     uint64_t extended
-    Py_ssize_t live
+    uint64_t pulled
     unsigned char code[SLOTS]
 
 cdef PyTypeObject *value_type = NULL
@@ -304,8 +309,8 @@ cdef int open_chunk() except -1:
     remove_free(chunk)
     chunk.arena.used += 1
     used_count += 1
-    chunk.computed = chunk.pending = chunk.extended = 0
-    chunk.live = 0
+    chunk.computed = chunk.pending = chunk.extended = chunk.pulled = 0
+    chunk.code[LIVE_NODES] = chunk.code[ALL_TRACKED] = 0
     chunk.newer = NULL
     chunk.older = newest
     if newest != NULL:
@@ -336,7 +341,7 @@ cdef inline Node *new_node(int code, double data) except NULL:
     chunk = chunk_of(slot)
     chunk.code[slot_of(slot)] = <unsigned char>code
     chunk.computed |= <uint64_t>(code > CODE_FRESH) << slot_of(slot)
-    chunk.live += 1
+    chunk.code[LIVE_NODES] += 1
     return node
 
 
@@ -405,7 +410,7 @@ cdef void recycle(Chunk *chunk) noexcept:
     global next_slot, used_count
     expect(chunk.pending == 0, "an empty chunk has pending nodes")
     if chunk == newest:
-        chunk.computed = 0
+        chunk.computed = chunk.pulled = 0
         next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
         return
     if chunk.extras != NULL:
@@ -423,9 +428,8 @@ cdef void recycle(Chunk *chunk) noexcept:
 
 cdef inline void release_slot(Chunk *chunk) noexcept:
     # The slot's bit among the computed stays as it is: the slot is not used before the chunk is empty.
-    chunk.live -= 1
-    expect(chunk.live >= 0, "a chunk gave back more nodes than it handed out")
-    if chunk.live == 0:
+    chunk.code[LIVE_NODES] -= 1
+    if chunk.code[LIVE_NODES] == 0:
         recycle(chunk)
 
 
@@ -472,7 +476,7 @@ cdef inline void free_node(Node *node) noexcept:
     cdef int code = chunk.code[slot]
     cdef PyObject *left = node.left
     cdef PyObject *right = node.right.node
-    expect(chunk.live > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
+    expect(chunk.code[LIVE_NODES] > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
     if is_tracked(node):
         PyObject_GC_UnTrack(node)
     if chunk.extended >> slot & 1:
@@ -549,7 +553,7 @@ def _pool_statistics():
     cdef Py_ssize_t nodes = 0
     cdef Chunk *chunk = newest
     while chunk != NULL:
-        nodes += chunk.live
+        nodes += chunk.code[LIVE_NODES]
         chunk = chunk.older
     return {
         "nodes": nodes,
