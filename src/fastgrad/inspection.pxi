@@ -226,8 +226,7 @@ cdef int set_attribute(Value self, object name, object value) except -1:
         self.grad = required_double(value, "grad")
     elif is_stored(self, name):
         attributes_of(self)[name] = value
-        if PyObject_IS_GC(<PyObject *>value):
-            track(<Node *><PyObject *>self)
+        track_holder(<Node *><PyObject *>self, value)
     else:
         PyObject_GenericSetAttr(self, name, <PyObject *>value)
     return 0

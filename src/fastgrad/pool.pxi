@@ -366,6 +366,58 @@ cdef inline void set_right(Node *node, void *operand) noexcept:
         track(node)
 
 
+cdef inline void track_tuple(PyObject *operands) noexcept:
+    if not is_tracked(operands):
+        PyObject_GC_Track(operands)
+
+
+cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:
+    """Track those of a chunk's computed nodes that are alive, with their tuples of operands."""
+    cdef Node *node
+    cdef int slot, row
+    slots &= chunk.computed
+    while slots != 0:
+        slot = highest_bit(slots)
+        slots ^= (<uint64_t>1) << slot
+        node = <Node *>(<char *>chunk + slot * SLOT_BYTES + HEAD_BYTES)
+        if node.refcount == 0:
+            continue
+        track(node)
+        row = chunk.code[slot] >> 2
+        if row >= ROW_TABLE_END:
+            track_tuple(node.left)
+        if row == ROW_DOT or row == ROW_INNER:
+            track_tuple(node.right.node)
+
+
+cdef void track_used(Node *node) noexcept:
+    """Track a node after it may have been used.
+
+    What was computed from it is younger and may now be part of a cycle through it; a node that the
+    collector does not know would hide that cycle. Chunks are remembered, so that nodes may be
+    tracked one by one in any order.
+    """
+    cdef Chunk *chunk = newest
+    if is_tracked(node):
+        return
+    PyObject_GC_Track(node)
+    if not in_pool(node):
+        return
+    while chunk != chunk_of(node):
+        if not chunk.code[ALL_TRACKED]:
+            track_computed(chunk, ~(<uint64_t>0))
+            chunk.code[ALL_TRACKED] = chunk != newest
+        chunk = chunk.older
+    if not chunk.code[ALL_TRACKED]:
+        track_computed(chunk, ~(2 * bit_of(node) - 1))
+
+
+cdef inline void track_holder(Node *node, object held) noexcept:
+    """Track a node that was given an object which may lead back to it."""
+    if PyObject_IS_GC(<PyObject *>held):
+        track_used(node)
+
+
 cdef inline bint is_youngest(Node *node) noexcept nogil:
     return <char *>node - HEAD_BYTES + SLOT_BYTES == next_slot
 
