@@ -7,10 +7,14 @@ import sys
 import warnings
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import fastgrad
 from fastgrad.engine import _pool_statistics
+
+hypothesis.settings.register_profile("fastgrad", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("fastgrad")
 
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 

@@ -8,6 +8,7 @@ import pytest
 
 from fastgrad import Value
 from fastgrad.engine import _pool_statistics
+from fastgrad.nn import Layer
 
 linux_only = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
 
@@ -117,7 +118,6 @@ CYCLES = {
     "dict that leads to a later node": lambda x: later_dict(x * 2),
     "label that leads to the node": lambda x: label_list(x * 2),
     "hook that leads to a later node": lambda x: later_hook(x * 2),
-    "hook on a shown inner node": lambda x: inner_hook(x - Value(1.0)),
 }
 
 
@@ -168,13 +168,6 @@ def closure_free(node):
     return node.tanh() * node + 1
 
 
-def inner_hook(out):
-    (inner,) = [child for child in out._prev if child._op == "*"]
-    above = out * 2
-    inner._backward = lambda: above.grad
-    return above
-
-
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_without_cycles_is_freed_at_once(name, live_nodes):
     x = Value(0.5)
@@ -213,6 +206,31 @@ def test_a_graph_is_collected_by_one_collection(name, live_nodes):
         del out
     assert live_nodes() == before
     assert _pool_statistics()["irregular"] == irregular
+
+
+def test_hooks_added_to_a_finished_graph_in_any_order_are_collected(live_nodes):
+    x = Value(1.0)
+    before = live_nodes()
+    for start, step in ((0, 1), (0, -1), (500, 7)):
+        nodes = [x * 1.0]
+        for _ in range(1000):
+            nodes.append(nodes[-1] * 1.0)
+        out = nodes[-1]
+        for index in range(start, 1000, step) if step > 0 else range(999, -1, step):
+            hooked(nodes[index])
+            nodes[index].loss = out
+        del nodes, out
+    assert live_nodes() == before
+
+
+def test_a_hook_on_an_input_of_a_fused_layer_is_collected(live_nodes):
+    layer = Layer(2, 3)
+    before = live_nodes()
+    inputs = [Value(1.0) * 2, Value(3.0) * 4]
+    out = sum(layer(inputs))
+    inputs[0].loss = out
+    del inputs, out
+    assert live_nodes() == before
 
 
 @pytest.mark.parametrize("length", [1, 10, 1000])
