@@ -104,7 +104,7 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
 cdef void sweep_from(Node *root) noexcept nogil:
     """Pull from the root and from every node it reaches, in reverse order of creation."""
     cdef Sweep sweep
-    cdef uint64_t pulled
+    cdef uint64_t todo
     cdef int slot
     sweep.chunk = NULL
     sweep.pending = 0
@@ -117,17 +117,17 @@ cdef void sweep_from(Node *root) noexcept nogil:
         sweep.pending = sweep.chunk.pending
         sweep.chunk.pending = 0
         sweep.other_chunks -= 1
-        pulled = 0
-        while sweep.pending != 0:
-            slot = highest_bit(sweep.pending)
-            sweep.pending ^= (<uint64_t>1) << slot
-            pulled |= (<uint64_t>1) << slot
+        # Bits stay set; what is above the current slot is done.
+        todo = sweep.pending
+        while todo != 0:
+            slot = highest_bit(todo)
             pull(
                 <Node *>(<char *>sweep.chunk + slot * SLOT_BYTES + HEAD_BYTES),
                 sweep.chunk.code[slot],
                 &sweep,
             )
-        sweep.chunk.pulled |= pulled
+            todo = sweep.pending & (((<uint64_t>1) << slot) - 1)
+        sweep.chunk.pulled |= sweep.pending
 
 
 cdef int run_backward(Value root) except -1:
