@@ -117,7 +117,8 @@ cdef int initialise(Value self, data, children, op, label) except -1:
 
 cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     """Make a fresh node of the pool a custom one, seen by the collector if it may join a cycle."""
-    cdef bint tracked = row == ROW_CUSTOM
+    # An older node among tracked ones would break the promise of ALL_TRACKED.
+    cdef bint tracked = row == ROW_CUSTOM or not is_youngest(node)
     cdef object child
     for child in operands:
         tracked = tracked or is_tracked(<PyObject *>child)

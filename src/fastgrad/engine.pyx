@@ -97,6 +97,7 @@ cdef class Value(Arithmetic):
     @label.setter
     def label(self, value):
         require_extras(<Node *><PyObject *>self).label = value
+        track_holder(<Node *><PyObject *>self, value)
 
     @property
     def _op(self):
@@ -106,6 +107,7 @@ cdef class Value(Arithmetic):
     @_op.setter
     def _op(self, symbol):
         require_extras(<Node *><PyObject *>self).symbol = symbol
+        track_holder(<Node *><PyObject *>self, symbol)
 
     @property
     def _children(self):
@@ -132,13 +134,13 @@ cdef class Value(Arithmetic):
             raise TypeError(f"_backward must be callable, not {type(function).__name__}")
         mark_irregular(node)
         require_extras(node).backward = function
-        track(node)
+        track_used(node)
 
     @property
     def __dict__(self):
         """The attributes that were set on this node."""
         # Whoever holds the dict can close a cycle through it.
-        track(<Node *><PyObject *>self)
+        track_used(<Node *><PyObject *>self)
         return attributes_of(self)
 
 

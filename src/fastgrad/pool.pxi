@@ -119,6 +119,12 @@ cdef enum:
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
     SPARE_CHUNKS = 16384
 
+# The entries of a chunk's `code` that belong to no slot: how many slots hold a node that is alive or
+# are not handed out yet, and whether all computed nodes are tracked.
+cdef enum:
+    LIVE_SLOTS = 0
+    ALL_TRACKED = 1
+
 cdef enum Kind:
     NODE_NODE
     NODE_CONSTANT
@@ -151,8 +157,8 @@ cdef struct Chunk:
     uint64_t leaves
     uint64_t pending
     uint64_t extended
-    # Slots of nodes that are alive, or not handed out yet.
-    Py_ssize_t live
+    # And nodes that have given their gradient to their operands, see inspection.pxi.
+    uint64_t pulled
     unsigned char code[SLOTS]
 
 cdef PyTypeObject *value_type = NULL
@@ -306,8 +312,9 @@ cdef int open_chunk() except -1:
     remove_free(chunk)
     chunk.arena.used += 1
     used_count += 1
-    chunk.leaves = chunk.pending = chunk.extended = 0
-    chunk.live = SLOTS - FIRST_SLOT
+    chunk.leaves = chunk.pending = chunk.extended = chunk.pulled = 0
+    chunk.code[LIVE_SLOTS] = SLOTS - FIRST_SLOT
+    chunk.code[ALL_TRACKED] = 0
     chunk.newer = NULL
     chunk.older = newest
     if newest != NULL:
@@ -384,6 +391,66 @@ cdef inline object new_unary(int code, double data, Node *operand, double consta
     return owned(node)
 
 
+cdef inline void track_tuple(PyObject *operands) noexcept:
+    if not is_tracked(operands):
+        PyObject_GC_Track(operands)
+
+
+cdef inline uint64_t handed_out(Chunk *chunk) noexcept nogil:
+    """A mask of the slots that hold a node or have held one."""
+    cdef uint64_t slots = ~((<uint64_t>1 << FIRST_SLOT) - 1)
+    if chunk == newest and next_slot != end_slot:
+        slots &= bit_of(next_slot) - 1
+    return slots
+
+
+cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:
+    """Track those of a chunk's computed nodes that are alive, with their tuples of operands."""
+    cdef Node *node
+    cdef int slot, row
+    slots &= handed_out(chunk) & ~chunk.leaves
+    while slots != 0:
+        slot = highest_bit(slots)
+        slots ^= (<uint64_t>1) << slot
+        node = <Node *>(<char *>chunk + slot * SLOT_BYTES + HEAD_BYTES)
+        if node.refcount == 0:
+            continue
+        track(node)
+        row = chunk.code[slot] >> 2
+        if row >= ROW_TABLE_END:
+            track_tuple(node.left)
+        if row == ROW_DOT or row == ROW_INNER:
+            track_tuple(node.right.node)
+
+
+cdef void track_used(Node *node) noexcept:
+    """Track a node after it may have been used.
+
+    What was computed from it is younger and may now be part of a cycle through it; a node that the
+    collector does not know would hide that cycle. Chunks are remembered, so that nodes may be
+    tracked one by one in any order.
+    """
+    cdef Chunk *chunk = newest
+    if is_tracked(node):
+        return
+    PyObject_GC_Track(node)
+    if not in_pool(node):
+        return
+    while chunk != chunk_of(node):
+        if not chunk.code[ALL_TRACKED]:
+            track_computed(chunk, ~(<uint64_t>0))
+            chunk.code[ALL_TRACKED] = chunk != newest
+        chunk = chunk.older
+    if not chunk.code[ALL_TRACKED]:
+        track_computed(chunk, ~(2 * bit_of(node) - 1))
+
+
+cdef inline void track_holder(Node *node, object held) noexcept:
+    """Track a node that was given an object which may lead back to it."""
+    if PyObject_IS_GC(<PyObject *>held):
+        track_used(node)
+
+
 cdef inline bint is_youngest(Node *node) noexcept nogil:
     return <char *>node - HEAD_BYTES + SLOT_BYTES == next_slot
 
@@ -428,8 +495,8 @@ cdef void recycle(Chunk *chunk) noexcept:
     global next_slot, used_count
     expect(chunk.pending == 0, "an empty chunk has pending nodes")
     if chunk == newest:
-        chunk.leaves = 0
-        chunk.live = SLOTS - FIRST_SLOT
+        chunk.leaves = chunk.pulled = 0
+        chunk.code[LIVE_SLOTS] = SLOTS - FIRST_SLOT
         next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
         return
     if chunk.extras != NULL:
@@ -447,9 +514,9 @@ cdef void recycle(Chunk *chunk) noexcept:
 
 cdef inline void release_slot(Chunk *chunk) noexcept:
     # The slot's bit among the leaves stays as it is: the slot is not used before the chunk is empty.
-    chunk.live -= 1
-    expect(chunk.live >= 0, "a chunk gave back more nodes than it handed out")
-    if chunk.live == 0:
+    expect(chunk.code[LIVE_SLOTS] > 0, "a chunk gave back more nodes than it handed out")
+    chunk.code[LIVE_SLOTS] -= 1
+    if chunk.code[LIVE_SLOTS] == 0:
         recycle(chunk)
 
 
@@ -496,7 +563,7 @@ cdef inline void free_node(Node *node) noexcept:
     cdef int code = chunk.code[slot]
     cdef PyObject *left = node.left
     cdef PyObject *right = node.right.node
-    expect(chunk.live > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
+    expect(chunk.code[LIVE_SLOTS] > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
     if is_tracked(node):
         PyObject_GC_UnTrack(node)
     if chunk.extended >> slot & 1:
@@ -573,7 +640,7 @@ def _pool_statistics():
     cdef Py_ssize_t nodes = -((end_slot - next_slot) // SLOT_BYTES)
     cdef Chunk *chunk = newest
     while chunk != NULL:
-        nodes += chunk.live
+        nodes += chunk.code[LIVE_SLOTS]
         chunk = chunk.older
     return {
         "nodes": nodes,
