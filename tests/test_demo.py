@@ -37,7 +37,8 @@ def test_plain_prints_one_line_a_step_like_the_notebook(tmp_path):
 
 def test_another_seed_is_another_run(tmp_path):
     first, second = (
-        demo("--plain", "--steps", "1", "--seed", seed, cwd=tmp_path).stdout.splitlines()[0] for seed in ("1", "2")
+        demo("--plain", "--steps", "1", "--seed", seed, cwd=tmp_path).stdout.splitlines()[0]
+        for seed in ("1", "2")
     )
     assert first != second
 

@@ -235,7 +235,11 @@ class Pair(Module):
 
 def test_named_parameters_are_paths_of_attributes_and_indices():
     names = [name for name, _ in Pair().named_parameters()]
-    assert names[:3] == ["mlp.layers.0.neurons.0.w.0", "mlp.layers.0.neurons.0.w.1", "mlp.layers.0.neurons.0.b"]
+    assert names[:3] == [
+        "mlp.layers.0.neurons.0.w.0",
+        "mlp.layers.0.neurons.0.w.1",
+        "mlp.layers.0.neurons.0.b",
+    ]
     assert names[-3:] == ["scale", "extra.first.0", "extra.second.1"]
     assert [value for _, value in MLP(2, [3, 1]).named_parameters()] != []
 
@@ -264,7 +268,7 @@ def test_state_dict_round_trip():
 def test_a_wrong_state_is_a_value_error_that_names_it_and_changes_nothing(change, named):
     model = MLP(2, [3, 1])
     before = model.state_dict()
-    state = {name: 0.0 for name in before}
+    state = dict.fromkeys(before, 0.0)
     change(state)
     with pytest.raises(ValueError, match=named):
         model.load_state_dict(state)

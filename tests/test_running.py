@@ -22,7 +22,9 @@ def both(tmp_path):
         below = tmp_path / "below"
         below.mkdir()
         place = "../script.py"
-        return python(place, *arguments, cwd=below), python("-m", "fastgrad", "run", place, *arguments, cwd=below)
+        return python(place, *arguments, cwd=below), python(
+            "-m", "fastgrad", "run", place, *arguments, cwd=below
+        )
 
     return run
 

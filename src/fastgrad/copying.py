@@ -92,7 +92,9 @@ def load_nodes(outside: list[Value], records: list[tuple[Any, ...]]) -> list[Val
         try:
             operands = tuple(outside[~place] if place < 0 else nodes[place] for place in record.operands)
         except IndexError:
-            raise ValueError(f"node {len(nodes)} of the pickled graph has an operand that is not in it") from None
+            raise ValueError(
+                f"node {len(nodes)} of the pickled graph has an operand that is not in it"
+            ) from None
         node = _put_together(
             record.cls, record.operation, record.kind, record.data, record.grad, operands, record.detail
         )

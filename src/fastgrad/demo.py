@@ -29,7 +29,9 @@ def moons(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return X, y * 2 - 1
 
 
-def max_margin_loss(model: Callable, parameters: list[Value], X: np.ndarray, y: np.ndarray) -> tuple[Value, float]:
+def max_margin_loss(
+    model: Callable, parameters: list[Value], X: np.ndarray, y: np.ndarray
+) -> tuple[Value, float]:
     """Return the mean max-margin ("svm") loss plus L2 regularisation, and the accuracy."""
     inputs = [list(map(Value, row)) for row in X]
     scores = list(map(model, inputs))
