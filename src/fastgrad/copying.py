@@ -146,4 +146,5 @@ def copy_graph(root: Value, memo: dict[int, Any]) -> Value:
     for node in new:
         extras = copy.deepcopy(_get_extras(node), memo)
         restore(memo[id(node)], extras, copy.deepcopy(own_attributes(node), memo))
-    return memo[id(root)]
+    result: Value = memo[id(root)]
+    return result

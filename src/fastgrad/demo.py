@@ -30,7 +30,7 @@ def moons(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def max_margin_loss(
-    model: Callable, parameters: list[Value], X: np.ndarray, y: np.ndarray
+    model: Callable[[list[Value]], Value], parameters: list[Value], X: np.ndarray, y: np.ndarray
 ) -> tuple[Value, float]:
     """Return the mean max-margin ("svm") loss plus L2 regularisation, and the accuracy."""
     inputs = [list(map(Value, row)) for row in X]
