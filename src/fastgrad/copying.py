@@ -7,7 +7,7 @@ together keep what they share, as other objects do. Loading a pickle can run any
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
 from fastgrad.engine import Value, _get_extras, _graph_order, _put_together, _set_extras, _take_apart
@@ -45,7 +45,7 @@ class Graph:
     pickled is pickled as a part of it: that keeps the nodes' identity without recursion.
     """
 
-    alive: WeakValueDictionary[int, Graph] = WeakValueDictionary()
+    alive: ClassVar[WeakValueDictionary[int, Graph]] = WeakValueDictionary()
 
     def __init__(self, root: Value) -> None:
         self.nodes = [
@@ -136,7 +136,7 @@ def copy_node(node: Value) -> Value:
     return result
 
 
-def copy_graph(root: Value, memo: dict[int, Any]) -> Value:
+def copy_graph(root: Value, memo: dict[int, Any]) -> Any:
     """Return a copy of a node and of the graph below it: Value.__deepcopy__."""
     new = [node for node in _graph_order([root]) if id(node) not in memo]
     for node in new:
@@ -146,5 +146,4 @@ def copy_graph(root: Value, memo: dict[int, Any]) -> Value:
     for node in new:
         extras = copy.deepcopy(_get_extras(node), memo)
         restore(memo[id(node)], extras, copy.deepcopy(own_attributes(node), memo))
-    result: Value = memo[id(root)]
-    return result
+    return memo[id(root)]
