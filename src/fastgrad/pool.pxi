@@ -119,7 +119,8 @@ cdef enum:
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
     SPARE_CHUNKS = 16384
 
-# The entries of a chunk's `code` that belong to no slot.
+# The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
+# out yet, and whether the collector is known to know all that are computed.
 cdef enum:
     LIVE_NODES = 0
     ALL_TRACKED = 1
@@ -152,9 +153,11 @@ cdef struct Chunk:
     Chunk *newer
     Arena *arena
     PyObject **extras
-    uint64_t computed
+    # Masks with a bit a slot: nodes without operands, nodes a sweep has yet to visit, nodes with Extras.
+    uint64_t leaves
     uint64_t pending
     uint64_t extended
+    # Nodes that have passed their gradient on to their operands.
     uint64_t pulled
     unsigned char code[SLOTS]
 
@@ -309,8 +312,9 @@ cdef int open_chunk() except -1:
     remove_free(chunk)
     chunk.arena.used += 1
     used_count += 1
-    chunk.computed = chunk.pending = chunk.extended = chunk.pulled = 0
-    chunk.code[LIVE_NODES] = chunk.code[ALL_TRACKED] = 0
+    chunk.leaves = chunk.pending = chunk.extended = chunk.pulled = 0
+    chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
+    chunk.code[ALL_TRACKED] = 0
     chunk.newer = NULL
     chunk.older = newest
     if newest != NULL:
@@ -326,7 +330,6 @@ cdef inline Node *new_node(int code, double data) except NULL:
     global next_slot
     cdef char *slot
     cdef Node *node
-    cdef Chunk *chunk
     if next_slot == end_slot:
         open_chunk()
     slot = next_slot
@@ -338,10 +341,9 @@ cdef inline Node *new_node(int code, double data) except NULL:
     node.type = value_type
     node.data = data
     node.grad = 0.0
-    chunk = chunk_of(slot)
-    chunk.code[slot_of(slot)] = <unsigned char>code
-    chunk.computed |= <uint64_t>(code > CODE_FRESH) << slot_of(slot)
-    chunk.code[LIVE_NODES] += 1
+    chunk_of(slot).code[slot_of(slot)] = <unsigned char>code
+    if code <= CODE_FRESH:
+        chunk_of(slot).leaves |= bit_of(slot)
     return node
 
 
@@ -366,16 +368,47 @@ cdef inline void set_right(Node *node, void *operand) noexcept:
         track(node)
 
 
+cdef inline object new_binary(int code, double data, Node *left, Node *right):
+    """A computed node of two Values, whose references may be counted without Python's macros."""
+    cdef Node *node = new_node(code, data)
+    left.refcount += 1
+    right.refcount += 1
+    node.left = <PyObject *>left
+    node.right.node = <PyObject *>right
+    if is_tracked(left) or is_tracked(right):
+        PyObject_GC_Track(node)
+    return owned(node)
+
+
+cdef inline object new_unary(int code, double data, Node *operand, double constant):
+    """A computed node of one Value and perhaps a constant."""
+    cdef Node *node = new_node(code, data)
+    operand.refcount += 1
+    node.left = <PyObject *>operand
+    node.right.constant = constant
+    if is_tracked(operand):
+        PyObject_GC_Track(node)
+    return owned(node)
+
+
 cdef inline void track_tuple(PyObject *operands) noexcept:
     if not is_tracked(operands):
         PyObject_GC_Track(operands)
+
+
+cdef inline uint64_t handed_out(Chunk *chunk) noexcept nogil:
+    """The slots of a chunk that hold a node or held one."""
+    cdef uint64_t slots = ~(<uint64_t>0) << FIRST_SLOT
+    if chunk == newest and next_slot != end_slot:
+        slots &= bit_of(next_slot) - 1
+    return slots
 
 
 cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:
     """Track those of a chunk's computed nodes that are alive, with their tuples of operands."""
     cdef Node *node
     cdef int slot, row
-    slots &= chunk.computed
+    slots &= handed_out(chunk) & ~chunk.leaves
     while slots != 0:
         slot = highest_bit(slots)
         slots ^= (<uint64_t>1) << slot
@@ -462,7 +495,8 @@ cdef void recycle(Chunk *chunk) noexcept:
     global next_slot, used_count
     expect(chunk.pending == 0, "an empty chunk has pending nodes")
     if chunk == newest:
-        chunk.computed = chunk.pulled = 0
+        chunk.leaves = chunk.pulled = 0
+        chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
         next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
         return
     if chunk.extras != NULL:
@@ -479,7 +513,7 @@ cdef void recycle(Chunk *chunk) noexcept:
 
 
 cdef inline void release_slot(Chunk *chunk) noexcept:
-    # The slot's bit among the computed stays as it is: the slot is not used before the chunk is empty.
+    # The slot's bit among the leaves stays as it is: the slot is not used before the chunk is empty.
     chunk.code[LIVE_NODES] -= 1
     if chunk.code[LIVE_NODES] == 0:
         recycle(chunk)
@@ -592,7 +626,7 @@ cdef int clear_node(PyObject *self) noexcept:
         return 0
     if in_pool(node):
         chunk_of(node).code[slot_of(node)] = CODE_LEAF
-        chunk_of(node).computed &= ~bit_of(node)
+        chunk_of(node).leaves |= bit_of(node)
     node.left = NULL
     Py_DECREF(left)
     if in_pool(node) and owns_right(code):
@@ -602,7 +636,7 @@ cdef int clear_node(PyObject *self) noexcept:
 
 def _pool_statistics():
     """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes."""
-    cdef Py_ssize_t nodes = 0
+    cdef Py_ssize_t nodes = -((end_slot - next_slot) // SLOT_BYTES)
     cdef Chunk *chunk = newest
     while chunk != NULL:
         nodes += chunk.code[LIVE_NODES]
