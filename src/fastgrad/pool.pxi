@@ -79,7 +79,7 @@ cdef extern from *:
 
     #ifdef FASTGRAD_ASSERTIONS
     #define fastgrad_expect(condition, message) \\
-        do { if (!(condition)) Py_FatalError("fastgrad: " message); } while (0)
+        do { if (!(condition)) Py_FatalError(message); } while (0)
     #else
     #define fastgrad_expect(condition, message) ((void)(message))
     #endif
