@@ -79,7 +79,7 @@ cdef extern from *:
 
     #ifdef FASTGRAD_ASSERTIONS
     #define fastgrad_expect(condition, message) \\
-        do { if (!(condition)) Py_FatalError("fastgrad: " message); } while (0)
+        do { if (!(condition)) Py_FatalError(message); } while (0)
     #else
     #define fastgrad_expect(condition, message) ((void)(message))
     #endif
@@ -119,10 +119,10 @@ cdef enum:
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
     SPARE_CHUNKS = 16384
 
-# The entries of a chunk's `code` that belong to no slot: how many slots hold a node that is alive or
-# are not handed out yet, and whether all computed nodes are tracked.
+# The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
+# out yet, and whether the collector is known to know all that are computed.
 cdef enum:
-    LIVE_SLOTS = 0
+    LIVE_NODES = 0
     ALL_TRACKED = 1
 
 cdef enum Kind:
@@ -157,7 +157,7 @@ cdef struct Chunk:
     uint64_t leaves
     uint64_t pending
     uint64_t extended
-    # And nodes that have given their gradient to their operands, see inspection.pxi.
+    # Nodes that have passed their gradient on to their operands.
     uint64_t pulled
     unsigned char code[SLOTS]
 
@@ -313,7 +313,7 @@ cdef int open_chunk() except -1:
     chunk.arena.used += 1
     used_count += 1
     chunk.leaves = chunk.pending = chunk.extended = chunk.pulled = 0
-    chunk.code[LIVE_SLOTS] = SLOTS - FIRST_SLOT
+    chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
     chunk.code[ALL_TRACKED] = 0
     chunk.newer = NULL
     chunk.older = newest
@@ -397,8 +397,8 @@ cdef inline void track_tuple(PyObject *operands) noexcept:
 
 
 cdef inline uint64_t handed_out(Chunk *chunk) noexcept nogil:
-    """A mask of the slots that hold a node or have held one."""
-    cdef uint64_t slots = ~((<uint64_t>1 << FIRST_SLOT) - 1)
+    """The slots of a chunk that hold a node or held one."""
+    cdef uint64_t slots = ~(<uint64_t>0) << FIRST_SLOT
     if chunk == newest and next_slot != end_slot:
         slots &= bit_of(next_slot) - 1
     return slots
@@ -496,7 +496,7 @@ cdef void recycle(Chunk *chunk) noexcept:
     expect(chunk.pending == 0, "an empty chunk has pending nodes")
     if chunk == newest:
         chunk.leaves = chunk.pulled = 0
-        chunk.code[LIVE_SLOTS] = SLOTS - FIRST_SLOT
+        chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
         next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
         return
     if chunk.extras != NULL:
@@ -514,9 +514,8 @@ cdef void recycle(Chunk *chunk) noexcept:
 
 cdef inline void release_slot(Chunk *chunk) noexcept:
     # The slot's bit among the leaves stays as it is: the slot is not used before the chunk is empty.
-    expect(chunk.code[LIVE_SLOTS] > 0, "a chunk gave back more nodes than it handed out")
-    chunk.code[LIVE_SLOTS] -= 1
-    if chunk.code[LIVE_SLOTS] == 0:
+    chunk.code[LIVE_NODES] -= 1
+    if chunk.code[LIVE_NODES] == 0:
         recycle(chunk)
 
 
@@ -563,7 +562,7 @@ cdef inline void free_node(Node *node) noexcept:
     cdef int code = chunk.code[slot]
     cdef PyObject *left = node.left
     cdef PyObject *right = node.right.node
-    expect(chunk.code[LIVE_SLOTS] > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
+    expect(chunk.code[LIVE_NODES] > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
     if is_tracked(node):
         PyObject_GC_UnTrack(node)
     if chunk.extended >> slot & 1:
@@ -640,7 +639,7 @@ def _pool_statistics():
     cdef Py_ssize_t nodes = -((end_slot - next_slot) // SLOT_BYTES)
     cdef Chunk *chunk = newest
     while chunk != NULL:
-        nodes += chunk.code[LIVE_SLOTS]
+        nodes += chunk.code[LIVE_NODES]
         chunk = chunk.older
     return {
         "nodes": nodes,
