@@ -19,7 +19,7 @@ Drawing needs the Graphviz programs besides the Python package. To get them:
 SPECIAL_IN_RECORDS = str.maketrans({character: "\\" + character for character in "\\{}|<>"} | {"\n": "\\n"})
 
 
-class Drawing(graphviz.Digraph):
+class Drawing(graphviz.Digraph):  # type: ignore[misc]
     """A graphviz.Digraph whose error says how to get the `dot` program if it is missing."""
 
     def render(self, *arguments: Any, **options: Any) -> str:
