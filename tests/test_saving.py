@@ -234,10 +234,7 @@ class Bomb:
 
 ARRAYS = {
     "version 2": ({"version": 2, "names": ["a"], "values": [1.0]}, "version 2 of the format"),
-    "many versions": (
-        {"version": [1, 1], "names": ["a"], "values": [1.0]},
-        r"version \[1, 1\] of the format",
-    ),
+    "many versions": ({"version": [1, 1], "names": ["a"], "values": [1.0]}, r"version \[1, 1\] of"),
     "no names": ({"version": 1, "values": [1.0]}, "no array 'names'"),
     "fewer names": ({"version": 1, "names": ["a"], "values": [1.0, 2.0]}, "not as many"),
     "integers": ({"version": 1, "names": ["a"], "values": [1]}, "not as many strings and float64s"),
