@@ -162,7 +162,7 @@ def plot_losses(losses: Iterable[Value | SupportsFloat], axes: Axes | None = Non
         axes = pyplot.gca()
     # One point makes no line.
     axes.plot(range(len(heights)), heights, marker="." if len(heights) <= 50 else "")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     axes.grid(alpha=0.3)
