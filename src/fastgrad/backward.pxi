@@ -23,7 +23,7 @@ cdef inline void mark(Node *node, Sweep *sweep) noexcept nogil:
     if not in_pool(node):
         return
     chunk = chunk_of(node)
-    wanted = chunk.computed & bit_of(node)
+    wanted = bit_of(node) & ~chunk.leaves
     if chunk == sweep.chunk:
         sweep.pending |= wanted
     elif wanted != 0:

@@ -147,9 +147,11 @@ cdef struct Chunk:
     Chunk *newer
     Arena *arena
     PyObject **extras
-    uint64_t computed
+    # Masks with a bit a slot: nodes without operands, nodes a sweep has yet to visit, nodes with Extras.
+    uint64_t leaves
     uint64_t pending
     uint64_t extended
+    # Slots of nodes that are alive, or not handed out yet.
     Py_ssize_t live
     unsigned char code[SLOTS]
 
@@ -304,8 +306,8 @@ cdef int open_chunk() except -1:
     remove_free(chunk)
     chunk.arena.used += 1
     used_count += 1
-    chunk.computed = chunk.pending = chunk.extended = 0
-    chunk.live = 0
+    chunk.leaves = chunk.pending = chunk.extended = 0
+    chunk.live = SLOTS - FIRST_SLOT
     chunk.newer = NULL
     chunk.older = newest
     if newest != NULL:
@@ -321,7 +323,6 @@ cdef inline Node *new_node(int code, double data) except NULL:
     global next_slot
     cdef char *slot
     cdef Node *node
-    cdef Chunk *chunk
     if next_slot == end_slot:
         open_chunk()
     slot = next_slot
@@ -333,10 +334,9 @@ cdef inline Node *new_node(int code, double data) except NULL:
     node.type = value_type
     node.data = data
     node.grad = 0.0
-    chunk = chunk_of(slot)
-    chunk.code[slot_of(slot)] = <unsigned char>code
-    chunk.computed |= <uint64_t>(code > CODE_FRESH) << slot_of(slot)
-    chunk.live += 1
+    chunk_of(slot).code[slot_of(slot)] = <unsigned char>code
+    if code <= CODE_FRESH:
+        chunk_of(slot).leaves |= bit_of(slot)
     return node
 
 
@@ -359,6 +359,29 @@ cdef inline void set_right(Node *node, void *operand) noexcept:
     node.right.node = <PyObject *>operand
     if is_tracked(operand):
         track(node)
+
+
+cdef inline object new_binary(int code, double data, Node *left, Node *right):
+    """A computed node of two Values, whose references may be counted without Python's macros."""
+    cdef Node *node = new_node(code, data)
+    left.refcount += 1
+    right.refcount += 1
+    node.left = <PyObject *>left
+    node.right.node = <PyObject *>right
+    if is_tracked(left) or is_tracked(right):
+        PyObject_GC_Track(node)
+    return owned(node)
+
+
+cdef inline object new_unary(int code, double data, Node *operand, double constant):
+    """A computed node of one Value and perhaps a constant."""
+    cdef Node *node = new_node(code, data)
+    operand.refcount += 1
+    node.left = <PyObject *>operand
+    node.right.constant = constant
+    if is_tracked(operand):
+        PyObject_GC_Track(node)
+    return owned(node)
 
 
 cdef inline bint is_youngest(Node *node) noexcept nogil:
@@ -405,7 +428,8 @@ cdef void recycle(Chunk *chunk) noexcept:
     global next_slot, used_count
     expect(chunk.pending == 0, "an empty chunk has pending nodes")
     if chunk == newest:
-        chunk.computed = 0
+        chunk.leaves = 0
+        chunk.live = SLOTS - FIRST_SLOT
         next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
         return
     if chunk.extras != NULL:
@@ -422,7 +446,7 @@ cdef void recycle(Chunk *chunk) noexcept:
 
 
 cdef inline void release_slot(Chunk *chunk) noexcept:
-    # The slot's bit among the computed stays as it is: the slot is not used before the chunk is empty.
+    # The slot's bit among the leaves stays as it is: the slot is not used before the chunk is empty.
     chunk.live -= 1
     expect(chunk.live >= 0, "a chunk gave back more nodes than it handed out")
     if chunk.live == 0:
@@ -536,7 +560,7 @@ cdef int clear_node(PyObject *self) noexcept:
         return 0
     if in_pool(node):
         chunk_of(node).code[slot_of(node)] = CODE_LEAF
-        chunk_of(node).computed &= ~bit_of(node)
+        chunk_of(node).leaves |= bit_of(node)
     node.left = NULL
     Py_DECREF(left)
     if in_pool(node) and owns_right(code):
@@ -546,7 +570,7 @@ cdef int clear_node(PyObject *self) noexcept:
 
 def _pool_statistics():
     """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes."""
-    cdef Py_ssize_t nodes = 0
+    cdef Py_ssize_t nodes = -((end_slot - next_slot) // SLOT_BYTES)
     cdef Chunk *chunk = newest
     while chunk != NULL:
         nodes += chunk.live
