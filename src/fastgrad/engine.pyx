@@ -45,6 +45,13 @@ cdef class Value(Arithmetic):
     def __repr__(self):
         return f"Value(data={self.data}, grad={self.grad})"
 
+    # IPython passes include and exclude, and applies them itself.
+    def _repr_mimebundle_(self, **options):
+        """Return what a notebook shows: text and, for a small expression, the picture of its graph."""
+        from fastgrad import viz
+
+        return viz.notebook_display(self)
+
     def __getattribute__(self, name):
         return get_attribute(self, name)
 
