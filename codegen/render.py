@@ -263,7 +263,11 @@ def render_methods(table) -> str:
             lines += [
                 f"    def {o.method}(self):",
                 doc,
-                f"        return unary({row(o)}, self)",
+                "        cdef Value operand = self",
+                f"        cdef double out = {o.name}_value(operand.data)",
+                "        if out - out != 0.0:",
+                f"            refuse({row(o)}, operand.data, 0.0)",
+                f"        return new_unary({row(o)} << 2, out, <Node *><PyObject *>operand, 0.0)",
                 "",
             ]
         else:
@@ -274,7 +278,17 @@ def render_methods(table) -> str:
                     "        if modulo is not None:",
                     "            return NotImplemented",
                 ]
-            lines += [f"        return binary({row(o)}, left, right)", ""]
+            lines += [
+                "        cdef double out",
+                "        if in_pool(<PyObject *>left) and in_pool(<PyObject *>right):",
+                f"            out = {o.name}_value((<Value>left).data, (<Value>right).data)",
+                "            if out - out != 0.0:",
+                f"                refuse({row(o)}, (<Value>left).data, (<Value>right).data)",
+                f"            return new_binary({row(o)} << 2, out, "
+                "<Node *><PyObject *>left, <Node *><PyObject *>right)",
+                f"        return binary({row(o)}, left, right)",
+                "",
+            ]
     return "\n".join(lines[:-1]) + "\n"
 
 

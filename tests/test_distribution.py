@@ -18,7 +18,7 @@ import fastgrad
 ROOT = Path(__file__).resolve().parent.parent
 # The package's own sources but its Python files, by their suffix.
 SOURCES = {".pyx", ".pxi", ".c", ".h", ".in"}
-IN_AN_SDIST = SOURCES - {".c"} | {".py", ".pxd", ".typed"}
+IN_AN_SDIST = SOURCES - {".c"} | {".py", ".pyi", ".pxd", ".typed"}
 
 
 def run(*command, cwd):

@@ -114,9 +114,14 @@ cdef class Rows:
         self.kinds = []
 
     cdef int resize(self, Py_ssize_t size) except -1:
-        if len(self.tuples) != size:
-            self.tuples = [()] * size
-            self.kinds = [ROW_INNER] * size
+        """Have room for this many rows, keeping those that are known."""
+        cdef Py_ssize_t missing = size - PyList_GET_SIZE(self.tuples)
+        if missing > 0:
+            self.tuples += [()] * missing
+            self.kinds += [ROW_INNER] * missing
+        elif missing < 0:
+            del self.tuples[size:]
+            del self.kinds[size:]
         return 0
 
     cdef tuple refresh(self, Py_ssize_t index, object w, object bias):
@@ -272,8 +277,7 @@ def linear(x, weight, bias=None, activation="linear"):
     """Return [activation(bias[i] + weight[i][0] * x[0] + ...) for each row i], one node a row.
 
     `x` are n Values or numbers, `weight` is a sequence of rows of n, `bias` None or as many as there
-    are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every row,
-    as do rows that are tuples if there is no bias. Raises ValueError if lengths differ or are 0.
+    are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every row. Raises ValueError if lengths differ or are 0.
     """
     cdef tuple inputs = operands_of(x)
     cdef list biases = None if bias is None else list(bias)

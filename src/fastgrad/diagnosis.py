@@ -114,7 +114,7 @@ def names_of(parameters: Any) -> dict[Value, str]:
 def taken_apart(value: Value) -> Node:
     """Describe a node; one made by hand is known by its symbol."""
     operation, kind, operands, detail = _take_apart(value)
-    activation = FUSED.get(kind, "") if operation in DOT else ""
+    activation = FUSED.get(kind & 3, "") if operation in DOT else ""
     if operation == "custom":
         operation = {"ReLU": "relu"}.get(detail, str(detail))
     if operation in ("relu", "tanh", "sigmoid"):
