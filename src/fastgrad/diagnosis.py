@@ -170,7 +170,7 @@ def parameters_without_gradient(graph: Graph) -> Iterator[Finding]:
         yield Finding(
             "no gradient",
             f"the gradient of {listed(graph.names[value] for value in flat)} is exactly 0: "
-            "every path from there to the loss has a derivative of 0",
+            "every path from there to the loss goes through a ReLU that is 0, a factor of 0 or the like",
             flat,
         )
 
