@@ -98,6 +98,7 @@ cdef class Weights:
     cdef type neuron_type
     cdef list tuples
     cdef list rows
+    cdef Py_ssize_t late_tracks
 
     def __cinit__(self, type neuron_type not None):
         self.neuron_type = neuron_type
@@ -148,7 +149,8 @@ cdef class Weights:
         if not x:
             return None
         out = []
-        if len(self.tuples) != len(neurons):
+        if len(self.tuples) != len(neurons) or self.late_tracks != late_tracks:
+            self.late_tracks = late_tracks
             self.tuples = [()] * len(neurons)
             self.rows = [ROW_INNER] * len(neurons)
         for index in range(len(neurons)):
