@@ -21,13 +21,17 @@ MACROS = [("CYTHON_USE_TYPE_SPECS", "0")]
 if os.environ.get("FASTGRAD_ASSERTIONS"):
     MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
 
+# Without errno, a square root is one instruction, and loops with one are vectorised.
+NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
+
 extensions = [
     Extension(
-        "fastgrad.engine",
-        ["src/fastgrad/engine.pyx"],
-        extra_compile_args=FLAGS,
+        f"fastgrad.{name}",
+        [f"src/fastgrad/{name}.pyx"],
+        extra_compile_args=[*FLAGS, *flags],
         define_macros=MACROS,
-    ),
+    )
+    for name, flags in {"engine": [], "updates": NO_ERRNO}.items()
 ]
 
 setup(ext_modules=cythonize(extensions, include_path=["src"]))

@@ -1,7 +1,8 @@
 """micrograd's scalar autograd, compiled."""
 
+from fastgrad.diagnosis import check
 from fastgrad.engine import Value
 
 __version__ = "0.1.0"
 
-__all__ = ["Value"]
+__all__ = ["Value", "check"]

@@ -18,7 +18,8 @@
 #     ROW_LOCAL                 left: tuple of Values; right: tuple of floats, one a Value
 #     ROW_INNER                 left: tuple (w1 .. wn) or (w1 .. wn, bias); right: tuple (x1 .. xn)
 #     ROW_DOT                   the same where all of left are leaves, which need no visit
-#     a reduction               left: tuple of Values; right: nothing
+#     a reduction, three        left: tuple of Values; right: nothing
+#     operands
 # What a foreign node owns: left: NULL or a tuple of Values; right: NULL or its Extras.
 
 from libc.stdint cimport uint64_t, uintptr_t
