@@ -108,6 +108,8 @@ cdef class Rows:
 
     cdef list tuples
     cdef list kinds
+    # Weights tracked since the tuples were made must be visible to the collector in them.
+    cdef Py_ssize_t late_tracks
 
     def __cinit__(self):
         self.tuples = []
@@ -116,7 +118,11 @@ cdef class Rows:
     cdef int resize(self, Py_ssize_t size) except -1:
         """Have room for this many rows, keeping those that are known."""
         cdef Py_ssize_t missing = size - PyList_GET_SIZE(self.tuples)
-        if missing > 0:
+        if self.late_tracks != late_tracks:
+            self.late_tracks = late_tracks
+            self.tuples = [()] * size
+            self.kinds = [ROW_INNER] * size
+        elif missing > 0:
             self.tuples += [()] * missing
             self.kinds += [ROW_INNER] * missing
         elif missing < 0:

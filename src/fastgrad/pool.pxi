@@ -172,6 +172,8 @@ cdef Py_ssize_t used_count = 0
 cdef Py_ssize_t arena_count = 0
 # Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
 cdef Py_ssize_t irregular_count = 0
+# How often a node was tracked after it may have been used: tuples made before may hide it.
+cdef Py_ssize_t late_tracks = 0
 cdef Node *doomed = NULL
 cdef bint draining = False
 
@@ -431,10 +433,12 @@ cdef void track_used(Node *node) noexcept:
     collector does not know would hide that cycle. Chunks are remembered, so that nodes may be
     tracked one by one in any order.
     """
+    global late_tracks
     cdef Chunk *chunk = newest
     if is_tracked(node):
         return
     PyObject_GC_Track(node)
+    late_tracks += 1
     if not in_pool(node):
         return
     while chunk != chunk_of(node):
