@@ -36,7 +36,7 @@ def displacement(constants, t):
 def linearise(constants, times, measured):
     """Return the residuals (N,) and their derivatives (N, 5) by the constants."""
     residuals, rows = [], []
-    for t, x in zip(times, measured):
+    for t, x in zip(times, measured, strict=True):
         for constant in constants:
             constant.grad = 0.0
         residual = displacement(constants, t) - x
@@ -57,14 +57,14 @@ def fit(constants, times, measured, steps, report):
         squares = derivatives.T @ derivatives
         change = np.linalg.solve(squares + caution * np.diag(np.diag(squares)), -derivatives.T @ residuals)
         before = [constant.data for constant in constants]
-        for constant, difference in zip(constants, change):
+        for constant, difference in zip(constants, change, strict=True):
             constant.data += difference
         trial = linearise(constants, times, measured)
         if trial[0] @ trial[0] <= residuals @ residuals:
             residuals, derivatives = trial
             caution /= 10
         else:
-            for constant, data in zip(constants, before):
+            for constant, data in zip(constants, before, strict=True):
                 constant.data = data
             caution *= 10
         report(f"residual {np.sqrt(np.mean(residuals**2)):.6f} m")
@@ -76,7 +76,9 @@ def parse(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--points", type=int, default=200, help="measurements, over 10 s (default: 200)")
-    parser.add_argument("--noise", type=float, default=0.05, help="their standard deviation in m (default: 0.05)")
+    parser.add_argument(
+        "--noise", type=float, default=0.05, help="their standard deviation in m (default: 0.05)"
+    )
     parser.add_argument("--steps", type=int, default=20, help="of the fit (default: 20)")
     parser.add_argument("--seed", type=int, default=1, help="of the noise (default: 1)")
     options = parser.parse_args(arguments)
@@ -101,7 +103,7 @@ def main(arguments=None):
     variance = residuals @ residuals / (len(residuals) - len(constants))
     deviations = np.sqrt(np.diag(variance * np.linalg.inv(derivatives.T @ derivatives)))
     print(f"{options.points} measurements, {options.steps} steps in {elapsed * 1e3:.0f} ms")
-    for constant, deviation, (_, truth, unit) in zip(constants, deviations, CONSTANTS.values()):
+    for constant, deviation, (_, truth, unit) in zip(constants, deviations, CONSTANTS.values(), strict=True):
         print(f"  {constant.label:9} = {constant.data:8.4f} +- {deviation:.4f} {unit:5}  (made with {truth})")
     print(f"  standard deviation of the residuals: {np.sqrt(variance):.4f} m")
 

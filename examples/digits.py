@@ -10,6 +10,7 @@ import argparse
 import random
 import statistics
 import time
+from itertools import islice
 
 from progress import Progress
 from sklearn.datasets import load_digits
@@ -26,7 +27,7 @@ BATCH = 32
 def accuracy(model, X, y):
     """Return the share of pictures whose largest output is the right digit."""
     hits = 0
-    for x, target in zip(X, y):
+    for x, target in zip(X, y, strict=True):
         scores = [score.data for score in model(x)]
         hits += scores.index(max(scores)) == target
     return hits / len(y)
@@ -39,7 +40,9 @@ def parse(arguments=None):
     parser.add_argument("--epochs", type=int, default=10, help="passes over the pictures (default: 10)")
     parser.add_argument("--batches", type=int, help="stop each pass after so many batches")
     parser.add_argument("--lr", type=float, default=0.01, help="learning rate at the start (default: 0.01)")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, the weights, the order (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the split, the weights, the order (default: 0)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -63,7 +66,7 @@ def main(arguments=None):
     seconds = []
     with Progress(steps, unit="batch") as progress:
         for _ in range(options.epochs):
-            for _, (x, targets) in zip(range(rounds), batches(X, y, BATCH, shuffle=True)):
+            for x, targets in islice(batches(X, y, BATCH, shuffle=True), rounds):
                 start = time.perf_counter()
                 loss = F.cross_entropy([model(row) for row in x], targets)
                 optimizer.zero_grad()

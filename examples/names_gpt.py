@@ -70,10 +70,10 @@ class GPT(Module):
         query = [q * scale for q in F.linear(x, self.query)]
         key, value = F.linear(x, self.key), F.linear(x, self.value)
         mixed = []
-        for head, (keys, values) in enumerate(zip(cache.keys, cache.values)):
+        for head, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
             channels = slice(head * HEAD_SIZE, (head + 1) * HEAD_SIZE)
             keys.append(key[channels])
-            for channel, number in zip(values, value[channels]):
+            for channel, number in zip(values, value[channels], strict=True):
                 channel.append(number)
             weights = F.softmax(F.linear(query[channels], keys))
             mixed += F.linear(weights, values)
@@ -81,10 +81,10 @@ class GPT(Module):
 
     def __call__(self, token, position, cache):
         """Return the logits of the token after this one, and add this one to the cache."""
-        x = F.rms_norm([a + b for a, b in zip(self.tokens[token], self.positions[position])])
-        x = [a + b for a, b in zip(self.attend(F.rms_norm(x), cache), x)]
+        x = F.rms_norm([a + b for a, b in zip(self.tokens[token], self.positions[position], strict=True)])
+        x = [a + b for a, b in zip(self.attend(F.rms_norm(x), cache), x, strict=True)]
         hidden = F.linear(F.rms_norm(x), self.expand, activation="relu")
-        x = [a + b for a, b in zip(F.linear(hidden, self.contract), x)]
+        x = [a + b for a, b in zip(F.linear(hidden, self.contract), x, strict=True)]
         return F.linear(x, self.logits)
 
     def loss(self, document):
@@ -131,7 +131,9 @@ def parse(arguments=None):
     parser.add_argument("file", nargs="?", type=Path, help="names, one a line (default: Python's modules)")
     parser.add_argument("--steps", type=int, default=1000, help="names to learn from (default: 1000)")
     parser.add_argument("--samples", type=int, default=20, help="names to make up (default: 20)")
-    parser.add_argument("--temperature", type=float, default=0.5, help="below 1: likelier names (default: 0.5)")
+    parser.add_argument(
+        "--temperature", type=float, default=0.5, help="below 1: likelier names (default: 0.5)"
+    )
     parser.add_argument("--seed", type=int, default=42, help="of the weights and the draws (default: 42)")
     return parser.parse_args(arguments)
 
