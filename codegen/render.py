@@ -37,6 +37,7 @@ def cases(subject: str, branches: list[tuple[str, list[str]]], indent: str = "  
 
 
 def inline(returns: str, name: str, arguments: str, body: list[str]) -> list[str]:
+    """Define an inline function that cannot raise."""
     return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
 
 
@@ -264,7 +265,7 @@ def render_stub(table, template: str) -> str:
         extra = ", mod: None = None, /" if o.method == "__pow__" else ", /"
         reflected = o.method.replace("__", "__r", 1)
         for method in (o.method, reflected):
-            lines.append(f"    def {method}(self, other: Value | SupportsFloat{extra}) -> Value: ...")
+            lines.append(f"    def {method}(self, other: Value | _Number{extra}) -> Value: ...")
     return NOTICE + template.replace(STUB_MARK, "\n".join(lines) + "\n")
 
 

@@ -2,4 +2,6 @@
 
 from fastgrad.engine import Value
 
+__version__ = "0.1.0"
+
 __all__ = ["Value"]

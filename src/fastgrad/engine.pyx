@@ -10,6 +10,7 @@ include "dense.pxi"
 include "backward.pxi"
 include "inspection.pxi"
 include "methods.pxi"
+include "parts.pxi"
 
 
 cdef class Extras:
@@ -62,13 +63,25 @@ cdef class Value(Arithmetic):
         propagate(<Node *>(<PyObject *>self))
 
     def __reduce_ex__(self, protocol):
-        """Pickle the graph below self; see fastgrad.copying."""
+        """Pickle self and the graph below it, however deep."""
         from fastgrad import copying
 
         return copying.reduce_value(self)
 
+    def __setstate__(self, state):
+        """Take the attributes that a pickled leaf had."""
+        from fastgrad import copying
+
+        copying.restore(self, *state)
+
+    def __copy__(self):
+        """Return a node with the same operands."""
+        from fastgrad import copying
+
+        return copying.copy_node(self)
+
     def __deepcopy__(self, memo):
-        """Copy self and the graph below it, however deep."""
+        """Return a copy of self and of the graph below it, however deep."""
         from fastgrad import copying
 
         return copying.copy_graph(self, memo)

@@ -174,7 +174,6 @@ cdef object symbol_of(Value self):
 # -- attributes ----------------------------------------------------------------------------------
 
 
-
 cdef inline object get_attribute(Value self, object name):
     """Attribute look-up; `data` and `grad` first, by identity of the interned name (10 ns, not 30)."""
     cdef PyObject *extras

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat
 
-from fastgrad.engine import Value, Weights, dot, zero_grad
+from fastgrad.engine import NeuronFields, Value, Weights, dot, zero_grad
 
 __all__ = ["MLP", "Dropout", "Layer", "Module", "Neuron"]
 
@@ -34,7 +34,7 @@ class Module:
         return [parameter for _, parameter in self.named_parameters()]
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
-        """Yield (name, Value) pairs, the name being the path of attributes and indices: `layers.0.neurons.1.w.0`."""
+        """Yield (name, Value) pairs; a name is the path to its Value: `layers.0.neurons.1.w.0`."""
         return named_values(self, prefix)
 
     def state_dict(self) -> dict[str, float]:
@@ -62,6 +62,10 @@ class Module:
                 raise ValueError(f"{name} is not a number: {state[name]!r}") from error
         for name, parameter in named.items():
             parameter.data = numbers[name]
+
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Yield the attributes in which parameters and modules are looked for, by name."""
+        yield from ((name, part) for name, part in vars(self).items() if not name.startswith("_"))
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and every module below it."""
@@ -91,7 +95,7 @@ def summary(names: Sequence[str]) -> str:
 def attributes(holder: object) -> Iterator[tuple[str, Any]]:
     """Yield the named parts of a Module, list, tuple or dict."""
     if isinstance(holder, Module):
-        yield from ((name, part) for name, part in vars(holder).items() if not name.startswith("_"))
+        yield from holder.parts()
     elif isinstance(holder, (list, tuple)):
         yield from ((str(index), part) for index, part in enumerate(holder))
     elif isinstance(holder, dict):
@@ -119,7 +123,7 @@ def children(holder: object) -> Iterator[tuple[str, Module]]:
             yield from children(part)
 
 
-class Neuron(Module):
+class Neuron(Module, NeuronFields):
     """activation(w1 * x1 + ... + wn * xn + b).
 
     The weights are drawn from `random.uniform(-1, 1)` and b is 0, so that a seed gives micrograd's
@@ -149,6 +153,12 @@ class Neuron(Module):
         """Return the weights, then the bias."""
         return [*self.w, self.b]
 
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Yield w and b, then what else was set."""
+        yield "w", self.w
+        yield "b", self.b
+        yield from super().parts()
+
     def __repr__(self) -> str:
         return f"{KIND[self.activation] if self.nonlin else 'Linear'}Neuron({len(self.w)})"
 
@@ -158,16 +168,14 @@ class Layer(Module):
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
         self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
-        self._weights = Weights()
+        self._weights = Weights(Neuron)
 
     def __call__(self, x: Inputs) -> Any:
         """Return the list of the neurons' outputs, or the output itself if there is one neuron."""
-        neurons = self.neurons
-        if all(type(neuron) is Neuron and neuron.w for neuron in neurons) and Neuron.__call__ is CALL:
-            out = self._weights.forward(neurons, x)
-        else:
+        out = self._weights.forward(self.neurons, x) if Neuron.__call__ is CALL else None
+        if out is None:
             x = list(x)
-            out = [neuron(x) for neuron in neurons]
+            out = [neuron(x) for neuron in self.neurons]
         return out[0] if len(out) == 1 else out
 
     def parameters(self) -> list[Value]:

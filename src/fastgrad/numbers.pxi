@@ -20,20 +20,20 @@ cdef extern from *:
     bint has_length "fastgrad_has_length"(object) noexcept
 
 cdef extern from "Python.h":
-    bint PyFloat_CheckExact(object) noexcept
+    bint PyFloat_Check(object) noexcept
     bint PyLong_CheckExact(object) noexcept
     bint PyIndex_Check(object) noexcept
     double PyFloat_AsDouble(object) except? -1.0
 
 
 cdef inline bint is_number(object candidate) noexcept:
-    if PyFloat_CheckExact(candidate) or PyLong_CheckExact(candidate):
+    if PyFloat_Check(candidate) or PyLong_CheckExact(candidate):
         return True
     return converts(candidate) and not has_length(candidate)
 
 
 cdef inline double to_double(object number) except? -1.0:
-    if PyFloat_CheckExact(number):
+    if PyFloat_Check(number):
         return PyFloat_AS_DOUBLE(<PyObject *>number)
     if PyLong_CheckExact(number):
         return PyLong_AsDouble(number)

@@ -421,9 +421,8 @@ cdef void recycle(Chunk *chunk) noexcept:
         release_arena(chunk.arena)
 
 
-cdef inline void release_slot(Node *node) noexcept:
-    cdef Chunk *chunk = chunk_of(node)
-    chunk.computed &= ~bit_of(node)
+cdef inline void release_slot(Chunk *chunk) noexcept:
+    # The slot's bit among the computed stays as it is: the slot is not used before the chunk is empty.
     chunk.live -= 1
     expect(chunk.live >= 0, "a chunk gave back more nodes than it handed out")
     if chunk.live == 0:
@@ -467,19 +466,19 @@ cdef inline void drop(PyObject *reference) noexcept:
 
 
 cdef inline void free_node(Node *node) noexcept:
-    """Free a doomed node and give up what it owned."""
-    cdef int code
-    cdef PyObject *left
-    cdef PyObject *right
-    node.type = value_type
+    """Free a node of the pool without references and give up what it owned."""
+    cdef Chunk *chunk = chunk_of(node)
+    cdef int slot = slot_of(node)
+    cdef int code = chunk.code[slot]
+    cdef PyObject *left = node.left
+    cdef PyObject *right = node.right.node
+    expect(chunk.live > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
     if is_tracked(node):
         PyObject_GC_UnTrack(node)
-    if chunk_of(node).extended & bit_of(node):
+    if chunk.extended >> slot & 1:
+        node.type = value_type
         drop_extras(node)
-    code = chunk_of(node).code[slot_of(node)]
-    left = node.left
-    right = node.right.node
-    release_slot(node)
+    release_slot(chunk)
     if code > CODE_FRESH:
         drop(left)
         if owns_right(code):
@@ -493,10 +492,11 @@ cdef void deallocate(PyObject *self) noexcept:
     if not in_pool(self):
         deallocate_foreign(node)
         return
-    doom(node)
     if draining:
+        doom(node)
         return
     draining = True
+    free_node(node)
     while doomed != NULL:
         node = doomed
         doomed = <Node *>node.type

@@ -1,0 +1,51 @@
+"""The command line: `python -m fastgrad run script.py [args]` and `python -m fastgrad demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    result = argparse.ArgumentParser(prog="python -m fastgrad", description=__doc__)
+    commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a micrograd program unchanged, on fastgrad")
+    run.add_argument("script", help="the program's path")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own arguments")
+
+    demo = commands.add_parser("demo", help="train micrograd's moons demo and draw its decision boundary")
+    demo.add_argument("--steps", type=positive, default=100, help="full-batch steps (default: 100)")
+    demo.add_argument("--seed", type=int, default=1337, help="for random and numpy (default: 1337)")
+    demo.add_argument("--output", default="moons.png", help="the picture's path (default: moons.png)")
+    demo.add_argument("--plain", action="store_true", help="one line a step instead of a progress bar")
+    return result
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exits with status 2 on wrong arguments."""
+    options = parser().parse_args(arguments)
+    if options.command == "run":
+        from fastgrad.running import run_script
+
+        run_script(options.script, options.arguments)
+    else:
+        try:
+            from fastgrad.demo import train_moons
+        except ModuleNotFoundError as error:
+            sys.exit(f"the demo needs {error.name}: pip install 'fastgrad[demo]'")
+        train_moons(options.steps, options.seed, options.output, plain=options.plain)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Copies and pickles of Values and of the graphs below them, without recursion.
+
+A pickle holds the nodes of a graph as one flat list, so its depth does not matter. Nodes pickled
+together keep what they share, as other objects do. Loading a pickle can run any code, as always.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from fastgrad.engine import Value, _get_extras, _graph_order, _put_together, _set_extras, _take_apart
+
+
+class Record(NamedTuple):
+    """One node of a pickled graph; an operand is the index of a record or, if negative, ~index of a leaf."""
+
+    cls: type
+    operation: str
+    kind: int
+    data: float
+    grad: float
+    operands: tuple[int, ...]
+    detail: Any
+    extras: tuple[Any, Any, Any] | None
+    attributes: dict[str, Any] | None
+
+
+def own_attributes(node: Value) -> dict[str, Any] | None:
+    """Return the __dict__ of an instance of a subclass, which is not among the extras."""
+    return vars(node) if type(node) is not Value and "__dict__" in dir(type(node)) else None
+
+
+def restore(node: Value, extras: tuple[Any, Any, Any] | None, attributes: dict[str, Any] | None) -> None:
+    """Give a new node its label, symbol and attributes."""
+    if extras is not None:
+        _set_extras(node, *extras)
+    if attributes:
+        vars(node).update(attributes)
+
+
+class Graph:
+    """The computed nodes below one root, as one object of a pickle.
+
+    It lives as long as the pickler that met the root, and meanwhile every node of it that is
+    pickled is pickled as a part of it: that keeps the nodes' identity without recursion.
+    """
+
+    alive: WeakValueDictionary[int, Graph] = WeakValueDictionary()
+
+    def __init__(self, root: Value) -> None:
+        self.nodes = [
+            node
+            for node in _graph_order([root])
+            if _take_apart(node)[0] != "leaf" and id(node) not in self.alive
+        ]
+        self.index = {id(node): index for index, node in enumerate(self.nodes)}
+        for node in self.nodes:
+            self.alive[id(node)] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        outside: list[Value] = []
+        places: dict[int, int] = dict(self.index)
+        records = []
+        for node in self.nodes:
+            operation, kind, operands, detail = _take_apart(node)
+            for operand in operands:
+                if id(operand) not in places:
+                    places[id(operand)] = ~len(outside)
+                    outside.append(operand)
+            records.append(
+                Record(
+                    type(node),
+                    operation,
+                    kind,
+                    node.data,
+                    node.grad,
+                    tuple(places[id(operand)] for operand in operands),
+                    detail,
+                    _get_extras(node),
+                    own_attributes(node),
+                )
+            )
+        return load_nodes, (outside, [tuple(record) for record in records])
+
+
+def load_nodes(outside: list[Value], records: list[tuple[Any, ...]]) -> list[Value]:
+    """Rebuild the nodes of a pickled graph; ValueError if it is damaged."""
+    nodes: list[Value] = []
+    for fields in records:
+        record = Record(*fields)
+        try:
+            operands = tuple(outside[~place] if place < 0 else nodes[place] for place in record.operands)
+        except IndexError:
+            raise ValueError(f"node {len(nodes)} of the pickled graph has an operand that is not in it") from None
+        node = _put_together(
+            record.cls, record.operation, record.kind, record.data, record.grad, operands, record.detail
+        )
+        restore(node, record.extras, record.attributes)
+        nodes.append(node)
+    return nodes
+
+
+def load_node(nodes: list[Value], index: int) -> Value:
+    """Return one node of a pickled graph."""
+    return nodes[index]
+
+
+def load_leaf(cls: type, data: float, grad: float) -> Value:
+    """Return a new leaf."""
+    return _put_together(cls, "leaf", 0, data, grad, (), None)
+
+
+def reduce_value(node: Value) -> tuple[Any, ...]:
+    """Return what pickle needs to rebuild a node: Value.__reduce_ex__."""
+    if _take_apart(node)[0] == "leaf":
+        extras, attributes = _get_extras(node), own_attributes(node)
+        leaf = load_leaf, (type(node), node.data, node.grad)
+        return leaf if extras is None and not attributes else (*leaf, (extras, attributes))
+    graph = Graph.alive.get(id(node)) or Graph(node)
+    return load_node, (graph, graph.index[id(node)])
+
+
+def copy_node(node: Value) -> Value:
+    """Return a node with the same operands: Value.__copy__."""
+    operation, kind, operands, detail = _take_apart(node)
+    result = _put_together(type(node), operation, kind, node.data, node.grad, operands, detail)
+    restore(result, _get_extras(node), own_attributes(node))
+    return result
+
+
+def copy_graph(root: Value, memo: dict[int, Any]) -> Value:
+    """Return a copy of a node and of the graph below it: Value.__deepcopy__."""
+    new = [node for node in _graph_order([root]) if id(node) not in memo]
+    for node in new:
+        operation, kind, operands, detail = _take_apart(node)
+        copies = tuple(memo[id(operand)] for operand in operands)
+        memo[id(node)] = _put_together(type(node), operation, kind, node.data, node.grad, copies, detail)
+    for node in new:
+        extras = copy.deepcopy(_get_extras(node), memo)
+        restore(memo[id(node)], extras, copy.deepcopy(own_attributes(node), memo))
+    return memo[id(root)]

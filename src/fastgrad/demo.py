@@ -1,0 +1,73 @@
+"""micrograd's moons demo: a two-layer network learns to tell two half moons apart."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.datasets import make_moons
+from tqdm import tqdm
+
+from fastgrad.engine import Value
+from fastgrad.nn import MLP
+from fastgrad.viz import plot_decision_boundary
+
+ALPHA = 1e-4
+
+
+def moons(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seed random and numpy and return 100 points (100, 2) and their labels (100,), -1 or 1."""
+    np.random.seed(seed)
+    random.seed(seed)
+    X, y = make_moons(n_samples=100, noise=0.1)
+    return X, y * 2 - 1
+
+
+def max_margin_loss(model: Callable, parameters: list[Value], X: np.ndarray, y: np.ndarray) -> tuple[Value, float]:
+    """Return the mean max-margin ("svm") loss plus L2 regularisation, and the accuracy."""
+    inputs = [list(map(Value, row)) for row in X]
+    scores = list(map(model, inputs))
+    losses = [(1 + -target * score).relu() for target, score in zip(y, scores, strict=True)]
+    data_loss = sum(losses) * (1.0 / len(losses))
+    penalty = ALPHA * sum(p * p for p in parameters)
+    hits = [(target > 0) == (score.data > 0) for target, score in zip(y, scores, strict=True)]
+    return data_loss + penalty, sum(hits) / len(hits)
+
+
+def train_moons(steps: int, seed: int, output: str, plain: bool = False) -> None:
+    """Train for some full-batch steps, print the result, and draw the decision boundary to a file."""
+    X, y = moons(seed)
+    model = MLP(2, [16, 16, 1])
+    parameters = model.parameters()
+    seconds = []
+    with tqdm(total=steps, unit="step", disable=plain, file=sys.stderr) as bar:
+        for k in range(steps):
+            start = time.perf_counter()
+            loss, accuracy = max_margin_loss(model, parameters, X, y)
+            model.zero_grad()
+            loss.backward()
+            rate = 1.0 - 0.9 * k / 100
+            for p in parameters:
+                p.data -= rate * p.grad
+            seconds.append(time.perf_counter() - start)
+            if plain:
+                print(f"step {k} loss {loss.data}, accuracy {accuracy * 100}%")
+            bar.set_postfix(loss=f"{loss.data:.4f}", accuracy=f"{accuracy:.0%}", refresh=False)
+            bar.update()
+    print(
+        f"loss {loss.data:.6f}, accuracy {accuracy:.0%}, "
+        f"{statistics.median(seconds) * 1e3:.2f} ms a step (median of {steps})"
+    )
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.add_subplot()
+    plot_decision_boundary(model, X, y, axes)
+    axes.set_title(f"micrograd's moons after {steps} steps: accuracy {accuracy:.0%}")
+    path = Path(output).resolve()
+    figure.savefig(path, dpi=120)
+    print(f"decision boundary: {path}")

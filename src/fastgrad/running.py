@@ -1,0 +1,64 @@
+"""Run an unmodified micrograd program on fastgrad: `python -m fastgrad run script.py [args]`."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType, TracebackType
+
+
+def install_alias() -> None:
+    """Make `micrograd`, `micrograd.engine` and `micrograd.nn` resolve to fastgrad in this process."""
+    from fastgrad import engine, nn
+
+    package = ModuleType("micrograd", "fastgrad under micrograd's name.")
+    # An empty path makes it a package without further submodules.
+    package.__path__ = []
+    package.engine = engine  # type: ignore[attr-defined]
+    package.nn = nn  # type: ignore[attr-defined]
+    sys.modules["micrograd"] = package
+    sys.modules["micrograd.engine"] = engine
+    sys.modules["micrograd.nn"] = nn
+
+
+def script_frames(traceback: TracebackType | None, path: str) -> TracebackType | None:
+    """Return the part of a traceback that begins in the script: what Python itself would show."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename != path:
+        traceback = traceback.tb_next
+    return traceback
+
+
+def run_script(script: str, arguments: Sequence[str]) -> None:
+    """Run a script as `python script arguments` would, with micrograd resolving to fastgrad.
+
+    sys.argv, `__main__`, `__file__`, sys.path[0], tracebacks and the exit status are Python's. Exits
+    with status 2 if the script cannot be read.
+    """
+    # Not normalised, as Python leaves it.
+    path = os.path.join(os.getcwd(), script)
+    try:
+        with io.open_code(path) as file:
+            source = file.read()
+    except OSError as error:
+        print(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    install_alias()
+
+    main = ModuleType("__main__")
+    main.__file__ = path
+    main.__builtins__ = __builtins__  # type: ignore[attr-defined]
+    sys.modules["__main__"] = main
+    sys.argv = [script, *arguments]
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = os.path.dirname(os.path.realpath(path))
+
+    previous_hook = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        shown = script_frames(traceback, path)
+        previous_hook(kind, error.with_traceback(shown), shown)
+
+    sys.excepthook = hook
+    exec(compile(source, path, "exec", dont_inherit=True), vars(main))
