@@ -1,9 +1,11 @@
 """The implementations that are compared: their names, versions, and how to do without them."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from typing import NamedTuple
 
@@ -40,20 +42,28 @@ def missing(name: str) -> str | None:
     return None
 
 
-def require(name: str) -> None:
-    """Skip the calling test if the implementation cannot run here; else see to one thread, float64."""
-    reason = missing(name)
-    if reason is not None:
-        pytest.skip(reason)
-    if name == "torch":
+def prepare_process(names: Iterable[str]) -> None:
+    """Have these implementations compute in float64 on one thread."""
+    if "torch" in names:
         import torch
 
         torch.set_num_threads(1)
-    elif name == "jax":
+    if "jax" in names:
+        os.environ.setdefault(
+            "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        )
         import jax
 
         jax.config.update("jax_enable_x64", True)
         jax.config.update("jax_platforms", "cpu")
+
+
+def require(name: str) -> None:
+    """Skip the calling test if the implementation cannot run here."""
+    reason = missing(name)
+    if reason is not None:
+        pytest.skip(reason)
+    prepare_process([name])
 
 
 def version(name: str) -> str:
