@@ -153,18 +153,22 @@ cdef struct Stack:
     Py_ssize_t room
 
 
-cdef int push_frame(Stack *stack, PyObject *node) except -1:
+cdef int make_room(Stack *stack) except -1:
+    """Have room for one more frame, so that nothing can fail between a visit and its frame."""
     cdef Frame *grown
     if stack.size == stack.room:
-        stack.room = 2 * stack.room + 64
-        grown = <Frame *>realloc(stack.frames, stack.room * sizeof(Frame))
+        grown = <Frame *>realloc(stack.frames, (2 * stack.room + 64) * sizeof(Frame))
         if grown == NULL:
             raise MemoryError("no memory to order the graph for backward()")
         stack.frames = grown
+        stack.room = 2 * stack.room + 64
+    return 0
+
+
+cdef inline void push(Stack *stack, PyObject *node) noexcept:
     stack.frames[stack.size].node = node
     stack.frames[stack.size].visited = 0
     stack.size += 1
-    return 0
 
 
 cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
@@ -214,17 +218,19 @@ cdef list topological_order(list roots):
     stack.size = stack.room = 0
     try:
         for root in roots:
+            make_room(&stack)
             if visit_once(<PyObject *>root, foreign):
-                push_frame(&stack, <PyObject *>root)
+                push(&stack, <PyObject *>root)
             while stack.size > 0:
+                make_room(&stack)
                 frame = &stack.frames[stack.size - 1]
                 operand = operand_at(<Node *>frame.node, frame.visited)
                 frame.visited += 1
                 if operand == NULL:
-                    stack.size -= 1
                     order.append(<object>frame.node)
+                    stack.size -= 1
                 elif visit_once(operand, foreign):
-                    push_frame(&stack, operand)
+                    push(&stack, operand)
     finally:
         while stack.size > 0:
             stack.size -= 1

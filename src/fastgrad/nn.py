@@ -147,7 +147,8 @@ class Neuron(Module, NeuronFields):
         activation = self.activation if self.nonlin else "linear"
         if x:
             return dot(self.w, x, self.b, activation)
-        return self.b if activation == "linear" else getattr(self.b, activation)()
+        out: Value = self.b if activation == "linear" else getattr(self.b, activation)()
+        return out
 
     def parameters(self) -> list[Value]:
         """Return the weights, then the bias."""

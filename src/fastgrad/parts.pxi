@@ -84,7 +84,7 @@ cdef bint fits(int row, int kind, tuple operands, object detail) except -1:
     """Whether the operands and the detail are such as _take_apart gives."""
     cdef Py_ssize_t count = len(operands)
     if row == ROW_DOT or row == ROW_INNER:
-        return type(detail) is int and 0 < 2 * detail - count <= detail and count - detail in (detail, detail - 1)
+        return type(detail) is int and count > detail > 0 and count - detail in (detail, detail - 1)
     if row >= ROW_FIRST_REDUCTION:
         return kind == 0 and count > 0 and detail is None
     if row < ROW_FIRST_BINARY:

@@ -366,7 +366,7 @@ cdef inline bint is_youngest(Node *node) noexcept nogil:
 
 
 cdef tuple values_tuple(object values):
-    """A tuple that the collector sees only if it must: untracked when none of its Values is."""
+    """A new tuple that the collector sees only if it must: untracked when none of its Values is."""
     cdef tuple result = tuple(values)
     cdef Py_ssize_t index
     for index in range(PyTuple_GET_SIZE(<PyObject *>result)):
