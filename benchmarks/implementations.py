@@ -22,6 +22,7 @@ class Implementation(NamedTuple):
 
 IMPLEMENTATIONS = {
     "fastgrad": Implementation("fastgrad", "fastgrad", "#d62728"),
+    "operations": Implementation("fastgrad, operation by operation", "fastgrad", "#ff9896"),
     "micrograd": Implementation("micrograd", "micrograd", "#7f7f7f"),
     "float": Implementation("plain floats, no gradients", None, "#2ca02c"),
     "torch": Implementation("torch, float64, one thread", "torch", "#ff7f0e"),

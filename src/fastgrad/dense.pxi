@@ -104,7 +104,7 @@ cdef inline object dot_node(int row, int activation, double total, tuple weights
 
 
 cdef class Rows:
-    """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), which nodes share."""
+    """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), shared by nodes."""
 
     cdef list tuples
     cdef list kinds
@@ -283,7 +283,8 @@ def linear(x, weight, bias=None, activation="linear"):
     """Return [activation(bias[i] + weight[i][0] * x[0] + ...) for each row i], one node a row.
 
     `x` are n Values or numbers, `weight` is a sequence of rows of n, `bias` None or as many as there
-    are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every row. Raises ValueError if lengths differ or are 0.
+    are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every
+    row. Raises ValueError if lengths differ or are 0.
     """
     cdef tuple inputs = operands_of(x)
     cdef list biases = None if bias is None else list(bias)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from fastgrad import engine
 from fastgrad.engine import Matrix, Value, apply, linear, reduce, scaled, softmax
@@ -115,7 +115,7 @@ def rms_norm(values: Vector, weight: Vector | None = None, eps: float = 1e-5) ->
     normal = scaled(values, scale)
     if weight is None:
         return normal
-    return [value * w for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
+    return [apply("mul", value, w) for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
 
 
 def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Value | list[Value]:  # noqa: A002
@@ -197,7 +197,7 @@ def reduced(values: list[Value], reduction: str) -> Value | list[Value]:
     return values if reduction == "none" else reduce(reduction, values)
 
 
-def same_length(function: str, left: Iterable[Item], right: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+def same_length(function: str, left: Iterable[Any], right: Iterable[Any]) -> tuple[list[Any], list[Any]]:
     """Return two lists; ValueError unless they are of one length, and not empty."""
     left, right = list(left), list(right)
     if len(left) != len(right) or not left:
@@ -223,8 +223,8 @@ def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
 def over_rows(
     function: str,
     loss: Callable[[Vector, SupportsIndex], Value],
-    rows: Sequence[Scalar] | Sequence[Sequence[Scalar]],
-    targets: SupportsIndex | Iterable[SupportsIndex],
+    rows: Any,
+    targets: Any,
     reduction: str,
 ) -> Value | list[Value]:
     """Return the loss of one row and one target, or the reduced losses of a batch of them."""
