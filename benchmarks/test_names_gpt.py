@@ -1,4 +1,4 @@
-"""Workload 7: a training step of examples/names_gpt.py, which is workload 5 on fastgrad.functional and .optim.
+"""Workload 7: a step of examples/names_gpt.py, which is workload 5 on fastgrad.functional and .optim.
 
 Beside it the same model operation by operation on fastgrad, on torch, jax and in C, one document a step.
 """

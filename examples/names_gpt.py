@@ -66,8 +66,7 @@ class GPT(Module):
 
     def attend(self, x, cache):
         """Mix the values seen so far, each head by the likeness of its query to their keys."""
-        scale = HEAD_SIZE**-0.5
-        query = [q * scale for q in F.linear(x, self.query)]
+        query = F.scale(F.linear(x, self.query), HEAD_SIZE**-0.5)
         key, value = F.linear(x, self.key), F.linear(x, self.value)
         mixed = []
         for head, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
@@ -81,10 +80,10 @@ class GPT(Module):
 
     def __call__(self, token, position, cache):
         """Return the logits of the token after this one, and add this one to the cache."""
-        x = F.rms_norm([a + b for a, b in zip(self.tokens[token], self.positions[position], strict=True)])
-        x = [a + b for a, b in zip(self.attend(F.rms_norm(x), cache), x, strict=True)]
+        x = F.rms_norm(F.add(self.tokens[token], self.positions[position]))
+        x = F.add(self.attend(F.rms_norm(x), cache), x)
         hidden = F.linear(F.rms_norm(x), self.expand, activation="relu")
-        x = [a + b for a, b in zip(F.linear(hidden, self.contract), x, strict=True)]
+        x = F.add(F.linear(hidden, self.contract), x)
         return F.linear(x, self.logits)
 
     def loss(self, document):
@@ -98,7 +97,7 @@ class GPT(Module):
         cache, name, token = Cache(), "", text.mark
         for position in range(CONTEXT):
             logits = self(token, position, cache)
-            weights = [p.data for p in F.softmax([logit / temperature for logit in logits])]
+            weights = [p.data for p in F.softmax(F.scale(logits, 1 / temperature))]
             token = random.choices(range(text.vocabulary), weights)[0]
             if token == text.mark:
                 break

@@ -228,6 +228,16 @@ def test_rms_norm_with_weights():
     close([v.data for v in F.rms_norm(x, w)], [6 * scale, -4 * scale])
 
 
+def test_add_and_scale_by_hand():
+    x, y, factor = leaves([1, 2]), leaves([10, 20]), Value(3.0)
+    assert [v.data for v in F.add(x, y)] == [11.0, 22.0]
+    out = F.scale(x, factor)
+    F.sum(out).backward()
+    assert [v.data for v in out] == [3.0, 6.0]
+    assert (x[0].grad, factor.grad) == (3.0, 3.0)
+    assert [v.data for v in F.scale([1, 2], 0.5)] == [0.5, 1.0]
+
+
 # -- linear -----------------------------------------------------------------------------------------
 
 
@@ -354,6 +364,7 @@ def test_a_matrix_forgets_nothing_but_keeps_no_graph_alive(live_nodes):
         (lambda: F.linear(leaves([1, 2]), [[1, 2]], [1, 2]), "1 rows of weights was given 2 biases"),
         (lambda: F.linear(leaves([1, 2]), [[1, 2, 3]], [1]), "row 0 has 3 weights for 2 inputs"),
         (lambda: F.linear([], [[]]), "0 inputs"),
+        (lambda: F.add([1, 2], [3]), "got 2 and 1"),
         (lambda: F.linear(leaves([1]), []), "0 rows"),
         (lambda: F.linear(leaves([1]), [[1]], None, "gelu"), "not 'gelu'"),
         (lambda: apply("median", 1, 2), "there is no operation 'median'"),
@@ -373,6 +384,8 @@ def test_wrong_sizes_are_value_errors_that_name_them(call, message):
         lambda: F.sum(["a"]),
         lambda: F.cross_entropy(leaves([1, 2]), 0.5),
         lambda: F.softmax([1j]),
+        lambda: F.scale([1], "2"),
+        lambda: F.scale([1], [2]),
         lambda: apply("maximum", 1),
         lambda: apply("where", 1, 2),
     ],

@@ -107,13 +107,14 @@ cdef class Rows:
     """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), shared by nodes."""
 
     cdef list tuples
-    cdef list kinds
+    # ROW_DOT or ROW_INNER, for each row.
+    cdef bytearray kinds
     # Weights tracked since the tuples were made must be visible to the collector in them.
     cdef Py_ssize_t late_tracks
 
     def __cinit__(self):
         self.tuples = []
-        self.kinds = []
+        self.kinds = bytearray()
 
     cdef int resize(self, Py_ssize_t size) except -1:
         """Have room for this many rows, keeping those that are known."""
@@ -121,10 +122,10 @@ cdef class Rows:
         if self.late_tracks != late_tracks:
             self.late_tracks = late_tracks
             self.tuples = [()] * size
-            self.kinds = [ROW_INNER] * size
+            self.kinds = bytearray(size)
         elif missing > 0:
             self.tuples += [()] * missing
-            self.kinds += [ROW_INNER] * missing
+            self.kinds.extend(bytes(missing))
         elif missing < 0:
             del self.tuples[size:]
             del self.kinds[size:]
@@ -136,7 +137,7 @@ cdef class Rows:
         if not are_in(known, w, bias):
             known = operands_of(w if bias is None else (*w, bias))
             self.tuples[index] = known
-            self.kinds[index] = ROW_DOT if all_leaves(known) else ROW_INNER
+            self.kinds[index] = <int>ROW_DOT if all_leaves(known) else <int>ROW_INNER
         return known
 
     cdef list nodes(self, tuple inputs, activations):
@@ -304,8 +305,8 @@ def linear(x, weight, bias=None, activation="linear"):
     else:
         rows = Rows()
     rows.resize(len(weight))
-    for index, row in enumerate(weight):
-        weights = rows.refresh(index, row, None if biases is None else biases[index])
+    for index in range(len(weight)):
+        weights = rows.refresh(index, weight[index], None if biases is None else biases[index])
         if len(weights) != width:
             raise ValueError(
                 f"row {index} has {len(weights) - width + len(inputs)} weights for {len(inputs)} inputs"
@@ -358,14 +359,28 @@ def softmax(values):
     ]
 
 
-def scaled(values, factor):
+def scale(values, factor):
     """Return [x1 * factor, ..., xn * factor], one node each, for Values or numbers."""
     cdef tuple operands = operands_of(values)
-    cdef Value by = as_value(factor, "scaled")
+    if not is_number(factor):
+        factor = as_value(factor, "scale")
+    return [binary(ROW_MUL, operand, factor) for operand in operands]
+
+
+def add(left, right):
+    """Return [a1 + b1, ..., an + bn], one node each; ValueError if the lengths differ."""
+    cdef tuple first = operands_of(left)
+    cdef tuple second = operands_of(right)
     cdef Py_ssize_t index
+    if len(first) != len(second):
+        raise ValueError(f"add needs two equally long vectors: got {len(first)} and {len(second)}")
     return [
-        node_of_two(ROW_MUL, <Node *>PyTuple_GET_ITEM(<PyObject *>operands, index), <Node *><PyObject *>by)
-        for index in range(len(operands))
+        node_of_two(
+            ROW_ADD,
+            <Node *>PyTuple_GET_ITEM(<PyObject *>first, index),
+            <Node *>PyTuple_GET_ITEM(<PyObject *>second, index),
+        )
+        for index in range(len(first))
     ]
 
 

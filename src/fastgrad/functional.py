@@ -13,6 +13,7 @@ arithmetic they stand for:
 `dot` `linear`                             products and partial sums, as micrograd would draw them
 `log_softmax` `cross_entropy` `nll_loss`   arithmetic on the `logsumexp`
 `mse_loss` `rms_norm`                      arithmetic, with `square_mean` or `square_sum` in it
+`add` `scale`                              a sum or product a value
 =========================================  =====================================================
 """
 
@@ -23,10 +24,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from fastgrad import engine
-from fastgrad.engine import Matrix, Value, apply, linear, reduce, scaled, softmax
+from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale, softmax
 
 __all__ = [
     "Matrix",
+    "add",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "dot",
@@ -41,6 +43,7 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "rms_norm",
+    "scale",
     "softmax",
     "sum",
     "where",
@@ -111,8 +114,7 @@ def rms_norm(values: Vector, weight: Vector | None = None, eps: float = 1e-5) ->
     "Root Mean Square Layer Normalization" (2019).
     """
     values = list(values)
-    scale = (reduce("square_mean", values) + eps) ** -0.5
-    normal = scaled(values, scale)
+    normal = scale(values, (reduce("square_mean", values) + eps) ** -0.5)
     if weight is None:
         return normal
     return [apply("mul", value, w) for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
