@@ -205,6 +205,7 @@ def reduce(str name, values):
 
 def zero_grad(values):
     """Set the gradient of every Value to 0.0."""
+    refuse_effect("zero_grad()")
     for value in values:
         if type(value) is Value:
             (<Value>value).grad = 0.0
