@@ -39,6 +39,7 @@ def cases(subject: str, branches: list[tuple[str, list[str]]], indent: str = "  
 
 
 def inline(returns: str, name: str, arguments: str, body: list[str]) -> list[str]:
+    """Define an inline function that cannot raise."""
     return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
 
 
@@ -243,7 +244,11 @@ def render_methods(table) -> str:
             lines += [
                 f"    def {o.method}(self):",
                 doc,
-                f"        return unary({row(o)}, self)",
+                "        cdef Value operand = self",
+                f"        cdef double out = {o.name}_value(operand.data)",
+                "        if out - out != 0.0:",
+                f"            refuse({row(o)}, operand.data, 0.0)",
+                f"        return new_unary({row(o)} << 2, out, <Node *><PyObject *>operand, 0.0)",
                 "",
             ]
         else:
@@ -254,7 +259,17 @@ def render_methods(table) -> str:
                     "        if modulo is not None:",
                     "            return NotImplemented",
                 ]
-            lines += [f"        return binary({row(o)}, left, right)", ""]
+            lines += [
+                "        cdef double out",
+                "        if in_pool(<PyObject *>left) and in_pool(<PyObject *>right):",
+                f"            out = {o.name}_value((<Value>left).data, (<Value>right).data)",
+                "            if out - out != 0.0:",
+                f"                refuse({row(o)}, (<Value>left).data, (<Value>right).data)",
+                f"            return new_binary({row(o)} << 2, out, "
+                "<Node *><PyObject *>left, <Node *><PyObject *>right)",
+                f"        return binary({row(o)}, left, right)",
+                "",
+            ]
     return "\n".join(lines[:-1]) + "\n"
 
 
@@ -268,7 +283,7 @@ def render_stub(table, template: str) -> str:
         extra = ", mod: None = None, /" if o.method == "__pow__" else ", /"
         reflected = o.method.replace("__", "__r", 1)
         for method in (o.method, reflected):
-            lines.append(f"    def {method}(self, other: Value | SupportsFloat{extra}) -> Value: ...")
+            lines.append(f"    def {method}(self, other: Value | _Number{extra}) -> Value: ...")
     return NOTICE + template.replace(STUB_MARK, "\n".join(lines) + "\n")
 
 

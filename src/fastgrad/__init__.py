@@ -7,6 +7,8 @@ from fastgrad.engine import TracingError, Value
 if TYPE_CHECKING:
     from fastgrad.compiling import compile, take
 
+__version__ = "0.1.0"
+
 __all__ = ["TracingError", "Value", "compile", "take"]
 
 

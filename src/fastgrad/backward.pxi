@@ -23,7 +23,7 @@ cdef inline void mark(Node *node, Sweep *sweep) noexcept nogil:
     if not in_pool(node):
         return
     chunk = chunk_of(node)
-    wanted = chunk.computed & bit_of(node)
+    wanted = bit_of(node) & ~chunk.leaves
     if chunk == sweep.chunk:
         sweep.pending |= wanted
     elif wanted != 0:
@@ -47,6 +47,14 @@ cdef inline void pull_local(Node *node, double g, Sweep *sweep) noexcept nogil:
             PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(node.right.node, index)) * g,
             sweep,
         )
+
+
+cdef inline void pull_nothing(Node *node, Sweep *sweep) noexcept nogil:
+    """A node without a rule adds nothing, but its operands may have gradients to pass on."""
+    cdef Py_ssize_t index
+    if sweep != NULL:
+        for index in range(PyTuple_GET_SIZE(node.left)):
+            mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
 
 
 cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept nogil:
@@ -89,11 +97,14 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
         pull_reduction(node, row, node.grad, sweep)
     elif row == ROW_LOCAL:
         pull_local(node, node.grad, sweep)
+    elif row == ROW_CUSTOM:
+        pull_nothing(node, sweep)
 
 
 cdef void sweep_from(Node *root) noexcept nogil:
     """Pull from the root and from every node it reaches, in reverse order of creation."""
     cdef Sweep sweep
+    cdef uint64_t todo
     cdef int slot
     sweep.chunk = NULL
     sweep.pending = 0
@@ -106,14 +117,17 @@ cdef void sweep_from(Node *root) noexcept nogil:
         sweep.pending = sweep.chunk.pending
         sweep.chunk.pending = 0
         sweep.other_chunks -= 1
-        while sweep.pending != 0:
-            slot = highest_bit(sweep.pending)
-            sweep.pending ^= (<uint64_t>1) << slot
+        # Bits stay set; what is above the current slot is done.
+        todo = sweep.pending
+        while todo != 0:
+            slot = highest_bit(todo)
             pull(
                 <Node *>(<char *>sweep.chunk + slot * SLOT_BYTES + HEAD_BYTES),
                 sweep.chunk.code[slot],
                 &sweep,
             )
+            todo = sweep.pending & (((<uint64_t>1) << slot) - 1)
+        sweep.chunk.pulled |= sweep.pending
 
 
 cdef int run_backward(Value root) except -1:
@@ -132,6 +146,7 @@ cdef int propagate(Node *node) except -1:
     cdef int code = code_of(node)
     cdef tuple children, derivatives
     if in_pool(node):
+        chunk_of(node).pulled |= bit_of(node)
         pull(node, code, NULL)
     elif code >> 2 == ROW_LOCAL:
         children = <tuple>node.left
@@ -154,18 +169,22 @@ cdef struct Stack:
     Py_ssize_t room
 
 
-cdef int push_frame(Stack *stack, PyObject *node) except -1:
+cdef int make_room(Stack *stack) except -1:
+    """Have room for one more frame, so that nothing can fail between a visit and its frame."""
     cdef Frame *grown
     if stack.size == stack.room:
-        stack.room = 2 * stack.room + 64
-        grown = <Frame *>realloc(stack.frames, stack.room * sizeof(Frame))
+        grown = <Frame *>realloc(stack.frames, (2 * stack.room + 64) * sizeof(Frame))
         if grown == NULL:
             raise MemoryError("no memory to order the graph for backward()")
         stack.frames = grown
+        stack.room = 2 * stack.room + 64
+    return 0
+
+
+cdef inline void push(Stack *stack, PyObject *node) noexcept:
     stack.frames[stack.size].node = node
     stack.frames[stack.size].visited = 0
     stack.size += 1
-    return 0
 
 
 cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
@@ -215,17 +234,19 @@ cdef list topological_order(list roots):
     stack.size = stack.room = 0
     try:
         for root in roots:
+            make_room(&stack)
             if visit_once(<PyObject *>root, foreign):
-                push_frame(&stack, <PyObject *>root)
+                push(&stack, <PyObject *>root)
             while stack.size > 0:
+                make_room(&stack)
                 frame = &stack.frames[stack.size - 1]
                 operand = operand_at(<Node *>frame.node, frame.visited)
                 frame.visited += 1
                 if operand == NULL:
-                    stack.size -= 1
                     order.append(<object>frame.node)
+                    stack.size -= 1
                 elif visit_once(operand, foreign):
-                    push_frame(&stack, operand)
+                    push(&stack, operand)
     finally:
         while stack.size > 0:
             stack.size -= 1

@@ -10,62 +10,39 @@ cdef str described(int row, double a, double b):
     return f"{a!r} {OPERATORS[row]} {b!r}"
 
 
-cdef inline object unary(int row, Value operand):
-    cdef double a = operand.data
-    cdef double out = unary_value(row, a)
-    cdef Node *node
-    if out - out != 0.0:
-        refuse(row, a, 0.0)
-    node = new_node(row << 2, out)
-    set_left(node, <PyObject *>operand)
-    return owned(node)
-
-
-cdef inline object node_of_two(int row, Node *left, Node *right):
+cdef object node_of_two(int row, Node *left, Node *right):
     cdef double a = left.data, b = right.data
     cdef double out = binary_value(row, a, b)
-    cdef Node *node
     if out - out != 0.0:
         refuse(row, a, b)
-    node = new_node(row << 2 | NODE_NODE, out)
-    set_left(node, left)
-    set_right(node, right)
-    return owned(node)
+    return new_binary(row << 2 | NODE_NODE, out, left, right)
 
 
-cdef inline object node_and_constant(int row, Node *left, double constant, bint integer):
+cdef object node_and_constant(int row, Node *left, double constant, bint integer):
     cdef double a = left.data
     cdef double out = binary_value(row, a, constant)
-    cdef Node *node
     if out - out != 0.0:
         refuse(row, a, constant)
     if outer_row(row) != ROW_LEAF:
         # a - c is a + -c and a / c is a * c**-1, as in micrograd.
         constant = binary_value(inner_row(row), constant, -1.0)
         row = outer_row(row)
-    node = new_node(row << 2 | (NODE_INTEGER if integer else NODE_CONSTANT), out)
-    node.right.constant = constant
-    set_left(node, left)
-    return owned(node)
+    return new_unary(row << 2 | (NODE_INTEGER if integer else NODE_CONSTANT), out, left, constant)
 
 
-cdef inline object constant_and_node(int row, double constant, Node *right):
+cdef object constant_and_node(int row, double constant, Node *right):
     cdef double b = right.data
     cdef double out
-    cdef Node *node
     if commutes(row):
         return node_and_constant(row, right, constant, False)
     out = binary_value(row, constant, b)
     if out - out != 0.0:
         refuse(row, constant, b)
-    node = new_node(row << 2 | CONSTANT_NODE, out)
-    node.right.constant = constant
-    set_left(node, right)
-    return owned(node)
+    return new_unary(row << 2 | CONSTANT_NODE, out, right, constant)
 
 
-cdef inline object binary(int row, object left, object right):
-    """The body of every binary operator; either operand may be the Value."""
+cdef object binary(int row, object left, object right):
+    """A binary operator in general; either operand may be the Value."""
     if is_value(<PyObject *>left):
         if is_value(<PyObject *>right):
             return node_of_two(row, <Node *><PyObject *>left, <Node *><PyObject *>right)
@@ -140,7 +117,8 @@ cdef int initialise(Value self, data, children, op, label) except -1:
 
 cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     """Make a fresh node of the pool a custom one, seen by the collector if it may join a cycle."""
-    cdef bint tracked = row == ROW_CUSTOM
+    # An older node among tracked ones would break the promise of ALL_TRACKED.
+    cdef bint tracked = row == ROW_CUSTOM or not is_youngest(node)
     cdef object child
     for child in operands:
         tracked = tracked or is_tracked(<PyObject *>child)
@@ -149,7 +127,7 @@ cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     node.left = <PyObject *>operands
     node.right.node = <PyObject *>detail
     chunk_of(node).code[slot_of(node)] = <unsigned char>(row << 2)
-    chunk_of(node).computed |= bit_of(node)
+    chunk_of(node).leaves &= ~bit_of(node)
     if tracked:
         track(node)
     return 0

@@ -7,7 +7,7 @@ together keep what they share, as other objects do. Loading a pickle can run any
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
 from fastgrad.engine import Value, _get_extras, _graph_order, _put_together, _set_extras, _take_apart
@@ -23,8 +23,6 @@ class Record(NamedTuple):
     grad: float
     operands: tuple[int, ...]
     detail: Any
-    extras: tuple[Any, Any, Any] | None
-    attributes: dict[str, Any] | None
 
 
 def own_attributes(node: Value) -> dict[str, Any] | None:
@@ -47,7 +45,7 @@ class Graph:
     pickled is pickled as a part of it: that keeps the nodes' identity without recursion.
     """
 
-    alive: WeakValueDictionary[int, Graph] = WeakValueDictionary()
+    alive: ClassVar[WeakValueDictionary[int, Graph]] = WeakValueDictionary()
 
     def __init__(self, root: Value) -> None:
         self.nodes = [
@@ -78,11 +76,12 @@ class Graph:
                     node.grad,
                     tuple(places[id(operand)] for operand in operands),
                     detail,
-                    _get_extras(node),
-                    own_attributes(node),
                 )
             )
-        return load_nodes, (outside, [tuple(record) for record in records])
+        described = [(_get_extras(node), own_attributes(node)) for node in self.nodes]
+        # As a state, so that an attribute may refer to a node of the graph.
+        state = {index: parts for index, parts in enumerate(described) if any(parts)}
+        return load_nodes, (outside, [tuple(record) for record in records]), state, None, None, restore_all
 
 
 def load_nodes(outside: list[Value], records: list[tuple[Any, ...]]) -> list[Value]:
@@ -93,13 +92,20 @@ def load_nodes(outside: list[Value], records: list[tuple[Any, ...]]) -> list[Val
         try:
             operands = tuple(outside[~place] if place < 0 else nodes[place] for place in record.operands)
         except IndexError:
-            raise ValueError(f"node {len(nodes)} of the pickled graph has an operand that is not in it") from None
+            raise ValueError(
+                f"node {len(nodes)} of the pickled graph has an operand that is not in it"
+            ) from None
         node = _put_together(
             record.cls, record.operation, record.kind, record.data, record.grad, operands, record.detail
         )
-        restore(node, record.extras, record.attributes)
         nodes.append(node)
     return nodes
+
+
+def restore_all(nodes: list[Value], state: dict[int, tuple[Any, Any]]) -> None:
+    """Give the nodes of a pickled graph their labels, symbols and attributes."""
+    for index, parts in state.items():
+        restore(nodes[index], *parts)
 
 
 def load_node(nodes: list[Value], index: int) -> Value:
@@ -130,7 +136,7 @@ def copy_node(node: Value) -> Value:
     return result
 
 
-def copy_graph(root: Value, memo: dict[int, Any]) -> Value:
+def copy_graph(root: Value, memo: dict[int, Any]) -> Any:
     """Return a copy of a node and of the graph below it: Value.__deepcopy__."""
     new = [node for node in _graph_order([root]) if id(node) not in memo]
     for node in new:

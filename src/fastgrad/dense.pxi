@@ -31,7 +31,8 @@ cdef int activation_code(object name) except -1:
 
 cdef tuple operands_of(object values):
     """The values as a tuple of Values; numbers become leaves."""
-    cdef tuple operands = tuple(values)
+    # Never the caller's own tuple: values_tuple may hide it from the collector.
+    cdef tuple operands = tuple(list(values) if type(values) is tuple else values)
     cdef list converted = None
     cdef PyObject *operand
     cdef Py_ssize_t index
@@ -98,7 +99,7 @@ cdef class Weights:
     cdef list tuples
     cdef list rows
 
-    def __init__(self, neuron_type):
+    def __cinit__(self, type neuron_type not None):
         self.neuron_type = neuron_type
         self.tuples = []
         self.rows = []

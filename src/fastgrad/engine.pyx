@@ -51,6 +51,13 @@ cdef class Value(Arithmetic):
             refuse_reading(self, "the text")
         return f"Value(data={self.data}, grad={self.grad})"
 
+    # IPython passes include and exclude, and applies them itself.
+    def _repr_mimebundle_(self, **options):
+        """Return what a notebook shows: text and, for a small expression, the picture of its graph."""
+        from fastgrad import viz
+
+        return viz.notebook_display(self)
+
     def __getattribute__(self, name):
         return get_attribute(self, name)
 
@@ -103,6 +110,7 @@ cdef class Value(Arithmetic):
     @label.setter
     def label(self, value):
         require_extras(<Node *><PyObject *>self).label = value
+        track_holder(<Node *><PyObject *>self, value)
 
     @property
     def _op(self):
@@ -112,6 +120,7 @@ cdef class Value(Arithmetic):
     @_op.setter
     def _op(self, symbol):
         require_extras(<Node *><PyObject *>self).symbol = symbol
+        track_holder(<Node *><PyObject *>self, symbol)
 
     @property
     def _children(self):
@@ -138,13 +147,13 @@ cdef class Value(Arithmetic):
             raise TypeError(f"_backward must be callable, not {type(function).__name__}")
         mark_irregular(node)
         require_extras(node).backward = function
-        track(node)
+        track_used(node)
 
     @property
     def __dict__(self):
         """The attributes that were set on this node."""
         # Whoever holds the dict can close a cycle through it.
-        track(<Node *><PyObject *>self)
+        track_used(<Node *><PyObject *>self)
         return attributes_of(self)
 
 

@@ -2,7 +2,8 @@
 #
 # Inspection shows micrograd's graph. Where one node stands for several of micrograd's (`a - b`,
 # a constant, a whole dot product), the first look makes those nodes and gives the inspected node
-# its place among them; `data` and `grad` of the new nodes are derived from the values at that time.
+# its place among them; `data` of the new nodes is derived from the values at that time, and `grad`
+# from what the inspected node has passed on: nothing, if backward has not come to it yet.
 
 cdef extern from "Python.h":
     object PyObject_GenericGetAttr(object, object)
@@ -29,6 +30,22 @@ cdef void replace(Value self, int code, Value left, Value right) noexcept:
         Py_DECREF(old_right)
 
 
+cdef inline double passed_on(Node *node) noexcept nogil:
+    """The gradient that a node of the pool has given to its operands."""
+    return node.grad if chunk_of(node).pulled & bit_of(node) else 0.0
+
+
+cdef inline double share(double derivative, double g) noexcept nogil:
+    return derivative * g if g != 0.0 else 0.0
+
+
+cdef inline void set_received(Node *node, double grad) noexcept nogil:
+    """Give a shown node its gradient; if there is any, it has been passed on as well."""
+    node.grad = grad
+    if grad != 0.0:
+        chunk_of(node).pulled |= bit_of(node)
+
+
 cdef Value shown_leaf(double data, double grad):
     cdef Node *node = new_node(CODE_LEAF, data)
     node.grad = grad
@@ -39,7 +56,7 @@ cdef Value shown_inner(int row, Value operand, double data, double grad):
     """The inner node of `a - b` and `a / b`: `b * -1` or `b**-1`."""
     cdef int kind = NODE_INTEGER if row == ROW_POW else NODE_CONSTANT
     cdef Node *node = new_node(row << 2 | kind, data)
-    node.grad = grad
+    set_received(node, grad)
     node.right.constant = -1.0
     set_left(node, <PyObject *>operand)
     return owned(node)
@@ -48,7 +65,7 @@ cdef Value shown_inner(int row, Value operand, double data, double grad):
 cdef Value shown_outer(int row, Value left, Value right, double grad):
     """A plain node of two operands, as the user's own arithmetic would have made it."""
     cdef Value node = node_of_two(row, <Node *><PyObject *>left, <Node *><PyObject *>right)
-    node.grad = grad
+    set_received(<Node *><PyObject *>node, grad)
     return node
 
 
@@ -76,12 +93,13 @@ cdef int expand_constant(Value self, int row, int kind) except -1:
     cdef Node *node = <Node *><PyObject *>self
     cdef Value operand = <Value>node.left
     cdef double constant = node.right.constant
+    cdef double g = passed_on(node)
     if kind == CONSTANT_NODE:
         derivative = left_derivative(row, constant, operand.data, node.data)
-        replace(self, row << 2 | NODE_NODE, shown_leaf(constant, derivative * node.grad), operand)
+        replace(self, row << 2 | NODE_NODE, shown_leaf(constant, share(derivative, g)), operand)
     else:
         derivative = right_derivative(row, operand.data, constant, node.data)
-        replace(self, row << 2 | NODE_NODE, operand, shown_leaf(constant, derivative * node.grad))
+        replace(self, row << 2 | NODE_NODE, operand, shown_leaf(constant, share(derivative, g)))
     return 0
 
 
@@ -90,17 +108,17 @@ cdef int expand_two(Value self, int outer, int inner, int kind) except -1:
     cdef Node *node = <Node *><PyObject *>self
     cdef Value left = <Value>node.left
     cdef Value right
-    cdef double a, b, g = node.grad
+    cdef double a, b, g = passed_on(node)
     # The inner node is younger than the node that uses it, which no sweep can follow.
     mark_irregular(node)
     if kind == NODE_NODE:
         right = <Value>node.right.node
         a, b = left.data, binary_value(inner, right.data, -1.0)
-        right = shown_inner(inner, right, b, right_derivative(outer, a, b, node.data) * g)
+        right = shown_inner(inner, right, b, share(right_derivative(outer, a, b, node.data), g))
     else:
         a, b = binary_value(inner, left.data, -1.0), node.right.constant
-        left = shown_inner(inner, left, a, left_derivative(outer, a, b, node.data) * g)
-        right = shown_leaf(b, right_derivative(outer, a, b, node.data) * g)
+        left = shown_inner(inner, left, a, share(left_derivative(outer, a, b, node.data), g))
+        right = shown_leaf(b, share(right_derivative(outer, a, b, node.data), g))
     replace(self, outer << 2 | NODE_NODE, left, right)
     return 0
 
@@ -112,7 +130,7 @@ cdef int expand_dot(Value self, int code) except -1:
     cdef tuple inputs = <tuple>node.right.node
     cdef Py_ssize_t size = len(inputs)
     cdef int activation = activation_row(code)
-    cdef double grad = node.grad * unary_derivative(activation, 0.0, node.data)
+    cdef double grad = share(unary_derivative(activation, 0.0, node.data), passed_on(node))
     cdef list products = [
         shown_outer(ROW_MUL, w, x, grad) for w, x in zip(weights[:size], inputs)
     ]
@@ -174,7 +192,6 @@ cdef object symbol_of(Value self):
 # -- attributes ----------------------------------------------------------------------------------
 
 
-
 cdef inline object get_attribute(Value self, object name):
     """Attribute look-up; `data` and `grad` first, by identity of the interned name (10 ns, not 30)."""
     cdef PyObject *extras
@@ -186,6 +203,7 @@ cdef inline object get_attribute(Value self, object name):
             return self.data
         if name is "grad":
             return self.grad
+    if Py_TYPE(<PyObject *>self).tp_dictoffset == 0:
         extras = extras_of(<Node *><PyObject *>self)
         if extras != NULL and (<Extras>extras).attributes is not None:
             found = PyDict_GetItemWithError((<Extras>extras).attributes, name)
@@ -212,8 +230,7 @@ cdef int set_attribute(Value self, object name, object value) except -1:
         self.grad = required_double(value, "grad")
     elif is_stored(self, name):
         attributes_of(self)[name] = value
-        if PyObject_IS_GC(<PyObject *>value):
-            track(<Node *><PyObject *>self)
+        track_holder(<Node *><PyObject *>self, value)
     else:
         PyObject_GenericSetAttr(self, name, <PyObject *>value)
     return 0
@@ -226,7 +243,11 @@ cdef int delete_attribute(Value self, object name) except -1:
         if name in attributes:
             del attributes[name]
             return 0
-    PyObject_GenericSetAttr(self, name, NULL)
+    try:
+        PyObject_GenericSetAttr(self, name, NULL)
+    except NotImplementedError:
+        # What Cython raises for a field or a property of a cdef class.
+        raise AttributeError(f"{name} of a Value cannot be deleted") from None
     return 0
 
 

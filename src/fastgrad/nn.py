@@ -34,7 +34,7 @@ class Module:
         return [parameter for _, parameter in self.named_parameters()]
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
-        """Yield (name, Value) pairs, the name being the path of attributes and indices: `layers.0.neurons.1.w.0`."""
+        """Yield (name, Value) pairs; a name is the path to its Value: `layers.0.neurons.1.w.0`."""
         return named_values(self, prefix)
 
     def state_dict(self) -> dict[str, float]:
@@ -147,7 +147,8 @@ class Neuron(Module, NeuronFields):
         activation = self.activation if self.nonlin else "linear"
         if x:
             return dot(self.w, x, self.b, activation)
-        return self.b if activation == "linear" else getattr(self.b, activation)()
+        out: Value = self.b if activation == "linear" else getattr(self.b, activation)()
+        return out
 
     def parameters(self) -> list[Value]:
         """Return the weights, then the bias."""

@@ -72,7 +72,9 @@ REDUCTIONS: tuple[Reduction, ...] = (
     Reduction("sum", "total + a", "total", "1.0", "Return x1 + ... + xn."),
     Reduction("mean", "total + a", "total / n", "1.0 / n", "Return (x1 + ... + xn) / n."),
     Reduction("square_sum", "total + a * a", "total", "2.0 * a", "Return x1**2 + ... + xn**2."),
-    Reduction("square_mean", "total + a * a", "total / n", "2.0 * a / n", "Return (x1**2 + ... + xn**2) / n."),
+    Reduction(
+        "square_mean", "total + a * a", "total / n", "2.0 * a / n", "Return (x1**2 + ... + xn**2) / n."
+    ),
     Reduction(
         "logsumexp",
         "total + exp(a - shift)",

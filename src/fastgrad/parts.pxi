@@ -1,5 +1,9 @@
 # A node taken apart into plain objects and put together again, for copies and pickles.
 
+# Added to the kind of a node that has given its gradient to its operands.
+cdef enum:
+    HAS_PASSED_ON = 4
+
 cdef dict ROWS = {name: row for row, name in NAMES.items()}
 ROWS.update(REDUCTION_ROWS)
 ROWS.update(leaf=ROW_LEAF, custom=ROW_CUSTOM, local=ROW_LOCAL, dot=ROW_DOT, inner=ROW_INNER)
@@ -21,6 +25,7 @@ def _take_apart(Value self):
     cdef int code = code_of(node)
     cdef int row = code >> 2
     cdef int kind = code & 3
+    cdef int passed_on = HAS_PASSED_ON if in_pool(node) and chunk_of(node).pulled & bit_of(node) else 0
     cdef str name = ROW_NAMES[row]
     if row == ROW_LEAF:
         return name, 0, (), None
@@ -30,21 +35,23 @@ def _take_apart(Value self):
         derivatives = <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
         return name, 0, <tuple>node.left, derivatives
     if row == ROW_DOT or row == ROW_INNER:
-        return name, kind, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
+        return name, kind | passed_on, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
     if row >= ROW_FIRST_REDUCTION:
         return name, 0, <tuple>node.left, None
     if row < ROW_FIRST_BINARY:
         return name, 0, (<object>node.left,), None
     if kind == NODE_NODE:
-        return name, kind, (<object>node.left, <object>node.right.node), None
-    return name, kind, (<object>node.left,), node.right.constant
+        return name, kind | passed_on, (<object>node.left, <object>node.right.node), None
+    return name, kind | passed_on, (<object>node.left,), node.right.constant
 
 
 def _put_together(type cls, str operation, int kind, double data, double grad, tuple operands, detail):
     """Return a new node of these parts; ValueError if they do not fit together."""
+    cdef bint passed_on = kind & HAS_PASSED_ON
     cdef int row
     cdef Node *node
     cdef Value result
+    kind &= ~HAS_PASSED_ON
     for operand in operands:
         if not is_value(<PyObject *>operand):
             raise ValueError(f"an operand is no Value but a {type(operand).__name__}")
@@ -77,6 +84,8 @@ def _put_together(type cls, str operation, int kind, double data, double grad, t
         else:
             node.right.constant = number
     node.grad = grad
+    if passed_on:
+        chunk_of(node).pulled |= bit_of(node)
     return owned(node)
 
 
@@ -84,7 +93,7 @@ cdef bint fits(int row, int kind, tuple operands, object detail) except -1:
     """Whether the operands and the detail are such as _take_apart gives."""
     cdef Py_ssize_t count = len(operands)
     if row == ROW_DOT or row == ROW_INNER:
-        return type(detail) is int and 0 < 2 * detail - count <= detail and count - detail in (detail, detail - 1)
+        return type(detail) is int and count > detail > 0 and count - detail in (detail, detail - 1)
     if row >= ROW_FIRST_REDUCTION:
         return kind == 0 and count > 0 and detail is None
     if row < ROW_FIRST_BINARY:

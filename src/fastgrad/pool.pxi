@@ -79,7 +79,7 @@ cdef extern from *:
 
     #ifdef FASTGRAD_ASSERTIONS
     #define fastgrad_expect(condition, message) \\
-        do { if (!(condition)) Py_FatalError("fastgrad: " message); } while (0)
+        do { if (!(condition)) Py_FatalError(message); } while (0)
     #else
     #define fastgrad_expect(condition, message) ((void)(message))
     #endif
@@ -119,6 +119,12 @@ cdef enum:
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
     SPARE_CHUNKS = 16384
 
+# The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
+# out yet, and whether the collector is known to know all that are computed.
+cdef enum:
+    LIVE_NODES = 0
+    ALL_TRACKED = 1
+
 cdef enum Kind:
     NODE_NODE
     NODE_CONSTANT
@@ -147,10 +153,12 @@ cdef struct Chunk:
     Chunk *newer
     Arena *arena
     PyObject **extras
-    uint64_t computed
+    # Masks with a bit a slot: nodes without operands, nodes a sweep has yet to visit, nodes with Extras.
+    uint64_t leaves
     uint64_t pending
     uint64_t extended
-    Py_ssize_t live
+    # Nodes that have passed their gradient on to their operands.
+    uint64_t pulled
     unsigned char code[SLOTS]
 
 cdef PyTypeObject *value_type = NULL
@@ -304,8 +312,9 @@ cdef int open_chunk() except -1:
     remove_free(chunk)
     chunk.arena.used += 1
     used_count += 1
-    chunk.computed = chunk.pending = chunk.extended = 0
-    chunk.live = 0
+    chunk.leaves = chunk.pending = chunk.extended = chunk.pulled = 0
+    chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
+    chunk.code[ALL_TRACKED] = 0
     chunk.newer = NULL
     chunk.older = newest
     if newest != NULL:
@@ -321,7 +330,6 @@ cdef inline Node *new_node(int code, double data) except NULL:
     global next_slot
     cdef char *slot
     cdef Node *node
-    cdef Chunk *chunk
     if next_slot == end_slot:
         open_chunk()
     slot = next_slot
@@ -333,10 +341,9 @@ cdef inline Node *new_node(int code, double data) except NULL:
     node.type = value_type
     node.data = data
     node.grad = 0.0
-    chunk = chunk_of(slot)
-    chunk.code[slot_of(slot)] = <unsigned char>code
-    chunk.computed |= <uint64_t>(code > CODE_FRESH) << slot_of(slot)
-    chunk.live += 1
+    chunk_of(slot).code[slot_of(slot)] = <unsigned char>code
+    if code <= CODE_FRESH:
+        chunk_of(slot).leaves |= bit_of(slot)
     return node
 
 
@@ -361,12 +368,95 @@ cdef inline void set_right(Node *node, void *operand) noexcept:
         track(node)
 
 
+cdef inline object new_binary(int code, double data, Node *left, Node *right):
+    """A computed node of two Values, whose references may be counted without Python's macros."""
+    cdef Node *node = new_node(code, data)
+    left.refcount += 1
+    right.refcount += 1
+    node.left = <PyObject *>left
+    node.right.node = <PyObject *>right
+    if is_tracked(left) or is_tracked(right):
+        PyObject_GC_Track(node)
+    return owned(node)
+
+
+cdef inline object new_unary(int code, double data, Node *operand, double constant):
+    """A computed node of one Value and perhaps a constant."""
+    cdef Node *node = new_node(code, data)
+    operand.refcount += 1
+    node.left = <PyObject *>operand
+    node.right.constant = constant
+    if is_tracked(operand):
+        PyObject_GC_Track(node)
+    return owned(node)
+
+
+cdef inline void track_tuple(PyObject *operands) noexcept:
+    if not is_tracked(operands):
+        PyObject_GC_Track(operands)
+
+
+cdef inline uint64_t handed_out(Chunk *chunk) noexcept nogil:
+    """The slots of a chunk that hold a node or held one."""
+    cdef uint64_t slots = ~(<uint64_t>0) << FIRST_SLOT
+    if chunk == newest and next_slot != end_slot:
+        slots &= bit_of(next_slot) - 1
+    return slots
+
+
+cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:
+    """Track those of a chunk's computed nodes that are alive, with their tuples of operands."""
+    cdef Node *node
+    cdef int slot, row
+    slots &= handed_out(chunk) & ~chunk.leaves
+    while slots != 0:
+        slot = highest_bit(slots)
+        slots ^= (<uint64_t>1) << slot
+        node = <Node *>(<char *>chunk + slot * SLOT_BYTES + HEAD_BYTES)
+        if node.refcount == 0:
+            continue
+        track(node)
+        row = chunk.code[slot] >> 2
+        if row >= ROW_TABLE_END:
+            track_tuple(node.left)
+        if row == ROW_DOT or row == ROW_INNER:
+            track_tuple(node.right.node)
+
+
+cdef void track_used(Node *node) noexcept:
+    """Track a node after it may have been used.
+
+    What was computed from it is younger and may now be part of a cycle through it; a node that the
+    collector does not know would hide that cycle. Chunks are remembered, so that nodes may be
+    tracked one by one in any order.
+    """
+    cdef Chunk *chunk = newest
+    if is_tracked(node):
+        return
+    PyObject_GC_Track(node)
+    if not in_pool(node):
+        return
+    while chunk != chunk_of(node):
+        if not chunk.code[ALL_TRACKED]:
+            track_computed(chunk, ~(<uint64_t>0))
+            chunk.code[ALL_TRACKED] = chunk != newest
+        chunk = chunk.older
+    if not chunk.code[ALL_TRACKED]:
+        track_computed(chunk, ~(2 * bit_of(node) - 1))
+
+
+cdef inline void track_holder(Node *node, object held) noexcept:
+    """Track a node that was given an object which may lead back to it."""
+    if PyObject_IS_GC(<PyObject *>held):
+        track_used(node)
+
+
 cdef inline bint is_youngest(Node *node) noexcept nogil:
     return <char *>node - HEAD_BYTES + SLOT_BYTES == next_slot
 
 
 cdef tuple values_tuple(object values):
-    """A tuple that the collector sees only if it must: untracked when none of its Values is."""
+    """A new tuple that the collector sees only if it must: untracked when none of its Values is."""
     cdef tuple result = tuple(values)
     cdef Py_ssize_t index
     for index in range(PyTuple_GET_SIZE(<PyObject *>result)):
@@ -405,7 +495,8 @@ cdef void recycle(Chunk *chunk) noexcept:
     global next_slot, used_count
     expect(chunk.pending == 0, "an empty chunk has pending nodes")
     if chunk == newest:
-        chunk.computed = 0
+        chunk.leaves = chunk.pulled = 0
+        chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
         next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
         return
     if chunk.extras != NULL:
@@ -421,12 +512,10 @@ cdef void recycle(Chunk *chunk) noexcept:
         release_arena(chunk.arena)
 
 
-cdef inline void release_slot(Node *node) noexcept:
-    cdef Chunk *chunk = chunk_of(node)
-    chunk.computed &= ~bit_of(node)
-    chunk.live -= 1
-    expect(chunk.live >= 0, "a chunk gave back more nodes than it handed out")
-    if chunk.live == 0:
+cdef inline void release_slot(Chunk *chunk) noexcept:
+    # The slot's bit among the leaves stays as it is: the slot is not used before the chunk is empty.
+    chunk.code[LIVE_NODES] -= 1
+    if chunk.code[LIVE_NODES] == 0:
         recycle(chunk)
 
 
@@ -467,19 +556,19 @@ cdef inline void drop(PyObject *reference) noexcept:
 
 
 cdef inline void free_node(Node *node) noexcept:
-    """Free a doomed node and give up what it owned."""
-    cdef int code
-    cdef PyObject *left
-    cdef PyObject *right
-    node.type = value_type
+    """Free a node of the pool without references and give up what it owned."""
+    cdef Chunk *chunk = chunk_of(node)
+    cdef int slot = slot_of(node)
+    cdef int code = chunk.code[slot]
+    cdef PyObject *left = node.left
+    cdef PyObject *right = node.right.node
+    expect(chunk.code[LIVE_NODES] > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
     if is_tracked(node):
         PyObject_GC_UnTrack(node)
-    if chunk_of(node).extended & bit_of(node):
+    if chunk.extended >> slot & 1:
+        node.type = value_type
         drop_extras(node)
-    code = chunk_of(node).code[slot_of(node)]
-    left = node.left
-    right = node.right.node
-    release_slot(node)
+    release_slot(chunk)
     if code > CODE_FRESH:
         drop(left)
         if owns_right(code):
@@ -493,10 +582,11 @@ cdef void deallocate(PyObject *self) noexcept:
     if not in_pool(self):
         deallocate_foreign(node)
         return
-    doom(node)
     if draining:
+        doom(node)
         return
     draining = True
+    free_node(node)
     while doomed != NULL:
         node = doomed
         doomed = <Node *>node.type
@@ -536,7 +626,7 @@ cdef int clear_node(PyObject *self) noexcept:
         return 0
     if in_pool(node):
         chunk_of(node).code[slot_of(node)] = CODE_LEAF
-        chunk_of(node).computed &= ~bit_of(node)
+        chunk_of(node).leaves |= bit_of(node)
     node.left = NULL
     Py_DECREF(left)
     if in_pool(node) and owns_right(code):
@@ -546,10 +636,10 @@ cdef int clear_node(PyObject *self) noexcept:
 
 def _pool_statistics():
     """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes."""
-    cdef Py_ssize_t nodes = 0
+    cdef Py_ssize_t nodes = -((end_slot - next_slot) // SLOT_BYTES)
     cdef Chunk *chunk = newest
     while chunk != NULL:
-        nodes += chunk.live
+        nodes += chunk.code[LIVE_NODES]
         chunk = chunk.older
     return {
         "nodes": nodes,

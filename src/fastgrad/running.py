@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType, TracebackType
 
 
@@ -37,12 +37,15 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     with status 2 if the script cannot be read.
     """
     # Not normalised, as Python leaves it.
-    path = os.path.join(os.getcwd(), script)
+    path = str(Path.cwd() / script)
     try:
         with io.open_code(path) as file:
             source = file.read()
     except OSError as error:
-        print(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
+        print(
+            f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}",
+            file=sys.stderr,
+        )
         sys.exit(2)
     install_alias()
 
@@ -52,7 +55,7 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     sys.modules["__main__"] = main
     sys.argv = [script, *arguments]
     if not getattr(sys.flags, "safe_path", False):
-        sys.path[0] = os.path.dirname(os.path.realpath(path))
+        sys.path[0] = str(Path(path).resolve().parent)
 
     previous_hook = sys.excepthook
 

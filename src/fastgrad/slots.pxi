@@ -11,6 +11,9 @@ cdef extern from *:
     typedef PyObject *(*fastgrad_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *);
 
     static initproc fastgrad_init;
+    static PySequenceMethods fastgrad_sequence;
+    static PyMappingMethods fastgrad_mapping;
+    static PyAsyncMethods fastgrad_async;
 
     /* False once the user has assigned Value.__init__ or Value.__new__. */
     static inline int fastgrad_constructor_is_ours(PyTypeObject *type, newfunc make) {
@@ -32,6 +35,10 @@ cdef extern from *:
         type->tp_clear = clear;
         type->tp_vectorcall = construct;
         type->tp_flags |= Py_TPFLAGS_HAVE_GC;
+        /* Without these, `Value.__getitem__ = f` would find no slot to set. */
+        if (type->tp_as_sequence == NULL) type->tp_as_sequence = &fastgrad_sequence;
+        if (type->tp_as_mapping == NULL) type->tp_as_mapping = &fastgrad_mapping;
+        if (type->tp_as_async == NULL) type->tp_as_async = &fastgrad_async;
         /* micrograd's users write `Value.sin = sin`. */
         type->tp_flags &= ~Py_TPFLAGS_IMMUTABLETYPE;
         PyType_Modified(type);

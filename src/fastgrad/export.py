@@ -1,0 +1,224 @@
+"""The way out, for those who outgrow scalars: networks as PyTorch modules and ONNX files, and back.
+
+What can be exported is an MLP, a Layer, or a list of Layers and Dropouts, one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastgrad.engine import Value
+from fastgrad.nn import MLP, Dropout, Layer, Module, Neuron
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["from_torch", "to_onnx", "to_torch"]
+
+# fastgrad's names of activations, torch's modules and ONNX's operators.
+IN_TORCH = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid"}
+IN_ONNX = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
+# Read by every onnxruntime since 1.8 of 2021.
+OPSET = 13
+IR_VERSION = 8
+
+
+class Dense(NamedTuple):
+    """A Layer as numbers: activation(weight @ x + bias), weight being a list of nout rows of nin numbers."""
+
+    weight: list[list[float]]
+    bias: list[float]
+    activation: str
+
+
+def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
+    """Return a torch.nn.Sequential in float64 with the same parameters: (..., nin) -> (..., nout).
+
+    Layers become Linear and ReLU, Tanh or Sigmoid, a Dropout stays one, and `training` is the
+    model's. Raises ValueError that names the part for anything else, and for a Layer whose neurons
+    differ in their number of inputs or activation.
+    """
+    import torch
+
+    modules: list[torch.nn.Module] = []
+    for part in parts_of(model):
+        if isinstance(part, Dropout):
+            modules.append(torch.nn.Dropout(part.p))
+            continue
+        weight = torch.tensor(part.weight, dtype=torch.float64)
+        # Without drawing weights that are to be replaced: torch's random state stays as it is.
+        linear = torch.nn.utils.skip_init(torch.nn.Linear, *reversed(weight.shape), dtype=torch.float64)
+        with torch.no_grad():
+            linear.weight.copy_(weight)
+            linear.bias.copy_(torch.tensor(part.bias, dtype=torch.float64))
+        modules.append(linear)
+        if part.activation != "linear":
+            modules.append(getattr(torch.nn, IN_TORCH[part.activation])())
+    return torch.nn.Sequential(*modules).train(getattr(model, "training", True))
+
+
+def from_torch(module: torch.nn.Module) -> MLP:
+    """Return an MLP with the parameters of a torch Linear, or a Sequential of them with activations.
+
+    Linear, ReLU, Tanh, Sigmoid, Identity, Dropout and Sequentials of these are understood; a Linear
+    without bias gets one of 0. Raises ValueError that names the module for any other, for an
+    activation that follows no Linear, and for a Linear of other than the outputs before it; so does
+    a hidden Linear of one output, since a Layer of one neuron gives a Value and not a list.
+    """
+    import torch
+
+    activations = {getattr(torch.nn, name): activation for activation, name in IN_TORCH.items()}
+    layers: list[Layer | Dropout] = []
+    awaits_activation = False
+    for name, part in flattened(module, ""):
+        if type(part) is torch.nn.Linear:
+            if layers and len(last_layer(layers).neurons) != part.in_features:
+                outputs = len(last_layer(layers).neurons)
+                raise ValueError(f"{name}: {part} cannot follow a Linear of {outputs} outputs")
+            if layers and part.in_features == 1:
+                raise ValueError(
+                    f"{name}: {part} follows a hidden Linear of one output, which fastgrad cannot have"
+                )
+            bias = [0.0] * part.out_features if part.bias is None else part.bias.tolist()
+            layers.append(layer_of(Dense(part.weight.tolist(), bias, "linear")))
+            awaits_activation = True
+        elif type(part) in activations:
+            if not awaits_activation:
+                raise ValueError(f"{name}: {part} must follow a Linear")
+            for neuron in last_layer(layers).neurons:
+                neuron.nonlin, neuron.activation = True, activations[type(part)]
+            awaits_activation = False
+        elif type(part) is torch.nn.Dropout and layers:
+            layers.append(Dropout(part.p))
+            awaits_activation = False
+        elif type(part) is not torch.nn.Identity:
+            raise ValueError(f"{name}: a {type(part).__name__} has no counterpart here")
+    if not layers:
+        raise ValueError("there is no Linear in the module")
+    model = MLP(0, [])
+    model.layers = layers  # type: ignore[assignment]
+    model.train(module.training)
+    return model
+
+
+def to_onnx(model: Module | Iterable[Module], path: str | os.PathLike[str]) -> None:
+    """Write an ONNX file in float64: input "x" of shape (N, nin), output "y" of shape (N, nout).
+
+    Dropouts are left out: the file is for inference. Raises ValueError as `to_torch` does; needs numpy
+    and onnx: pip install 'fastgrad[export]'.
+    """
+    try:
+        import numpy as np
+        from onnx import TensorProto, checker, helper, numpy_helper, save
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"to_onnx needs {error.name}: pip install 'fastgrad[export]'", name=error.name
+        ) from None
+
+    layers = [part for part in parts_of(model) if isinstance(part, Dense)]
+    nodes, arrays = [], []
+    value = "x"
+    for number, layer in enumerate(layers):
+        last = number == len(layers) - 1
+        for name, array in (("weight", layer.weight), ("bias", layer.bias)):
+            arrays.append(numpy_helper.from_array(np.array(array, dtype=np.float64), f"{number}.{name}"))
+        steps = ["Gemm"] + ([IN_ONNX[layer.activation]] if layer.activation != "linear" else [])
+        for step in steps:
+            inputs = [value, f"{number}.weight", f"{number}.bias"] if step == "Gemm" else [value]
+            value = "y" if last and step == steps[-1] else f"{number}.{step}"
+            options = {"transB": 1} if step == "Gemm" else {}
+            nodes.append(helper.make_node(step, inputs, [value], **options))
+    shapes = {"x": len(layers[0].weight[0]), "y": len(layers[-1].weight)}
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["N", size]) for name, size in shapes.items()
+    )
+    document = helper.make_model(
+        helper.make_graph(nodes, "fastgrad", [x], [y], arrays),
+        producer_name="fastgrad",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    checker.check_model(document, full_check=True)
+    save(document, os.fspath(path))
+
+
+def parts_of(model: Module | Iterable[Module]) -> list[Dense | Dropout]:
+    """Return the layers of a model as numbers, and its Dropouts; ValueError unless they fit together."""
+    if isinstance(model, (Layer, Dropout)):
+        modules: list[Module] = [model]
+    elif isinstance(model, MLP):
+        modules = list(model.layers)
+    elif isinstance(model, Module):
+        raise ValueError(
+            f"a {type(model).__name__} cannot be exported: give an MLP, a Layer or a list of them"
+        )
+    else:
+        modules = list(model)
+    parts = [
+        part if isinstance(part, Dropout) else dense(name_of(part, k), part) for k, part in enumerate(modules)
+    ]
+    layers = [part for part in parts if isinstance(part, Dense)]
+    if not layers:
+        raise ValueError("there is no Layer to export")
+    for number, (before, after) in enumerate(pairwise(layers)):
+        outputs, inputs = len(before.weight), len(after.weight[0])
+        if outputs != inputs:
+            raise ValueError(f"layer {number} has {outputs} outputs and the next takes {inputs} inputs")
+    return parts
+
+
+def name_of(part: object, number: int) -> str:
+    """Return what an error calls a part of a model."""
+    return f"part {number}, a {type(part).__name__},"
+
+
+def dense(name: str, layer: Module) -> Dense:
+    """Return a Layer as numbers; ValueError if it is none, or its neurons are not alike."""
+    if not isinstance(layer, Layer):
+        raise ValueError(f"{name} cannot be exported: only Layer and Dropout can")
+    kinds = {(len(neuron.w), activation_of(neuron)) for neuron in layer.neurons}
+    if len(kinds) != 1:
+        shown = ", ".join(f"{activation} of {nin} inputs" for nin, activation in sorted(kinds))
+        raise ValueError(f"{name} cannot be exported, since its neurons differ: {shown or 'there are none'}")
+    ((nin, activation),) = kinds
+    if nin == 0:
+        raise ValueError(f"{name} cannot be exported: it has no inputs")
+    return Dense(
+        [[w.data for w in neuron.w] for neuron in layer.neurons],
+        [neuron.b.data for neuron in layer.neurons],
+        activation,
+    )
+
+
+def activation_of(neuron: Neuron) -> str:
+    """Return the activation that a neuron applies."""
+    return str(neuron.activation) if neuron.nonlin else "linear"
+
+
+def layer_of(numbers: Dense) -> Layer:
+    """Return a Layer of these numbers, without a draw from `random`."""
+    layer = Layer(0, 0)
+    for row, bias in zip(numbers.weight, numbers.bias, strict=True):
+        neuron = Neuron(0, nonlin=numbers.activation != "linear")
+        neuron.w, neuron.b = [Value(w) for w in row], Value(bias)
+        layer.neurons.append(neuron)
+    return layer
+
+
+def last_layer(layers: list[Layer | Dropout]) -> Layer:
+    """Return the last Layer of a list that has one."""
+    return next(layer for layer in reversed(layers) if isinstance(layer, Layer))
+
+
+def flattened(module: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the modules in torch Sequentials, however nested, each with its path."""
+    import torch
+
+    if type(module) is not torch.nn.Sequential:
+        yield name or "the module", module
+        return
+    for key, part in module.named_children():
+        yield from flattened(part, f"{name}.{key}" if name else key)

@@ -1,0 +1,218 @@
+"""Parameters in a file: JSON, which anyone can read, or numpy's .npz.
+
+A JSON file is one object:
+
+    {"format": "fastgrad state", "version": 1, "parameters": {"layers.0.neurons.0.w.0": 0.25, ...}}
+
+Numbers are written with as many digits as give back every bit. JSON has no infinity and no nan: these
+are strings, in words and as the 16 hexadecimal digits of their bits, `"inf 7ff0000000000000"`,
+`"nan 7ff8000000000000"`; the digits decide. An .npz file holds the same in three arrays: `version`,
+`names` and `values` (float64). Reading either never runs code from the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+from fastgrad.nn import Module
+
+__all__ = ["load", "save"]
+
+FORMAT = "fastgrad state"
+VERSION = 1
+
+
+class DamagedError(Exception):
+    """What is wrong with a file's contents; `load` adds the file's name."""
+
+
+def save(source: Module | Mapping[str, SupportsFloat], path: str | os.PathLike[str]) -> None:
+    """Write a module's parameters, or a state_dict, to a file whose name ends in .json or .npz.
+
+    A file of that name is replaced at once and as a whole: an interrupted save leaves it as it was.
+    Raises ValueError for another ending or a value that is not a number; numpy is needed for .npz.
+    """
+    state = source.state_dict() if isinstance(source, Module) else source
+    numbers = {}
+    for name, value in state.items():
+        try:
+            if isinstance(value, (str, bytes)):
+                raise TypeError("text that reads as a number is none")
+            numbers[str(name)] = float(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{name} is not a number: {value!r}") from error
+    path = Path(path)
+    contents = to_npz(numbers) if is_npz(path) else to_json(numbers)
+    replace_file(path, contents)
+
+
+def load(path: str | os.PathLike[str], module: Module | None = None) -> dict[str, float]:
+    """Return the parameters in a file by name, bit for bit, and give them to the module if there is one.
+
+    Raises ValueError that names the file, with the module unchanged, if the file is damaged, of a
+    version that this one does not know, or does not fit the module; OSError if it cannot be read.
+    """
+    path = Path(path)
+    read = from_npz if is_npz(path) else from_json
+    contents = path.read_bytes()
+    try:
+        state = read(contents)
+        if module is not None:
+            module.load_state_dict(state)
+    except (DamagedError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return state
+
+
+def is_npz(path: Path) -> bool:
+    """Whether the file is .npz, not .json; ValueError if it is neither."""
+    if path.suffix not in (".json", ".npz"):
+        raise ValueError(f"{path}: the name must end in .json or .npz")
+    return path.suffix == ".npz"
+
+
+def replace_file(path: Path, contents: bytes) -> None:
+    """Write a file beside the old one and put it in its place."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(contents)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def check_version(version: object) -> None:
+    """Raise DamagedError unless this is the version written here."""
+    if version != VERSION:
+        raise DamagedError(f"version {version!r} of the format is not known, only {VERSION}")
+
+
+# -- JSON --------------------------------------------------------------------------------------
+
+
+def to_json(state: Mapping[str, float]) -> bytes:
+    """Return the file for a state, one parameter a line."""
+    parameters = {
+        name: number if math.isfinite(number) else spelled(number) for name, number in state.items()
+    }
+    document = {"format": FORMAT, "version": VERSION, "parameters": parameters}
+    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
+
+
+def from_json(contents: bytes) -> dict[str, float]:
+    """Return the state in a JSON file."""
+    try:
+        document = json.loads(contents, object_pairs_hook=unique_names, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"not a JSON file, or cut short: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise DamagedError(f"not a file of parameters: there is no {FORMAT!r} in it")
+    check_version(document.get("version"))
+    parameters = document.get("parameters")
+    if not isinstance(parameters, dict):
+        raise DamagedError("there are no parameters in it")
+    return {name: number_in(name, value) for name, value in parameters.items()}
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these pairs; DamagedError if a name is there twice."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise DamagedError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+    return result
+
+
+def refuse_constant(word: str) -> None:
+    """Raise DamagedError for NaN and Infinity, which Python reads and JSON does not have."""
+    raise DamagedError(f"{word} is no JSON number")
+
+
+def spelled(number: float) -> str:
+    """Return an infinity or a nan in words and bits.
+
+    >>> spelled(float("-inf"))
+    '-inf fff0000000000000'
+    """
+    return f"{number} {struct.pack('>d', number).hex()}"
+
+
+def number_in(name: str, value: object) -> float:
+    """Return the number that a JSON value stands for; DamagedError if it is none."""
+    try:
+        if isinstance(value, str):
+            bits = value.split(" ")[1]
+            number: float = struct.unpack(">d", bytes.fromhex(bits))[0]
+            if value != spelled(number) or math.isfinite(number):
+                raise ValueError(f"neither infinite nor nan: {value}")
+            return number
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return finite(float(value))
+    except (ValueError, IndexError, OverflowError, struct.error) as error:
+        raise DamagedError(f"{name} is not a number: {value!r}") from error
+    raise DamagedError(f"{name} is not a number: {value!r}")
+
+
+def finite(number: float) -> float:
+    """Return the number; OverflowError if it is infinite, as one with too many digits becomes."""
+    if not math.isfinite(number):
+        raise OverflowError("too large")
+    return number
+
+
+# -- npz ---------------------------------------------------------------------------------------
+
+
+def to_npz(state: Mapping[str, float]) -> bytes:
+    """Return the file for a state: a name and a number for each parameter, in two arrays."""
+    import io
+
+    import numpy as np
+
+    names = np.array(list(state), dtype=str)
+    if names.tolist() != list(state):
+        raise ValueError("a name that ends in a null character cannot be saved as .npz")
+    file = io.BytesIO()
+    values = np.fromiter(state.values(), dtype=np.float64, count=len(state))
+    np.savez_compressed(file, version=np.int64(VERSION), names=names, values=values)
+    return file.getvalue()
+
+
+def from_npz(contents: bytes) -> dict[str, float]:
+    """Return the state in an .npz file."""
+    import io
+
+    import numpy as np
+
+    # numpy takes what is no archive for a pickle, which its message would offer to run.
+    if not contents.startswith(b"PK"):
+        raise DamagedError("not an .npz file")
+    try:
+        with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
+            missing = [name for name in ("version", "names", "values") if name not in arrays]
+            if missing:
+                raise DamagedError(f"not a file of parameters: there is no array {missing[0]!r} in it")
+            version, names, values = arrays["version"], arrays["names"], arrays["values"]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+        raise DamagedError(f"not an .npz file, or cut short: {error}") from error
+    check_version(version.item() if version.ndim == 0 else version.tolist())
+    if (
+        names.dtype.kind != "U"
+        or values.dtype != np.float64
+        or names.ndim != 1
+        or names.shape != values.shape
+    ):
+        raise DamagedError(
+            f"names ({names.dtype}, {names.shape}) and values ({values.dtype}, {values.shape}) "
+            "are not as many strings and float64s"
+        )
+    return unique_names(list(zip(names.tolist(), values.tolist(), strict=True)))

@@ -1,0 +1,67 @@
+"""Fixtures that several test files share."""
+
+import gc
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import fastgrad
+from fastgrad.engine import _pool_statistics
+
+hypothesis.settings.register_profile("fastgrad", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("fastgrad")
+
+SCRIPTS = Path(__file__).resolve().parent / "scripts"
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch in double precision on one thread; tests that ask for it are skipped without it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = pytest.importorskip("torch")
+    module.set_num_threads(1)
+    return module
+
+
+@pytest.fixture
+def live_nodes():
+    """A function that collects garbage and returns the number of nodes alive."""
+
+    def count():
+        gc.collect()
+        return _pool_statistics()["nodes"]
+
+    return count
+
+
+@pytest.fixture
+def run_script():
+    """A function that runs tests/scripts/<name> in a fresh interpreter and returns what it printed."""
+
+    def run(name, *arguments):
+        path = [str(Path(fastgrad.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+        finished = subprocess.run(
+            [sys.executable, "-X", "faulthandler", str(SCRIPTS / name), *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+            capture_output=True,
+            text=True,
+        )
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    return run
+
+
+@pytest.fixture
+def depth_first():
+    """Have backward() order its graphs by depth-first search, by keeping an irregular node alive."""
+    node = fastgrad.Value(0.0)
+    node._backward = lambda: None
+    assert _pool_statistics()["irregular"] > 0
+    return node

@@ -1,0 +1,173 @@
+"""Copies and pickles of Values and graphs."""
+
+import copy
+import pickle
+
+import pytest
+
+from fastgrad import Value, operations
+from fastgrad.nn import MLP
+
+
+def through_pickle(protocol):
+    return lambda thing: pickle.loads(pickle.dumps(thing, protocol))
+
+
+DUPLICATE = [
+    pytest.param(copy.deepcopy, id="deepcopy"),
+    *[
+        pytest.param(through_pickle(protocol), id=f"pickle {protocol}")
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    ],
+]
+
+
+class Named(Value):
+    pass
+
+
+def operands():
+    return Value(0.75, label="a"), Value(1.25)
+
+
+def expressions():
+    """Every kind of node, by name, as a function of two leaves."""
+    for operation in operations.TABLE:
+        if operation.operands == 1:
+            yield operation.name, lambda a, b, method=operation.method: getattr(a, method)()
+        else:
+            reflected = operation.method.replace("__", "__r", 1)
+            yield operation.name, lambda a, b, method=operation.method: getattr(a, method)(b)
+            yield f"{operation.name} constant", lambda a, b, method=operation.method: getattr(a, method)(3)
+            yield f"constant {operation.name}", lambda a, b, method=reflected: getattr(a, method)(2.5)
+    yield "same operand twice", lambda a, b: a * a
+    yield "derivatives", lambda a, b: Value(1.0, (a, b), (2.0, 3.0))
+    yield "symbol", lambda a, b: Value(1.0, (a, b), "mine")
+    yield "network", lambda a, b: MLP(2, [3, 1], activation="tanh")([a, b])
+    yield "leaf", lambda a, b: a
+
+
+EXPRESSIONS = [pytest.param(function, id=name) for name, function in expressions()]
+
+
+def flat(root):
+    """The graph as a list: data, gradient, symbol, label and the places of the operands."""
+    nodes, places = [], {}
+
+    def visit(node):
+        if id(node) not in places:
+            children = [visit(child) for child in node._children]
+            places[id(node)] = len(nodes)
+            nodes.append((node.data, node.grad, node._op, node.label, type(node), children))
+        return places[id(node)]
+
+    visit(root)
+    return nodes
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_a_duplicate_is_the_same_graph_of_new_nodes(duplicate, expression):
+    a, b = operands()
+    root = expression(a, b)
+    root.backward()
+    other = duplicate(root)
+    assert other is not root
+    assert flat(other) == flat(root)
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_a_duplicate_has_gradients_of_its_own(duplicate, expression):
+    a, b = operands()
+    root = expression(a, b)
+    other_a, other_b, other = duplicate((a, b, root))
+    other.backward()
+    assert (a.grad, b.grad) == (0.0, 0.0)
+    root.backward()
+    assert (other_a.grad, other_b.grad) == (a.grad, b.grad)
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+def test_nodes_duplicated_together_stay_connected(duplicate):
+    a, b = operands()
+    hidden = a * b
+    root = hidden.tanh() + hidden
+    other_hidden, other_root, other_a = duplicate([hidden, root, a])
+    assert other_root._prev == {other_hidden, *(other_root._prev - {other_hidden})}
+    assert other_hidden in other_root._prev
+    assert other_a in other_hidden._prev
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+def test_a_graph_may_be_deeper_than_the_recursion_limit(duplicate):
+    x = Value(1.0)
+    root = x
+    for _ in range(20_000):
+        root = root * 1.0001 + x
+    other_x, other = duplicate((x, root))
+    other.backward()
+    root.backward()
+    assert (other.data, other_x.grad) == (root.data, x.grad)
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+def test_attributes_labels_and_subclasses_are_kept(duplicate):
+    x = Named(2.0, label="x")
+    x.history = [1, 2]
+    y = x * 3
+    y.note = "on a result"
+    other = duplicate(y)
+    (other_x,) = [child for child in other._prev if type(child) is Named]
+    assert (other_x.label, other_x.history, other.note) == ("x", [1, 2], "on a result")
+    assert other_x.history is not x.history
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+@pytest.mark.parametrize("make", [lambda: Value(1.0), lambda: Value(1.0) * 2], ids=["leaf", "result"])
+def test_an_attribute_may_refer_to_the_node_itself(duplicate, make):
+    x = make()
+    x.me = [x]
+    other = duplicate(x)
+    assert other.me[0] is other
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+def test_a_backward_of_the_users_own_is_a_type_error(duplicate):
+    x = Value(1.0)
+    out = Value(2.0, (x,), "mine")
+    out._backward = lambda: None
+    with pytest.raises(TypeError, match="'mine'"):
+        duplicate(out + 1)
+
+
+def test_a_copy_shares_the_operands():
+    a, b = operands()
+    root = a * b
+    other = copy.copy(root)
+    assert other is not root
+    assert other._prev == {a, b}
+    other.backward()
+    assert root.grad == 0.0
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([(Value, "mul", 0, 1.0, 0.0, (7, -1), None)], "not in it"),
+        ([(Value, "nonsense", 0, 1.0, 0.0, (), None)], "nonsense"),
+        ([(Value, "mul", 9, 1.0, 0.0, (-1, -1), None)], "kind 9"),
+        ([(Value, "mul", 0, 1.0, 0.0, (-1,), None)], "1 operands"),
+        ([(Value, "mul", 1, 1.0, 0.0, (-1,), "x")], "'x'"),
+        ([(Value, "tanh", 0, 1.0, 0.0, (-1, -1), None)], "2 operands"),
+        ([(Value, "dot", 0, 1.0, 0.0, (-1, -1, -1), 3)], "3 operands"),
+        ([(Value, "dot", 0, 1.0, 0.0, (-1, -1, -1), -1)], "3 operands"),
+        ([(Value, "sum", 0, 1.0, 0.0, (), None)], "0 operands"),
+        ([(Value, "custom", 0, 1.0, 0.0, (-2,), "t")], "no Value"),
+    ],
+)
+def test_a_damaged_pickle_is_a_value_error(records, message):
+    from fastgrad.copying import load_nodes
+
+    with pytest.raises(ValueError, match=message):
+        load_nodes([Value(1.0), "no Value"], records)

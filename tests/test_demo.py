@@ -1,0 +1,50 @@
+"""`python -m fastgrad demo`."""
+
+import subprocess
+import sys
+
+import pytest
+
+for needed in ("numpy", "sklearn", "matplotlib", "tqdm"):
+    pytest.importorskip(needed)
+
+
+def demo(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "fastgrad", "demo", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_the_demo_prints_its_result_and_draws_the_boundary(tmp_path):
+    result = demo(cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "loss 0.010978, accuracy 100%" in result.stdout
+    assert "ms a step" in result.stdout
+    picture = tmp_path / "moons.png"
+    assert str(picture) in result.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "loss=" in result.stderr
+
+
+def test_plain_prints_one_line_a_step_like_the_notebook(tmp_path):
+    result = demo("--plain", "--steps", "3", "--output", "other.png", cwd=tmp_path)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "step 0 loss 0.8958441028683222, accuracy 50.0%"
+    assert [line.split()[1] for line in lines[:3]] == ["0", "1", "2"]
+    assert (tmp_path / "other.png").exists()
+    assert result.stderr == ""
+
+
+def test_another_seed_is_another_run(tmp_path):
+    first, second = (
+        demo("--plain", "--steps", "1", "--seed", seed, cwd=tmp_path).stdout.splitlines()[0]
+        for seed in ("1", "2")
+    )
+    assert first != second
+
+
+@pytest.mark.parametrize("steps", ["0", "-3", "many"])
+def test_a_wrong_number_of_steps_is_refused(tmp_path, steps):
+    result = demo("--steps", steps, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "--steps" in result.stderr

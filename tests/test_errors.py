@@ -1,0 +1,254 @@
+"""Bad input is an error at the line that makes it, naming operation and value; nothing is half-built."""
+
+import math
+
+import numpy
+import pytest
+
+from fastgrad import Value
+from fastgrad.engine import _pool_statistics
+from fastgrad.operations import TABLE
+
+BINARY = [operation for operation in TABLE if operation.operands == 2]
+
+# What is computed, the exception, and what its message has to name.
+REFUSED = {
+    "Value(0)**-1": (lambda x: x(0.0) ** -1, ZeroDivisionError, ["0.0 ** -1.0"]),
+    "Value(0)**-0.5": (lambda x: x(0.0) ** -0.5, ZeroDivisionError, ["0.0 ** -0.5"]),
+    "0**Value(-1)": (lambda x: 0 ** x(-1.0), ZeroDivisionError, ["0.0 ** -1.0"]),
+    "Value(0)**Value(-1)": (lambda x: x(0.0) ** x(-1.0), ZeroDivisionError, ["0.0 ** -1.0"]),
+    "Value(1)/0": (lambda x: x(1.0) / 0, ZeroDivisionError, ["1.0 / 0.0", "zero"]),
+    "1/Value(0)": (lambda x: 1 / x(0.0), ZeroDivisionError, ["1.0 / 0.0", "zero"]),
+    "Value(1)/Value(-0.0)": (lambda x: x(1.0) / x(-0.0), ZeroDivisionError, ["1.0 / -0.0"]),
+    "Value(0)/Value(0)": (lambda x: x(0.0) / x(0.0), ZeroDivisionError, ["0.0 / 0.0"]),
+    "Value(nan)/0": (lambda x: x(math.nan) / 0, ZeroDivisionError, ["nan / 0.0"]),
+    "Value(1)/5e-324": (lambda x: x(1.0) / 5e-324, OverflowError, ["1.0 / 5e-324"]),
+    "exp(1000)": (lambda x: x(1000.0).exp(), OverflowError, ["exp(1000.0)"]),
+    "Value(1e200)**2": (lambda x: x(1e200) ** 2, OverflowError, ["1e+200 ** 2.0"]),
+    "2**Value(2000)": (lambda x: 2 ** x(2000.0), OverflowError, ["2.0 ** 2000.0"]),
+    "log(0)": (lambda x: x(0.0).log(), ValueError, ["log(0.0)"]),
+    "log(-1)": (lambda x: x(-1.0).log(), ValueError, ["log(-1.0)"]),
+    "log(-inf)": (lambda x: x(-math.inf).log(), ValueError, ["log(-inf)"]),
+    "sqrt(-4)": (lambda x: x(-4.0).sqrt(), ValueError, ["sqrt(-4.0)"]),
+    "sin(inf)": (lambda x: x(math.inf).sin(), ValueError, ["sin(inf)"]),
+    "cos(-inf)": (lambda x: x(-math.inf).cos(), ValueError, ["cos(-inf)"]),
+    "Value(-8)**0.5": (lambda x: x(-8.0) ** 0.5, ValueError, ["-8.0 ** 0.5"]),
+    "(-8)**Value(0.5)": (lambda x: (-8) ** x(0.5), ValueError, ["-8.0 ** 0.5"]),
+}
+
+each_refused = pytest.mark.parametrize("name", REFUSED)
+
+
+@each_refused
+def test_an_operation_without_a_result_raises_and_names_itself(name):
+    compute, exception, parts = REFUSED[name]
+    with pytest.raises(exception) as caught:
+        compute(Value)
+    assert type(caught.value) is exception
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@each_refused
+def test_the_operands_are_untouched_and_no_node_is_left(name):
+    compute, exception, _ = REFUSED[name]
+    operands = []
+
+    def operand(data):
+        operands.append(Value(data))
+        operands[-1].grad = 0.25
+        return operands[-1]
+
+    before = _pool_statistics()["nodes"]
+    with pytest.raises(exception):
+        compute(operand)
+    assert _pool_statistics()["nodes"] == before + len(operands)
+    for node in operands:
+        assert node.grad == 0.25
+        assert node._children == ()
+        assert (node * 1 + 1).data == node.data + 1 or math.isnan(node.data)
+
+
+@each_refused
+def test_the_exception_is_caught_and_computing_goes_on(name):
+    compute, exception, _ = REFUSED[name]
+    x = Value(3.0)
+    h = x * 2
+    with pytest.raises(exception):
+        compute(Value)
+    (h * h).backward()
+    assert x.grad == 24.0
+
+
+# -- operands that are no numbers ------------------------------------------------------------------
+
+NO_NUMBERS = ["1", None, 1j, [], (1.0,), {}, b"1", object(), print]
+no_number = pytest.mark.parametrize("other", NO_NUMBERS, ids=lambda o: type(o).__name__)
+each_binary = pytest.mark.parametrize("operation", BINARY, ids=lambda o: o.name)
+
+
+@each_binary
+@no_number
+def test_an_operand_that_is_no_number_is_a_type_error(operation, other):
+    x = Value(2.0)
+    before = _pool_statistics()["nodes"]
+    with pytest.raises(TypeError):
+        eval(f"x {operation.symbol} other")
+    with pytest.raises(TypeError):
+        eval(f"other {operation.symbol} x")
+    assert _pool_statistics()["nodes"] == before
+    assert x.data == 2.0
+
+
+@each_binary
+def test_the_type_error_names_both_types(operation):
+    with pytest.raises(TypeError, match=r"Value.*NoneType|NoneType.*Value"):
+        eval(f"x {operation.symbol} None", {"x": Value(2.0)})
+
+
+def test_an_operand_gets_the_chance_to_handle_the_value():
+    """NotImplemented is returned, not raised: another class may know what to do."""
+
+    class Money:
+        def __radd__(self, other):
+            return ("money", other.data)
+
+        def __add__(self, other):
+            return (other.data, "money")
+
+    assert Value(2.0) + Money() == ("money", 2.0)
+    assert Money() + Value(2.0) == (2.0, "money")
+
+
+def test_an_exception_of_an_operands_own_conversion_comes_through():
+    class Broken:
+        def __float__(self):
+            raise KeyError("broken")
+
+    for compute in (lambda: Value(1.0) + Broken(), lambda: Broken() * Value(1.0), lambda: Value(Broken())):
+        with pytest.raises(KeyError, match="broken"):
+            compute()
+
+
+def test_an_integer_too_large_for_a_float_is_an_overflow_error():
+    for compute in (lambda: Value(10**400), lambda: Value(1.0) + 10**400, lambda: 10**400 * Value(1.0)):
+        with pytest.raises(OverflowError):
+            compute()
+
+
+def test_a_power_with_a_modulus_is_a_type_error():
+    with pytest.raises(TypeError):
+        pow(Value(2.0), 2, 3)
+
+
+# -- the constructor and assignment ----------------------------------------------------------------
+
+
+@no_number
+def test_data_that_is_no_number_is_a_type_error(other):
+    with pytest.raises(TypeError, match="data must be a real number, not " + type(other).__name__):
+        Value(other)
+
+
+@pytest.mark.parametrize("name", ["data", "grad"])
+@no_number
+def test_assigning_what_is_no_number_is_a_type_error_and_changes_nothing(name, other):
+    x = Value(2.0)
+    x.grad = 2.0
+    with pytest.raises(TypeError, match=f"{name} must be a real number"):
+        setattr(x, name, other)
+    assert getattr(x, name) == 2.0
+
+
+@pytest.mark.parametrize("name", ["data", "grad", "label", "_op", "_prev", "_backward"])
+def test_what_every_value_has_cannot_be_deleted(name):
+    with pytest.raises(AttributeError, match=name):
+        delattr(Value(2.0), name)
+
+
+def test_data_is_required():
+    with pytest.raises(TypeError):
+        Value()
+
+
+def test_an_unknown_argument_is_a_type_error():
+    with pytest.raises(TypeError):
+        Value(1.0, colour="red")
+    with pytest.raises(TypeError):
+        Value(1.0, (), "", "", "one too many")
+
+
+@pytest.mark.parametrize("children", [[1.0], [None], ["x"], [Value(1.0), 2.0]], ids=repr)
+def test_a_child_that_is_no_value_is_a_type_error(children):
+    with pytest.raises(TypeError, match="a child of a Value must be a Value"):
+        Value(1.0, children, "op")
+
+
+def test_children_that_cannot_be_iterated_are_a_type_error():
+    with pytest.raises(TypeError):
+        Value(1.0, Value(2.0), "op")
+    with pytest.raises(TypeError):
+        Value(1.0, 5, "op")
+
+
+@pytest.mark.parametrize("derivatives", [(), (1.0,), (1.0, 2.0, 3.0)])
+def test_another_number_of_derivatives_than_children_is_a_value_error(derivatives):
+    with pytest.raises(ValueError, match="2 children"):
+        Value(1.0, (Value(1.0), Value(2.0)), derivatives)
+
+
+def test_a_derivative_that_is_no_number_is_a_type_error():
+    with pytest.raises(TypeError, match="derivative must be a real number, not str"):
+        Value(1.0, (Value(1.0),), ("1",))
+
+
+def test_a_node_cannot_be_given_other_children():
+    out = Value(1.0) + Value(2.0)
+    with pytest.raises(TypeError, match="in use"):
+        out.__init__(1.0, (Value(1.0),), "op")
+    assert (out.data, out._op) == (3.0, "+")
+
+
+def test_a_constructor_that_raises_leaves_no_node(live_nodes):
+    child = Value(1.0)
+
+    def children():
+        yield child * 2
+        raise KeyError("broken")
+
+    before = live_nodes()
+    with pytest.raises(KeyError):
+        Value(1.0, children(), "op")
+    with pytest.raises(TypeError):
+        Value(1.0, (child, 5), "op")
+    with pytest.raises(ValueError, match="1 children"):
+        Value(1.0, (child,), (1.0, 2.0))
+    with pytest.raises(TypeError):
+        Value("1", (child,), "op")
+    assert live_nodes() == before
+
+
+@pytest.mark.parametrize("rule", [None, 1, "closure"])
+def test_a_rule_that_cannot_be_called_is_a_type_error(rule):
+    x = Value(2.0)
+    out = x * 3
+    with pytest.raises(TypeError, match="_backward must be callable"):
+        out._backward = rule
+    out.backward()
+    assert x.grad == 3.0
+
+
+@pytest.mark.parametrize("name", ["_prev", "_children"])
+def test_the_graph_cannot_be_assigned(name):
+    out = Value(2.0) + 1
+    with pytest.raises(AttributeError):
+        setattr(out, name, ())
+
+
+def test_an_array_that_is_no_scalar_is_no_data():
+    with pytest.raises(TypeError):
+        Value(numpy.array([1.0, 2.0]))
+    x = Value(1.0)
+    with pytest.raises(TypeError):
+        x.data = numpy.array([1.0, 2.0])
+    assert x.data == 1.0

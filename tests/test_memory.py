@@ -1,0 +1,412 @@
+"""Depth, size and leaks. Node counts are exact, so most leaks are found without measuring memory."""
+
+import gc
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastgrad import Value
+from fastgrad.engine import _pool_statistics
+from fastgrad.nn import Layer
+
+linux_only = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
+
+
+def closure_node(*children):
+    """A node in a reference cycle: its closure holds it."""
+    out = Value(sum(child.data for child in children), children, "closure")
+
+    def _backward():
+        for child in children:
+            child.grad += out.grad
+
+    out._backward = _backward
+    return out
+
+
+def hooked(node):
+    """A hook on a node that holds the node."""
+    before = node._backward
+
+    def _backward():
+        before()
+        node.seen = node.grad
+
+    node._backward = _backward
+    return node
+
+
+class Sub(Value):
+    pass
+
+
+# -- depth ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "depth"),
+    [
+        ("operations", 10_000_000),
+        ("diamonds", 1_000_000),
+        ("derivatives", 300_000),
+        ("closures", 300_000),
+        ("subclass", 300_000),
+    ],
+)
+def test_a_deep_chain_is_built_run_and_freed_without_recursion(run_script, form, depth):
+    gradient, left = run_script("deep_chain.py", depth, form).split()
+    # A diamond doubles the gradient until it is no longer finite.
+    assert gradient == ("inf" if form == "diamonds" else "1.0")
+    assert left == "1"
+
+
+@linux_only
+def test_a_node_takes_at_most_80_bytes(run_script):
+    assert 60 < float(run_script("node_size.py", 1_000_000)) <= 80
+
+
+# -- no growth -----------------------------------------------------------------------------------
+
+
+@linux_only
+@pytest.mark.parametrize("form", ["operations", "closures"])
+def test_training_does_not_grow(run_script, form):
+    resident, nodes, chunks, irregular = map(int, run_script("training.py", 10_000, form).split())
+    assert nodes == 0
+    assert irregular == 0
+    assert chunks <= 1
+    assert resident < 2**20
+
+
+def test_chunks_of_a_freed_graph_are_used_for_the_next():
+    def build():
+        out = Value(1.0)
+        for _ in range(10_000):
+            out = out + 1.0
+        return out
+
+    build()
+    before = _pool_statistics()
+    for _ in range(20):
+        build()
+    assert _pool_statistics() == before
+
+
+# -- freed at once -------------------------------------------------------------------------------
+
+GRAPHS = {
+    "operations": lambda x: (x * 2 + 1).tanh() / x - x**2,
+    "shared": lambda x: (x + 1) * (x + 1) * x,
+    "local derivatives": lambda x: Value(1.0, (x, x * 2), (1.0, 2.0)) * 3,
+    "subclass": lambda x: Sub(1.0, (x,), (1.0,)) * x,
+    "label": lambda x: labelled(x * 2, "h") + 1,
+    "attribute": lambda x: coloured(x * 2, "lightblue") + 1,
+}
+CYCLES = {
+    "closure": lambda x: closure_node(x) * 2,
+    "closure of several": lambda x: closure_node(x, x * 2, x),
+    "closures in a row": lambda x: closure_node(closure_node(closure_node(x) * 2) + 1),
+    "hook on an operation": lambda x: hooked(x * 2) + 1,
+    "hook on a leaf": lambda x: hooked(Value(2.0)) * x,
+    "hooks stacked": lambda x: hooked(hooked(x * 2)),
+    "hook on local derivatives": lambda x: hooked(Value(1.0, (x,), (1.0,))) * 2,
+    "hook on a subclass": lambda x: hooked(Sub(1.0, (x,), (1.0,))) * 2,
+    "attribute that is the node": lambda x: own_attribute(x * 2),
+    "attribute that leads to the node": lambda x: attribute_list(x * 2),
+    "attribute that leads to a later node": lambda x: later_attribute(x * 2),
+    "dict that leads to a later node": lambda x: later_dict(x * 2),
+    "label that leads to the node": lambda x: label_list(x * 2),
+    "hook that leads to a later node": lambda x: later_hook(x * 2),
+}
+
+
+def labelled(node, label):
+    node.label = label
+    return node
+
+
+def coloured(node, colour):
+    node._vis_color = colour
+    return node
+
+
+def own_attribute(node):
+    node.itself = node
+    return node
+
+
+def attribute_list(node):
+    node.history = [node]
+    return node
+
+
+def later_attribute(node):
+    out = node * 3 + 1
+    node.history = [out]
+    return out
+
+
+def later_dict(node):
+    out = node * 3 + 1
+    vars(node)["out"] = out
+    return out
+
+
+def label_list(node):
+    node.label = [node]
+    return node
+
+
+def later_hook(node):
+    out = closure_free(node * 3)
+    node._backward = lambda: out.grad
+    return out
+
+
+def closure_free(node):
+    return node.tanh() * node + 1
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_without_cycles_is_freed_at_once(name, live_nodes):
+    x = Value(0.5)
+    before = live_nodes()
+    gc.disable()
+    try:
+        out = GRAPHS[name](x)
+        out.backward()
+        del out
+        assert _pool_statistics()["nodes"] == before
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_an_inspected_graph_is_freed_at_once(name, live_nodes):
+    x = Value(0.5)
+    before = live_nodes()
+    gc.disable()
+    try:
+        waiting = [GRAPHS[name](x)]
+        while waiting:
+            waiting.extend(waiting.pop()._prev)
+        assert _pool_statistics()["nodes"] == before
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, *CYCLES])
+def test_a_graph_is_collected_by_one_collection(name, live_nodes):
+    x = Value(0.5)
+    before, irregular = live_nodes(), _pool_statistics()["irregular"]
+    for _ in range(3):
+        out = (GRAPHS | CYCLES)[name](x)
+        out.backward()
+        del out
+    assert live_nodes() == before
+    assert _pool_statistics()["irregular"] == irregular
+
+
+def test_hooks_added_to_a_finished_graph_in_any_order_are_collected(live_nodes):
+    x = Value(1.0)
+    before = live_nodes()
+    for start, step in ((0, 1), (0, -1), (500, 7)):
+        nodes = [x * 1.0]
+        for _ in range(1000):
+            nodes.append(nodes[-1] * 1.0)
+        out = nodes[-1]
+        for index in range(start, 1000, step) if step > 0 else range(999, -1, step):
+            hooked(nodes[index])
+            nodes[index].loss = out
+        del nodes, out
+    assert live_nodes() == before
+
+
+def test_a_hook_on_an_input_of_a_fused_layer_is_collected(live_nodes):
+    layer = Layer(2, 3)
+    before = live_nodes()
+    inputs = [Value(1.0) * 2, Value(3.0) * 4]
+    out = sum(layer(inputs))
+    inputs[0].loss = out
+    del inputs, out
+    assert live_nodes() == before
+
+
+@pytest.mark.parametrize("length", [1, 10, 1000])
+def test_a_chain_of_closures_is_freed_by_one_collection(length, live_nodes):
+    """A node that the collector cannot see between two closures would make it one collection each."""
+    x = Value(1.0)
+    before = live_nodes()
+    out = x
+    for _ in range(length):
+        out = closure_node(out) * 1.0 + 0.0
+    assert _pool_statistics()["nodes"] == before + 3 * length
+    del out
+    gc.collect()
+    assert _pool_statistics()["nodes"] == before
+
+
+def test_the_collector_keeps_what_is_still_used():
+    x = Value(1.0)
+    out = closure_node(x * 2) + hooked(x * 3)
+    gc.collect()
+    out.backward()
+    assert x.grad == 5.0
+
+
+# -- sharing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [lambda x: x * 2, closure_node, lambda x: Sub(1.0, (x,), (2.0,))])
+def test_freeing_half_of_a_shared_graph_leaves_the_other_half_working(make, live_nodes):
+    x = Value(1.5)
+    shared = make(x)
+    left, right = shared * 3, shared + 1
+    for _ in range(100):
+        left = left * 1.0
+    del left
+    live_nodes()
+    right.backward()
+    assert shared.grad == 1.0
+    assert x.grad in (1.0, 2.0)
+
+
+def test_nodes_made_after_others_were_freed_do_not_disturb_their_neighbours():
+    """Memory is used again while older nodes around it are alive."""
+    x = Value(1.0)
+    kept = []
+    for _ in range(200):
+        burst = [x * number for number in range(50)]
+        kept.append(burst[7])
+        del burst
+    sum(kept).backward()
+    assert x.grad == 7.0 * 200
+
+
+def test_a_leaf_outlives_its_graphs():
+    x = Value(1.0)
+    for _ in range(1000):
+        (x * 2).backward()
+    assert x.grad == 2000.0
+
+
+def test_the_last_reference_may_be_any_node_of_the_graph():
+    def middle():
+        x = Value(2.0)
+        h = x * 3
+        out = h * 4
+        out.backward()
+        return h
+
+    h = middle()
+    gc.collect()
+    assert h.grad == 4.0
+    assert {child.data for child in h._prev} == {2.0, 3.0}
+
+
+# -- errors and reference counts -----------------------------------------------------------------
+
+
+def test_errors_leak_nothing(live_nodes):
+    x = Value(-1.0)
+
+    def fail():
+        for compute in (
+            lambda: (x * 2).log(),
+            lambda: (x * 2) ** 0.5,
+            lambda: (x + 1) ** -1,
+            lambda: (x * 2) + "text",
+            lambda: Value("text"),
+            lambda: Value(1.0, (x * 2, None)),
+            lambda: Value(1.0, (x * 2,), (1.0, 2.0)),
+            lambda: Sub(1.0, (x * 2, None)),
+            lambda: setattr(x * 2, "data", None),
+        ):
+            try:
+                compute()
+            except (ArithmeticError, ValueError, TypeError):
+                continue
+            raise AssertionError("no error")
+
+    before = live_nodes()
+    for _ in range(100):
+        fail()
+    assert live_nodes() == before
+
+
+def test_an_error_in_a_closure_leaks_nothing(live_nodes):
+    x = Value(1.0)
+    before = live_nodes()
+    for _ in range(20):
+        out = closure_node(x * 2)
+        out._backward = lambda: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            (out + 1).backward()
+        del out
+    assert live_nodes() == before
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, *CYCLES])
+def test_reference_counts_of_what_is_kept_are_restored(name):
+    x = Value(0.5)
+    text = "".join(["a ", "label"])
+    x.label = text
+    before = sys.getrefcount(x), sys.getrefcount(text)
+    for _ in range(10):
+        (GRAPHS | CYCLES)[name](x).backward()
+    gc.collect()
+    assert (sys.getrefcount(x), sys.getrefcount(text)) == before
+
+
+def test_an_object_held_by_a_node_dies_with_it():
+    class Tracer:
+        alive = 0
+
+        def __init__(self):
+            Tracer.alive += 1
+
+        def __del__(self):
+            Tracer.alive -= 1
+
+    for hold in (
+        lambda node: setattr(node, "note", Tracer()),
+        lambda node: setattr(node, "label", Tracer()),
+        lambda node: setattr(node, "_op", Tracer()),
+    ):
+        node = Value(1.0) * 2
+        hold(node)
+        hold(node)
+        assert Tracer.alive == 1
+        del node
+        gc.collect()
+        assert Tracer.alive == 0
+
+
+def test_a_finaliser_may_build_graphs_while_a_graph_is_freed(live_nodes):
+    """Freeing is a loop; what a finaliser makes and drops inside it must neither be lost nor recurse."""
+    results = []
+
+    class Finalised:
+        def __del__(self):
+            y = Value(3.0)
+            (y * y + y).backward()
+            results.append(y.grad)
+
+    before = live_nodes()
+    out = Value(1.0)
+    for _ in range(100):
+        out = out + 1.0
+        out.note = Finalised()
+    del out
+    assert live_nodes() == before
+    assert results == [7.0] * 100
+
+
+def test_replacing_attributes_frees_the_old_ones(live_nodes):
+    node = Value(1.0)
+    before = live_nodes()
+    for _ in range(100):
+        node.note = Value(2.0) * 3
+    del node.note
+    assert live_nodes() == before

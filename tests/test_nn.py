@@ -1,0 +1,332 @@
+"""nn: micrograd's interface, and what is added to it."""
+
+import copy
+import pickle
+import random
+
+import pytest
+
+from fastgrad import Value, nn
+from fastgrad.nn import MLP, Dropout, Layer, Module, Neuron
+
+oracle = pytest.importorskip("micrograd.nn")
+
+SHAPES = [(2, [16, 16, 1]), (3, [4, 4, 1]), (1, [1]), (4, [2])]
+
+
+@pytest.mark.parametrize(("nin", "nouts"), SHAPES)
+def test_a_seed_gives_micrograds_weights_in_micrograds_order(nin, nouts):
+    random.seed(7)
+    ours = MLP(nin, nouts)
+    random.seed(7)
+    theirs = oracle.MLP(nin, nouts)
+    assert [p.data for p in ours.parameters()] == [p.data for p in theirs.parameters()]
+
+
+@pytest.mark.parametrize(("nin", "nouts"), SHAPES)
+def test_reprs_are_micrograds(nin, nouts):
+    assert repr(MLP(nin, nouts)) == repr(oracle.MLP(nin, nouts))
+    assert repr(Layer(nin, nouts[0])) == repr(oracle.Layer(nin, nouts[0]))
+    assert repr(Neuron(nin, nonlin=False)) == repr(oracle.Neuron(nin, nonlin=False))
+
+
+@pytest.mark.parametrize(("nin", "nouts"), SHAPES)
+def test_outputs_and_gradients_are_micrograds(nin, nouts):
+    models = []
+    for module in (nn, oracle):
+        random.seed(11)
+        model = module.MLP(nin, nouts)
+        out = model([0.5 * i - 0.7 for i in range(nin)])
+        out = out if isinstance(out, list) else [out]
+        loss = sum((value * value for value in out), out[0])
+        loss.backward()
+        models.append(([value.data for value in out], [p.grad for p in model.parameters()]))
+    assert models[0][0] == models[1][0]
+    assert models[0][1] == pytest.approx(models[1][1], rel=1e-12, abs=0)
+
+
+def test_a_fused_neuron_shows_micrograds_graph():
+    def shape(value):
+        return (value.data, value._op, sorted(shape(child) for child in value._prev))
+
+    graphs = []
+    for module in (nn, oracle):
+        random.seed(5)
+        graphs.append(shape(module.MLP(2, [3, 1])([1.0, -2.0])))
+    assert graphs[0] == graphs[1]
+
+
+def test_gradients_of_an_inspected_neuron_are_those_of_micrograd():
+    def gradients(value):
+        return (value.grad, value._op, sorted(gradients(child) for child in value._prev))
+
+    graphs = []
+    for module in (nn, oracle):
+        random.seed(5)
+        out = module.MLP(2, [3, 1])([1.0, -2.0])
+        out.backward()
+        graphs.append(gradients(out))
+    assert graphs[0] == graphs[1]
+
+
+def test_inputs_may_be_values_or_numbers_of_any_iterable():
+    model = MLP(2, [3, 1])
+    expected = model([1.0, 2.0]).data
+    assert model([Value(1.0), Value(2.0)]).data == expected
+    assert model((1, Value(2))).data == expected
+    assert model(x for x in (1, 2)).data == expected
+
+
+def test_gradients_reach_inputs_that_are_values():
+    x = [Value(0.5), Value(-1.0)]
+    n = Neuron(2, nonlin=False)
+    n(x).backward()
+    assert [value.grad for value in x] == [w.data for w in n.w]
+
+
+@pytest.mark.parametrize("make", [Neuron, lambda nin: Layer(nin, 2), lambda nin: MLP(nin, [2, 1])])
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_a_wrong_number_of_inputs_is_a_value_error(make, count):
+    with pytest.raises(ValueError, match=f"3 inputs was given {count}"):
+        make(3)([1.0] * count)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "linear"])
+def test_activations(activation):
+    neuron = Neuron(2, activation=activation)
+    x = [0.3, -0.4]
+    total = neuron.b.data + neuron.w[0].data * x[0] + neuron.w[1].data * x[1]
+    expected = Value(total) if activation == "linear" else getattr(Value(total), activation)()
+    out = neuron(x)
+    assert out.data == expected.data
+    assert Layer.__call__(layer_of(neuron), x).data == expected.data
+    expected.backward()
+    out.backward()
+    slope = 1.0 if activation == "linear" else expected.grad
+    assert slope == 1.0
+    assert neuron.b.grad == pytest.approx(derivative(activation, total), rel=1e-14)
+
+
+def derivative(activation, x):
+    value = Value(x)
+    if activation != "linear":
+        getattr(value, activation)().backward()
+        return value.grad
+    return 1.0
+
+
+def layer_of(neuron):
+    layer = Layer(len(neuron.w), 1)
+    layer.neurons = [neuron]
+    return layer
+
+
+def test_an_unknown_activation_is_a_value_error():
+    with pytest.raises(ValueError, match="'softplus'"):
+        Neuron(2, activation="softplus")
+
+
+def test_a_last_layer_is_linear_and_the_others_are_not():
+    model = MLP(2, [3, 1], activation="tanh")
+    assert repr(model.layers[0].neurons[0]) == "TanhNeuron(2)"
+    assert repr(model.layers[1].neurons[0]) == "LinearNeuron(3)"
+
+
+def replace_weight(layer):
+    layer.neurons[0].w[1] = Value(10.0)
+
+
+def replace_weights(layer):
+    layer.neurons[0].w = [Value(10.0), Value(-3.0)]
+
+
+def replace_bias(layer):
+    layer.neurons[0].b = Value(10.0)
+
+
+def replace_neuron(layer):
+    layer.neurons[0] = Neuron(2)
+
+
+def add_neuron(layer):
+    layer.neurons.append(Neuron(2))
+
+
+def make_linear(layer):
+    layer.neurons[0].nonlin = False
+
+
+def change_activation(layer):
+    layer.neurons[0].activation = "tanh"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replace_weight,
+        replace_weights,
+        replace_bias,
+        replace_neuron,
+        add_neuron,
+        make_linear,
+        change_activation,
+    ],
+)
+def test_a_layer_sees_every_change_of_its_neurons(change):
+    random.seed(1)
+    layer = Layer(2, 2)
+    x = [-0.5, 0.25]
+    layer(x)
+    change(layer)
+    assert [value.data for value in layer(x)] == [neuron(x).data for neuron in layer.neurons]
+
+
+def test_weights_that_are_computed_pass_their_gradient_on():
+    layer = Layer(2, 1, nonlin=False)
+    source = Value(2.0)
+    layer.neurons[0].w[0] = source * 3.0
+    layer([0.5, 1.0]).backward()
+    assert source.grad == 1.5
+
+
+def test_a_layer_calls_neurons_of_a_subclass():
+    class Doubled(Neuron):
+        def __call__(self, x):
+            return super().__call__(x) * 2
+
+    layer = Layer(2, 1)
+    plain = layer.neurons[0]([1.0, 2.0]).data
+    doubled = Doubled(2)
+    doubled.w, doubled.b = layer.neurons[0].w, layer.neurons[0].b
+    layer.neurons = [doubled]
+    assert layer([1.0, 2.0]).data == 2 * plain
+
+
+def test_a_layer_calls_a_neuron_call_assigned_on_the_class(monkeypatch):
+    monkeypatch.setattr(Neuron, "__call__", lambda self, x: Value(42.0))
+    assert Layer(2, 1)([1.0, 2.0]).data == 42.0
+
+
+def test_parameters_of_a_module_of_the_users_own_as_in_micrograd():
+    class Mine(Module):
+        def __init__(self):
+            self.a = Value(1.0)
+            self.b = Value(2.0)
+
+        def parameters(self):
+            return [self.b]
+
+    mine = Mine()
+    mine.a.grad = mine.b.grad = 3.0
+    mine.zero_grad()
+    assert (mine.a.grad, mine.b.grad) == (3.0, 0.0)
+
+
+def test_a_module_without_parameters_has_none():
+    assert Module().parameters() == []
+
+
+class Pair(Module):
+    def __init__(self):
+        self.mlp = MLP(2, [2, 1])
+        self.scale = Value(2.0)
+        self.extra = {"first": [Value(3.0)], "second": (Dropout(0.5), Value(4.0))}
+
+
+def test_named_parameters_are_paths_of_attributes_and_indices():
+    names = [name for name, _ in Pair().named_parameters()]
+    assert names[:3] == [
+        "mlp.layers.0.neurons.0.w.0",
+        "mlp.layers.0.neurons.0.w.1",
+        "mlp.layers.0.neurons.0.b",
+    ]
+    assert names[-3:] == ["scale", "extra.first.0", "extra.second.1"]
+    assert [value for _, value in MLP(2, [3, 1]).named_parameters()] != []
+
+
+def test_named_parameters_and_parameters_agree():
+    for module in (MLP(2, [3, 1]), Layer(2, 3), Neuron(2), Pair()):
+        assert [value for _, value in module.named_parameters()] == module.parameters()
+
+
+def test_state_dict_round_trip():
+    source, target = MLP(2, [3, 1]), MLP(2, [3, 1])
+    target.load_state_dict(source.state_dict())
+    assert [p.data for p in target.parameters()] == [p.data for p in source.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda state: state.pop("layers.0.neurons.1.b"), "layers.0.neurons.1.b"),
+        (lambda state: state.update(wrong=1.0), "wrong"),
+        (lambda state: state.update({"layers.1.neurons.0.b": "x"}), "layers.1.neurons.0.b"),
+        (lambda state: state.update({"layers.1.neurons.0.b": None}), "layers.1.neurons.0.b"),
+        (lambda state: state.update(MLP(2, [4, 1]).state_dict()), "layers.0.neurons.3.w.0"),
+    ],
+)
+def test_a_wrong_state_is_a_value_error_that_names_it_and_changes_nothing(change, named):
+    model = MLP(2, [3, 1])
+    before = model.state_dict()
+    state = dict.fromkeys(before, 0.0)
+    change(state)
+    with pytest.raises(ValueError, match=named):
+        model.load_state_dict(state)
+    assert model.state_dict() == before
+
+
+def test_train_and_eval_reach_every_module():
+    model = Pair()
+    assert all(module.training for module in model.modules())
+    assert model.eval() is model
+    assert not any(module.training for module in model.modules())
+    model.train()
+    assert all(module.training for module in model.modules())
+
+
+def test_dropout_scales_what_it_keeps_and_is_seeded_by_random():
+    dropout = Dropout(0.25)
+    values = [Value(1.0) for _ in range(4000)]
+    random.seed(9)
+    first = [value.data for value in dropout(values)]
+    random.seed(9)
+    assert [value.data for value in dropout(values)] == first
+    assert set(first) == {0.0, 1 / 0.75}
+    assert 0.2 < first.count(0.0) / len(first) < 0.3
+
+
+def test_dropout_passes_gradients_through_what_it_keeps():
+    x = Value(3.0)
+    random.seed(0)
+    out = Dropout(0.5)([x] * 8)
+    sum(out).backward()
+    assert x.grad == 2.0 * sum(value.data != 0 for value in out)
+
+
+def test_dropout_does_nothing_when_not_training():
+    values = [Value(1.0), Value(2.0)]
+    assert Dropout(0.9).eval()(values) == values
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, 2, float("nan")])
+def test_dropout_refuses_what_is_no_probability(p):
+    with pytest.raises(ValueError, match="p must be"):
+        Dropout(p)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_models_are_copied_and_pickled_whole(duplicate):
+    model = MLP(2, [3, 1], activation="tanh")
+    model.layers[0].neurons[0].note = "kept"
+    model([1.0, 2.0])
+    other = duplicate(model)
+    assert other([1.0, 2.0]).data == model([1.0, 2.0]).data
+    assert other.layers[0].neurons[0].note == "kept"
+    other.parameters()[0].data += 1
+    assert other.parameters()[0].data != model.parameters()[0].data
+
+
+def test_a_neuron_without_inputs_is_its_bias():
+    neuron = Neuron(0)
+    assert neuron([]).data == 0.0
+    assert Layer(0, 2)([])[0].data == 0.0

@@ -1,0 +1,262 @@
+"""Parameters written to a file come back bit for bit, and a damaged file changes nothing."""
+
+import contextlib
+import json
+import math
+import os
+import pickle
+import random
+import stat
+import struct
+import sys
+
+import numpy as np
+import pytest
+
+from fastgrad import nn, saving
+
+ENDINGS = ("json", "npz")
+each_format = pytest.mark.parametrize("ending", ENDINGS)
+
+NUMBERS = [
+    *(0.0, -0.0, 1.0, -1.5, 0.1, 1 / 3, 5e-324, -2.2250738585072014e-308, 1.7976931348623157e308),
+    *(math.inf, -math.inf, math.nan, -math.nan),
+    *(struct.unpack(">d", bytes.fromhex(bits))[0] for bits in ("7ff800000000beef", "fff8123456789abc")),
+]
+
+
+def bits(state):
+    return {name: struct.pack(">d", number) for name, number in state.items()}
+
+
+@pytest.fixture
+def model():
+    random.seed(4)
+    return nn.MLP(3, [4, 2])
+
+
+@each_format
+def test_module_comes_back_bit_for_bit(ending, model, tmp_path):
+    path = tmp_path / f"model.{ending}"
+    for parameter, number in zip(model.parameters(), NUMBERS, strict=False):
+        parameter.data = number
+    state = model.state_dict()
+    saving.save(model, path)
+    other = nn.MLP(3, [4, 2])
+    assert bits(saving.load(path, other)) == bits(state)
+    assert bits(other.state_dict()) == bits(state)
+    assert list(saving.load(path)) == list(state)
+
+
+@each_format
+def test_gradients_are_neither_saved_nor_touched(ending, model, tmp_path):
+    path = tmp_path / f"model.{ending}"
+    model.parameters()[0].grad = 3.0
+    saving.save(model, path)
+    saving.load(path, model)
+    assert model.parameters()[0].grad == 3.0
+
+
+@each_format
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_number_keeps_its_bits(ending, number, tmp_path):
+    path = tmp_path / f"state.{ending}"
+    saving.save({"x": number}, path)
+    assert bits(saving.load(path)) == bits({"x": number})
+
+
+@each_format
+@pytest.mark.parametrize(
+    "state", [{}, {"": 1.0}, {"ä.β.0": 2.0, 'a "b"\n': 3.0}, {"n": np.float32(0.5)}, {"i": 7}]
+)
+def test_states_of_any_names_and_numbers(ending, state, tmp_path):
+    path = tmp_path / f"state.{ending}"
+    saving.save(state, path)
+    assert saving.load(path) == state
+
+
+def test_json_is_strict_and_says_what_it_is(tmp_path):
+    path = tmp_path / "state.json"
+    saving.save({"a": 0.25, "b": math.inf}, path)
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    assert json.loads(path.read_text(), parse_constant=refuse) == {
+        "format": "fastgrad state",
+        "version": 1,
+        "parameters": {"a": 0.25, "b": "inf 7ff0000000000000"},
+    }
+
+
+def test_npz_holds_plain_arrays(tmp_path):
+    path = tmp_path / "state.npz"
+    saving.save({"a": 0.25, "b": 2.0}, path)
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays["version"] == 1
+        assert arrays["names"].tolist() == ["a", "b"]
+        assert arrays["values"].tolist() == [0.25, 2.0]
+
+
+def test_json_needs_no_numpy(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    saving.save({"a": 1.0}, tmp_path / "state.json")
+    assert saving.load(tmp_path / "state.json") == {"a": 1.0}
+
+
+@each_format
+@pytest.mark.parametrize("value", ["1.0", "x", None, [1.0], 1j, 10**400], ids=repr)
+def test_what_is_no_number_is_not_saved(ending, value, tmp_path):
+    path = tmp_path / f"state.{ending}"
+    with pytest.raises(ValueError, match=r"^b is not a number"):
+        saving.save({"a": 1.0, "b": value}, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["state", "state.txt", "state.pt", "state.json.gz"])
+def test_other_endings_are_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.json or \.npz"):
+        saving.save({}, tmp_path / name)
+    with pytest.raises(ValueError, match=r"must end in \.json or \.npz"):
+        saving.load(tmp_path / name)
+
+
+@each_format
+def test_missing_file_is_an_oserror(ending, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        saving.load(tmp_path / f"none.{ending}")
+
+
+@each_format
+def test_interrupted_save_leaves_the_old_file(ending, tmp_path, monkeypatch):
+    path = tmp_path / f"state.{ending}"
+    saving.save({"a": 1.0}, path)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(KeyboardInterrupt):
+        saving.save({"a": 2.0}, path)
+    assert saving.load(path) == {"a": 1.0}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_file_has_ordinary_permissions(tmp_path):
+    (tmp_path / "ordinary").touch()
+    saving.save({}, tmp_path / "state.json")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ordinary", "state.json")]
+    assert modes[0] == modes[1]
+
+
+# -- damaged files -----------------------------------------------------------------------------
+
+
+def refused(path, model, match):
+    """load() raises a ValueError that begins with the file's name, and the model is as it was."""
+    before = bits(model.state_dict())
+    with pytest.raises(ValueError, match=match) as caught:
+        saving.load(path, model)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert bits(model.state_dict()) == before
+    return str(caught.value)
+
+
+@each_format
+def test_file_cut_short_anywhere_is_refused(ending, model, tmp_path):
+    path = tmp_path / f"model.{ending}"
+    saving.save(model, path)
+    whole = path.read_bytes()
+    for length in [*range(0, len(whole) - 2, max(1, len(whole) // 40)), len(whole) - 2]:
+        path.write_bytes(whole[:length])
+        refused(path, model, "cut short|not an .npz file")
+
+
+def test_npz_with_any_byte_changed_is_refused_or_the_same(model, tmp_path):
+    path = tmp_path / "model.npz"
+    saving.save(model, path)
+    whole = path.read_bytes()
+    state = bits(model.state_dict())
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with contextlib.suppress(ValueError):
+            assert bits(saving.load(path)) == state
+
+
+def test_wrong_keys_are_refused(model, tmp_path):
+    path = tmp_path / "state.json"
+    saving.save({"a": 1.0}, path)
+    refused(path, model, "missing: layers.0.neurons.0.w.0, .* unknown: a")
+
+
+def document(**changes):
+    return json.dumps({"format": "fastgrad state", "version": 1, "parameters": {"a": 1.0}} | changes)
+
+
+JSON_FILES = {
+    "version 2": (document(version=2), "version 2 of the format is not known"),
+    "no version": (document(version=None), "version None of the format is not known"),
+    "version in words": (document(version="1"), "version '1' of the format is not known"),
+    "another format": (document(format="torch"), "not a file of parameters"),
+    "a list": ("[1, 2]", "not a file of parameters"),
+    "no parameters": (document(parameters=[]), "there are no parameters"),
+    "a word": (document(parameters={"a": "word"}), "a is not a number: 'word'"),
+    "words for nan": (document(parameters={"a": "nan"}), "a is not a number: 'nan'"),
+    "bits of a finite number": (document(parameters={"a": "1.0 3ff0000000000000"}), "a is not a number"),
+    "words and bits that differ": (document(parameters={"a": "inf 7ff8000000000000"}), "a is not a number"),
+    "a list for a number": (document(parameters={"a": [1.0]}), r"a is not a number: \[1.0\]"),
+    "null": (document(parameters={"a": None}), "a is not a number: None"),
+    "true": (document(parameters={"a": True}), "a is not a number: True"),
+    "Python's NaN": (document(parameters={"a": math.nan}), "NaN is no JSON number"),
+    "a number too large": (document(parameters={"a": 10**400}), "a is not a number"),
+    "digits that overflow": (document().replace("1.0", "1e999"), "a is not a number"),
+    "a name twice": (document().replace('"a": 1.0', '"a": 1.0, "a": 2.0'), "a is there twice"),
+    "not text": ("\udcff", "not a JSON file"),
+    "nested too deeply": ("[" * 100_000, "not a JSON file"),
+}
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+def test_damaged_json_is_refused(name, model, tmp_path):
+    contents, match = JSON_FILES[name]
+    path = tmp_path / "state.json"
+    path.write_text(contents, encoding="utf-8", errors="surrogateescape")
+    refused(path, model, match)
+
+
+class Bomb:
+    """A pickle that would run code."""
+
+    def __reduce__(self):
+        return exec, ("raise SystemExit('code from the file ran')",)
+
+
+ARRAYS = {
+    "version 2": ({"version": 2, "names": ["a"], "values": [1.0]}, "version 2 of the format"),
+    "many versions": ({"version": [1, 1], "names": ["a"], "values": [1.0]}, r"version \[1, 1\] of"),
+    "no names": ({"version": 1, "values": [1.0]}, "no array 'names'"),
+    "fewer names": ({"version": 1, "names": ["a"], "values": [1.0, 2.0]}, "not as many"),
+    "integers": ({"version": 1, "names": ["a"], "values": [1]}, "not as many strings and float64s"),
+    "single precision": ({"version": 1, "names": ["a"], "values": np.float32([1])}, "not as many"),
+    "numbers for names": ({"version": 1, "names": [1.0], "values": [1.0]}, "not as many strings"),
+    "a name twice": ({"version": 1, "names": ["a", "a"], "values": [1.0, 2.0]}, "a is there twice"),
+    "a matrix": ({"version": 1, "names": [["a"]], "values": [[1.0]]}, "not as many"),
+    "objects": ({"version": 1, "names": ["a"], "values": np.array([Bomb()])}, "not an .npz file"),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_damaged_npz_is_refused(name, model, tmp_path):
+    arrays, match = ARRAYS[name]
+    path = tmp_path / "state.npz"
+    np.savez(path, **arrays)
+    refused(path, model, match)
+
+
+@each_format
+def test_pickle_is_not_run(ending, model, tmp_path):
+    path = tmp_path / f"state.{ending}"
+    path.write_bytes(pickle.dumps(Bomb()))
+    message = refused(path, model, "not an? ")
+    assert "allow_pickle" not in message

@@ -1,0 +1,460 @@
+"""Value as its user meets it: making one, reading and writing it, operators, classes, numpy."""
+
+import math
+import operator
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy
+import pytest
+
+from fastgrad import Value
+
+# -- making a Value ------------------------------------------------------------------------------
+
+
+def test_leaf_has_data_no_gradient_no_children():
+    x = Value(3.0)
+    assert (x.data, x.grad, x._prev, x._children, x._op, x.label) == (3.0, 0.0, set(), (), "", "")
+
+
+@pytest.mark.parametrize(
+    "number",
+    [2, 2.0, True, -0.0, math.inf, Fraction(1, 3), Decimal("0.1")]
+    + [numpy.float64(2), numpy.float32(0.5), numpy.int8(3)],
+    ids=repr,
+)
+def test_data_of_any_real_number_is_its_float(number):
+    assert repr(Value(number).data) == repr(float(number))
+
+
+def test_data_may_be_another_value():
+    """float(v) is its data, and so Value(v) is a new leaf with that data."""
+    x = Value(2.0)
+    copy = Value(x)
+    assert copy.data == 2.0
+    assert copy._children == ()
+
+
+def test_arguments_may_be_given_by_position():
+    a, b = Value(1.0), Value(2.0)
+    out = Value(3.0, (a, b), "op", "name")
+    assert (out.data, out._children, out._op, out.label) == (3.0, (a, b), "op", "name")
+
+
+def test_arguments_may_be_given_by_keyword():
+    a, b = Value(1.0), Value(2.0)
+    out = Value(data=3.0, _children=(a, b), _op="op", label="name")
+    assert (out.data, out._children, out._op, out.label) == (3.0, (a, b), "op", "name")
+
+
+@pytest.mark.parametrize("collect", [tuple, list, set, dict.fromkeys, iter, lambda xs: (x for x in xs)])
+def test_children_may_be_any_iterable(collect):
+    a, b = Value(1.0), Value(2.0)
+    assert Value(3.0, collect([a, b]), "op")._prev == {a, b}
+
+
+def test_children_may_be_made_while_they_are_iterated():
+    """They are then younger than the node's memory; backward still reaches them."""
+    x = Value(2.0)
+    out = Value(10.0, (x * factor for factor in (2, 3)), (1.0, 1.0))
+    out.backward()
+    assert x.grad == 5.0
+
+
+def test_children_keep_their_order_and_repetitions():
+    a, b = Value(1.0), Value(2.0)
+    out = Value(0.0, (b, a, b), "op")
+    assert out._children == (b, a, b)
+    assert out._prev == {a, b}
+
+
+def test_tuple_as_third_argument_holds_local_derivatives():
+    a, b = Value(2.0), Value(3.0)
+    out = Value(6.0, (a, b), (3.0, 2.0))
+    out.backward()
+    assert (a.grad, b.grad) == (3.0, 2.0)
+
+
+def test_node_with_local_derivatives_has_no_symbol():
+    assert Value(6.0, (Value(2.0),), (3.0,))._op == ""
+
+
+def test_local_derivatives_may_be_any_numbers():
+    a, b, c = Value(1.0), Value(2.0), Value(3.0)
+    Value(0.0, (a, b, c), (2, numpy.float32(0.5), True)).backward()
+    assert (a.grad, b.grad, c.grad) == (2.0, 0.5, 1.0)
+
+
+def test_repeated_child_gets_each_of_its_local_derivatives():
+    a = Value(2.0)
+    Value(8.0, (a, a, a), (4.0, 4.0, 4.0)).backward()
+    assert a.grad == 12.0
+
+
+def test_initialising_a_leaf_again_resets_it():
+    x = Value(2.0)
+    x.grad = 5.0
+    x.__init__(3.0)
+    assert (x.data, x.grad) == (3.0, 0.0)
+
+
+# -- data, grad, label ---------------------------------------------------------------------------
+
+
+def a_leaf():
+    return Value(2.0)
+
+
+def a_sum():
+    return Value(2.0) + Value(3.0)
+
+
+def a_closure_node():
+    out = Value(2.0, (Value(1.0),), "custom")
+    out._backward = lambda: None
+    return out
+
+
+def a_derivative_node():
+    return Value(2.0, (Value(1.0),), (2.0,))
+
+
+class Special(Value):
+    pass
+
+
+def a_subclass_instance():
+    return Special(2.0, (Value(1.0),), "special")
+
+
+every_node = pytest.mark.parametrize(
+    "make", [a_leaf, a_sum, a_closure_node, a_derivative_node, a_subclass_instance], ids=lambda f: f.__name__
+)
+
+
+@every_node
+@pytest.mark.parametrize("name", ["data", "grad"])
+@pytest.mark.parametrize("number", [7, -0.5, math.inf, numpy.float32(0.25), True])
+def test_data_and_grad_are_floats_and_writable(make, name, number):
+    node = make()
+    setattr(node, name, number)
+    assert getattr(node, name) == number
+    assert type(getattr(node, name)) is float
+
+
+@every_node
+def test_data_and_grad_support_assigning_operators(make):
+    node = make()
+    before = node.data
+    node.data -= 0.5
+    node.grad += 2
+    assert (node.data, node.grad) == (before - 0.5, 2.0)
+
+
+@every_node
+def test_label_is_writable(make):
+    node = make()
+    assert node.label == ""
+    node.label = "loss"
+    assert node.label == "loss"
+
+
+@every_node
+def test_symbol_is_writable(make):
+    node = make()
+    node._op = "mine"
+    assert node._op == "mine"
+
+
+def test_repr_is_micrograds():
+    x = Value(3)
+    x.grad = -0.5
+    assert repr(x) == "Value(data=3.0, grad=-0.5)"
+
+
+def test_float_is_the_data():
+    assert float(Value(2) * 1.5) == 3.0
+    assert math.sqrt(Value(9.0)) == 3.0
+    assert f"{float(Value(0.125)):.2f}" == "0.12"
+
+
+# -- attributes ----------------------------------------------------------------------------------
+
+
+@every_node
+def test_any_attribute_may_be_set_read_and_deleted(make):
+    node = make()
+    node._vis_color = "lightblue"
+    node.momentum = [1, 2]
+    assert node._vis_color == "lightblue"
+    assert node.momentum == [1, 2]
+    assert {"_vis_color", "momentum"} <= set(vars(node))
+    del node.momentum
+    assert not hasattr(node, "momentum")
+
+
+@every_node
+def test_missing_attribute_is_an_attribute_error(make):
+    node = make()
+    with pytest.raises(AttributeError):
+        _ = node.velocity
+    with pytest.raises(AttributeError):
+        del node.velocity
+    assert getattr(node, "velocity", 0.0) == 0.0
+
+
+def test_attributes_belong_to_one_node():
+    a, b = Value(1.0), Value(1.0)
+    a.m = 1.0
+    assert not hasattr(b, "m")
+
+
+def test_attributes_are_gone_with_their_node():
+    """The next node may live at the same address."""
+    for _ in range(3):
+        node = Value(1.0)
+        assert not hasattr(node, "m")
+        assert node.label == ""
+        node.m, node.label = 1.0, "old"
+        del node
+
+
+# -- identity ------------------------------------------------------------------------------------
+
+
+def test_equality_is_identity():
+    a, b = Value(1.0), Value(1.0)
+    same = a
+    assert a == same
+    assert a != b
+    assert a != 1.0
+    assert a in [b, a]
+    assert a not in [b]
+
+
+def test_values_are_keys():
+    a, b = Value(1.0), Value(1.0)
+    names = {a: "a", b: "b"}
+    a.data = 5.0
+    assert (names[a], names[b]) == ("a", "b")
+    assert len({a, b, a}) == 2
+    assert hash(a) == hash(a)
+
+
+@pytest.mark.parametrize("compare", ["__lt__", "__le__", "__gt__", "__ge__"])
+@pytest.mark.parametrize("other", [Value(2.0), 2.0, 2, numpy.float64(2)], ids=repr)
+def test_values_have_no_order(compare, other):
+    with pytest.raises(TypeError):
+        getattr(operator, compare)(Value(1.0), other)
+
+
+def test_every_value_is_true():
+    assert Value(0.0)
+    assert Value(math.nan)
+    assert bool(Value(-1.0)) is True
+
+
+def test_a_value_is_no_integer_and_has_no_length():
+    with pytest.raises(TypeError):
+        [1, 2][Value(1.0)]
+    with pytest.raises(TypeError):
+        len(Value(1.0))
+    with pytest.raises(TypeError):
+        iter(Value(1.0))
+
+
+# -- the class -----------------------------------------------------------------------------------
+
+
+def cube(self):
+    out = Value(self.data**3, (self,), "cube")
+
+    def _backward():
+        self.grad += 3 * self.data**2 * out.grad
+
+    out._backward = _backward
+    return out
+
+
+def test_a_method_may_be_assigned_to_the_class(monkeypatch):
+    monkeypatch.setattr(Value, "cube", cube, raising=False)
+    x = Value(2.0)
+    (x.cube() + 1).backward()
+    assert x.grad == 12.0
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "backward", "__repr__", "__neg__", "__abs__", "__float__"])
+def test_an_existing_method_may_be_replaced_and_put_back(monkeypatch, name):
+    with monkeypatch.context() as patch:
+        patch.setattr(Value, name, lambda self: 1.5 if name == "__float__" else "replaced")
+        replaced = getattr(Value(2.0), name)()
+        assert replaced in ("replaced", 1.5)
+    assert getattr(Value(2.0), name)() != replaced
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("__add__", lambda x: x + 1),
+        ("__radd__", lambda x: 1 + x),
+        ("__sub__", lambda x: x - 1),
+        ("__mul__", lambda x: x * 2),
+        ("__truediv__", lambda x: x / 2),
+        ("__rtruediv__", lambda x: 2 / x),
+        ("__pow__", lambda x: x**2),
+        ("__rpow__", lambda x: 2**x),
+        ("__matmul__", lambda x: x @ 2),
+        ("__lt__", lambda x: x < 1),
+        ("__call__", lambda x: x(1)),
+        ("__getitem__", lambda x: x[0]),
+    ],
+    ids=lambda parameter: parameter if isinstance(parameter, str) else "",
+)
+def test_an_operator_may_be_assigned_to_the_class_and_removed(monkeypatch, name, use):
+    with monkeypatch.context() as patch:
+        patch.setattr(Value, name, lambda self, other: "replaced", raising=False)
+        assert use(Value(2.0)) == "replaced"
+    if hasattr(object, name) or name in ("__matmul__", "__call__", "__getitem__"):
+        with pytest.raises(TypeError):
+            use(Value(2.0))
+    else:
+        assert type(use(Value(2.0))) is Value
+
+
+@pytest.mark.parametrize("name", ["__add__", "__radd__", "__mul__", "__pow__", "tanh", "backward"])
+def test_an_original_may_be_kept_and_assigned_back(name):
+    original = getattr(Value, name)
+    arguments = (2.0,) if name.startswith("__") else ()
+    before = repr(getattr(Value(3.0), name)(*arguments))
+    setattr(Value, name, lambda self, *arguments: original(self, *arguments))
+    try:
+        assert repr(getattr(Value(3.0), name)(*arguments)) == before
+    finally:
+        setattr(Value, name, original)
+    assert repr(getattr(Value(3.0), name)(*arguments)) == before
+
+
+def test_a_class_attribute_is_seen_by_every_node(monkeypatch):
+    monkeypatch.setattr(Value, "units", "metres", raising=False)
+    x = Value(1.0)
+    assert x.units == "metres"
+    assert (x + 1).units == "metres"
+    x.units = "feet"
+    assert x.units == "feet"
+    assert Value.units == "metres"
+
+
+def test_a_property_may_be_assigned_to_the_class(monkeypatch):
+    monkeypatch.setattr(Value, "double", property(lambda self: self.data * 2), raising=False)
+    assert Value(3.0).double == 6.0
+    with pytest.raises(AttributeError):
+        Value(3.0).double = 1.0
+
+
+class Named(Value):
+    """A subclass with a constructor of its own."""
+
+    def __init__(self, name, data, _children=(), _op=""):
+        super().__init__(data, _children, _op)
+        self.name = name
+
+    def shout(self):
+        return self.name.upper()
+
+
+def test_a_subclass_calls_the_constructor():
+    weight = Named("w", 2.0)
+    assert isinstance(weight, Value)
+    assert (weight.name, weight.shout(), weight.data, weight.grad) == ("w", "W", 2.0, 0.0)
+
+
+def test_arithmetic_with_a_subclass_gives_exactly_a_value():
+    x = Named("x", 2.0)
+    for result in (x + 1, 1 - x, x * x, x / 2, 2**x, -x, x.tanh(), abs(x)):
+        assert type(result) is Value
+
+
+def test_a_subclass_instance_gets_its_gradient():
+    x = Named("x", 3.0)
+    (x * x + 2 * x).backward()
+    assert x.grad == 8.0
+
+
+def test_a_subclass_may_make_nodes():
+    a = Value(3.0)
+    by_derivative = Named("square", a.data**2, (a,), (2 * a.data,))
+    (by_derivative * 2).backward()
+    assert a.grad == 12.0
+    assert by_derivative._children == (a,)
+
+
+def test_a_subclass_may_override_operators():
+    class Modular(Value):
+        def __add__(self, other):
+            return Modular((self.data + float(other)) % 7)
+
+    result = Modular(5.0) + 4
+    assert type(result) is Modular
+    assert result.data == 2.0
+
+
+def test_a_subclass_may_have_slots_and_class_attributes():
+    class Slotted(Value):
+        __slots__ = ("tag",)
+        kind = "slotted"
+
+    x = Slotted(1.0)
+    x.tag = "t"
+    x.other = "o"
+    assert (x.tag, x.other, x.kind) == ("t", "o", "slotted")
+
+
+# -- numpy ---------------------------------------------------------------------------------------
+
+
+def test_matrix_of_values_times_vector_of_values():
+    W = numpy.array([[Value(1.0), Value(2.0)], [Value(3.0), Value(4.0)]])
+    x = numpy.array([Value(5.0), Value(6.0)])
+    out = W @ x
+    assert [float(v) for v in out] == [17.0, 39.0]
+    numpy.sum(out).backward()
+    assert [w.grad for w in W.ravel()] == [5.0, 6.0, 5.0, 6.0]
+    assert [v.grad for v in x] == [4.0, 6.0]
+
+
+def test_matrix_of_numbers_times_vector_of_values():
+    x = numpy.array([Value(5.0), Value(6.0)])
+    out = numpy.array([[1.0, 2.0], [3.0, 4.0]]) @ x
+    numpy.sum(out).backward()
+    assert [v.grad for v in x] == [4.0, 6.0]
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "log", "sqrt", "sin", "cos"])
+def test_numpy_function_of_an_array_of_values_calls_the_method(name):
+    x = numpy.array([Value(0.5), Value(2.0)])
+    out = getattr(numpy, name)(x)
+    assert [v._op for v in out] == [name, name]
+    assert [v.data for v in out] == [getattr(math, name)(0.5), getattr(math, name)(2.0)]
+
+
+@pytest.mark.parametrize("use", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow])
+def test_array_and_value_combine_element_by_element_on_either_side(use):
+    numbers = numpy.array([1.0, 2.0, 4.0])
+    value = Value(2.0)
+    for array in (numbers, numbers.astype(object), numpy.array([Value(n) for n in numbers])):
+        assert [v.data for v in use(array, value)] == [use(n, 2.0) for n in numbers]
+        assert [v.data for v in use(value, array)] == [use(2.0, n) for n in numbers]
+
+
+def test_array_functions_work_on_arrays_of_values():
+    x = numpy.array([Value(1.0), Value(2.0), Value(6.0)])
+    assert x.mean().data == 3.0
+    assert numpy.dot(x, x).data == 41.0
+    assert (x**2).sum().data == 41.0
+    assert numpy.abs(-x)[2].data == 6.0
+
+
+def test_an_array_is_no_number():
+    with pytest.raises(TypeError):
+        Value(numpy.array([1.0, 2.0]))
