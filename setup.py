@@ -26,12 +26,16 @@ if os.environ.get("FASTGRAD_ASSERTIONS"):
 # is welcome: results agree with the engine's to 1e-12, not to the bit. Nothing is reassociated.
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 KERNEL_FLAGS = (
-    ["/O2"] if MSVC else ["-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
+    ["/O2"]
+    if MSVC
+    else ["-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 )
 INSTRUCTION_SETS = {"baseline": []}
 if X86:
     INSTRUCTION_SETS["avx2"] = ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"]
-    INSTRUCTION_SETS["avx512"] = ["/arch:AVX512"] if MSVC else ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma"]
+    INSTRUCTION_SETS["avx512"] = (
+        ["/arch:AVX512"] if MSVC else ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma"]
+    )
 
 extensions = [
     Extension(
@@ -40,7 +44,9 @@ extensions = [
         extra_compile_args=FLAGS,
         define_macros=MACROS,
     ),
-    Extension("fastgrad.program", ["src/fastgrad/program.pyx"], extra_compile_args=FLAGS, define_macros=MACROS),
+    Extension(
+        "fastgrad.program", ["src/fastgrad/program.pyx"], extra_compile_args=FLAGS, define_macros=MACROS
+    ),
     *[
         Extension(
             f"fastgrad.kernels_{name}",

@@ -60,7 +60,7 @@ def fetch(operands) -> list[str]:
 
 
 def arguments(operands) -> str:
-    return ", ".join(name + ("[l]" if place == "lane" else "") for name, place in operands)
+    return ", ".join(name + ("[j]" if place == "lane" else "") for name, place in operands)
 
 
 def loops(o) -> tuple[list[str], list, list]:
@@ -76,9 +76,9 @@ def loops(o) -> tuple[list[str], list, list]:
             [
                 "    cdef lane out = slot(block, i.out)",
                 *fetch(operands),
-                "    cdef Py_ssize_t l",
-                "    for l in range(block.lanes):",
-                f"        out[l] = {o.name}_value({values})",
+                "    cdef Py_ssize_t j",
+                "    for j in range(block.lanes):",
+                f"        out[j] = {o.name}_value({values})",
             ],
             "void",
         )
@@ -87,27 +87,27 @@ def loops(o) -> tuple[list[str], list, list]:
             "    cdef const_lane g = slot(block, i.out_adjoint)",
             *fetch(operands),
             "    cdef lane target",
-            "    cdef Py_ssize_t l",
+            "    cdef Py_ssize_t j",
         ]
         for operand, place in operands:
             side, fresh = SIDES[operand]
-            term = f"{o.name}_d{operand}({values}, out[l]) * g[l]"
+            term = f"{o.name}_d{operand}({values}, out[j]) * g[j]"
             body.append(f"    if i.{side}_adjoint >= 0:")
             if place == "lane":
                 body += [
                     f"        target = slot(block, i.{side}_adjoint)",
                     f"        if i.fresh & {fresh}:",
-                    "            for l in range(block.lanes):",
-                    f"                target[l] = {term}",
+                    "            for j in range(block.lanes):",
+                    f"                target[j] = {term}",
                     "        else:",
-                    "            for l in range(block.lanes):",
-                    f"                target[l] += {term}",
+                    "            for j in range(block.lanes):",
+                    f"                target[j] += {term}",
                 ]
             else:
                 body += [
                     "        target = block.scratch",
-                    "        for l in range(block.lanes):",
-                    f"            target[l] = {term}",
+                    "        for j in range(block.lanes):",
+                    f"            target[j] = {term}",
                     f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
                 ]
         lines += function(f"backward_{name}", "const Instruction *i, const Block *block", body, "void")
@@ -124,18 +124,16 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
             "    fill(shift, -INFINITY, block.lanes)",
             "    for k in range(wide.inputs):",
             "        a = slot(block, block.table[wide.left + k])",
-            "        for l in range(block.lanes):",
-            "            shift[l] = a[l] if a[l] > shift[l] else shift[l]",
-            "    for l in range(block.lanes):",
-            "        shift[l] = shift[l] if isfinite(shift[l]) else 0.0",
+            "        for j in range(block.lanes):",
+            "            shift[j] = a[j] if a[j] > shift[j] else shift[j]",
+            "    for j in range(block.lanes):",
+            "        shift[j] = shift[j] if isfinite(shift[j]) else 0.0",
         ]
-    lines = function(
-        f"{r.name}_step", "double total, double a, double shift", [f"    return {r.step}"]
-    )
+    lines = function(f"{r.name}_step", "double total, double a, double shift", [f"    return {r.step}"])
+    lines += function(f"{r.name}_finish", "double total, double n, double shift", [f"    return {r.finish}"])
     lines += function(
-        f"{r.name}_finish", "double total, double n, double shift", [f"    return {r.finish}"]
+        f"{r.name}_derivative", "double a, double n, double out", [f"    return {r.derivative}"]
     )
-    lines += function(f"{r.name}_derivative", "double a, double n, double out", [f"    return {r.derivative}"])
     lines += function(
         f"forward_{r.name}",
         "const Instruction *i, const Block *block",
@@ -145,19 +143,19 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
             "    cdef lane shift = block.scratch",
             "    cdef const_lane a",
             "    cdef double n = wide.inputs",
-            "    cdef Py_ssize_t l, k",
+            "    cdef Py_ssize_t j, k",
             *start,
             "    fill(out, 0.0, block.lanes)",
             "    for k in range(wide.inputs):",
             "        a = slot(block, block.table[wide.left + k])",
-            "        for l in range(block.lanes):",
-            f"            out[l] = {r.name}_step(out[l], a[l], shift[l])",
-            "    for l in range(block.lanes):",
-            f"        out[l] = {r.name}_finish(out[l], n, shift[l])",
+            "        for j in range(block.lanes):",
+            f"            out[j] = {r.name}_step(out[j], a[j], shift[j])",
+            "    for j in range(block.lanes):",
+            f"        out[j] = {r.name}_finish(out[j], n, shift[j])",
         ],
         "void",
     )
-    term = f"{r.name}_derivative(a[l], n, out[l]) * g[l]"
+    term = f"{r.name}_derivative(a[j], n, out[j]) * g[j]"
     lines += function(
         f"backward_{r.name}",
         "const Instruction *i, const Block *block",
@@ -168,18 +166,18 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
             "    cdef const_lane a",
             "    cdef lane target",
             "    cdef double n = wide.inputs",
-            "    cdef Py_ssize_t l, k",
+            "    cdef Py_ssize_t j, k",
             "    for k in range(wide.inputs):",
             "        if block.table[wide.left_adjoint + k] < 0:",
             "            continue",
             "        a = slot(block, block.table[wide.left + k])",
             "        target = slot(block, block.table[wide.left_adjoint + k])",
             "        if block.table[wide.fresh_left + k]:",
-            "            for l in range(block.lanes):",
-            f"                target[l] = {term}",
+            "            for j in range(block.lanes):",
+            f"                target[j] = {term}",
             "        else:",
-            "            for l in range(block.lanes):",
-            f"                target[l] += {term}",
+            "            for j in range(block.lanes):",
+            f"                target[j] += {term}",
         ],
         "void",
     )
@@ -191,7 +189,9 @@ def interpreter(name: str, branches, order: str) -> list[str]:
     lines = [
         "",
         "",
-        f"cdef void run_{name}(const Instruction *first, Py_ssize_t count, const Block *block) noexcept nogil:",
+        f"cdef void run_{name}(",
+        "    const Instruction *first, Py_ssize_t count, const Block *block",
+        ") noexcept nogil:",
         "    cdef const Instruction *i",
         "    cdef Py_ssize_t at",
         "    cdef int code",
@@ -206,7 +206,7 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 
 def render_kernels(table, reductions, notice: str) -> str:
     """kernels.pxi: value and derivative loops of every row, and the two interpreters."""
-    rows = ", ".join([row(o) for o in (*table, *reductions)])
+    rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions)]) + ",\n)"
     lines = [notice, HEADER.format(rows=rows), 'include "lanes.pxi"', *scalars(table)]
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
     backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]
@@ -238,19 +238,23 @@ def render_needs(table, reductions, notice: str) -> str:
         body = []
         for o in table:
             if argument < o.operands:
-                body.append(
-                    f"    if row == {row(o)}:\n        return {mask(o.derivatives[argument], ('a', 'b', 'out'))}"
-                )
+                used = mask(o.derivatives[argument], ("a", "b", "out"))
+                body.append(f"    if row == {row(o)}:\n        return {used}")
         if argument == 0:
             body += [
-                f"    if row == {row(r)}:\n        return {mask(r.derivative, ('a', '', 'out'))}" for r in reductions
+                f"    if row == {row(r)}:\n        return {mask(r.derivative, ('a', '', 'out'))}"
+                for r in reductions
             ]
         lines += function(f"needed_for_{side}", "int row", [*body, "    return 0"], "int")
-    cost = [
-        f"    if row == {row(o)}:\n        return {flops(o.value)}" for o in table
-    ]
+    cost = [f"    if row == {row(o)}:\n        return {flops(o.value)}" for o in table]
     lines += function("flops_of", "int row", [*cost, "    return 2"], "int")
-    lines += ["", "", "cdef dict ROW_NAMES = {", *[f"    {row(o)}: {o.name!r}," for o in (*table, *reductions)], "}"]
+    lines += [
+        "",
+        "",
+        "cdef dict ROW_NAMES = {",
+        *[f"    {row(o)}: {o.name!r}," for o in (*table, *reductions)],
+        "}",
+    ]
     lines += ["", "cdef set REFUSING = {" + ", ".join(row(o) for o in table if o.errors) + "}"]
     return "\n".join(lines) + "\n"
 

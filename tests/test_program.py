@@ -1,5 +1,6 @@
 """A compiled function gives the engine's numbers: for every operation, and for random functions."""
 
+import itertools
 import random
 
 import numpy as np
@@ -128,7 +129,9 @@ class Builder:
             pool = [*x, y, *parameters]
             for name, seed in self.choices:
                 pick = random.Random(seed)
-                pool.append(STEPS[name](lambda: pick.choice(pool[-12:] if pick.random() < 0.7 else pool), pick))
+                pool.append(
+                    STEPS[name](lambda: pick.choice(pool[-12:] if pick.random() < 0.7 else pool), pick)
+                )
             return sum(pool[-3:])
 
         return f
@@ -194,7 +197,7 @@ def thousand_rows():
         hidden = [sum((wi * xi for wi, xi in zip(row, x)), bias).tanh() for row, bias in zip(w, b)]
         return (hidden[0] * hidden[1] + sum(hidden) - y) ** 2
 
-    return function, [*sum(w, []), *b], rng.normal(size=(1000, 4)), rng.normal(size=1000)
+    return function, [*itertools.chain(*w), *b], rng.normal(size=(1000, 4)), rng.normal(size=1000)
 
 
 def test_a_thousand_rows_agree_with_the_engine():
@@ -221,7 +224,7 @@ def test_the_number_of_threads_changes_no_bit(block):
 @pytest.mark.parametrize("kind", ["rows", "parameters"])
 def test_take_selects_by_row(kind):
     table = [[Value(0.1 * i - j) for j in range(3)] for i in range(5)]
-    parameters = sum(table, [])
+    parameters = list(itertools.chain(*table))
     index = np.array([4, 0, 1, 1, 3, 2, 4])
     X = np.linspace(-1, 1, 35).reshape(7, 5)
 

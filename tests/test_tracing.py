@@ -7,6 +7,7 @@ import pytest
 
 import fastgrad
 from fastgrad import TracingError, Value, compile, take
+from fastgrad.nn import Dropout
 
 X = np.array([0.5, 2.0, -1.0])
 
@@ -18,7 +19,7 @@ READINGS = {
     "if": lambda v: 1 if v else 2,
     "not": lambda v: not v,
     "less": lambda v: v < 1,
-    "greater": lambda v: 1 > v,
+    "greater": lambda v: Value(1) > v,
     "less than a Value": lambda v: v < Value(1),
     "equal": lambda v: v == 0,
     "unequal": lambda v: v != 0.0,
@@ -76,7 +77,13 @@ def test_reading_is_allowed_again_after_a_trace_and_after_one_that_failed():
     compile(lambda x: x * p)(X)
     with pytest.raises(TracingError):
         compile(lambda x: x * p.data)(X)
-    assert (p.data, float(p), bool(p), repr(p), p == 2) == (2.0, 2.0, True, "Value(data=2.0, grad=0.0)", False)
+    assert (p.data, float(p), bool(p), repr(p), p == 2) == (
+        2.0,
+        2.0,
+        True,
+        "Value(data=2.0, grad=0.0)",
+        False,
+    )
     with pytest.raises(TypeError):
         p < 3  # noqa: B015
 
@@ -132,7 +139,7 @@ def test_a_closure_on_a_node_of_the_table_is_refused():
         compile(function)(X)
 
 
-@pytest.mark.parametrize("draw", [random.random, lambda: np.random.normal()], ids=["random", "numpy"])
+@pytest.mark.parametrize("draw", [random.random, np.random.normal], ids=["random", "numpy"])
 def test_random_numbers_would_be_frozen(draw):
     with pytest.raises(TracingError, match="random"):
         compile(lambda x: x * draw())(X)
@@ -152,8 +159,16 @@ def test_a_trace_is_kept_for_its_signature_and_made_anew_for_another():
         traces.append(type(x))
         return (sum(x) if isinstance(x, list) else x) * k
 
-    for x, k in ((X, 1.0), (X[:2], 2.0), (np.ones((4, 2)), 1.0), (np.ones((9, 2)), 1.0), (np.ones((4, 3)), 1.0),
-                 (X, X), (2.0, 1.0), (X, 5.0)):
+    for x, k in (
+        (X, 1.0),
+        (X[:2], 2.0),
+        (np.ones((4, 2)), 1.0),
+        (np.ones((9, 2)), 1.0),
+        (np.ones((4, 3)), 1.0),
+        (X, X),
+        (2.0, 1.0),
+        (X, 5.0),
+    ):
         function(x, k)
     assert len(traces) == 5
 
@@ -259,6 +274,28 @@ def long_program(x):
 
 
 def test_the_package_offers_the_compiler():
-    assert fastgrad.compile is compile and fastgrad.take is take
+    assert fastgrad.compile is compile
+    assert fastgrad.take is take
     with pytest.raises(AttributeError):
         fastgrad.nothing  # noqa: B018
+
+
+def test_dropout_follows_the_training_mode():
+    dropout = Dropout(0.5)
+    compiled = compile(lambda x: sum(dropout(x)))
+    dropout.eval()
+    np.testing.assert_array_equal(compiled(np.ones((2, 2))), [2.0, 2.0])
+    dropout.train()
+    with pytest.raises(TracingError, match="random"):
+        compiled(np.ones((2, 2)))
+    dropout.eval()
+    np.testing.assert_array_equal(compiled(np.ones((2, 2))), [2.0, 2.0])
+
+
+def test_what_a_program_cannot_notice_is_forgotten_on_demand():
+    scales = [2.0]
+    compiled = compile(lambda x: x * scales[0])
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    scales[0] = 3.0
+    compiled.forget()
+    np.testing.assert_array_equal(compiled(X), 3 * X)

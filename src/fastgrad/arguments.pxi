@@ -3,11 +3,10 @@
 import array
 import numbers
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES
+from cpython.buffer cimport PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.float cimport PyFloat_Check
 from cpython.long cimport PyLong_Check
-
-cdef dict INTEGER_CODES = dict.fromkeys("bhilqBHILQnN", True)
 
 
 cdef class Prepared:
@@ -91,7 +90,7 @@ cdef Prepared prepare(object source, str name):
                 self.adopt(name)
                 return self
     elif isinstance(source, Value):
-        raise TypeError(f"{name} is a Value; a parameter is read from where the function finds it, not passed")
+        raise TypeError(f"{name} is a Value: the function finds its parameters itself")
     elif not hasattr(source, "__len__") and not hasattr(source, "__array__"):
         if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
             raise TypeError(f"{name} must be a number or an array of numbers, not {type(source).__name__}")
@@ -161,7 +160,9 @@ cdef Prepared convert(object source, str name):
             if not isinstance(row, list):
                 raise ValueError(f"{name} is ragged: row {number} is a number, others are lists")
             if columns >= 0 and len(row) != columns:
-                raise ValueError(f"{name} is ragged: row {number} has {len(row)} numbers, row 0 has {columns}")
+                raise ValueError(
+                    f"{name} is ragged: row {number} has {len(row)} numbers, row 0 has {columns}"
+                )
             columns = len(row)
             for item in row:
                 if isinstance(item, list):

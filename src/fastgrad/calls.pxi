@@ -55,7 +55,10 @@ def prepare_arguments(tuple arguments, tuple names):
 
 
 def describe_signature(tuple signature):
-    """Return (kind, columns) for each argument: 'real', 'index', 'number' or 'whole number'; columns None for one a row."""
+    """Return (kind, columns) for each argument, the columns of one number a row being None.
+
+    The kind is 'real', 'index', 'number' or 'whole number'.
+    """
     return [
         (("real", "index", "number", "whole number")[key % 4], None if key // 4 == 0 else key // 4 - 1)
         for key in signature
@@ -136,11 +139,14 @@ cdef class Program:
                 if index < 0 or index >= choices:
                     place = f"[{row}, {column}]" if one.columns >= 0 else f"[{row}]" if one.rows >= 0 else ""
                     raise IndexError(
-                        f"{self.names[argument]}{place} is {index}: take() has {choices} values to choose from"
+                        f"{self.names[argument]}{place} is {index}: "
+                        f"take() has {choices} values to choose from"
                     )
         return 0
 
-    cdef Workspace start(self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block):
+    cdef Workspace start(
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block
+    ):
         """A workspace with everything that does not depend on rows computed."""
         cdef Workspace workspace
         cdef Prepared one

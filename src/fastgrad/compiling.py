@@ -31,7 +31,9 @@ class Index(Value):
 
     def refuse(self, *_: object) -> NoReturn:
         """Raise TracingError: the index of one row would be frozen into the program."""
-        raise TracingError("an index is only known when the program runs: select with fastgrad.take(values, index)")
+        raise TracingError(
+            "an index is only known when the program runs: select with fastgrad.take(values, index)"
+        )
 
     __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
 
@@ -84,7 +86,9 @@ def placeholder(kind: str, argument: int, column: int) -> Value:
     return Value(float("nan"))
 
 
-def trace(function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], name: str) -> Program:
+def trace(
+    function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], name: str
+) -> Program:
     """Run the function on placeholders and return its program; TracingError if it cannot be one."""
     places: dict[int, tuple[int, int]] = {}
     arguments: list[Any] = []
@@ -104,7 +108,8 @@ def trace(function: Callable[..., Any], signature: tuple[int, ...], names: tuple
             _end_tracing()
         if random.getstate() != drawn or numpy_state() != drawn_by_numpy:
             raise TracingError(
-                f"{name} draws random numbers: they would be the same in every row and call; pass them as an argument"
+                f"{name} draws random numbers: they would be the same in every row and call; "
+                "pass them as an argument"
             )
     parameters = [leaf for leaf in leaves if id(leaf) not in places]
     numbered = {id(leaf): number for number, leaf in enumerate(parameters)}
@@ -156,7 +161,7 @@ class Compiled:
     """A function compiled by `compile`; see there."""
 
     def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
-        self.function = function
+        self.function: Callable[..., Any] | None = function
         self.threads = threads
         self.check = check
         self.block = block
@@ -166,9 +171,13 @@ class Compiled:
         self.names = tuple(self.parameters_of_function.parameters)
         for parameter in self.parameters_of_function.parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise TypeError(f"{self.name} takes *{parameter.name}: a compiled function's arguments need names")
+                raise TypeError(
+                    f"{self.name} takes *{parameter.name}: a compiled function's arguments need names"
+                )
             if parameter.name in OPTIONS:
-                raise TypeError(f"{self.name} has a parameter {parameter.name!r}, which is an option of its calls")
+                raise TypeError(
+                    f"{self.name} has a parameter {parameter.name!r}, which is an option of its calls"
+                )
         self.programs: dict[tuple[int, ...], Program] = {}
         self.latest: Program | None = None
         self.cells, self.globals = names_read(function)
@@ -179,11 +188,12 @@ class Compiled:
         return [
             *(cell.cell_contents if filled(cell) else None for cell in self.cells),
             *(scope.get(name) for scope, name in self.globals),
+            mode_changes(),
         ]
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
-        if _is_tracing():
+        if _is_tracing() and self.function is not None:
             return self.function(*arguments, **options)
         program, ready, threads, block = self.prepare(arguments, options)
         return program.outputs(ready, threads, block)
@@ -205,7 +215,9 @@ class Compiled:
         program, ready, threads, block = self.prepare(arguments, options)
         return program.input_gradients(ready, threads, block)
 
-    def prepare(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Program, list[Any], int, int]:
+    def prepare(
+        self, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[Program, list[Any], int, int]:
         """Find or trace the program for these arguments, and make them ready for it."""
         threads, check, block = self.threads, self.check, self.block
         if options:
@@ -229,6 +241,8 @@ class Compiled:
         """Return whether a name that the function reads is bound to another object than at the trace."""
         bound = self.bound
         index = 0
+        if self.function is None:
+            return False
         for cell in self.cells:
             if (cell.cell_contents if filled(cell) else None) is not bound[index]:
                 return True
@@ -237,12 +251,23 @@ class Compiled:
             if scope.get(name) is not bound[index]:
                 return True
             index += 1
-        return False
+        return bool(mode_changes() != bound[index])
+
+    def forget(self) -> None:
+        """Drop all programs: the next call traces anew.
+
+        For what cannot be noticed: numbers, or leaves put in the place of others, in lists and
+        attributes that the function reads.
+        """
+        self.programs.clear()
+        self.latest = None
 
     def traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""
-        if not callable(self.function):
-            raise TracingError(f"{self.name} was unpickled without its function: it knows only the calls it was traced for")
+        if self.function is None:
+            raise TracingError(
+                f"{self.name} was unpickled without its function: it knows only the calls it was traced for"
+            )
         bound = self.bindings()
         program = trace(self.function, signature, self.names, self.name)
         if self.rebound():
@@ -254,7 +279,9 @@ class Compiled:
     @property
     def parameters(self) -> list[Value]:
         """The leaves that the programs read, in the order of their first use; empty before the first call."""
-        return list({id(leaf): leaf for program in self.programs.values() for leaf in program.parameters}.values())
+        return list(
+            {id(leaf): leaf for program in self.programs.values() for leaf in program.parameters}.values()
+        )
 
     def __str__(self) -> str:
         if self.latest is None:
@@ -263,7 +290,7 @@ class Compiled:
 
     def __get__(self, instance: object, owner: type | None = None) -> Compiled:
         """Return the function of one instance, compiled on its own and kept in the instance."""
-        if instance is None:
+        if instance is None or self.function is None:
             return self
         bound = Compiled(self.function.__get__(instance, owner), self.threads, self.check, self.block)
         vars(instance)[self.name] = bound
@@ -271,8 +298,20 @@ class Compiled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return restored, (
-            reference(self), self.name, self.names, self.threads, self.check, self.block, list(self.programs.values())
+            reference(self),
+            self.name,
+            self.names,
+            self.threads,
+            self.check,
+            self.block,
+            list(self.programs.values()),
         )
+
+
+def mode_changes() -> int:
+    """Return how often a module was set to training or evaluation, which the trace of Dropout depends on."""
+    nn = sys.modules.get("fastgrad.nn")
+    return nn.mode_changes if nn is not None else 0
 
 
 def filled(cell: Any) -> bool:
@@ -295,18 +334,23 @@ def reference(compiled: Compiled) -> tuple[str, str] | None:
 
 
 def restored(
-    where: tuple[str, str] | None, name: str, names: tuple[str, ...], threads: int, check: bool, block: int,
+    where: tuple[str, str] | None,
+    name: str,
+    names: tuple[str, ...],
+    threads: int,
+    check: bool,
+    block: int,
     programs: list[Program],
 ) -> Compiled:
     """Rebuild a pickled function: the programs as they were, and the function if it can be found."""
     self = Compiled.__new__(Compiled)
-    self.function = None  # type: ignore[assignment]
+    self.function = None
     self.name, self.names = name, names
     self.threads, self.check, self.block = threads, check, block
     self.parameters_of_function = inspect.Signature(
         [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in names]
     )
-    self.cells, self.globals, self.bound = [], [], []
+    self.cells, self.globals, self.bound = [], [], [mode_changes()]
     if where is not None:
         try:
             found = operator.attrgetter(where[1])(importlib.import_module(where[0]))

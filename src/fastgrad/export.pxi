@@ -16,15 +16,15 @@ def evaluate(str name, uintptr_t x, uintptr_t out, Py_ssize_t count):
     """Write exp, log or tanh of the doubles at one address to another: for the tests of the three."""
     cdef const_lane a = <const double *>x
     cdef lane result = <double *>out
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     if name == "exp":
-        for l in range(count):
-            result[l] = exp(a[l])
+        for j in range(count):
+            result[j] = exp(a[j])
     elif name == "log":
-        for l in range(count):
-            result[l] = log(a[l])
+        for j in range(count):
+            result[j] = log(a[j])
     elif name == "tanh":
-        for l in range(count):
-            result[l] = tanh(a[l])
+        for j in range(count):
+            result[j] = tanh(a[j])
     else:
         raise ValueError(f"there is no vector formulation of {name!r}")

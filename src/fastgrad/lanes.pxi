@@ -4,7 +4,8 @@ cdef extern from "lanes.h" nogil:
     double sum_of "fg_sum"(const double *, Py_ssize_t) noexcept
     double dot_of "fg_dot"(const double *, const double *, Py_ssize_t) noexcept
     void matrix "fg_matrix"(
-        Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *, double **, double **, Py_ssize_t
+        Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *,
+        double **, double **, Py_ssize_t
     ) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
 
@@ -14,21 +15,21 @@ cdef inline double *slot(const Block *block, int32_t number) noexcept nogil:
 
 
 cdef inline void fill(lane out, double number, Py_ssize_t lanes) noexcept nogil:
-    cdef Py_ssize_t l
-    for l in range(lanes):
-        out[l] = number
+    cdef Py_ssize_t j
+    for j in range(lanes):
+        out[j] = number
 
 
 cdef inline void give(const Block *block, int32_t adjoint, bint fresh, const_lane amount) noexcept nogil:
     """Add lanes to an adjoint."""
     cdef lane target = slot(block, adjoint)
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     if fresh:
-        for l in range(block.lanes):
-            target[l] = amount[l]
+        for j in range(block.lanes):
+            target[j] = amount[j]
     else:
-        for l in range(block.lanes):
-            target[l] += amount[l]
+        for j in range(block.lanes):
+            target[j] += amount[j]
 
 
 cdef inline void give_product(
@@ -36,13 +37,13 @@ cdef inline void give_product(
 ) noexcept nogil:
     """Add a product of lanes to an adjoint."""
     cdef lane target = slot(block, adjoint)
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     if fresh:
-        for l in range(block.lanes):
-            target[l] = a[l] * b[l]
+        for j in range(block.lanes):
+            target[j] = a[j] * b[j]
     else:
-        for l in range(block.lanes):
-            target[l] += a[l] * b[l]
+        for j in range(block.lanes):
+            target[j] += a[j] * b[j]
 
 
 # -- numbers from outside and to it --------------------------------------------------------------
@@ -54,37 +55,37 @@ cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
     cdef lane out = slot(block, i.out)
     cdef const char *data = argument.data + block.row * argument.row_step + i.right * argument.column_step
     cdef Py_ssize_t step = argument.row_step
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     if argument.kind == REALS:
         if step == sizeof(double):
-            for l in range(block.lanes):
-                out[l] = (<const double *>data)[l]
+            for j in range(block.lanes):
+                out[j] = (<const double *>data)[j]
         else:
-            for l in range(block.lanes):
-                out[l] = (<const double *>(data + l * step))[0]
+            for j in range(block.lanes):
+                out[j] = (<const double *>(data + j * step))[0]
     else:
-        for l in range(block.lanes):
-            out[l] = <double>(<const int64_t *>(data + l * step))[0]
+        for j in range(block.lanes):
+            out[j] = <double>(<const int64_t *>(data + j * step))[0]
 
 
 cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil:
     cdef const Argument *argument = &block.arguments[i.left]
     cdef const double *g
     cdef double *out
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     if i.out_adjoint < 0:
         return
     g = slot(block, i.out_adjoint)
     out = argument.gradient + block.row * argument.columns + i.right
-    for l in range(block.lanes):
-        out[l * argument.columns] = g[l]
+    for j in range(block.lanes):
+        out[j * argument.columns] = g[j]
 
 
 cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
     """Result `right` = left; its sum over the rows is the accumulator of the same number."""
     cdef double *results = block.results
     cdef const double *value
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     if i.left >= 0:
         value = slot(block, i.left)
     else:
@@ -93,14 +94,14 @@ cdef void forward_output(const Instruction *i, const Block *block) noexcept nogi
     block.accumulators[i.right] += sum_of(value, block.lanes)
     if results != NULL:
         results += block.row * block.outputs + i.right
-        for l in range(block.lanes):
-            results[l * block.outputs] = value[l]
+        for j in range(block.lanes):
+            results[j * block.outputs] = value[j]
 
 
 cdef void backward_output(const Instruction *i, const Block *block) noexcept nogil:
     cdef double seed = block.seeds[i.right]
     cdef double *target
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     if i.left_adjoint < 0:
         return
     if i.left < 0:
@@ -110,8 +111,8 @@ cdef void backward_output(const Instruction *i, const Block *block) noexcept nog
     if i.fresh & FRESH_LEFT:
         fill(target, seed, block.lanes)
     else:
-        for l in range(block.lanes):
-            target[l] += seed
+        for j in range(block.lanes):
+            target[j] += seed
 
 
 cdef void forward_broadcast(const Instruction *i, const Block *block) noexcept nogil:
@@ -139,12 +140,12 @@ cdef void forward_take(const Instruction *i, const Block *block) noexcept nogil:
     cdef Py_ssize_t step = block.arguments[i.right].row_step
     cdef double *out = slot(block, i.out)
     cdef int32_t operand
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     cdef int64_t index
-    for l in range(block.lanes):
-        index = (<const int64_t *>(data + l * step))[0]
+    for j in range(block.lanes):
+        index = (<const int64_t *>(data + j * step))[0]
         operand = block.table[wide.left + (index if index >= 0 else index + wide.inputs)]
-        out[l] = slot(block, operand)[l] if operand >= 0 else block.uniform[~operand]
+        out[j] = slot(block, operand)[j] if operand >= 0 else block.uniform[~operand]
 
 
 cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil:
@@ -153,22 +154,22 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
     cdef Py_ssize_t step = block.arguments[i.right].row_step
     cdef const double *g = slot(block, i.out_adjoint)
     cdef int32_t adjoint
-    cdef Py_ssize_t l, k
+    cdef Py_ssize_t j, k
     cdef int64_t index
     for k in range(wide.inputs):
         if block.table[wide.fresh_left + k]:
             fill(slot(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
-    for l in range(block.lanes):
-        index = (<const int64_t *>(data + l * step))[0]
+    for j in range(block.lanes):
+        index = (<const int64_t *>(data + j * step))[0]
         if index < 0:
             index += wide.inputs
         adjoint = block.table[wide.left_adjoint + index]
         if adjoint < 0:
             continue
         if block.table[wide.left + index] >= 0:
-            slot(block, adjoint)[l] += g[l]
+            slot(block, adjoint)[j] += g[j]
         else:
-            block.accumulators[adjoint] += g[l]
+            block.accumulators[adjoint] += g[j]
 
 
 # -- sums of products ----------------------------------------------------------------------------
@@ -180,24 +181,24 @@ cdef void forward_multiply_add(const Instruction *i, const Block *block) noexcep
     cdef lane out = slot(block, i.out)
     cdef double weight = block.uniform[~i.right]
     cdef double bias = block.uniform[~i.third]
-    cdef Py_ssize_t l
-    for l in range(block.lanes):
-        out[l] = weight * a[l] + bias
+    cdef Py_ssize_t j
+    for j in range(block.lanes):
+        out[j] = weight * a[j] + bias
 
 
 cdef void backward_multiply_add(const Instruction *i, const Block *block) noexcept nogil:
     cdef const_lane g = slot(block, i.out_adjoint)
     cdef lane target
     cdef double weight = block.uniform[~i.right]
-    cdef Py_ssize_t l
+    cdef Py_ssize_t j
     if i.left_adjoint >= 0:
         target = slot(block, i.left_adjoint)
         if i.fresh & FRESH_LEFT:
-            for l in range(block.lanes):
-                target[l] = weight * g[l]
+            for j in range(block.lanes):
+                target[j] = weight * g[j]
         else:
-            for l in range(block.lanes):
-                target[l] += weight * g[l]
+            for j in range(block.lanes):
+                target[j] += weight * g[j]
     if i.right_adjoint >= 0:
         block.accumulators[i.right_adjoint] += dot_of(g, slot(block, i.left), block.lanes)
     if i.third_adjoint >= 0:
@@ -212,23 +213,23 @@ cdef void forward_inner(const Instruction *i, const Block *block) noexcept nogil
     cdef const_lane b
     cdef const_lane c
     cdef const_lane d
-    cdef Py_ssize_t l, k = 0
+    cdef Py_ssize_t j, k = 0
     if i.third >= 0:
         a = slot(block, i.third)
-        for l in range(block.lanes):
-            out[l] = a[l]
+        for j in range(block.lanes):
+            out[j] = a[j]
     else:
         fill(out, block.uniform[~i.third], block.lanes)
     while k + 2 <= wide.inputs:
         a, b = slot(block, block.table[wide.left + k]), slot(block, block.table[wide.right + k])
         c, d = slot(block, block.table[wide.left + k + 1]), slot(block, block.table[wide.right + k + 1])
-        for l in range(block.lanes):
-            out[l] += a[l] * b[l] + c[l] * d[l]
+        for j in range(block.lanes):
+            out[j] += a[j] * b[j] + c[j] * d[j]
         k += 2
     if k < wide.inputs:
         a, b = slot(block, block.table[wide.left + k]), slot(block, block.table[wide.right + k])
-        for l in range(block.lanes):
-            out[l] += a[l] * b[l]
+        for j in range(block.lanes):
+            out[j] += a[j] * b[j]
 
 
 cdef void backward_inner(const Instruction *i, const Block *block) noexcept nogil:
@@ -244,11 +245,13 @@ cdef void backward_inner(const Instruction *i, const Block *block) noexcept nogi
     for k in range(wide.inputs):
         if table[wide.left_adjoint + k] >= 0:
             give_product(
-                block, table[wide.left_adjoint + k], table[wide.fresh_left + k], g, slot(block, table[wide.right + k])
+                block, table[wide.left_adjoint + k], table[wide.fresh_left + k],
+                g, slot(block, table[wide.right + k]),
             )
         if table[wide.right_adjoint + k] >= 0:
             give_product(
-                block, table[wide.right_adjoint + k], table[wide.fresh_right + k], g, slot(block, table[wide.left + k])
+                block, table[wide.right_adjoint + k], table[wide.fresh_right + k],
+                g, slot(block, table[wide.left + k]),
             )
 
 

@@ -13,7 +13,7 @@ cdef dict CODE_NAMES = {
 cdef Py_ssize_t MOST_LINES = 200
 
 
-def listing(Program self):
+cdef str listing(Program self):
     """Return the program as text: its counts, what is computed once a batch, and what for every row."""
     cdef Graph graph = self.graph
     cdef Lowering lowering = Lowering(graph, FORWARD, self.kinds)
@@ -53,7 +53,7 @@ cdef list rest(Py_ssize_t count):
     return [f"  .. and {count - MOST_LINES} more"] if count > MOST_LINES else []
 
 
-def describe(key):
+cdef str describe(key):
     """Return one argument's kind in words."""
     kind = ("real", "index", "number", "whole number")[key % 4]
     columns = key // 4 - 1

@@ -179,7 +179,7 @@ def _read_leaves(tuple leaves, uintptr_t numbers):
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
         node = <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)
         if code_of(node) > CODE_FRESH:
-            raise ValueError(f"parameter {index} of the program is no leaf any more: it has been given operands")
+            raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
         out[index] = node.data
 
 

@@ -54,7 +54,8 @@ cdef class Plan:
         return (
             (self.forward_count + self.backward_count) * <Py_ssize_t>sizeof(Instruction)
             + self.wide_count * <Py_ssize_t>sizeof(Wide)
-            + (self.table_size + self.uniform_table_size + 4 * self.uniform_count) * <Py_ssize_t>sizeof(int32_t)
+            + (self.table_size + self.uniform_table_size) * <Py_ssize_t>sizeof(int32_t)
+            + 4 * self.uniform_count * <Py_ssize_t>sizeof(int32_t)
             + self.uniforms * <Py_ssize_t>sizeof(double)
         )
 
@@ -551,10 +552,12 @@ cdef double count_flops(Plan plan) noexcept:
     cdef double total = 0.0
     cdef Py_ssize_t at
     cdef int code
+    cdef const Wide *wide
     for at in range(plan.forward_count):
         code = plan.forward[at].code
         if code == CODE_MATRIX:
-            total += 2.0 * plan.wides[plan.forward[at].left].outputs * plan.wides[plan.forward[at].left].inputs
+            wide = &plan.wides[plan.forward[at].left]
+            total += 2.0 * wide.outputs * wide.inputs
         elif code == CODE_INNER or ROW_FIRST_REDUCTION <= code >> 2 < ROW_END:
             total += 2.0 * plan.wides[plan.forward[at].left].inputs
         elif code == CODE_MULTIPLY_ADD:
