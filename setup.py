@@ -36,17 +36,19 @@ if X86:
     INSTRUCTION_SETS["avx512"] = (
         ["/arch:AVX512"] if MSVC else ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma"]
     )
+# Without errno, a square root is one instruction, and loops with one are vectorised.
+NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
 
 extensions = [
-    Extension(
-        "fastgrad.engine",
-        ["src/fastgrad/engine.pyx"],
-        extra_compile_args=FLAGS,
-        define_macros=MACROS,
-    ),
-    Extension(
-        "fastgrad.program", ["src/fastgrad/program.pyx"], extra_compile_args=FLAGS, define_macros=MACROS
-    ),
+    *[
+        Extension(
+            f"fastgrad.{name}",
+            [f"src/fastgrad/{name}.pyx"],
+            extra_compile_args=[*FLAGS, *flags],
+            define_macros=MACROS,
+        )
+        for name, flags in {"engine": [], "program": [], "updates": NO_ERRNO}.items()
+    ],
     *[
         Extension(
             f"fastgrad.kernels_{name}",

@@ -47,10 +47,11 @@ def render_ops(table, reductions) -> str:
     """ops.pxd: the rows' numbers, values, derivatives and symbols as inline functions."""
     unary = [operation for operation in table if operation.operands == 1]
     binary = [operation for operation in table if operation.operands == 2]
+    ternary = [operation for operation in table if operation.operands == 3]
     lines = [
         "# cython: cdivision=True",
         NOTICE,
-        "from libc.math cimport cos, exp, fabs, floor, isfinite, log, pow, sin, sqrt, tanh",
+        "from libc.math cimport cos, exp, fabs, floor, isfinite, log, log1p, pow, sin, sqrt, tanh",
         "",
         "cdef enum Row:",
         "    ROW_LEAF = 0",
@@ -62,12 +63,14 @@ def render_ops(table, reductions) -> str:
         "    ROW_DOT",
         "    ROW_INNER",
         *[f"    {row(reduction)}" for reduction in reductions],
+        *[f"    {row(operation)}" for operation in ternary],
         "    ROW_END",
         f"    ROW_FIRST_REDUCTION = {row(reductions[0])}",
         f"    ROW_FIRST_BINARY = {row(binary[0])}",
+        f"    ROW_FIRST_TERNARY = {row(ternary[0])}",
     ]
     for operation in table:
-        names = ("a", "b")[: operation.operands]
+        names = ("a", "b", "c")[: operation.operands]
         operands = ", ".join(f"double {name}" for name in names)
         lines += inline("double", f"{operation.name}_value", operands, [f"    return {operation.value}"])
         for name, derivative in zip(names, operation.derivatives, strict=True):
@@ -107,6 +110,20 @@ def render_ops(table, reductions) -> str:
         "int row, double a, double b, double out",
         cases("row", [(row(o), [f"return {o.name}_db(a, b, out)"]) for o in binary]) + ["    return 1.0"],
     )
+    lines += inline(
+        "double",
+        "ternary_value",
+        "int row, double a, double b, double c",
+        cases("row", [(row(o), [f"return {o.name}_value(a, b, c)"]) for o in ternary]) + ["    return a"],
+    )
+    for name in ("a", "b", "c"):
+        lines += inline(
+            "double",
+            f"ternary_d{name}",
+            "int row, double a, double b, double c, double out",
+            cases("row", [(row(o), [f"return {o.name}_d{name}(a, b, c, out)"]) for o in ternary])
+            + ["    return 1.0"],
+        )
     lines += inline(
         "bint",
         "commutes",
@@ -162,6 +179,8 @@ def render_rules(table, reductions) -> str:
             ]
     pulls = []
     for o in table:
+        if o.operands == 3:
+            continue
         da, db = f"{o.name}_da", f"{o.name}_db"
         if o.operands == 1:
             pulls.append((f"({row(o)} << 2)", [f"give(left, {da}(left.data, node.data) * g, sweep)"]))
@@ -192,16 +211,20 @@ def render_rules(table, reductions) -> str:
         *[f"    {row(o)}: {o.name!r}," for o in table],
         "}",
         "",
+        "cdef dict OPERATION_ROWS = {",
+        *[f"    {o.name!r}: {row(o)}," for o in table],
+        "}",
+        "",
         "cdef dict REDUCTION_ROWS = {",
         *[f"    {r.name!r}: {row(r)}," for r in reductions],
         "}",
         "",
         "cdef dict OPERATORS = {",
-        *[f"    {row(o)}: {o.symbol!r}," for o in table if o.operands == 2],
+        *[f"    {row(o)}: {o.symbol!r}," for o in table if o.operands == 2 and o.method],
         "}",
         "",
         "cdef dict METHODS = {",
-        *[f"    {row(o)}: {o.method!r}," for o in table if o.operands == 2],
+        *[f"    {row(o)}: {o.method!r}," for o in table if o.operands == 2 and o.method],
         "}",
         "",
         "",
@@ -296,14 +319,15 @@ def write_if_changed(path: Path, text: str) -> None:
 def render_all(package: Path = PACKAGE) -> None:
     """Write every generated file of the package."""
     operations = load_table(package / "operations.py")
-    table, reductions = operations.TABLE, operations.REDUCTIONS
+    methods, reductions = operations.TABLE, operations.REDUCTIONS
+    table = methods + operations.FUNCTIONS
     write_if_changed(package / "ops.pxd", render_ops(table, reductions))
     write_if_changed(package / "rules.pxi", render_rules(table, reductions))
-    write_if_changed(package / "methods.pxi", render_methods(table))
+    write_if_changed(package / "methods.pxi", render_methods(methods))
     write_if_changed(package / "kernels.pxi", render_kernels(table, reductions, NOTICE))
     write_if_changed(package / "needs.pxi", render_needs(table, reductions, NOTICE))
     template = (package / "engine.pyi.in").read_text()
-    write_if_changed(package / "engine.pyi", render_stub(table, template))
+    write_if_changed(package / "engine.pyi", render_stub(methods, template))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ HEADER = """\
 from fastgrad.lanes cimport *
 from fastgrad.ops cimport {rows}
 
-from libc.math cimport INFINITY, cos, fabs, floor, isfinite, pow, sin, sqrt
+from libc.math cimport INFINITY, cos, fabs, floor, isfinite, log1p, pow, sin, sqrt
 
 cdef extern from "lanes.h" nogil:
     ctypedef double *lane
@@ -29,7 +29,7 @@ def scalars(table) -> list[str]:
     """The rows' values and derivatives, with the vector formulations of exp, log and tanh."""
     lines = []
     for o in table:
-        names = ("a", "b")[: o.operands]
+        names = ("a", "b", "c")[: o.operands]
         operands = ", ".join(f"double {name}" for name in names)
         lines += function(f"{o.name}_value", operands, [f"    return {o.value}"])
         for name, derivative in zip(names, o.derivatives, strict=True):
@@ -185,6 +185,46 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
     return lines, [(code, f"forward_{r.name}(i, block)")], [(code, f"backward_{r.name}(i, block)")]
 
 
+def ternary_loops(o) -> tuple[list[str], list, list]:
+    """The functions of a row of three operands, all of them lanes: others are broadcast before."""
+    operands = [
+        "    cdef const Wide *wide = &block.wides[i.left]",
+        *[
+            f"    cdef const_lane {name} = slot(block, block.table[wide.left + {at}])"
+            for at, name in enumerate("abc")
+        ],
+        "    cdef Py_ssize_t j",
+    ]
+    lines = function(
+        f"forward_{o.name}",
+        "const Instruction *i, const Block *block",
+        [
+            "    cdef lane out = slot(block, i.out)",
+            *operands,
+            "    for j in range(block.lanes):",
+            f"        out[j] = {o.name}_value(a[j], b[j], c[j])",
+        ],
+        "void",
+    )
+    body = [
+        "    cdef const_lane out = slot(block, i.out)",
+        "    cdef const_lane g = slot(block, i.out_adjoint)",
+        *operands,
+        "    cdef lane amount = block.scratch",
+    ]
+    for at, name in enumerate("abc"):
+        body += [
+            f"    if block.table[wide.left_adjoint + {at}] >= 0:",
+            "        for j in range(block.lanes):",
+            f"            amount[j] = {o.name}_d{name}(a[j], b[j], c[j], out[j]) * g[j]",
+            f"        give(block, block.table[wide.left_adjoint + {at}],"
+            f" block.table[wide.fresh_left + {at}], block.scratch)",
+        ]
+    lines += function(f"backward_{o.name}", "const Instruction *i, const Block *block", body, "void")
+    code = f"({row(o)} << 2)"
+    return lines, [(code, f"forward_{o.name}(i, block)")], [(code, f"backward_{o.name}(i, block)")]
+
+
 def interpreter(name: str, branches, order: str) -> list[str]:
     lines = [
         "",
@@ -211,7 +251,7 @@ def render_kernels(table, reductions, notice: str) -> str:
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
     backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]
     for o in table:
-        text, ahead, back = loops(o)
+        text, ahead, back = ternary_loops(o) if o.operands == 3 else loops(o)
         lines += text
         forward += ahead
         backward += back
@@ -237,7 +277,7 @@ def render_needs(table, reductions, notice: str) -> str:
     for argument, side in ((0, "left"), (1, "right")):
         body = []
         for o in table:
-            if argument < o.operands:
+            if argument < o.operands < 3:
                 used = mask(o.derivatives[argument], ("a", "b", "out"))
                 body.append(f"    if row == {row(o)}:\n        return {used}")
         if argument == 0:

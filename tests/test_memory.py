@@ -233,6 +233,17 @@ def test_a_hook_on_an_input_of_a_fused_layer_is_collected(live_nodes):
     assert live_nodes() == before
 
 
+def test_an_output_kept_on_a_weight_that_a_layer_knows_is_collected(live_nodes):
+    before = live_nodes()
+    layer = Layer(2, 3)
+    layer([1.0, 2.0])
+    weight = layer.parameters()[0]
+    weight.history = []
+    weight.history.append(layer([1.0, 2.0]))
+    del layer, weight
+    assert live_nodes() == before
+
+
 @pytest.mark.parametrize("length", [1, 10, 1000])
 def test_a_chain_of_closures_is_freed_by_one_collection(length, live_nodes):
     """A node that the collector cannot see between two closures would make it one collection each."""

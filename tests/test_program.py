@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fastgrad.functional as F
 from fastgrad import Value, compile, take
-from fastgrad.engine import dot, reduce
-from fastgrad.operations import REDUCTIONS, TABLE
+from fastgrad.engine import apply, dot, reduce
+from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
 
 CLOSE = 1e-12
 
@@ -65,7 +66,8 @@ def assert_agrees(function, parameters, *arrays, **options):
 
 GRID = np.array([0.3, 1.7, 2.5, 0.01, 4.0, 1.0, 0.7])
 UNARY = [operation for operation in TABLE if operation.operands == 1]
-BINARY = [operation for operation in TABLE if operation.operands == 2]
+BINARY = [operation for operation in (*TABLE, *FUNCTIONS) if operation.operands == 2]
+TERNARY = [operation for operation in FUNCTIONS if operation.operands == 3]
 
 
 @pytest.mark.parametrize("operation", UNARY, ids=lambda o: o.name)
@@ -81,9 +83,62 @@ def test_an_operation_of_two_operands(operation, kinds):
 
     def function(x, y):
         pool = {"x": x, "y": y, "p": p, "q": q, "c": Value(1.5)}
-        return getattr(pool[kinds[0]], operation.method)(pool[kinds[1]]) + 0 * (x + y + p + q)
+        return apply(operation.name, pool[kinds[0]], pool[kinds[1]]) + 0 * (x + y + p + q)
 
     assert_agrees(function, [p, q], GRID, GRID[::-1].copy())
+
+
+@pytest.mark.parametrize("operation", TERNARY, ids=lambda o: o.name)
+@pytest.mark.parametrize("kinds", ["xyz", "xxy", "pxy", "xpq", "xcp", "pqc", "yxc"])
+def test_an_operation_of_three_operands(operation, kinds):
+    p, q = Value(0.6), Value(-1.3)
+
+    def function(x, y):
+        pool = {"x": x - 1, "y": y * y, "z": x * y, "p": p, "q": q, "c": 1.5}
+        return apply(operation.name, *[pool[kind] for kind in kinds]) * 2 + 0 * (x + y + p + q)
+
+    assert_agrees(function, [p, q], GRID, GRID[::-1].copy())
+
+
+WEIGHT = [[Value(0.1 * (i - j)) for j in range(4)] for i in range(3)]
+BIAS = [Value(0.5 * i) for i in range(3)]
+FUNCTIONAL = {
+    "binary_cross_entropy_with_logits": lambda x: F.binary_cross_entropy_with_logits(
+        x, [1, 0, BIAS[1], x[0]]
+    ),
+    "cross_entropy": lambda x: F.cross_entropy(x, 2),
+    "dot": lambda x: F.dot(WEIGHT[0], x, BIAS[0]),
+    "hinge_loss": lambda x: F.hinge_loss(x, [1, -1, -1, 1], reduction="sum"),
+    "l2": lambda x: F.l2(x) + F.l2(BIAS),
+    "linear": lambda x: F.sum(F.linear(x, WEIGHT, BIAS, "tanh")),
+    "Matrix": lambda x: F.sum(F.linear(x, F.Matrix(WEIGHT), BIAS)),
+    "log_softmax": lambda x: F.log_softmax(x)[1],
+    "logsumexp": lambda x: F.logsumexp([*x, *BIAS]),
+    "maximum": lambda x: F.maximum(x[0], x[1]) + F.maximum(x[2], 0.5),
+    "mean": lambda x: F.mean(x) * F.mean([*x, *BIAS]),
+    "minimum": lambda x: F.minimum(x[0], x[1]) + F.minimum(0.5, x[2]),
+    "mse_loss": lambda x: F.mse_loss(x, [1, 2, BIAS[0], x[0]]),
+    "nll_loss": lambda x: F.nll_loss(F.log_softmax(x), 3),
+    "rms_norm": lambda x: F.dot(F.rms_norm(x, WEIGHT[0]), x),
+    "softmax": lambda x: F.dot(F.softmax(x), WEIGHT[2]),
+    "sum": lambda x: F.sum(x) * F.sum([x[0], BIAS[0], 2.0]),
+    "where": lambda x: F.where(x[0] - 0.5, x[1] * BIAS[1], F.where(True, x[2], 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", F.__all__)
+def test_every_function_of_functional_compiles(name):
+    X = np.random.default_rng(1).normal(size=(9, 4))
+    assert_agrees(FUNCTIONAL[name], [*itertools.chain(*WEIGHT), *BIAS], X)
+
+
+@pytest.mark.parametrize("loss", [lambda z, t: F.cross_entropy(z, t), lambda z, t: F.nll_loss(F.log_softmax(z), t)])
+def test_a_target_that_differs_from_row_to_row(loss):
+    X, target = np.random.default_rng(1).normal(size=(5, 3)), np.array([2, 0, 1, 1, 2])
+    compiled = compile(loss)
+    assert_close(compiled(X, target), [loss(list(x), int(t)).data for x, t in zip(X, target)])
+    with pytest.raises(IndexError, match="is 3: take"):
+        compiled(X, target + 1)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS, ids=lambda r: r.name)
@@ -165,6 +220,9 @@ STEPS = {
     "products": lambda v, pick: sum(v().tanh() * v().tanh() for _ in range(pick.randint(1, 6))),
     "difference": lambda v, pick: v() - v().tanh() * v().tanh() - v() + 2 * v(),
     "dot": lambda v, pick: dot([v().tanh() for _ in range(3)], [v().tanh() for _ in range(3)], v(), "tanh"),
+    "maximum": lambda v, pick: F.maximum(v(), v()),
+    "where": lambda v, pick: F.where(v(), v(), v()),
+    "softmax": lambda v, pick: F.softmax([v().tanh() for _ in range(3)])[1],
     "logsumexp": lambda v, pick: reduce("logsumexp", [v() for _ in range(4)]),
     "square_mean": lambda v, pick: reduce("square_mean", [v().tanh() for _ in range(3)]),
     "mean": lambda v, pick: reduce("mean", [v() for _ in range(3)]),

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fastgrad.diagnosis import check
 from fastgrad.engine import TracingError, Value
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["TracingError", "Value", "compile", "take"]
+__all__ = ["TracingError", "Value", "check", "compile", "take"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,9 @@ cdef struct Sweep:
     Chunk *chunk
     uint64_t pending
     Py_ssize_t other_chunks
+    # The inputs of the dot product pulled last: they are pending until everything that uses them,
+    # being younger, has been pulled.
+    PyObject *marked_inputs
 
 
 cdef inline void mark(Node *node, Sweep *sweep) noexcept nogil:
@@ -64,15 +67,20 @@ cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept
     cdef Node *w
     cdef Node *x
     cdef double w_data
-    # Leaves need not be marked, which is half of the work.
+    # Leaves need not be marked, nor inputs shared with the node before: that is half of the work.
     cdef Sweep *for_weights = NULL if code >> 2 == ROW_DOT else sweep
+    cdef Sweep *for_inputs = sweep
+    if sweep != NULL:
+        if sweep.marked_inputs == node.right.node:
+            for_inputs = NULL
+        sweep.marked_inputs = node.right.node
     g *= unary_derivative(activation_row(code), 0.0, node.data)
     for index in range(size):
         w = <Node *>PyTuple_GET_ITEM(node.left, index)
         x = <Node *>PyTuple_GET_ITEM(node.right.node, index)
         w_data = w.data
         give(w, x.data * g, for_weights)
-        give(x, w_data * g, sweep)
+        give(x, w_data * g, for_inputs)
     if PyTuple_GET_SIZE(node.left) > size:
         give(<Node *>PyTuple_GET_ITEM(node.left, size), g, for_weights)
 
@@ -86,6 +94,16 @@ cdef inline void pull_reduction(Node *node, int row, double g, Sweep *sweep) noe
         give(x, reduction_derivative(row, x.data, <double>size, node.data) * g, sweep)
 
 
+cdef inline void pull_ternary(Node *node, int row, double g, Sweep *sweep) noexcept nogil:
+    cdef Node *first = <Node *>PyTuple_GET_ITEM(node.left, 0)
+    cdef Node *second = <Node *>PyTuple_GET_ITEM(node.left, 1)
+    cdef Node *third = <Node *>PyTuple_GET_ITEM(node.left, 2)
+    cdef double a = first.data, b = second.data, c = third.data
+    give(first, ternary_da(row, a, b, c, node.data) * g, sweep)
+    give(second, ternary_db(row, a, b, c, node.data) * g, sweep)
+    give(third, ternary_dc(row, a, b, c, node.data) * g, sweep)
+
+
 cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
     """Run the rule of a pool node: operand.grad += d node / d operand * node.grad."""
     cdef int row = code >> 2
@@ -93,6 +111,8 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
         pull_operation(node, code, node.grad, sweep)
     elif row == ROW_DOT or row == ROW_INNER:
         pull_dot(node, code, node.grad, sweep)
+    elif row >= ROW_FIRST_TERNARY:
+        pull_ternary(node, row, node.grad, sweep)
     elif row >= ROW_FIRST_REDUCTION:
         pull_reduction(node, row, node.grad, sweep)
     elif row == ROW_LOCAL:
@@ -109,6 +129,7 @@ cdef void sweep_from(Node *root) noexcept nogil:
     sweep.chunk = NULL
     sweep.pending = 0
     sweep.other_chunks = 0
+    sweep.marked_inputs = NULL
     mark(root, &sweep)
     sweep.chunk = chunk_of(root)
     while sweep.other_chunks > 0:

@@ -10,6 +10,13 @@ cdef str described(int row, double a, double b):
     return f"{a!r} {OPERATORS[row]} {b!r}"
 
 
+cdef object node_of_one(int row, Node *operand):
+    cdef double out = unary_value(row, operand.data)
+    if out - out != 0.0:
+        refuse(row, operand.data, 0.0)
+    return new_unary(row << 2, out, operand, 0.0)
+
+
 cdef object node_of_two(int row, Node *left, Node *right):
     cdef double a = left.data, b = right.data
     cdef double out = binary_value(row, a, b)
@@ -58,6 +65,49 @@ cdef object binary(int row, object left, object right):
     elif hasattr(left, "__array_ufunc__"):
         return over_array(row, left, right)
     return NotImplemented
+
+
+cdef Value as_value(object operand, str operation):
+    """The operand, as a leaf if it is a number."""
+    if is_value(<PyObject *>operand):
+        return operand
+    if not is_number(operand):
+        raise TypeError(f"{operation} needs Values or numbers, not {type(operand).__name__}")
+    return owned(new_node(CODE_LEAF, to_double(operand)))
+
+
+def apply(str operation, *operands):
+    """Return an operation of the table on Values or numbers, for example apply('maximum', a, b).
+
+    Raises ValueError for an unknown operation, TypeError for another number or kind of operands, and
+    what the operation raises.
+    """
+    if operation not in OPERATION_ROWS:
+        raise ValueError(f"there is no operation {operation!r}")
+    cdef int row = OPERATION_ROWS[operation]
+    cdef int count = 3 if row >= ROW_FIRST_TERNARY else 2 if row >= ROW_FIRST_BINARY else 1
+    if len(operands) != count:
+        raise TypeError(f"{operation} takes {count} operands, not {len(operands)}")
+    if count == 1:
+        value = as_value(operands[0], operation)
+        return node_of_one(row, <Node *><PyObject *>value)
+    if count == 3:
+        return ternary(row, values_tuple([as_value(operand, operation) for operand in operands]))
+    left, right = operands
+    if is_value(<PyObject *>right) and is_number(left):
+        return binary(row, left, right)
+    if is_number(right):
+        return binary(row, as_value(left, operation), right)
+    return binary(row, as_value(left, operation), as_value(right, operation))
+
+
+cdef object ternary(int row, tuple operands):
+    cdef Node *first = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 0)
+    cdef Node *second = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 1)
+    cdef Node *third = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 2)
+    cdef Node *node = new_node(row << 2, ternary_value(row, first.data, second.data, third.data))
+    set_left(node, <PyObject *>operands)
+    return owned(node)
 
 
 cdef object over_array(int row, object array, object value):

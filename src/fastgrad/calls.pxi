@@ -285,7 +285,7 @@ cdef class Program:
                 for at in range(second // 2):
                     out += values[graph.operands[first + 2 * at]] * values[graph.operands[first + 2 * at + 1]]
             elif has_many_operands(kind):
-                out = reduction_of(kind, graph.operands + first, second, values)
+                out = value_of_many(kind, graph.operands + first, second, values)
             else:
                 a, b = values[first], 0.0
                 if has_two_operands(kind):

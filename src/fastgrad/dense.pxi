@@ -54,26 +54,142 @@ cdef bint all_leaves(tuple values) noexcept:
     return True
 
 
-cdef object dot_node(int row, int activation, tuple weights, tuple inputs):
-    """activation(bias + w1 * x1 + ... + wn * xn), added up in that order; inputs are not empty."""
-    cdef PyObject *w = <PyObject *>weights
-    cdef PyObject *x = <PyObject *>inputs
+cdef inline double product_at(PyObject *w, PyObject *x, Py_ssize_t index) noexcept nogil:
+    return (<Node *>PyTuple_GET_ITEM(w, index)).data * (<Node *>PyTuple_GET_ITEM(x, index)).data
+
+
+cdef inline double first_term(PyObject *w, PyObject *x) noexcept nogil:
+    """The bias, which follows the weights, or else the first product."""
     cdef Py_ssize_t size = PyTuple_GET_SIZE(x)
-    cdef Py_ssize_t index = 0
-    cdef double total
-    cdef Node *node
     if PyTuple_GET_SIZE(w) > size:
-        total = (<Node *>PyTuple_GET_ITEM(w, size)).data
-    else:
-        total = (<Node *>PyTuple_GET_ITEM(w, 0)).data * (<Node *>PyTuple_GET_ITEM(x, 0)).data
-        index = 1
-    while index < size:
-        total += (<Node *>PyTuple_GET_ITEM(w, index)).data * (<Node *>PyTuple_GET_ITEM(x, index)).data
-        index += 1
-    node = new_node(row << 2 | activation, unary_value(activation_row(activation), total))
-    set_left(node, w)
-    set_right(node, x)
+        return (<Node *>PyTuple_GET_ITEM(w, size)).data
+    return product_at(w, x, 0)
+
+
+cdef inline double total_of(PyObject *w, PyObject *x) noexcept nogil:
+    """bias + w1 * x1 + ... + wn * xn, added up in that order."""
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(x)
+    cdef double total = first_term(w, x)
+    cdef Py_ssize_t index
+    for index in range(0 if PyTuple_GET_SIZE(w) > size else 1, size):
+        total += product_at(w, x, index)
+    return total
+
+
+cdef inline void four_totals(PyObject **w, PyObject *x, double *totals) noexcept nogil:
+    """total_of for four rows side by side: one sum is a chain of additions, each waiting for the last."""
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(x)
+    cdef double first = first_term(w[0], x), second = first_term(w[1], x)
+    cdef double third = first_term(w[2], x), fourth = first_term(w[3], x)
+    cdef double a
+    cdef Py_ssize_t index
+    for index in range(0 if PyTuple_GET_SIZE(w[0]) > size else 1, size):
+        a = (<Node *>PyTuple_GET_ITEM(x, index)).data
+        first += (<Node *>PyTuple_GET_ITEM(w[0], index)).data * a
+        second += (<Node *>PyTuple_GET_ITEM(w[1], index)).data * a
+        third += (<Node *>PyTuple_GET_ITEM(w[2], index)).data * a
+        fourth += (<Node *>PyTuple_GET_ITEM(w[3], index)).data * a
+    totals[0] = first
+    totals[1] = second
+    totals[2] = third
+    totals[3] = fourth
+
+
+cdef inline object dot_node(int row, int activation, double total, tuple weights, tuple inputs):
+    """The node of activation(total), where total is total_of(weights, inputs)."""
+    cdef Node *node = new_node(row << 2 | activation, unary_value(activation_row(activation), total))
+    set_left(node, <PyObject *>weights)
+    set_right(node, <PyObject *>inputs)
     return owned(node)
+
+
+cdef class Rows:
+    """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), which nodes share."""
+
+    cdef list tuples
+    cdef list kinds
+    # Weights tracked since the tuples were made must be visible to the collector in them.
+    cdef Py_ssize_t late_tracks
+
+    def __cinit__(self):
+        self.tuples = []
+        self.kinds = []
+
+    cdef int resize(self, Py_ssize_t size) except -1:
+        """Have room for this many rows, keeping those that are known."""
+        cdef Py_ssize_t missing = size - PyList_GET_SIZE(self.tuples)
+        if self.late_tracks != late_tracks:
+            self.late_tracks = late_tracks
+            self.tuples = [()] * size
+            self.kinds = [ROW_INNER] * size
+        elif missing > 0:
+            self.tuples += [()] * missing
+            self.kinds += [ROW_INNER] * missing
+        elif missing < 0:
+            del self.tuples[size:]
+            del self.kinds[size:]
+        return 0
+
+    cdef tuple refresh(self, Py_ssize_t index, object w, object bias):
+        """The row's tuple, made again if w and bias (None: there is none) are no longer the same objects."""
+        cdef tuple known = self.tuples[index]
+        if not are_in(known, w, bias):
+            known = operands_of(w if bias is None else (*w, bias))
+            self.tuples[index] = known
+            self.kinds[index] = ROW_DOT if all_leaves(known) else ROW_INNER
+        return known
+
+    cdef list nodes(self, tuple inputs, activations):
+        """One node a row; the tuples are all of one length. `activations`: a code, or one for each."""
+        cdef PyObject *x = <PyObject *>inputs
+        cdef Py_ssize_t size = PyList_GET_SIZE(self.tuples)
+        cdef Py_ssize_t index
+        cdef int which
+        cdef int activation = 0
+        cdef bint alike = type(activations) is int
+        cdef PyObject *w[4]
+        cdef double totals[4]
+        cdef list out = []
+        if alike:
+            activation = activations
+        for index in range(size):
+            which = index & 3
+            if which == 0 and index + 4 <= size:
+                w[0] = PyList_GET_ITEM(self.tuples, index)
+                w[1] = PyList_GET_ITEM(self.tuples, index + 1)
+                w[2] = PyList_GET_ITEM(self.tuples, index + 2)
+                w[3] = PyList_GET_ITEM(self.tuples, index + 3)
+                four_totals(w, x, totals)
+            elif index + 4 - which > size:
+                totals[which] = total_of(PyList_GET_ITEM(self.tuples, index), x)
+            if not alike:
+                activation = activations[index]
+            weights = <tuple>PyList_GET_ITEM(self.tuples, index)
+            out.append(dot_node(self.kinds[index], activation, totals[which], weights, inputs))
+        return out
+
+
+cdef bint are_in(tuple known, object w, object bias) except -1:
+    """Whether the tuple holds exactly the objects of w, a list or tuple, and then the bias."""
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(<PyObject *>known)
+    cdef Py_ssize_t index
+    if bias is not None:
+        size -= 1
+        if size < 0 or PyTuple_GET_ITEM(<PyObject *>known, size) != <PyObject *>bias:
+            return False
+    if type(w) is list:
+        if PyList_GET_SIZE(w) != size:
+            return False
+        for index in range(size):
+            if PyTuple_GET_ITEM(<PyObject *>known, index) != PyList_GET_ITEM(w, index):
+                return False
+        return size > 0
+    if type(w) is not tuple or PyTuple_GET_SIZE(<PyObject *>w) != size:
+        return False
+    for index in range(size):
+        if PyTuple_GET_ITEM(<PyObject *>known, index) != PyTuple_GET_ITEM(<PyObject *>w, index):
+            return False
+    return size > 0
 
 
 cdef class NeuronFields:
@@ -92,41 +208,16 @@ cdef class NeuronFields:
         vars(self).update(attributes)
 
 
-cdef class Weights:
+cdef class Weights(Rows):
     """What a layer remembers between calls: the tuple (w1 .. wn, b) that each neuron's nodes share."""
 
     cdef type neuron_type
-    cdef list tuples
-    cdef list rows
 
     def __cinit__(self, type neuron_type not None):
         self.neuron_type = neuron_type
-        self.tuples = []
-        self.rows = []
 
     def __reduce__(self):
         return Weights, (self.neuron_type,)
-
-    cdef tuple refresh(self, Py_ssize_t index, NeuronFields neuron):
-        """The neuron's tuple, made again if its weights are no longer the same objects."""
-        cdef tuple known = self.tuples[index]
-        cdef list w
-        cdef Py_ssize_t size
-        cdef Py_ssize_t position
-        if type(neuron.w) is list:
-            w = neuron.w
-            size = PyList_GET_SIZE(w)
-            if PyTuple_GET_SIZE(<PyObject *>known) == size + 1:
-                for position in range(size):
-                    if PyTuple_GET_ITEM(<PyObject *>known, position) != PyList_GET_ITEM(w, position):
-                        break
-                else:
-                    if PyTuple_GET_ITEM(<PyObject *>known, size) == <PyObject *>neuron.b:
-                        return known
-        known = operands_of((*neuron.w, neuron.b))
-        self.tuples[index] = known
-        self.rows[index] = ROW_DOT if all_leaves(known) else ROW_INNER
-        return known
 
     def forward(self, list neurons, inputs):
         """Return one node a neuron: activation(b + w1 * x1 + ... + wn * xn), in that order.
@@ -139,26 +230,33 @@ cdef class Weights:
         cdef tuple weights
         cdef NeuronFields neuron
         cdef Py_ssize_t index
-        cdef int activation
-        cdef list out
+        cdef list activations = []
         for index in range(len(neurons)):
             if Py_TYPE(PyList_GET_ITEM(neurons, index)) != <PyTypeObject *>self.neuron_type:
                 return None
         x = operands_of(inputs)
         if not x:
             return None
-        out = []
-        if len(self.tuples) != len(neurons):
-            self.tuples = [()] * len(neurons)
-            self.rows = [ROW_INNER] * len(neurons)
+        self.resize(len(neurons))
         for index in range(len(neurons)):
             neuron = neurons[index]
-            weights = self.refresh(index, neuron)
+            weights = self.refresh(index, neuron.w, neuron.b)
             if len(weights) != len(x) + 1:
                 raise ValueError(f"a neuron of {len(weights) - 1} inputs was given {len(x)}")
-            activation = activation_code(neuron.activation) if neuron.nonlin else 0
-            out.append(dot_node(self.rows[index], activation, weights, x))
-        return out
+            activations.append(activation_code(neuron.activation) if neuron.nonlin else 0)
+        return self.nodes(x, activations)
+
+
+cdef class Matrix(list):
+    """A list of rows that `linear` reads faster: the rows' nodes share tuples made at the first call.
+
+    It is a list in every other respect; rows and their elements may be replaced at any time.
+    """
+
+    cdef Rows rows
+
+    def __reduce__(self):
+        return type(self), (list(self),)
 
 
 def dot(weights, inputs, bias=None, activation="linear"):
@@ -172,7 +270,46 @@ def dot(weights, inputs, bias=None, activation="linear"):
         raise ValueError(f"dot needs as many weights as inputs, at least one: {len(w)} and {len(x)}")
     if bias is not None:
         w = values_tuple((*w, *operands_of((bias,))))
-    return dot_node(ROW_DOT if all_leaves(w) else ROW_INNER, activation_code(activation), w, x)
+    return dot_node(
+        ROW_DOT if all_leaves(w) else ROW_INNER,
+        activation_code(activation),
+        total_of(<PyObject *>w, <PyObject *>x),
+        w,
+        x,
+    )
+
+
+def linear(x, weight, bias=None, activation="linear"):
+    """Return [activation(bias[i] + weight[i][0] * x[0] + ...) for each row i], one node a row.
+
+    `x` are n Values or numbers, `weight` is a sequence of rows of n, `bias` None or as many as there
+    are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every row. Raises ValueError if lengths differ or are 0.
+    """
+    cdef tuple inputs = operands_of(x)
+    cdef list biases = None if bias is None else list(bias)
+    cdef Rows rows
+    cdef tuple weights
+    cdef Py_ssize_t index
+    cdef Py_ssize_t width = len(inputs) if bias is None else len(inputs) + 1
+    cdef int code = activation_code(activation)
+    if not inputs or not len(weight):
+        raise ValueError(f"linear of {len(inputs)} inputs and {len(weight)} rows of weights")
+    if biases is not None and len(biases) != len(weight):
+        raise ValueError(f"linear of {len(weight)} rows of weights was given {len(biases)} biases")
+    if type(weight) is Matrix:
+        if (<Matrix>weight).rows is None:
+            (<Matrix>weight).rows = Rows()
+        rows = (<Matrix>weight).rows
+    else:
+        rows = Rows()
+    rows.resize(len(weight))
+    for index, row in enumerate(weight):
+        weights = rows.refresh(index, row, None if biases is None else biases[index])
+        if len(weights) != width:
+            raise ValueError(
+                f"row {index} has {len(weights) - width + len(inputs)} weights for {len(inputs)} inputs"
+            )
+    return rows.nodes(inputs, code)
 
 
 def reduce(str name, values):
@@ -202,6 +339,33 @@ def reduce(str name, values):
     node = new_node(row << 2, reduction_finish(row, total, <double>size, shift))
     set_left(node, <PyObject *>operands)
     return owned(node)
+
+
+def softmax(values):
+    """Return [exp(xi) / (exp(x1) + ... + exp(xn))]: a `softmax` node a value, over one of logsumexp.
+
+    Raises ValueError if there are no values.
+    """
+    cdef tuple operands = operands_of(values)
+    cdef Value total = reduce("logsumexp", operands)
+    cdef Py_ssize_t index
+    return [
+        node_of_two(
+            ROW_SOFTMAX, <Node *>PyTuple_GET_ITEM(<PyObject *>operands, index), <Node *><PyObject *>total
+        )
+        for index in range(len(operands))
+    ]
+
+
+def scaled(values, factor):
+    """Return [x1 * factor, ..., xn * factor], one node each, for Values or numbers."""
+    cdef tuple operands = operands_of(values)
+    cdef Value by = as_value(factor, "scaled")
+    cdef Py_ssize_t index
+    return [
+        node_of_two(ROW_MUL, <Node *>PyTuple_GET_ITEM(<PyObject *>operands, index), <Node *><PyObject *>by)
+        for index in range(len(operands))
+    ]
 
 
 def zero_grad(values):

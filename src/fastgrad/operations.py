@@ -4,9 +4,9 @@
 `Value` and their stubs); the tests and the documentation read the same rows. To add an operation,
 add a row and build.
 
-Expressions are written in the common subset of Python and Cython. `a` and `b` are the operands and
-`out` is the result; `exp`, `log`, `sqrt`, `tanh`, `sin`, `cos`, `pow`, `fabs`, `floor`, `isfinite`
-are those of the C library.
+Expressions are written in the common subset of Python and Cython. `a`, `b` and `c` are the operands
+and `out` is the result; `exp`, `log`, `log1p`, `sqrt`, `tanh`, `sin`, `cos`, `pow`, `fabs`, `floor`,
+`isfinite` are those of the C library.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,11 @@ class SeenAs(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One row of the table; see the module's docstring for the language of the expressions."""
+    """One row of the table; see the module's docstring for the language of the expressions.
+
+    TABLE holds the methods of Value. FUNCTIONS holds what has no method and is called by its name,
+    `fastgrad.engine.apply("maximum", a, b)`; fastgrad.functional wraps these.
+    """
 
     name: str
     symbol: str
@@ -49,7 +53,7 @@ class Operation(NamedTuple):
 
     @property
     def operands(self) -> int:
-        """The number of operands, 1 or 2: one for each derivative."""
+        """The number of operands, 1 to 3: one for each derivative."""
         return len(self.derivatives)
 
 
@@ -229,4 +233,68 @@ TABLE: tuple[Operation, ...] = (
     ),
 )
 
-BY_NAME: dict[str, Operation] = {operation.name: operation for operation in TABLE}
+FUNCTIONS: tuple[Operation, ...] = (
+    Operation(
+        name="maximum",
+        symbol="maximum",
+        method="",
+        value="a if a > b or a != a else b",
+        derivatives=(
+            "0.5 if a == b else 0.0 if a < b else 1.0",
+            "0.5 if a == b else 0.0 if a > b else 1.0",
+        ),
+        commutes=True,
+        doc="Return the larger operand; equal ones share the gradient, nan propagates.",
+    ),
+    Operation(
+        name="minimum",
+        symbol="minimum",
+        method="",
+        value="a if a < b or a != a else b",
+        derivatives=(
+            "0.5 if a == b else 0.0 if a > b else 1.0",
+            "0.5 if a == b else 0.0 if a < b else 1.0",
+        ),
+        commutes=True,
+        doc="Return the smaller operand; equal ones share the gradient, nan propagates.",
+    ),
+    Operation(
+        name="softmax",
+        symbol="softmax",
+        method="",
+        value="exp(a - b)",
+        derivatives=("out", "-out"),
+        doc="Return exp(left - right): the softmax of left where right is the logsumexp it is part of.",
+    ),
+    Operation(
+        name="hinge",
+        symbol="hinge",
+        method="",
+        value="0.0 if 1.0 - a * b < 0.0 else 1.0 - a * b",
+        derivatives=("-b if out > 0.0 else 0.0", "-a if out > 0.0 else 0.0"),
+        commutes=True,
+        doc="Return max(0, 1 - left * right): the hinge loss of a score and its label.",
+    ),
+    Operation(
+        name="logistic",
+        symbol="logistic",
+        method="",
+        # -b * log(sigmoid(a)) - (1 - b) * log(1 - sigmoid(a)), rewritten so that exp cannot overflow.
+        value="(a if a > 0.0 or a != a else 0.0) - a * b + log1p(exp(-fabs(a)))",
+        derivatives=(
+            "(1.0 / (1.0 + exp(-a)) if a >= 0.0 else exp(a) / (1.0 + exp(a))) - b",
+            "-a",
+        ),
+        doc="Return the binary cross entropy of the logit left and the probability right.",
+    ),
+    Operation(
+        name="where",
+        symbol="where",
+        method="",
+        value="b if a > 0.0 else c",
+        derivatives=("0.0", "1.0 if a > 0.0 else 0.0", "0.0 if a > 0.0 else 1.0"),
+        doc="Return the second operand where the first is positive, else the third.",
+    ),
+)
+
+BY_NAME: dict[str, Operation] = {operation.name: operation for operation in TABLE + FUNCTIONS}

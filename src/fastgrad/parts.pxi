@@ -4,8 +4,7 @@
 cdef enum:
     HAS_PASSED_ON = 4
 
-cdef dict ROWS = {name: row for row, name in NAMES.items()}
-ROWS.update(REDUCTION_ROWS)
+cdef dict ROWS = {**OPERATION_ROWS, **REDUCTION_ROWS}
 ROWS.update(leaf=ROW_LEAF, custom=ROW_CUSTOM, local=ROW_LOCAL, dot=ROW_DOT, inner=ROW_INNER)
 cdef dict ROW_NAMES = {row: name for name, row in ROWS.items()}
 
@@ -94,6 +93,8 @@ cdef bint fits(int row, int kind, tuple operands, object detail) except -1:
     cdef Py_ssize_t count = len(operands)
     if row == ROW_DOT or row == ROW_INNER:
         return type(detail) is int and count > detail > 0 and count - detail in (detail, detail - 1)
+    if row >= ROW_FIRST_TERNARY:
+        return kind == 0 and count == 3 and detail is None
     if row >= ROW_FIRST_REDUCTION:
         return kind == 0 and count > 0 and detail is None
     if row < ROW_FIRST_BINARY:

@@ -18,7 +18,8 @@
 #     ROW_LOCAL                 left: tuple of Values; right: tuple of floats, one a Value
 #     ROW_INNER                 left: tuple (w1 .. wn) or (w1 .. wn, bias); right: tuple (x1 .. xn)
 #     ROW_DOT                   the same where all of left are leaves, which need no visit
-#     a reduction               left: tuple of Values; right: nothing
+#     a reduction, three        left: tuple of Values; right: nothing
+#     operands
 # What a foreign node owns: left: NULL or a tuple of Values; right: NULL or its Extras.
 
 from libc.stdint cimport uint64_t, uintptr_t
@@ -171,6 +172,8 @@ cdef Py_ssize_t used_count = 0
 cdef Py_ssize_t arena_count = 0
 # Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
 cdef Py_ssize_t irregular_count = 0
+# How often a node was tracked after it may have been used: tuples made before may hide it.
+cdef Py_ssize_t late_tracks = 0
 cdef Node *doomed = NULL
 cdef bint draining = False
 
@@ -430,10 +433,12 @@ cdef void track_used(Node *node) noexcept:
     collector does not know would hide that cycle. Chunks are remembered, so that nodes may be
     tracked one by one in any order.
     """
+    global late_tracks
     cdef Chunk *chunk = newest
     if is_tracked(node):
         return
     PyObject_GC_Track(node)
+    late_tracks += 1
     if not in_pool(node):
         return
     while chunk != chunk_of(node):

@@ -6,7 +6,7 @@
 #     one operand               its record; nothing
 #     two operands              their records
 #     ROW_INNER                 offset into the operands (w1, x1, .. wn, xn, bias); their number
-#     a reduction               offset into the operands; their number
+#     a reduction, or three     offset into the operands; their number
 #     ROW_CUSTOM                offset into the operands; their number; the first is an index into the symbols
 
 from cpython.bytes cimport PyBytes_FromStringAndSize

@@ -187,7 +187,7 @@ cdef class Allocation:
         if code == CODE_INNER:
             self.read(third)
             self.target(third)
-        need = needed_for_left(row) if ROW_FIRST_REDUCTION <= row < ROW_END else 0
+        need = needed_for_left(row) if ROW_FIRST_REDUCTION <= row < ROW_FIRST_TERNARY else 0
         kept = False
         for at in range(start, start + size):
             self.read(ids[at])
@@ -202,8 +202,11 @@ cdef class Allocation:
                     self.keep(ids[at])
                 if self.wanted(ids[at]):
                     self.keep(ids[at + size])
-        if kept and need & NEEDS_OUT:
+        if kept and (need & NEEDS_OUT or ROW_FIRST_TERNARY <= row < ROW_END):
             self.keep(out)
+        if kept and ROW_FIRST_TERNARY <= row < ROW_END:
+            for at in range(start, start + size):
+                self.keep(ids[at])
         return 0
 
     cdef int32_t take_slot(self) except -1:

@@ -1,9 +1,12 @@
 # What depends on no row: computed once a batch, one number at a time, by the engine's own rules.
 
 
-cdef double reduction_of(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil:
+cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil:
+    """The value of a reduction, or of an operation of three operands."""
     cdef double total = 0.0, shift = 0.0
     cdef int32_t k
+    if row >= ROW_FIRST_TERNARY:
+        return ternary_value(row, u[operands[0]], u[operands[1]], u[operands[2]])
     if needs_shift(row):
         shift = -INFINITY
         for k in range(count):
@@ -39,7 +42,7 @@ cdef void run_uniform(Plan plan, double *u) noexcept nogil:
         if step[0] == CODE_TERMS:
             u[step[1]] = total_of(plan.uniform_table + step[2], u)
         elif row >= ROW_TABLE_END:
-            u[step[1]] = reduction_of(row, plan.uniform_table + step[2], step[3], u)
+            u[step[1]] = value_of_many(row, plan.uniform_table + step[2], step[3], u)
         elif row >= ROW_FIRST_BINARY:
             u[step[1]] = binary_value(row, u[step[2]], u[step[3]])
         else:
@@ -53,7 +56,7 @@ cdef void run_uniform_back(Plan plan, const double *u, double *gradient) noexcep
     cdef int32_t k, pairs, singles, p, q
     cdef const int32_t *step
     cdef const int32_t *terms
-    cdef double g, out
+    cdef double g, out, a, b, c
     for at in range(plan.uniform_count - 1, -1, -1):
         step = plan.uniform_steps + 4 * at
         row = step[0] >> 2
@@ -69,6 +72,12 @@ cdef void run_uniform_back(Plan plan, const double *u, double *gradient) noexcep
             terms += 2 * pairs
             for k in range(singles):
                 gradient[terms[2 * k]] += g * terms[2 * k + 1]
+        elif row >= ROW_FIRST_TERNARY:
+            terms = plan.uniform_table + step[2]
+            a, b, c = u[terms[0]], u[terms[1]], u[terms[2]]
+            gradient[terms[0]] += ternary_da(row, a, b, c, out) * g
+            gradient[terms[1]] += ternary_db(row, a, b, c, out) * g
+            gradient[terms[2]] += ternary_dc(row, a, b, c, out) * g
         elif row >= ROW_TABLE_END:
             terms = plan.uniform_table + step[2]
             for k in range(step[3]):

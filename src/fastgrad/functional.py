@@ -1,0 +1,244 @@
+"""Losses and vector functions of Values, with PyTorch's names: `import fastgrad.functional as F`.
+
+A vector is any iterable of Values and numbers, a batch of vectors a sequence of them. Inspection
+(`_op`, `_prev`, a drawing) shows some of these functions as one node with their name, others as the
+arithmetic they stand for:
+
+=========================================  =====================================================
+`sum` `mean` `logsumexp` `l2`              one node, of the row's name in operations.REDUCTIONS
+`maximum` `minimum` `where`                one node of that name
+`softmax`                                  a `softmax` node a value, of it and of a `logsumexp`
+`hinge_loss`                               a `hinge` node a score, and the reduction
+`binary_cross_entropy_with_logits`         a `logistic` node a logit, and the reduction
+`dot` `linear`                             products and partial sums, as micrograd would draw them
+`log_softmax` `cross_entropy` `nll_loss`   arithmetic on the `logsumexp`
+`mse_loss` `rms_norm`                      arithmetic, with `square_mean` or `square_sum` in it
+=========================================  =====================================================
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+
+from fastgrad import engine
+from fastgrad.engine import Matrix, Value, apply, linear, reduce, scaled, softmax
+
+__all__ = [
+    "Matrix",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dot",
+    "hinge_loss",
+    "l2",
+    "linear",
+    "log_softmax",
+    "logsumexp",
+    "maximum",
+    "mean",
+    "minimum",
+    "mse_loss",
+    "nll_loss",
+    "rms_norm",
+    "softmax",
+    "sum",
+    "where",
+]
+
+Number: TypeAlias = SupportsFloat | SupportsIndex
+Scalar: TypeAlias = Value | Number
+Vector: TypeAlias = Iterable[Scalar]
+Item = TypeVar("Item")
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def sum(values: Vector) -> Value:  # noqa: A001
+    """Return x1 + ... + xn as one node; ValueError if there are no values."""
+    return reduce("sum", values)
+
+
+def mean(values: Vector) -> Value:
+    """Return (x1 + ... + xn) / n as one node; ValueError if there are no values."""
+    return reduce("mean", values)
+
+
+def logsumexp(values: Vector) -> Value:
+    """Return log(exp(x1) + ... + exp(xn)), which does not overflow; ValueError if there are no values."""
+    return reduce("logsumexp", values)
+
+
+def l2(parameters: Vector) -> Value:
+    """Return x1**2 + ... + xn**2 as one node; ValueError if there are no values."""
+    return reduce("square_sum", parameters)
+
+
+def dot(w: Vector, x: Vector, b: Scalar = 0) -> Value:
+    """Return b + w1 * x1 + ... + wn * xn as one node; ValueError if the lengths differ or are 0."""
+    return engine.dot(w, x, b if isinstance(b, Value) or b != 0 else None)
+
+
+def maximum(left: Scalar, right: Scalar) -> Value:
+    """Return the larger of two: equal ones share the gradient, nan propagates, as in torch."""
+    return apply("maximum", left, right)
+
+
+def minimum(left: Scalar, right: Scalar) -> Value:
+    """Return the smaller of two: equal ones share the gradient, nan propagates, as in torch."""
+    return apply("minimum", left, right)
+
+
+def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
+    """Return left if the condition is positive (or True), else right; only the chosen one gets gradient.
+
+    The condition may be a Value, whose sign then decides: `where(x - 2, a, b)` is a where x > 2.
+    """
+    return apply("where", condition, left, right)
+
+
+def log_softmax(values: Vector) -> list[Value]:
+    """Return the logarithm of each value's softmax, without computing it; ValueError if there are none."""
+    values = list(values)
+    total = reduce("logsumexp", values)
+    return [value - total for value in values]
+
+
+def rms_norm(values: Vector, weight: Vector | None = None, eps: float = 1e-5) -> list[Value]:
+    """Return xi / sqrt(mean of the squares + eps) for each xi, times weight i if there are weights.
+
+    Raises ValueError if there are no values or another number of weights. After Zhang and Sennrich,
+    "Root Mean Square Layer Normalization" (2019).
+    """
+    values = list(values)
+    scale = (reduce("square_mean", values) + eps) ** -0.5
+    normal = scaled(values, scale)
+    if weight is None:
+        return normal
+    return [value * w for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
+
+
+def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Value | list[Value]:  # noqa: A002
+    """Return the squared differences of n predictions and n targets, reduced.
+
+    Raises ValueError if the lengths differ or are 0.
+    """
+    inputs, targets = same_length("mse_loss", input, target)
+    # Of two numbers the difference would be a number.
+    differences = [apply("sub", x, y) for x, y in zip(inputs, targets, strict=True)]
+    if reduction in ("mean", "sum"):
+        return reduce(f"square_{reduction}", differences)
+    return reduced([difference * difference for difference in differences], reduction)
+
+
+def hinge_loss(input: Vector, target: Vector, reduction: str = "mean") -> Value | list[Value]:  # noqa: A002
+    """Return max(0, 1 - target * score) for n scores and n targets of -1 or 1, reduced.
+
+    This is micrograd's max-margin loss `(1 + -target * score).relu()`. Raises ValueError if the
+    lengths differ or are 0.
+    """
+    return reduced(pairwise("hinge_loss", "hinge", input, target), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Vector,  # noqa: A002
+    target: Vector,
+    reduction: str = "mean",
+) -> Value | list[Value]:
+    """Return -t * log(sigmoid(x)) - (1 - t) * log(1 - sigmoid(x)) for n logits and n targets, reduced.
+
+    It overflows for no logit. Raises ValueError if the lengths differ or are 0.
+    """
+    return reduced(pairwise("binary_cross_entropy_with_logits", "logistic", input, target), reduction)
+
+
+def cross_entropy(
+    input: Sequence[Scalar] | Sequence[Sequence[Scalar]],  # noqa: A002
+    target: SupportsIndex | Iterable[SupportsIndex],
+    reduction: str = "mean",
+) -> Value | list[Value]:
+    """Return -log(softmax(logits)[target]) of raw logits, reduced.
+
+    Either n logits and the number of the right class, or a batch of N such rows and N numbers. It
+    does not overflow. Raises ValueError if a target is out of range, lengths differ or are 0.
+    """
+
+    def loss(logits: Vector, number: SupportsIndex) -> Value:
+        logits = list(logits)
+        chosen = pick("cross_entropy", logits, number)
+        return reduce("logsumexp", logits) - chosen
+
+    return over_rows("cross_entropy", loss, input, target, reduction)
+
+
+def nll_loss(
+    input: Sequence[Scalar] | Sequence[Sequence[Scalar]],  # noqa: A002
+    target: SupportsIndex | Iterable[SupportsIndex],
+    reduction: str = "mean",
+) -> Value | list[Value]:
+    """Return -input[target] of log-probabilities, as `log_softmax` gives them, reduced.
+
+    Takes what `cross_entropy` takes, and raises what it raises.
+    """
+
+    def loss(logarithms: Vector, number: SupportsIndex) -> Value:
+        return apply("mul", pick("nll_loss", list(logarithms), number), -1.0)
+
+    return over_rows("nll_loss", loss, input, target, reduction)
+
+
+# -- what the functions share ---------------------------------------------------------------------
+
+
+def reduced(values: list[Value], reduction: str) -> Value | list[Value]:
+    """Return the mean or sum of the values, or with 'none' the list of them."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
+    return values if reduction == "none" else reduce(reduction, values)
+
+
+def same_length(function: str, left: Iterable[Item], right: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+    """Return two lists; ValueError unless they are of one length, and not empty."""
+    left, right = list(left), list(right)
+    if len(left) != len(right) or not left:
+        raise ValueError(
+            f"{function} needs two equally long vectors of at least one: got {len(left)} and {len(right)}"
+        )
+    return left, right
+
+
+def pairwise(function: str, operation: str, left: Vector, right: Vector) -> list[Value]:
+    """Return an operation of the table on each pair of two vectors."""
+    return [apply(operation, a, b) for a, b in zip(*same_length(function, left, right), strict=True)]
+
+
+def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
+    """Return values[number]; ValueError unless 0 <= number < the number of values."""
+    if isinstance(number, Value):
+        # In a compiled function, an index that differs from row to row.
+        from fastgrad.compiling import take
+
+        return take(values, number)
+    index = operator.index(number)
+    if not 0 <= index < len(values):
+        raise ValueError(f"{function}: the target is {index}, but there are {len(values)} classes")
+    return values[index]
+
+
+def over_rows(
+    function: str,
+    loss: Callable[[Vector, SupportsIndex], Value],
+    rows: Sequence[Scalar] | Sequence[Sequence[Scalar]],
+    targets: SupportsIndex | Iterable[SupportsIndex],
+    reduction: str,
+) -> Value | list[Value]:
+    """Return the loss of one row and one target, or the reduced losses of a batch of them."""
+    rows = list(rows)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
+    if not rows:
+        raise ValueError(f"{function} of no values")
+    if not hasattr(rows[0], "__len__"):
+        return loss(rows, targets)
+    rows, targets = same_length(function, rows, targets)
+    return reduced([loss(row, number) for row, number in zip(rows, targets, strict=True)], reduction)

@@ -1,0 +1,464 @@
+"""Optimizers and learning-rate schedules over Values, with PyTorch's names, defaults and formulas.
+
+>>> from fastgrad import Value
+>>> from fastgrad.optim import SGD
+>>> x = Value(3.0)
+>>> optimizer = SGD([x], lr=0.1)
+>>> for _ in range(50):
+...     optimizer.zero_grad()
+...     (x * x).backward()
+...     optimizer.step()
+>>> abs(x.data) < 1e-4
+True
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from fastgrad.engine import Value, _take_apart, zero_grad
+from fastgrad.updates import adam, gradient_norm, scale_gradients, sgd
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "Optimizer",
+    "StepLR",
+    "clip_grad_norm",
+]
+
+Group: TypeAlias = dict[str, Any]
+Parameters: TypeAlias = Iterable[Value] | Iterable[Group]
+
+
+class Optimizer:
+    """What the optimizers share: groups of parameters, each with options of its own.
+
+    `param_groups` is a list of dicts with the parameters under 'params' and an entry for each option,
+    which may be changed at any time. Raises ValueError for no parameters, for one that was computed
+    or is there twice, and for an option out of range; TypeError for a parameter that is no Value.
+    """
+
+    def __init__(self, params: Parameters, defaults: Group) -> None:
+        if isinstance(params, Value):
+            raise TypeError("params should be an iterable of Values or of dicts, but is a Value")
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self._states: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a dict of 'params' and of the options that differ from the optimizer's."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but is a {type(param_group).__name__}")
+        params = param_group["params"]
+        if isinstance(params, (set, frozenset)):
+            raise TypeError("the parameters must be in an ordered collection, not in a set")
+        group = {**self.defaults, **param_group}
+        group["params"] = [params] if isinstance(params, Value) else list(params)
+        known = {parameter for other in self.param_groups for parameter in other["params"]}
+        for parameter in group["params"]:
+            if not isinstance(parameter, Value):
+                raise TypeError(f"optimizer can only optimize Values, but one is a {type(parameter).__name__}")
+            if _take_apart(parameter)[0] != "leaf":
+                raise ValueError(f"can't optimize a Value that was computed: {parameter!r}")
+            if parameter in known:
+                raise ValueError(f"a parameter appears more than once: {parameter!r}")
+            known.add(parameter)
+        self._require_valid(group)
+        self.param_groups.append(group)
+        self._states.append({})
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to 0.0."""
+        for group in self.param_groups:
+            zero_grad(group["params"])
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter by its gradient; return what the closure, run first, returns."""
+        result = None if closure is None else closure()
+        for group, state in zip(self.param_groups, self._states, strict=True):
+            self._update(group, state)
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return PyTorch's form of the state, of plain numbers, lists and dicts.
+
+        'param_groups' has the options and the parameters' numbers, 'state' the moments of each number.
+        """
+        groups, moments, start = [], {}, 0
+        for group, state in zip(self.param_groups, self._states, strict=True):
+            numbers = list(range(start, start + len(group["params"])))
+            start += len(numbers)
+            groups.append({**group, "params": numbers})
+            if state:
+                for position, number in enumerate(numbers):
+                    moments[number] = {
+                        name: value[position] if isinstance(value, array) else value
+                        for name, value in state.items()
+                    }
+        return {"state": moments, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, also after a passage through JSON.
+
+        Raises ValueError, and changes nothing, if groups or their sizes differ or moments are missing.
+        """
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            raise ValueError(f"the state has {len(saved)} parameter groups, not {len(self.param_groups)}")
+        moments = {int(number): values for number, values in state_dict["state"].items()}
+        groups, states = [], []
+        for group, other in zip(self.param_groups, saved, strict=True):
+            if len(group["params"]) != len(other["params"]):
+                raise ValueError(
+                    f"a group of the state has {len(other['params'])} parameters, not {len(group['params'])}"
+                )
+            groups.append({**group, **other, "params": group["params"]})
+            self._require_valid(groups[-1])
+            states.append(self._joined([moments.get(int(number), {}) for number in other["params"]]))
+        self.param_groups[:] = groups
+        self._states = states
+
+    def _joined(self, moments: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the moments of a group's parameters as arrays; the step number is the same for all."""
+        names = moments[0].keys() if moments else ()
+        if any(each.keys() != names for each in moments):
+            raise ValueError("the state has moments for some parameters of a group only")
+        state: dict[str, Any] = {}
+        for name in names:
+            values = [each[name] for each in moments]
+            if name != "step":
+                state[name] = array("d", values)
+            elif len(set(values)) == 1:
+                state[name] = int(values[0])
+            else:
+                raise ValueError("the state's parameters are not all at the same step")
+        return state
+
+    def _require_valid(self, group: Group) -> None:
+        """Raise ValueError for an option that is out of range."""
+        if group["lr"] < 0.0:
+            raise ValueError(f"Invalid learning rate: {group['lr']}")
+        if group["weight_decay"] < 0.0:
+            raise ValueError(f"Invalid weight_decay value: {group['weight_decay']}")
+
+    def _update(self, group: Group, state: dict[str, Any]) -> None:
+        """Update one group's parameters."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return "\n".join([*lines, ")"])
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, as torch.optim.SGD."""
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+        }
+        super().__init__(params, options)
+
+    def _require_valid(self, group: Group) -> None:
+        super()._require_valid(group)
+        if group["momentum"] < 0.0:
+            raise ValueError(f"Invalid momentum value: {group['momentum']}")
+        if group["nesterov"] and (group["momentum"] <= 0.0 or group["dampening"] != 0.0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+
+    def _update(self, group: Group, state: dict[str, Any]) -> None:
+        first = "momentum_buffer" not in state
+        if first and group["momentum"] != 0.0:
+            state["momentum_buffer"] = zeros(len(group["params"]))
+        sgd(
+            group["params"],
+            state["momentum_buffer"] if group["momentum"] != 0.0 else None,
+            first,
+            group["lr"],
+            group["momentum"],
+            group["dampening"],
+            group["weight_decay"],
+            group["nesterov"],
+            group["maximize"],
+        )
+
+
+class Adam(Optimizer):
+    """Adam, as torch.optim.Adam; `weight_decay` is added to the gradient.
+
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015).
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+        }
+        super().__init__(params, options)
+
+    def _require_valid(self, group: Group) -> None:
+        super()._require_valid(group)
+        if group["eps"] < 0.0:
+            raise ValueError(f"Invalid epsilon value: {group['eps']}")
+        for index, beta in enumerate(group["betas"]):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
+
+    def _update(self, group: Group, state: dict[str, Any]) -> None:
+        if not state:
+            size = len(group["params"])
+            state.update(step=0, exp_avg=zeros(size), exp_avg_sq=zeros(size))
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        adam(
+            group["params"],
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            state["step"],
+            group["lr"],
+            beta1,
+            beta2,
+            group["eps"],
+            group["weight_decay"],
+            self.decoupled,
+            group["maximize"],
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, as torch.optim.AdamW.
+
+    Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
+
+
+def zeros(size: int) -> array[float]:
+    """Return an array of zeros."""
+    return array("d", bytes(8 * size))
+
+
+def clip_grad_norm(parameters: Iterable[Value] | Value, max_norm: float, norm_type: float = 2.0) -> float:
+    """Scale the gradients down to a norm of at most `max_norm`; return the norm they had.
+
+    As torch.nn.utils.clip_grad_norm_, which multiplies by max_norm / (norm + 1e-6). `norm_type` may be
+    inf for the largest absolute gradient.
+    """
+    values = [parameters] if isinstance(parameters, Value) else list(parameters)
+    norm = gradient_norm(values, norm_type)
+    factor = max_norm / (norm + 1e-6)
+    if not factor >= 1.0:
+        scale_gradients(values, factor)
+    return norm
+
+
+class LRScheduler:
+    """What the schedules share: `step()`, called after the optimizer's, sets each group's 'lr'.
+
+    A schedule multiplies the rate it finds, so that several may act on one optimizer.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = -1
+        self.step()
+
+    def step(self) -> None:
+        """Go on to the next epoch."""
+        self.last_epoch += 1
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        for group, rate in zip(self.optimizer.param_groups, self.rates(rates), strict=True):
+            group["lr"] = rate
+
+    def get_last_lr(self) -> list[float]:
+        """Return the groups' current rates."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def rates(self, rates: Sequence[float]) -> list[float]:
+        """Return the groups' rates for `last_epoch`, given those of the epoch before."""
+        return [self.factor() * rate for rate in rates]
+
+    def factor(self) -> float:
+        """Return what to multiply the last epoch's rates by."""
+        return 1.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the numbers that the schedule is made of; functions are not among them."""
+        return {
+            name: value for name, value in vars(self).items() if name not in ("optimizer", "lr_lambdas")
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; the optimizer's state has the rates themselves."""
+        vars(self).update(state_dict)
+
+
+class LambdaLR(LRScheduler):
+    """The initial rate times `lr_lambda(epoch)`; one function, or one for each group."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+    ) -> None:
+        groups = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != groups:
+            raise ValueError(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
+        super().__init__(optimizer)
+
+    def rates(self, rates: Sequence[float]) -> list[float]:
+        """Return the groups' rates, whatever they were before."""
+        return [
+            base * function(self.last_epoch)
+            for base, function in zip(self.base_lrs, self.lr_lambdas, strict=True)
+        ]
+
+
+class LinearLR(LRScheduler):
+    """From `start_factor` to `end_factor` times the initial rate, in `total_iters` equal steps."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+    ) -> None:
+        if not 0.0 < start_factor <= 1.0:
+            raise ValueError(f"start_factor must be greater than 0 and at most 1, not {start_factor}")
+        if not 0.0 <= end_factor <= 1.0:
+            raise ValueError(f"end_factor must be between 0 and 1, not {end_factor}")
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer)
+
+    def factor(self) -> float:
+        """Return the ratio of two neighbouring points of the line."""
+        if self.last_epoch == 0:
+            return self.start_factor
+        if self.last_epoch > self.total_iters:
+            return 1.0
+        rise = self.end_factor - self.start_factor
+        return 1.0 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise)
+
+
+class StepLR(LRScheduler):
+    """`gamma` times the rate every `step_size` epochs."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def factor(self) -> float:
+        """Return gamma at a multiple of the step size, else 1."""
+        return self.gamma if self.last_epoch and self.last_epoch % self.step_size == 0 else 1.0
+
+
+class ExponentialLR(LRScheduler):
+    """`gamma` times the rate every epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def factor(self) -> float:
+        """Return gamma, except at the start."""
+        return self.gamma if self.last_epoch else 1.0
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Half a period of a cosine from the initial rate down to `eta_min`, in `T_max` epochs, and back up.
+
+    Without the restarts of Loshchilov and Hutter, "SGDR" (2017), from which the formula is.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer)
+
+    def height(self, epoch: int) -> float:
+        """Return twice the height of the cosine above its lowest point."""
+        return 1.0 + math.cos(math.pi * epoch / self.T_max)
+
+    def rates(self, rates: Sequence[float]) -> list[float]:
+        """Return the rates one epoch further along the cosine; from its lowest point, by the initial rates."""
+        epoch = self.last_epoch
+        if epoch == 0:
+            return list(rates)
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
+            rise = self.height(epoch) / 2
+            return [
+                rate + (base - self.eta_min) * rise
+                for rate, base in zip(rates, self.base_lrs, strict=True)
+            ]
+        ratio = self.height(epoch) / self.height(epoch - 1)
+        return [ratio * (rate - self.eta_min) + self.eta_min for rate in rates]

@@ -1,0 +1,143 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The optimizers' loops over parameters: each reads and writes the numbers inside the Values.
+
+The moments are arrays of doubles, one number a parameter. Formulas are PyTorch's, in its notation.
+"""
+
+from cpython.array cimport array
+from libc.math cimport fabs, isinf, pow, sqrt
+
+from fastgrad.engine cimport Value
+
+cdef extern from "Python.h":
+    ctypedef struct PyObject
+    PyObject *PyList_GET_ITEM(object, Py_ssize_t) noexcept
+    bint PyObject_TypeCheck(PyObject *, type) noexcept
+
+# Gradients and moments are worked on in blocks: only loops over plain arrays are vectorised.
+cdef enum:
+    BLOCK = 256
+
+
+# Through borrowed references: counting them took as long as the arithmetic.
+cdef inline double data_at(list parameters, Py_ssize_t index) noexcept:
+    return (<Value>PyList_GET_ITEM(parameters, index)).data
+
+
+cdef inline double grad_at(list parameters, Py_ssize_t index) noexcept:
+    return (<Value>PyList_GET_ITEM(parameters, index)).grad
+
+
+cdef inline void set_data(list parameters, Py_ssize_t index, double data) noexcept:
+    (<Value>PyList_GET_ITEM(parameters, index)).data = data
+
+
+cdef int require(list parameters, array moments) except -1:
+    """TypeError or ValueError unless these are Values, and as many as there are moments."""
+    cdef Py_ssize_t index
+    if moments is not None and (moments.ob_descr.typecode != c'd' or len(moments) != len(parameters)):
+        raise ValueError(f"{len(parameters)} parameters, but the optimizer's state is of {len(moments)}")
+    for index in range(len(parameters)):
+        if not PyObject_TypeCheck(PyList_GET_ITEM(parameters, index), Value):
+            raise TypeError(f"a parameter must be a Value, not {type(parameters[index]).__name__}")
+    return 0
+
+
+def sgd(
+    list parameters not None,
+    array momentum_buffer,
+    bint first,
+    double lr,
+    double momentum,
+    double dampening,
+    double weight_decay,
+    bint nesterov,
+    bint maximize,
+):
+    """One step of stochastic gradient descent; `momentum_buffer` is None without momentum."""
+    cdef Py_ssize_t index
+    cdef double g, b
+    cdef double *buffer = NULL
+    cdef double sign = -1.0 if maximize else 1.0
+    require(parameters, momentum_buffer)
+    if momentum_buffer is not None:
+        buffer = momentum_buffer.data.as_doubles
+    for index in range(len(parameters)):
+        g = sign * grad_at(parameters, index)
+        if weight_decay != 0.0:
+            g = g + weight_decay * data_at(parameters, index)
+        if buffer != NULL:
+            b = g if first else momentum * buffer[index] + (1.0 - dampening) * g
+            buffer[index] = b
+            g = g + momentum * b if nesterov else b
+        set_data(parameters, index, data_at(parameters, index) - lr * g)
+
+
+def adam(
+    list parameters not None,
+    array exp_avg not None,
+    array exp_avg_sq not None,
+    Py_ssize_t step,
+    double lr,
+    double beta1,
+    double beta2,
+    double eps,
+    double weight_decay,
+    bint decoupled,
+    bint maximize,
+):
+    """The step with this number, from 1, of Adam or, if the weight decay is `decoupled`, of AdamW."""
+    cdef double g[BLOCK]
+    cdef double change[BLOCK]
+    cdef double *m
+    cdef double *v
+    cdef double root = sqrt(1.0 - pow(beta2, <double>step))
+    # step_size * m / (sqrt(v) / root + eps) with one division instead of two.
+    cdef double step_size = root * lr / (1.0 - pow(beta1, <double>step))
+    cdef double shrink = 1.0 - lr * weight_decay if decoupled else 1.0
+    cdef double sign = -1.0 if maximize else 1.0
+    cdef Py_ssize_t start, index, size
+    require(parameters, exp_avg)
+    if len(exp_avg_sq) != len(exp_avg):
+        raise ValueError(f"{len(exp_avg)} first moments, but {len(exp_avg_sq)} second ones")
+    if decoupled:
+        weight_decay = 0.0
+    for start in range(0, len(parameters), BLOCK):
+        size = min(<Py_ssize_t>BLOCK, len(parameters) - start)
+        m = exp_avg.data.as_doubles + start
+        v = exp_avg_sq.data.as_doubles + start
+        for index in range(size):
+            g[index] = sign * grad_at(parameters, start + index)
+            if weight_decay != 0.0:
+                g[index] += weight_decay * data_at(parameters, start + index)
+        for index in range(size):
+            m[index] = m[index] + (1.0 - beta1) * (g[index] - m[index])
+            v[index] = beta2 * v[index] + (1.0 - beta2) * g[index] * g[index]
+            change[index] = step_size * m[index] / (sqrt(v[index]) + root * eps)
+        for index in range(size):
+            set_data(parameters, start + index, shrink * data_at(parameters, start + index) - change[index])
+
+
+def gradient_norm(list parameters not None, double order):
+    """Return (|g1|**order + ... + |gn|**order) ** (1 / order) of the gradients, or the largest |g| for inf."""
+    cdef double total = 0.0
+    cdef double g
+    cdef Py_ssize_t index
+    require(parameters, None)
+    for index in range(len(parameters)):
+        g = fabs(grad_at(parameters, index))
+        if isinf(order):
+            total = g if g > total or g != g else total
+        elif order == 2.0:
+            total += g * g
+        else:
+            total += pow(g, order)
+    return total if isinf(order) else sqrt(total) if order == 2.0 else pow(total, 1.0 / order)
+
+
+def scale_gradients(list parameters not None, double factor):
+    """Multiply every gradient by the factor."""
+    cdef Py_ssize_t index
+    require(parameters, None)
+    for index in range(len(parameters)):
+        (<Value>PyList_GET_ITEM(parameters, index)).grad *= factor

@@ -1,0 +1,197 @@
+"""Each mistake is found where it is made, and only there."""
+
+import math
+import random
+
+import pytest
+
+import fastgrad.functional as F
+from fastgrad import Value, check
+from fastgrad.nn import MLP
+
+
+def kinds(findings):
+    return {finding.kind for finding in findings}
+
+
+@pytest.fixture
+def data():
+    random.seed(3)
+    return [[random.gauss(0, 1) for _ in range(3)] for _ in range(20)], [random.randrange(2) for _ in range(20)]
+
+
+def loss_of(model, data):
+    X, y = data
+    return F.cross_entropy([model(x) for x in X], y)
+
+
+def a_healthy_model(activation):
+    random.seed(8)
+    return MLP(3, [6, 2], activation=activation)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "linear"])
+def test_a_healthy_step_has_no_findings(activation, data):
+    model = a_healthy_model(activation)
+    loss = loss_of(model, data)
+    loss.backward()
+    findings = check(loss, model)
+    assert findings == []
+    assert str(findings) == "no mistake found"
+
+
+def test_looking_changes_nothing(data):
+    model = a_healthy_model("tanh")
+    loss = loss_of(model, data)
+    loss.backward()
+    loss_of(model, data).backward()
+    before = [p.grad for p in model.parameters()], loss.grad, loss.data
+    check(loss, model)
+    assert ([p.grad for p in model.parameters()], loss.grad, loss.data) == before
+
+
+def test_gradients_that_were_not_zeroed(data):
+    model = a_healthy_model("tanh")
+    for _ in range(2):
+        loss = loss_of(model, data)
+        loss.backward()
+    (finding,) = check(loss, model)
+    assert finding.kind == "gradients not zeroed"
+    assert "layers.0.neurons.0.w.0" in finding.message
+    model.zero_grad()
+    loss = loss_of(model, data)
+    loss.backward()
+    assert check(loss, model) == []
+
+
+def test_gradients_left_by_another_loss():
+    w, other = Value(2.0, label="w"), Value(3.0)
+    (w * other).backward()
+    loss = w * 5
+    loss.backward()
+    (finding,) = check(loss, [w])
+    assert finding.kind == "gradients not zeroed"
+    assert "that of w is 8.0, of which this loss gave 5.0" in finding.message
+    assert finding.nodes == (w,)
+
+
+def test_backward_that_was_forgotten():
+    w = Value(2.0)
+    assert kinds(check(w * 3, [w])) == {"no backward"}
+
+
+def test_a_parameter_that_the_loss_does_not_depend_on():
+    used, unused = Value(1.0), Value(2.0, label="unused")
+    loss = used * 2
+    loss.backward()
+    (finding,) = check(loss, [used, unused])
+    assert (finding.kind, finding.nodes) == ("no gradient", (unused,))
+    assert "does not depend on unused" in finding.message
+
+
+def test_a_parameter_behind_a_derivative_of_zero():
+    w, v = Value(-2.0, label="w"), Value(1.0)
+    loss = w.relu() + v
+    loss.backward()
+    findings = check(loss, [w, v])
+    assert "gradient of w is exactly 0" in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("build", "where"),
+    [
+        (lambda x: (x * math.inf) * 0 + 1, "inf arose in mul(1, inf)"),
+        (lambda x: (x + math.inf) - (x + math.inf), "inf arose in add(1, inf)"),
+        (lambda x: (Value(1e200) * (x * 1e200)).relu() * 0, "inf arose in mul(1e+200, 1e+200)"),
+        (lambda x: x + Value(math.nan, label="bad"), "nan came in with bad"),
+    ],
+)
+def test_the_first_node_that_is_not_finite(build, where):
+    x = Value(1.0)
+    loss = build(x)
+    loss.backward()
+    found = [finding for finding in check(loss, [x]) if finding.kind == "not finite"]
+    assert where in found[0].message
+
+
+def test_the_derivative_that_makes_a_gradient_infinite():
+    x = Value(0.0)
+    loss = (x * 2).sqrt() * 3
+    loss.backward()
+    (finding,) = [finding for finding in check(loss, [x]) if finding.kind == "gradient not finite"]
+    assert "at sqrt(0)" in finding.message
+
+
+def by_hand(model):
+    """The network op by op, without fused neurons."""
+
+    def call(x):
+        for layer in model.layers:
+            out = []
+            for neuron in layer.neurons:
+                value = sum((w * xi for w, xi in zip(neuron.w, x, strict=True)), neuron.b)
+                out.append(getattr(value, neuron.activation)() if neuron.nonlin else value)
+            x = out
+        return x
+
+    return call
+
+
+@pytest.mark.parametrize("written", ["fused", "by hand"])
+@pytest.mark.parametrize(
+    ("activation", "bias", "kind"),
+    [("relu", -100.0, "dead ReLU"), ("tanh", 100.0, "saturated"), ("sigmoid", -100.0, "saturated")],
+)
+def test_neurons_that_pass_no_gradient(activation, bias, kind, written, data):
+    model = a_healthy_model(activation)
+    model.layers[0].neurons[4].b.data = bias
+    loss = loss_of(model if written == "fused" else by_hand(model), data)
+    loss.backward()
+    (finding,) = [finding for finding in check(loss, model) if finding.kind == kind]
+    assert f"1 of 6 {activation} neurons" in finding.message
+    assert finding.message.endswith("layers.0.neurons.4")
+    assert len(finding.nodes) == 20
+
+
+def test_a_neuron_that_is_off_for_one_input_is_not_dead(data):
+    model = a_healthy_model("relu")
+    loss = loss_of(model, ([data[0][0]], [data[1][0]]))
+    loss.backward()
+    assert "dead ReLU" not in kinds(check(loss, model))
+
+
+@pytest.mark.parametrize("wrong", [F.softmax, lambda x: [e / F.sum([v.exp() for v in x]) for e in [v.exp() for v in x]]])
+def test_softmax_before_cross_entropy(wrong, data):
+    model, (X, y) = a_healthy_model("tanh"), data
+    loss = F.cross_entropy([wrong(model(x)) for x in X], y)
+    loss.backward()
+    (finding,) = check(loss, model)
+    assert finding.kind == "softmax before cross_entropy"
+    assert len(finding.nodes) == 20
+
+
+@pytest.mark.parametrize("right", ["cross_entropy", "softmax", "log_softmax"])
+def test_the_right_uses_of_softmax(right, data):
+    model, (X, y) = a_healthy_model("tanh"), data
+    loss = {
+        "cross_entropy": lambda: F.cross_entropy([model(x) for x in X], y),
+        "softmax": lambda: F.mean([-F.softmax(model(x))[t].log() for x, t in zip(X, y, strict=True)]),
+        "log_softmax": lambda: F.nll_loss([F.log_softmax(model(x)) for x in X], y),
+    }[right]()
+    loss.backward()
+    assert check(loss, model) == []
+
+
+def test_the_loss_must_be_a_value():
+    with pytest.raises(TypeError, match="not float"):
+        check(1.0, [])
+
+
+def test_nodes_made_by_hand_are_looked_at():
+    x = Value(-3.0, label="x")
+    out = Value(0.0, (x,), "ReLU")
+
+    out._backward = lambda: None
+    loss = out + 1
+    loss.backward()
+    assert kinds(check(loss, [x])) == {"no gradient", "dead ReLU"}
