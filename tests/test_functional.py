@@ -111,15 +111,7 @@ def test_losses_of_a_batch_of_classes_agree_with_torch(torch, name, reduction):
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
 @pytest.mark.parametrize(
     ("a", "b"),
-    [
-        (1.0, 2.0),
-        (2.0, 1.0),
-        (1.0, 1.0),
-        (0.0, -0.0),
-        (math.inf, -math.inf),
-        (math.nan, 1.0),
-        (1.0, math.nan),
-    ],
+    [(1.0, 2.0), (2.0, 1.0), (1.0, 1.0), (0.0, -0.0), (math.inf, -math.inf), (math.nan, 1.0), (1.0, math.nan)],
 )
 def test_the_larger_and_the_smaller_agree_with_torch(torch, name, a, b):
     agree_with_torch(
@@ -134,9 +126,7 @@ def test_equal_operands_share_the_gradient(name):
     assert (a.grad, b.grad) == (0.5, 0.5)
 
 
-@pytest.mark.parametrize(
-    ("x", "chosen"), [(2.0, 0), (-2.0, 1), (0.0, 1), (math.nan, 1), (True, 0), (False, 1)]
-)
+@pytest.mark.parametrize(("x", "chosen"), [(2.0, 0), (-2.0, 1), (0.0, 1), (math.nan, 1), (True, 0), (False, 1)])
 @pytest.mark.parametrize("as_value", [True, False])
 def test_where_takes_the_first_only_where_the_condition_is_positive(x, chosen, as_value):
     branches = Value(5.0), Value(math.inf)
@@ -184,9 +174,7 @@ def test_the_hinge_is_the_max_margin_loss_of_micrograds_demo():
     assert [value.data for value in none] == [value.data for value in losses]
 
 
-@pytest.mark.parametrize(
-    ("logit", "target", "loss"), [(1000.0, 0, 1000.0), (1000.0, 1, 0.0), (-1000.0, 1, 1000.0)]
-)
+@pytest.mark.parametrize(("logit", "target", "loss"), [(1000.0, 0, 1000.0), (1000.0, 1, 0.0), (-1000.0, 1, 1000.0)])
 def test_logistic_loss_of_extreme_logits(logit, target, loss):
     x = Value(logit)
     out = F.binary_cross_entropy_with_logits([x], [target])
