@@ -253,6 +253,13 @@ def symbol_of(operation, table) -> str:
     return next(o.symbol for o in table if o.name == operation.seen_as.outer)
 
 
+def checked(operation, a: str, b: str, indent: str) -> list[str]:
+    """Refuse a result that is not finite, if the operation refuses any."""
+    if not operation.errors:
+        return []
+    return [f"{indent}if out - out != 0.0:", f"{indent}    refuse({row(operation)}, {a}, {b})"]
+
+
 def render_methods(table) -> str:
     """methods.pxi: the base class of Value, with one method for each row."""
     lines = [
@@ -269,8 +276,7 @@ def render_methods(table) -> str:
                 doc,
                 "        cdef Value operand = self",
                 f"        cdef double out = {o.name}_value(operand.data)",
-                "        if out - out != 0.0:",
-                f"            refuse({row(o)}, operand.data, 0.0)",
+                *checked(o, "operand.data", "0.0", "        "),
                 f"        return new_unary({row(o)} << 2, out, <Node *><PyObject *>operand, 0.0)",
                 "",
             ]
@@ -286,8 +292,7 @@ def render_methods(table) -> str:
                 "        cdef double out",
                 "        if in_pool(<PyObject *>left) and in_pool(<PyObject *>right):",
                 f"            out = {o.name}_value((<Value>left).data, (<Value>right).data)",
-                "            if out - out != 0.0:",
-                f"                refuse({row(o)}, (<Value>left).data, (<Value>right).data)",
+                *checked(o, "(<Value>left).data", "(<Value>right).data", "            "),
                 f"            return new_binary({row(o)} << 2, out, "
                 "<Node *><PyObject *>left, <Node *><PyObject *>right)",
                 f"        return binary({row(o)}, left, right)",

@@ -164,7 +164,6 @@ cdef struct Chunk:
 
 cdef PyTypeObject *value_type = NULL
 cdef char *next_slot = NULL
-cdef char *end_slot = NULL
 cdef Chunk *newest = NULL
 cdef Chunk *free_chunks = NULL
 cdef Py_ssize_t free_count = 0
@@ -306,7 +305,7 @@ cdef inline void remove_free(Chunk *chunk) noexcept:
 
 cdef int open_chunk() except -1:
     """Make a free chunk the newest one, from which nodes are handed out."""
-    global next_slot, end_slot, newest, used_count
+    global next_slot, newest, used_count
     cdef Chunk *chunk = free_chunks
     if chunk == NULL:
         chunk = new_arena()
@@ -324,8 +323,12 @@ cdef int open_chunk() except -1:
         newest.newer = chunk
     newest = chunk
     next_slot = <char *>chunk + FIRST_SLOT * SLOT_BYTES
-    end_slot = <char *>chunk + CHUNK_BYTES
     return 0
+
+
+cdef inline bint next_chunk_is_due() noexcept nogil:
+    """Whether the newest chunk has no slot left, or there is no chunk yet: next_slot is a chunk's end."""
+    return <uintptr_t>next_slot & (CHUNK_BYTES - 1) == 0
 
 
 cdef inline Node *new_node(int code, double data) except NULL:
@@ -333,7 +336,7 @@ cdef inline Node *new_node(int code, double data) except NULL:
     global next_slot
     cdef char *slot
     cdef Node *node
-    if next_slot == end_slot:
+    if next_chunk_is_due():
         open_chunk()
     slot = next_slot
     next_slot = slot + SLOT_BYTES
@@ -402,7 +405,7 @@ cdef inline void track_tuple(PyObject *operands) noexcept:
 cdef inline uint64_t handed_out(Chunk *chunk) noexcept nogil:
     """The slots of a chunk that hold a node or held one."""
     cdef uint64_t slots = ~(<uint64_t>0) << FIRST_SLOT
-    if chunk == newest and next_slot != end_slot:
+    if chunk == newest and not next_chunk_is_due():
         slots &= bit_of(next_slot) - 1
     return slots
 
@@ -641,8 +644,10 @@ cdef int clear_node(PyObject *self) noexcept:
 
 def _pool_statistics():
     """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes."""
-    cdef Py_ssize_t nodes = -((end_slot - next_slot) // SLOT_BYTES)
+    cdef Py_ssize_t nodes = 0
     cdef Chunk *chunk = newest
+    if not next_chunk_is_due():
+        nodes -= SLOTS - slot_of(next_slot)
     while chunk != NULL:
         nodes += chunk.code[LIVE_NODES]
         chunk = chunk.older

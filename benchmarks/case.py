@@ -1,0 +1,78 @@
+"""What a benchmark is: workloads, and one case a workload for each implementation."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pytest
+
+from benchmarks.implementations import require
+
+
+class Case(NamedTuple):
+    """One implementation of a workload, ready to run.
+
+    `steps` are run in order, again and again; those that the workload names are timed. `numbers`
+    returns, after one pass through the steps, the value that was computed followed by the
+    gradients; an implementation without gradients returns the value alone.
+    """
+
+    steps: Mapping[str, Callable[[], object]]
+    numbers: Callable[[], list[float]]
+
+
+class Workload(NamedTuple):
+    """The same computation written for several implementations.
+
+    A time is given in `unit`, after division by `operations`: how many of the thing that the
+    title speaks of one pass through the steps does.
+    """
+
+    key: str
+    title: str
+    steps: tuple[str, ...]
+    operations: int
+    unit: str
+    cases: Mapping[str, Callable[[], Case]]
+    rounds: int = 15
+    tolerance: float = 1e-9
+
+    def prepare(self, implementation: str) -> Case:
+        """Return the case; skip the calling test if the implementation is not installed."""
+        require(implementation)
+        return self.cases[implementation]()
+
+
+def run_once(case: Case) -> None:
+    """Go through the steps once, timing nothing."""
+    for step in case.steps.values():
+        step()
+
+
+def measure(benchmark, workload: Workload, implementation: str, step: str) -> None:
+    """Have pytest-benchmark time one step; the other steps of a pass run untimed around it."""
+    case = workload.prepare(implementation)
+    if step not in case.steps:
+        pytest.skip(f"{implementation} has no step {step}")
+    names = list(case.steps)
+    before, after = names[: names.index(step)], names[names.index(step) + 1 :]
+    benchmark.group = f"{workload.title}: {step}"
+    benchmark.extra_info["operations"] = workload.operations
+    benchmark.pedantic(
+        case.steps[step],
+        setup=lambda: [case.steps[name]() for name in before] and None,
+        teardown=lambda: [case.steps[name]() for name in after] and None,
+        rounds=workload.rounds,
+        warmup_rounds=1,
+    )
+
+
+def check_agreement(workload: Workload, implementation: str) -> None:
+    """Compare value and gradients after one pass with those of plain fastgrad."""
+    reference = workload.prepare("fastgrad")
+    run_once(reference)
+    expected = reference.numbers()
+    case = workload.prepare(implementation)
+    run_once(case)
+    numbers = case.numbers()
+    assert len(numbers) == (1 if implementation == "float" else len(expected))
+    assert numbers == pytest.approx(expected[: len(numbers)], rel=workload.tolerance, abs=1e-12)

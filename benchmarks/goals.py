@@ -1,0 +1,82 @@
+"""The numbers to reach, and nowhere else. The report says which are reached; no test depends on time."""
+
+from typing import NamedTuple
+
+
+class Figure(NamedTuple):
+    """A median of the report: of one step of one workload on one implementation."""
+
+    workload: str
+    step: str
+    implementation: str
+
+
+class Goal(NamedTuple):
+    """`figure`, divided by `over` if that is given, is to be at most `limit` (at least, where said so)."""
+
+    what: str
+    figure: Figure
+    over: Figure | None
+    limit: float
+    unit: str = "x"
+    at_least: bool = False
+
+    def reached(self, number: float) -> bool:
+        """Return whether the number does what the goal asks."""
+        return number >= self.limit if self.at_least else number <= self.limit
+
+
+def ours(workload: str, step: str) -> Figure:
+    return Figure(workload, step, "fastgrad")
+
+
+GRADIENTS = "forward and backward"
+
+SPEED_GOALS = [
+    Goal("`a * b` against floats", ours("mul", "run"), Figure("mul", "run", "float"), 1.5),
+    Goal("16-pair sum of products against floats", ours("dot", "run"), Figure("dot", "run", "float"), 1.3),
+    Goal("backward, layered graph of 1e5 nodes", ours("layered-1e5", "backward"), None, 8.0, "ns a node"),
+    Goal("backward, layered graph of 1e7 nodes", ours("layered-1e7", "backward"), None, 20.0, "ns a node"),
+    Goal(
+        "the same against a tape in C, 1e5 nodes",
+        ours("layered-1e5", "backward"),
+        Figure("layered-1e5", "backward", "c"),
+        3.0,
+    ),
+    Goal(
+        "the same against a tape in C, 1e7 nodes",
+        ours("layered-1e7", "backward"),
+        Figure("layered-1e7", "backward", "c"),
+        3.0,
+    ),
+    Goal("free, layered graph of 1e5 nodes", ours("layered-1e5", "free"), None, 8.0, "ns a node"),
+    Goal("free, layered graph of 1e7 nodes", ours("layered-1e7", "free"), None, 8.0, "ns a node"),
+    Goal(
+        "moons step, times faster than micrograd",
+        Figure("moons", "step", "micrograd"),
+        ours("moons", "step"),
+        1500.0,
+        at_least=True,
+    ),
+    Goal(
+        "moons step, times faster than torch's batched step",
+        Figure("moons", "step", "torch"),
+        ours("moons", "step"),
+        1.5,
+        at_least=True,
+    ),
+    Goal(
+        "scalar GPT, forward and backward against the forward pass of floats",
+        ours("gpt", GRADIENTS),
+        Figure("gpt", GRADIENTS, "float"),
+        2.0,
+    ),
+]
+
+FOOTPRINT_GOALS = {
+    "bytes": Goal("memory a node, over 1e6 nodes", ours("bytes", ""), None, 80.0, "bytes"),
+    "import": Goal("`import fastgrad` over bare Python", ours("import", ""), None, 5.0, "ms"),
+    "wheel": Goal("wheel", ours("wheel", ""), None, 1.0, "MB"),
+}
+
+GOALS = [*SPEED_GOALS, *FOOTPRINT_GOALS.values()]

@@ -1,0 +1,226 @@
+"""The page, the chart and the README's table, all made from docs/benchmarks.json."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from benchmarks.goals import GOALS, Figure, Goal
+from benchmarks.implementations import IMPLEMENTATIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "benchmarks.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+CHART = ROOT / "docs" / "benchmarks.svg"
+README = ROOT / "README.md"
+BEGIN = "<!-- benchmarks: begin; written by `python -m benchmarks.report` -->"
+END = "<!-- benchmarks: end -->"
+
+# The rows of the README's table and the bars of the chart.
+HEADLINES = (
+    ("mul", "run", "one `a * b`"),
+    ("dot", "run", "sum of 16 products, a pair"),
+    ("layered-1e5", "backward", "backward, layered graph of 1e5 nodes, a node"),
+    ("moons", "step", "moons demo, a full-batch step"),
+    ("gpt", "forward and backward", "scalar GPT, forward and backward of a document"),
+    ("digits", "step", "digits classifier, a step of 32 images"),
+)
+README_COLUMNS = ("fastgrad", "micrograd", "float", "torch", "jax", "c")
+
+
+def shown(number: float) -> str:
+    """Three significant digits, thousands apart, without an exponent."""
+    if number == 0:
+        return "0"
+    digits = max(0, 2 - int(f"{number:e}".split("e")[1]))
+    return f"{number:,.{digits}f}"
+
+
+def entry_of(results: dict, key: str, step: str) -> dict | None:
+    return next((e for e in results["workloads"] if (e["key"], e["step"]) == (key, step)), None)
+
+
+def middle(times: list) -> float:
+    """The median of the rounds that an implementation took part in."""
+    return median(time for time in times if time is not None)
+
+
+def number_of(results: dict, goal: Goal) -> float | None:
+    """The goal's number: a median, or the median of the rounds' ratios; None if it was not measured."""
+    for footprint in results["footprints"]:
+        if footprint["key"] == goal.figure.workload:
+            return footprint["figures"].get(goal.figure.implementation)
+    times = rounds_of(results, goal.figure)
+    if times is None:
+        return None
+    if goal.over is None:
+        return middle(times)
+    others = rounds_of(results, goal.over)
+    if others is None:
+        return None
+    return median(x / y for x, y in zip(times, others) if x is not None and y is not None)
+
+
+def rounds_of(results: dict, figure: Figure) -> list | None:
+    entry = entry_of(results, figure.workload, figure.step)
+    return None if entry is None else entry["rounds"].get(figure.implementation)
+
+
+def origin(results: dict) -> str:
+    """One line that says where and when the figures were taken."""
+    where = results["machine"]
+    return f"{where['processor']}, {where['system']}, {where['python']}, one core, {results['date']}"
+
+
+def table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
+    """A table of Markdown, the numbers to the right."""
+    yield "| " + " | ".join(header) + " |"
+    yield "|---|" + "---:|" * (len(header) - 1)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+def goal_table(results: dict) -> Iterator[str]:
+    rows = []
+    for goal in GOALS:
+        number = number_of(results, goal)
+        if number is None:
+            rows.append([goal.what, "", "", "not measured"])
+            continue
+        limit = f"{'at least' if goal.at_least else 'at most'} {goal.limit:,g} {goal.unit}"
+        verdict = "reached" if goal.reached(number) else "**missed**"
+        rows.append([goal.what, limit, f"{shown(number)} {goal.unit}", verdict])
+    yield from table(["goal", "reach", "measured", ""], rows)
+
+
+def workload_tables(results: dict) -> Iterator[str]:
+    for entry in results["workloads"]:
+        ours = entry["rounds"]["fastgrad"]
+        rows = []
+        for name, times in sorted(entry["rounds"].items(), key=lambda item: middle(item[1])):
+            ratio = median(x / y for x, y in zip(times, ours) if x is not None and y is not None)
+            taken = [time for time in times if time is not None]
+            spread = f"{shown(min(taken))} to {shown(max(taken))}"
+            rows.append([IMPLEMENTATIONS[name].label, shown(median(taken)), spread, f"{shown(ratio)} x"])
+        yield f"\n### {entry['title']}: {entry['step']}\n"
+        yield from table(
+            ["implementation", f"{entry['unit']}, median", "all rounds", "of fastgrad's time"], rows
+        )
+
+
+def footprint_tables(results: dict) -> Iterator[str]:
+    for entry in results["footprints"]:
+        yield f"\n### {entry['title']}\n"
+        figures = sorted(entry["figures"].items(), key=lambda item: item[1])
+        yield from table(
+            ["implementation", entry["unit"]],
+            [[IMPLEMENTATIONS[name].label, shown(number)] for name, number in figures],
+        )
+
+
+def tables(results: dict) -> str:
+    """Every figure, as Markdown."""
+    return "\n".join([*goal_table(results), *workload_tables(results), *footprint_tables(results)])
+
+
+def page(results: dict) -> str:
+    """docs/benchmarks.md."""
+    versions = ", ".join(
+        f"{IMPLEMENTATIONS[name].label} ({number})" for name, number in results["versions"].items()
+    )
+    return f"""# Benchmarks
+
+Written by `python -m benchmarks.report` from [benchmarks.json](benchmarks.json); do not edit.
+
+{origin(results)}.
+
+{versions}.
+
+Every row of a workload computes the same values and gradients, which `pytest benchmarks` checks to 1e-9; rows
+marked "no gradients" stop at the value. All rows of a workload ran in turn, round after round, in one
+process on one core. A time is the median of the rounds; a ratio is the median of the rounds' ratios.
+
+![bar chart](benchmarks.svg)
+
+## Goals
+
+{chr(10).join(goal_table(results))}
+
+## Figures
+{chr(10).join(workload_tables(results))}
+{chr(10).join(footprint_tables(results))}
+"""
+
+
+def readme_table(results: dict) -> str:
+    """The README's table, with what it was measured on."""
+    names = [name for name in README_COLUMNS if name in results["versions"]]
+    rows = []
+    for key, step, title in HEADLINES:
+        entry = entry_of(results, key, step)
+        if entry is None:
+            continue
+        cells = [
+            f"{shown(middle(entry['rounds'][name]))} {entry['unit']}" if name in entry["rounds"] else ""
+            for name in names
+        ]
+        rows.append([title, *cells])
+    header = ["", *(IMPLEMENTATIONS[name].label for name in names)]
+    return "\n".join(
+        [
+            *table(header, rows),
+            "",
+            f"{origin(results)}. All figures, goals and versions: [docs/benchmarks.md](docs/benchmarks.md).",
+        ]
+    )
+
+
+def with_table(readme: str, results: dict) -> str:
+    """Return the README with its table replaced; unchanged if it has no marks."""
+    if BEGIN not in readme or END not in readme:
+        return readme
+    before, rest = readme.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    return f"{before}{BEGIN}\n{readme_table(results)}\n{END}{after}"
+
+
+def draw(results: dict, path: Path) -> None:
+    """Draw the headline workloads as bars on a logarithmic scale."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "fastgrad"
+    from matplotlib import pyplot
+
+    entries = [(title, entry_of(results, key, step)) for key, step, title in HEADLINES]
+    entries = [(title, entry) for title, entry in entries if entry is not None]
+    figure, axes = pyplot.subplots(
+        len(entries),
+        figsize=(9, 2.0 + sum(0.28 * len(entry["rounds"]) + 0.55 for _, entry in entries)),
+        height_ratios=[len(entry["rounds"]) + 1 for _, entry in entries],
+        layout="constrained",
+    )
+    for axis, (title, entry) in zip(axes, entries):
+        bars = sorted(((middle(times), name) for name, times in entry["rounds"].items()), reverse=True)
+        axis.barh(
+            [IMPLEMENTATIONS[name].label for _, name in bars],
+            [number for number, _ in bars],
+            color=[IMPLEMENTATIONS[name].colour for _, name in bars],
+        )
+        for position, (number, _) in enumerate(bars):
+            axis.text(number, position, f" {shown(number)} {entry['unit']}", va="center", fontsize=8)
+        axis.set_xscale("log")
+        axis.set_xlim(bars[-1][0] / 2, bars[0][0] * 4)
+        axis.set_title(title.replace("`", ""), loc="left", fontsize=10)
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"Time, logarithmic scale; less is better\n{origin(results)}", fontsize=9)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def write_all(results: dict) -> None:
+    """Write the page, the chart and the README's table."""
+    PAGE.write_text(page(results))
+    draw(results, CHART)
+    if README.exists():
+        README.write_text(with_table(README.read_text(), results))
