@@ -1,4 +1,4 @@
-"""The vector formulations of exp, log and tanh: at most 2 ulp from the true value, and IEEE's special cases."""
+"""The vector formulations of exp, log and tanh: at most 2 ulp off, and IEEE's special cases."""
 
 import importlib
 import math
@@ -12,17 +12,31 @@ from fastgrad.program import available_kernels
 ULPS = 2.0
 RNG = np.random.default_rng(7)
 POINTS = {
-    "exp": np.concatenate([RNG.uniform(-1, 1, 1000), RNG.uniform(-708, 709.7, 1000), RNG.uniform(-40, 40, 500)]),
+    "exp": np.concatenate(
+        [RNG.uniform(-1, 1, 1000), RNG.uniform(-708, 709.7, 1000), RNG.uniform(-40, 40, 500)]
+    ),
     "log": np.concatenate(
         [RNG.uniform(0.5, 2, 1000), np.exp(RNG.uniform(-700, 700, 1000)), 1 + RNG.uniform(-1e-3, 1e-3, 500)]
     ),
-    "tanh": np.concatenate([RNG.uniform(-1, 1, 1000), RNG.uniform(-20, 20, 1000), np.exp(RNG.uniform(-300, 0, 300))]),
+    "tanh": np.concatenate(
+        [RNG.uniform(-1, 1, 1000), RNG.uniform(-20, 20, 1000), np.exp(RNG.uniform(-300, 0, 300))]
+    ),
 }
 INF, NAN = math.inf, math.nan
 SPECIAL = {
-    "exp": {0.0: 1.0, -0.0: 1.0, INF: INF, -INF: 0.0, NAN: NAN, 710.0: INF, 1e300: INF, -746.0: 0.0, -1e300: 0.0},
-    "log": {1.0: 0.0, 0.0: -INF, -0.0: -INF, INF: INF, -INF: NAN, NAN: NAN, -1.0: NAN, -5e-324: NAN},
-    "tanh": {0.0: 0.0, INF: 1.0, -INF: -1.0, NAN: NAN, 1000.0: 1.0, -1000.0: -1.0, 5e-324: 5e-324},
+    "exp": [
+        (0, 1),
+        (-0.0, 1),
+        (INF, INF),
+        (-INF, 0),
+        (NAN, NAN),
+        (710, INF),
+        (1e300, INF),
+        (-746, 0),
+        (-1e300, 0),
+    ],
+    "log": [(1, 0), (0, -INF), (-0.0, -INF), (INF, INF), (-INF, NAN), (NAN, NAN), (-1, NAN), (-5e-324, NAN)],
+    "tanh": [(0, 0), (INF, 1), (-INF, -1), (NAN, NAN), (1000, 1), (-1000, -1), (5e-324, 5e-324)],
 }
 
 
@@ -47,12 +61,15 @@ def test_within_two_units_in_the_last_place(evaluate, name):
     with mpmath.workprec(120):
         for point, result in zip(x, evaluate(name, x)):
             exact = getattr(mpmath, name)(mpmath.mpf(float(point)))
-            assert abs(mpmath.mpf(float(result)) - exact) <= ULPS * float(np.spacing(abs(float(exact)))), point
+            assert abs(mpmath.mpf(float(result)) - exact) <= ULPS * float(np.spacing(abs(float(exact)))), (
+                point
+            )
 
 
 @pytest.mark.parametrize("name", SPECIAL)
 def test_special_values(evaluate, name):
-    np.testing.assert_array_equal(evaluate(name, list(SPECIAL[name])), list(SPECIAL[name].values()))
+    points, results = zip(*SPECIAL[name])
+    np.testing.assert_array_equal(evaluate(name, points), results)
 
 
 def test_subnormal_numbers(evaluate):
