@@ -6,8 +6,8 @@ the shares' sizes, is what one process computes over the whole batch, to 1e-12.
 
     python examples/data_parallel.py --workers 2 --steps 50
 
-The same runs under mpi4py, where each rank keeps the program, the optimizer and its share of the rows, and the
-weighted sum is one reduction (`mpirun -n 4 python train.py`):
+The same runs under mpi4py, where each rank keeps the program, the optimizer and its share of the rows,
+and the weighted sum is one reduction (`mpirun -n 4 python train.py`):
 
     from mpi4py import MPI
     world = MPI.COMM_WORLD

@@ -3,7 +3,7 @@
 An arithmetic Asian call, whose payoff depends on the average of 252 daily prices, is written for ONE path in
 ordinary Value arithmetic and compiled. One call of `backward` prices it over all paths and leaves the
 derivatives of the price by spot, rate and volatility in `.grad`. They are checked against central differences
-on the same paths, and the same program for a European call against the closed form of Black and Scholes (1973).
+on the same paths, and the same program for a European call against Black and Scholes' closed form (1973).
 
     python examples/greeks.py --paths 100000 --threads 2
 """

@@ -132,7 +132,9 @@ def test_every_function_of_functional_compiles(name):
     assert_agrees(FUNCTIONAL[name], [*itertools.chain(*WEIGHT), *BIAS], X)
 
 
-@pytest.mark.parametrize("loss", [lambda z, t: F.cross_entropy(z, t), lambda z, t: F.nll_loss(F.log_softmax(z), t)])
+@pytest.mark.parametrize(
+    "loss", [lambda z, t: F.cross_entropy(z, t), lambda z, t: F.nll_loss(F.log_softmax(z), t)]
+)
 def test_a_target_that_differs_from_row_to_row(loss):
     X, target = np.random.default_rng(1).normal(size=(5, 3)), np.array([2, 0, 1, 1, 2])
     compiled = compile(loss)

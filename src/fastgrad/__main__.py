@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=1337, help="for random and numpy (default: 1337)")
     demo.add_argument("--output", default="moons.png", help="the picture's path (default: moons.png)")
     demo.add_argument("--plain", action="store_true", help="one line a step instead of a progress bar")
-    demo.add_argument("--compiled", action="store_true", help="compile the loss into a program over all rows")
+    demo.add_argument("--compiled", action="store_true", help="compile the loss for all rows at once")
     return result
 
 
