@@ -92,6 +92,8 @@ BAD = [
     (squares, (1j,), TypeError, "x"),
     (squares, (np.array([1j]),), TypeError, "x"),
     (squares, ({1: 2},), TypeError, "x"),
+    (squares, (np.array(["2020-01-01"], "datetime64[D]"),), TypeError, "x"),
+    (squares, (np.array(["a"]),), TypeError, "x"),
     (squares, (p,), TypeError, "x"),
     (squares, ([p],), TypeError, "x"),
     (squares, ([10**30],), ValueError, "x"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import fastgrad.functional as F
 from fastgrad import Value, compile, take
 from fastgrad.engine import apply, dot, reduce
+from fastgrad.nn import MLP
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
 
 CLOSE = 1e-12
@@ -367,3 +368,34 @@ def test_a_row_that_the_engine_refuses_follows_ieee(value):
     rows = compiled(np.array([1.0, value, 2.0]))
     np.testing.assert_allclose(rows[1], expected, rtol=1e-15)
     assert np.isfinite(rows[[0, 2]]).all()
+
+
+def test_an_argument_or_a_parameter_as_the_output():
+    p = Value(3.0)
+    compiled = compile(lambda x: [x, x, p, 2.0])
+    x = np.array([1.0, 5.0])
+    np.testing.assert_array_equal(compiled(x), [[1, 1, 3, 2], [5, 5, 3, 2]])
+    assert compiled.backward(x) == [3.0, 3.0, 3.0, 2.0]
+    assert p.grad == 1.0
+    np.testing.assert_array_equal(compiled.input_gradients(x), [[1, 1], [1, 1], [0, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 1000])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_networks_agree_with_the_engine_at_every_batch_size(rows, activation):
+    random.seed(rows)
+    model = MLP(5, [9, 7, 3], activation=activation)
+    rng = np.random.default_rng(rows)
+    X, target = rng.normal(size=(rows, 5)), rng.integers(0, 3, rows)
+    compiled = compile(lambda x, t: F.cross_entropy(model(x), t) + 1e-3 * F.l2(model.parameters()))
+    losses = [
+        F.cross_entropy(model(list(row)), int(t)) + 1e-3 * F.l2(model.parameters())
+        for row, t in zip(X, target)
+    ]
+    mean = F.mean(losses)
+    mean.backward()
+    expected = [p.grad for p in model.parameters()]
+    model.zero_grad()
+    assert_close(compiled.backward(X, target), mean.data)
+    assert_close([p.grad for p in model.parameters()], expected)
+    assert_close(compiled(X, target), [loss.data for loss in losses])

@@ -183,6 +183,17 @@ def test_a_name_bound_to_another_object_is_traced_again():
     np.testing.assert_array_equal(compiled(X), 30 * X)
 
 
+@compile
+def weighted(x):
+    return sum(w * x for w in later_weights)  # noqa: F821
+
+
+def test_a_global_bound_after_the_function_is_watched_too(monkeypatch):
+    for factor in (1.0, 5.0):
+        monkeypatch.setitem(globals(), "later_weights", [Value(factor)])
+        np.testing.assert_array_equal(weighted(X), factor * X)
+
+
 def test_a_compiled_function_within_another_is_part_of_it():
     inner = compile(lambda x: x * x)
     np.testing.assert_array_equal(compile(lambda x: inner(x) + 1)(X), X * X + 1)

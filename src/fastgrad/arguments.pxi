@@ -74,7 +74,11 @@ cdef Prepared prepare(object source, str name):
     if PyLong_Check(source):
         return prepare_number(self, source, NUMBER if type(source) is bool else WHOLE_NUMBER)
     if PyObject_CheckBuffer(source):
-        self.hold(source)
+        try:
+            self.hold(source)
+        except (BufferError, ValueError):
+            # Of a type that buffers have no format for, such as dates.
+            return convert(source, name)
         if self.view.ndim == 0:
             if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
                 raise TypeError(f"{name} must be numbers, not {type(source).__name__}")

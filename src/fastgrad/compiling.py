@@ -9,7 +9,8 @@ import operator
 import random
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
 from typing import Any, NoReturn
 
 from fastgrad.engine import TracingError, Value, _begin_tracing, _end_tracing, _is_tracing, _read_graph
@@ -154,7 +155,16 @@ def names_read(function: Any) -> tuple[list[Any], list[tuple[dict[str, Any], str
     if code is None:
         return [], []
     scope = function.__globals__
-    return list(function.__closure__ or ()), [(scope, name) for name in code.co_names if name in scope]
+    names = dict.fromkeys(name for part in codes(code) for name in part.co_names if name in scope)
+    return list(function.__closure__ or ()), [(scope, name) for name in names]
+
+
+def codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield a function's code and that of the functions and comprehensions inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from codes(constant)
 
 
 class Compiled:
@@ -268,6 +278,12 @@ class Compiled:
             raise TracingError(
                 f"{self.name} was unpickled without its function: it knows only the calls it was traced for"
             )
+        names = names_read(self.function)
+        if names[1] != self.globals:
+            # A global that was not there yet when the function was compiled.
+            self.programs.clear()
+            self.cells, self.globals = names
+            self.bound = self.bindings()
         bound = self.bindings()
         program = trace(self.function, signature, self.names, self.name)
         if self.rebound():

@@ -597,5 +597,6 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     place_accumulators(allocation)
     translate_uniform_steps(allocation)
     fill_initial(allocation)
+    plan.ranges = list(set(plan.ranges))
     plan.flops = count_flops(plan)
     return plan
