@@ -71,6 +71,20 @@ SPEED_GOALS = [
         Figure("gpt", GRADIENTS, "float"),
         2.0,
     ),
+    Goal(
+        "examples/names_gpt.py, times faster than operation by operation",
+        Figure("names_gpt", "step", "operations"),
+        ours("names_gpt", "step"),
+        5.0,
+        at_least=True,
+    ),
+    Goal(
+        "examples/names_gpt.py, times faster than torch",
+        Figure("names_gpt", "step", "torch"),
+        ours("names_gpt", "step"),
+        3.0,
+        at_least=True,
+    ),
 ]
 
 

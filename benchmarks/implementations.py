@@ -22,6 +22,7 @@ class Implementation(NamedTuple):
 
 IMPLEMENTATIONS = {
     "fastgrad": Implementation("fastgrad", "fastgrad", "#d62728"),
+    "operations": Implementation("fastgrad, operation by operation", "fastgrad", "#ff9896"),
     "compiled": Implementation("fastgrad, compiled", "fastgrad", "#8c1515"),
     "threads": Implementation("fastgrad, compiled, two threads", "fastgrad", "#5a0d0d"),
     "micrograd": Implementation("micrograd", "micrograd", "#7f7f7f"),

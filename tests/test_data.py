@@ -12,7 +12,9 @@ from fastgrad.data import batches
 def test_every_row_comes_once_and_the_last_batch_may_be_shorter(size, lengths):
     found = list(batches("abcde", range(5), size))
     assert [len(x) for x, _ in found] == lengths
-    assert [pair for x, y in found for pair in zip(x, y, strict=True)] == list(zip("abcde", range(5), strict=True))
+    assert [pair for x, y in found for pair in zip(x, y, strict=True)] == list(
+        zip("abcde", range(5), strict=True)
+    )
 
 
 def test_no_rows_give_no_batches():
@@ -20,7 +22,9 @@ def test_no_rows_give_no_batches():
 
 
 def test_shuffling_keeps_pairs_together():
-    pairs = [pair for x, y in batches(range(50), range(50), 7, shuffle=True) for pair in zip(x, y, strict=True)]
+    pairs = [
+        pair for x, y in batches(range(50), range(50), 7, shuffle=True) for pair in zip(x, y, strict=True)
+    ]
     assert sorted(pairs) == [(i, i) for i in range(50)]
     assert all(a == b for a, b in pairs)
 

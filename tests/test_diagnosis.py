@@ -17,7 +17,9 @@ def kinds(findings):
 @pytest.fixture
 def data():
     random.seed(3)
-    return [[random.gauss(0, 1) for _ in range(3)] for _ in range(20)], [random.randrange(2) for _ in range(20)]
+    return [[random.gauss(0, 1) for _ in range(3)] for _ in range(20)], [
+        random.randrange(2) for _ in range(20)
+    ]
 
 
 def loss_of(model, data):
@@ -160,7 +162,9 @@ def test_a_neuron_that_is_off_for_one_input_is_not_dead(data):
     assert "dead ReLU" not in kinds(check(loss, model))
 
 
-@pytest.mark.parametrize("wrong", [F.softmax, lambda x: [e / F.sum([v.exp() for v in x]) for e in [v.exp() for v in x]]])
+@pytest.mark.parametrize(
+    "wrong", [F.softmax, lambda x: [e / F.sum([v.exp() for v in x]) for e in [v.exp() for v in x]]]
+)
 def test_softmax_before_cross_entropy(wrong, data):
     model, (X, y) = a_healthy_model("tanh"), data
     loss = F.cross_entropy([wrong(model(x)) for x in X], y)

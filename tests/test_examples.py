@@ -1,57 +1,105 @@
-"""The examples that are scripts run, and say what they should."""
+"""Every example script runs, says what it does, and finds what it should."""
 
-import subprocess
+import importlib
+import random
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from fastgrad import check
+from fastgrad.testing import gradcheck
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "progress")
 
 
-def run(name, *arguments):
-    result = subprocess.run([sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+@pytest.fixture
+def example(monkeypatch):
+    """A function that imports examples/<name>.py."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_an_example_explains_itself(path):
-    if path.name == "data_parallel.py":
-        pytest.importorskip("distributed")
-    assert "--help" in run(path.name, "--help")
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_tells_what_the_script_is_for(example, name, capsys):
+    module = example(name)
+    with pytest.raises(SystemExit) as finished:
+        module.main(["--help"])
+    assert finished.value.code == 0
+    assert module.__doc__.splitlines()[0] in capsys.readouterr().out
 
 
-def test_moons_ends_at_the_loss_of_the_notebook():
-    pytest.importorskip("sklearn")
-    output = run("compiled_moons.py", "--print-program")
-    assert "step 0 loss 0.89584410286832" in output
-    assert "step 90 loss 0.0109" in output
-    assert "matrix 16 x 16" in output
+def test_the_gpt_learns_from_the_interpreters_modules_and_makes_up_names(example, capsys):
+    example("names_gpt").main(["--steps", "30", "--samples", "3"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{len(sys.stdlib_module_names)} names")
+    assert sum(line.startswith("step ") for line in lines) == 30
+    assert "3 new names:" in lines
+    assert len(lines) == lines.index("3 new names:") + 4
 
 
-def test_digits_are_learned():
-    pytest.importorskip("sklearn")
-    accuracy = run("compiled_digits.py", "--epochs", "8").splitlines()[-2].split()[-1]
-    assert float(accuracy.rstrip("%")) > 85
+def test_the_gpts_loss_falls_on_names_from_a_file(example, tmp_path, capsys):
+    path = tmp_path / "names.txt"
+    path.write_text("anna\nhannah\n\nbob\n")
+    module = example("names_gpt")
+    module.main([str(path), "--steps", "60", "--samples", "0"])
+    out = capsys.readouterr().out
+    assert out.startswith("3 names, 6 tokens")
+    losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith("step ")]
+    assert losses[-1] < losses[0] - 0.5
 
 
-def test_the_gpt_learns_and_samples():
-    lines = run("compiled_gpt.py", "--steps", "100", "--batch-size", "8").splitlines()
-    losses = [float(line.split()[-1]) for line in lines if " loss " in line]
-    assert losses[1] < losses[0] < 4
-    assert len(lines) == 1 + 2 + 1 + 5
+def test_the_gpts_derivatives_are_right(example):
+    module = example("names_gpt")
+    random.seed(0)
+    model = module.GPT(4)
+    some = random.sample(model.parameters(), 40)
+    assert gradcheck(lambda *values: model.loss([3, 0, 1, 2, 3]), some)
 
 
-def test_the_options_sensitivities_agree_with_differences_and_the_closed_form():
-    # The script compares them itself, and fails if they do not agree.
-    output = run("greeks.py", "--paths", "4000", "--threads", "2")
-    rows = [line.split() for line in output.splitlines() if line.split()[:1] == ["volatility"]]
-    np.testing.assert_allclose([float(row[1]) for row in rows], [float(row[2]) for row in rows], rtol=0.1)
+def test_positions_beyond_a_document_are_all_that_the_gpt_leaves_out(example):
+    module = example("names_gpt")
+    random.seed(0)
+    text = module.Text(["abc", "cab"])
+    model = module.GPT(text.vocabulary)
+    loss = model.loss(text.documents[0])
+    loss.backward()
+    unused = next(finding for finding in check(loss, model) if "does not depend" in finding.message)
+    assert unused.nodes == tuple(p for row in model.positions[4:] for p in row)
 
 
-def test_gradients_summed_from_processes_train_like_one_process():
-    pytest.importorskip("distributed")
-    pytest.importorskip("sklearn")
-    assert "equal to 1e-12" in run("data_parallel.py", "--steps", "5")
+def test_the_digits_are_learnt(example, capsys):
+    example("digits").main(["--epochs", "2", "--batches", "20"])
+    out = capsys.readouterr().out
+    assert "batch    40 of 40: loss" in out
+    assert float(out.split("accuracy ")[1].split("%")[0]) > 75
+
+
+def test_the_fit_finds_the_constants_with_their_uncertainties(example, capsys):
+    optimize = pytest.importorskip("scipy.optimize")
+    module = example("curve_fit")
+    module.main(["--points", "100", "--steps", "25"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "+-" in line]
+    found = np.array([float(line[2]) for line in lines])
+    deviations = np.array([float(line[4]) for line in lines])
+    truth = np.array([true for _, true, _ in module.CONSTANTS.values()])
+    assert (np.abs(found - truth) < 4 * deviations).all()
+
+    random.seed(1)
+    times = np.linspace(0, 10, 100)
+
+    def model(t, a, g, w, p, rest):
+        return a * np.exp(-g * t) * np.cos(w * t + p) + rest
+
+    measured = model(times, *truth) + [random.gauss(0, 0.05) for _ in times]
+    expected, covariance = optimize.curve_fit(model, times, measured, truth)
+    assert found == pytest.approx(expected, abs=2e-4)
+    assert deviations == pytest.approx(np.sqrt(np.diag(covariance)), abs=2e-4)
+
+
+def test_a_fit_needs_more_points_than_constants(example, capsys):
+    with pytest.raises(SystemExit):
+        example("curve_fit").main(["--points", "5"])
+    assert "more than 5 points" in capsys.readouterr().err

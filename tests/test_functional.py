@@ -111,7 +111,15 @@ def test_losses_of_a_batch_of_classes_agree_with_torch(torch, name, reduction):
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
 @pytest.mark.parametrize(
     ("a", "b"),
-    [(1.0, 2.0), (2.0, 1.0), (1.0, 1.0), (0.0, -0.0), (math.inf, -math.inf), (math.nan, 1.0), (1.0, math.nan)],
+    [
+        (1.0, 2.0),
+        (2.0, 1.0),
+        (1.0, 1.0),
+        (0.0, -0.0),
+        (math.inf, -math.inf),
+        (math.nan, 1.0),
+        (1.0, math.nan),
+    ],
 )
 def test_the_larger_and_the_smaller_agree_with_torch(torch, name, a, b):
     agree_with_torch(
@@ -126,7 +134,9 @@ def test_equal_operands_share_the_gradient(name):
     assert (a.grad, b.grad) == (0.5, 0.5)
 
 
-@pytest.mark.parametrize(("x", "chosen"), [(2.0, 0), (-2.0, 1), (0.0, 1), (math.nan, 1), (True, 0), (False, 1)])
+@pytest.mark.parametrize(
+    ("x", "chosen"), [(2.0, 0), (-2.0, 1), (0.0, 1), (math.nan, 1), (True, 0), (False, 1)]
+)
 @pytest.mark.parametrize("as_value", [True, False])
 def test_where_takes_the_first_only_where_the_condition_is_positive(x, chosen, as_value):
     branches = Value(5.0), Value(math.inf)
@@ -174,7 +184,9 @@ def test_the_hinge_is_the_max_margin_loss_of_micrograds_demo():
     assert [value.data for value in none] == [value.data for value in losses]
 
 
-@pytest.mark.parametrize(("logit", "target", "loss"), [(1000.0, 0, 1000.0), (1000.0, 1, 0.0), (-1000.0, 1, 1000.0)])
+@pytest.mark.parametrize(
+    ("logit", "target", "loss"), [(1000.0, 0, 1000.0), (1000.0, 1, 0.0), (-1000.0, 1, 1000.0)]
+)
 def test_logistic_loss_of_extreme_logits(logit, target, loss):
     x = Value(logit)
     out = F.binary_cross_entropy_with_logits([x], [target])
@@ -214,6 +226,16 @@ def test_rms_norm_with_weights():
     x, w = leaves([3.0, 4.0]), leaves([2.0, -1.0])
     scale = 1 / math.sqrt(12.5 + 1e-5)
     close([v.data for v in F.rms_norm(x, w)], [6 * scale, -4 * scale])
+
+
+def test_add_and_scale_by_hand():
+    x, y, factor = leaves([1, 2]), leaves([10, 20]), Value(3.0)
+    assert [v.data for v in F.add(x, y)] == [11.0, 22.0]
+    out = F.scale(x, factor)
+    F.sum(out).backward()
+    assert [v.data for v in out] == [3.0, 6.0]
+    assert (x[0].grad, factor.grad) == (3.0, 3.0)
+    assert [v.data for v in F.scale([1, 2], 0.5)] == [0.5, 1.0]
 
 
 # -- linear -----------------------------------------------------------------------------------------
@@ -342,6 +364,7 @@ def test_a_matrix_forgets_nothing_but_keeps_no_graph_alive(live_nodes):
         (lambda: F.linear(leaves([1, 2]), [[1, 2]], [1, 2]), "1 rows of weights was given 2 biases"),
         (lambda: F.linear(leaves([1, 2]), [[1, 2, 3]], [1]), "row 0 has 3 weights for 2 inputs"),
         (lambda: F.linear([], [[]]), "0 inputs"),
+        (lambda: F.add([1, 2], [3]), "got 2 and 1"),
         (lambda: F.linear(leaves([1]), []), "0 rows"),
         (lambda: F.linear(leaves([1]), [[1]], None, "gelu"), "not 'gelu'"),
         (lambda: apply("median", 1, 2), "there is no operation 'median'"),
@@ -361,6 +384,8 @@ def test_wrong_sizes_are_value_errors_that_name_them(call, message):
         lambda: F.sum(["a"]),
         lambda: F.cross_entropy(leaves([1, 2]), 0.5),
         lambda: F.softmax([1j]),
+        lambda: F.scale([1], "2"),
+        lambda: F.scale([1], [2]),
         lambda: apply("maximum", 1),
         lambda: apply("where", 1, 2),
     ],

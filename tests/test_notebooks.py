@@ -49,9 +49,10 @@ def outputs_of(notebook):
 
 
 def printed(notebook):
-    """All text that the cells print or show."""
-    return "\n".join(
-        output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs_of(notebook)
+    """All text that the cells print or show; what one cell prints may come in several outputs."""
+    return "".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "") + "\n"
+        for output in outputs_of(notebook)
     )
 
 

@@ -251,7 +251,8 @@ def test_the_state_has_torchs_form(torch):
     assert state["param_groups"][0]["params"] == [0, 1]
     for number in range(2):
         assert state["state"][number].keys() == expected["state"][0].keys()
-        assert state["state"][number]["exp_avg"] == pytest.approx(expected["state"][0]["exp_avg"][number].item())
+        average = expected["state"][0]["exp_avg"][number].item()
+        assert state["state"][number]["exp_avg"] == pytest.approx(average)
 
 
 def test_a_schedule_goes_on_from_a_saved_state():
@@ -325,7 +326,7 @@ def twice():
 @pytest.mark.parametrize(
     ("params", "options", "error", "message"),
     [
-        (lambda: [], {}, ValueError, "empty parameter list"),
+        (list, {}, ValueError, "empty parameter list"),
         (lambda: [Value(1.0)], {"lr": -0.1}, ValueError, "Invalid learning rate: -0.1"),
         (lambda: [Value(1.0)], {"weight_decay": -1.0}, ValueError, "Invalid weight_decay value: -1.0"),
         (lambda: [{"params": [Value(1.0)], "lr": -1.0}], {}, ValueError, "Invalid learning rate: -1.0"),

@@ -104,6 +104,8 @@ def test_an_operation_of_three_operands(operation, kinds):
 WEIGHT = [[Value(0.1 * (i - j)) for j in range(4)] for i in range(3)]
 BIAS = [Value(0.5 * i) for i in range(3)]
 FUNCTIONAL = {
+    "add": lambda x: F.sum(F.add(x, WEIGHT[0])) * x[0],
+    "scale": lambda x: F.dot(F.scale(x, BIAS[1]), x),
     "binary_cross_entropy_with_logits": lambda x: F.binary_cross_entropy_with_logits(
         x, [1, 0, BIAS[1], x[0]]
     ),

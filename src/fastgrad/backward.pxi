@@ -14,6 +14,8 @@ cdef struct Sweep:
     Chunk *chunk
     uint64_t pending
     Py_ssize_t other_chunks
+    # All bits, or none for a node's rule alone, which makes no operand pending.
+    uint64_t followed
     # The inputs of the dot product pulled last: they are pending until everything that uses them,
     # being younger, has been pulled.
     PyObject *marked_inputs
@@ -26,19 +28,18 @@ cdef inline void mark(Node *node, Sweep *sweep) noexcept nogil:
     if not in_pool(node):
         return
     chunk = chunk_of(node)
-    wanted = bit_of(node) & ~chunk.leaves
+    wanted = bit_of(node) & ~chunk.leaves & sweep.followed
     if chunk == sweep.chunk:
         sweep.pending |= wanted
-    elif wanted != 0:
+    elif wanted & ~chunk.pending:
         sweep.other_chunks += chunk.pending == 0
         chunk.pending |= wanted
 
 
 cdef inline void give(Node *operand, double amount, Sweep *sweep) noexcept nogil:
-    """Add to an operand's gradient; in a sweep, also see to it that the operand is visited."""
+    """Add to an operand's gradient and see to it that the operand is visited."""
     operand.grad += amount
-    if sweep != NULL:
-        mark(operand, sweep)
+    mark(operand, sweep)
 
 
 cdef inline void pull_local(Node *node, double g, Sweep *sweep) noexcept nogil:
@@ -55,9 +56,8 @@ cdef inline void pull_local(Node *node, double g, Sweep *sweep) noexcept nogil:
 cdef inline void pull_nothing(Node *node, Sweep *sweep) noexcept nogil:
     """A node without a rule adds nothing, but its operands may have gradients to pass on."""
     cdef Py_ssize_t index
-    if sweep != NULL:
-        for index in range(PyTuple_GET_SIZE(node.left)):
-            mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
+    for index in range(PyTuple_GET_SIZE(node.left)):
+        mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
 
 
 cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept nogil:
@@ -68,21 +68,22 @@ cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept
     cdef Node *x
     cdef double w_data
     # Leaves need not be marked, nor inputs shared with the node before: that is half of the work.
-    cdef Sweep *for_weights = NULL if code >> 2 == ROW_DOT else sweep
-    cdef Sweep *for_inputs = sweep
-    if sweep != NULL:
-        if sweep.marked_inputs == node.right.node:
-            for_inputs = NULL
-        sweep.marked_inputs = node.right.node
+    cdef bint mark_weights = code >> 2 != ROW_DOT
+    cdef bint mark_inputs = sweep.marked_inputs != node.right.node
+    sweep.marked_inputs = node.right.node
     g *= unary_derivative(activation_row(code), 0.0, node.data)
     for index in range(size):
         w = <Node *>PyTuple_GET_ITEM(node.left, index)
         x = <Node *>PyTuple_GET_ITEM(node.right.node, index)
         w_data = w.data
-        give(w, x.data * g, for_weights)
-        give(x, w_data * g, for_inputs)
+        w.grad += x.data * g
+        x.grad += w_data * g
+        if mark_weights:
+            mark(w, sweep)
+        if mark_inputs:
+            mark(x, sweep)
     if PyTuple_GET_SIZE(node.left) > size:
-        give(<Node *>PyTuple_GET_ITEM(node.left, size), g, for_weights)
+        give(<Node *>PyTuple_GET_ITEM(node.left, size), g, sweep)
 
 
 cdef inline void pull_reduction(Node *node, int row, double g, Sweep *sweep) noexcept nogil:
@@ -121,17 +122,23 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
         pull_nothing(node, sweep)
 
 
-cdef void sweep_from(Node *root) noexcept nogil:
-    """Pull from the root and from every node it reaches, in reverse order of creation."""
+cdef void sweep_from(Node *root, bint whole_graph) noexcept nogil:
+    """Pull from the root and, in reverse order of creation, from every node it reaches.
+
+    Every rule has its only call in here, so that the compiler puts them all into the loop and the
+    pending nodes into a register: through memory, each `|=` waits for the one before it.
+    """
     cdef Sweep sweep
     cdef uint64_t todo
     cdef int slot
-    sweep.chunk = NULL
-    sweep.pending = 0
-    sweep.other_chunks = 0
-    sweep.marked_inputs = NULL
-    mark(root, &sweep)
+    if not in_pool(root):
+        return
     sweep.chunk = chunk_of(root)
+    sweep.chunk.pending |= bit_of(root) & ~sweep.chunk.leaves
+    sweep.pending = 0
+    sweep.other_chunks = sweep.chunk.pending != 0
+    sweep.followed = ~<uint64_t>0 if whole_graph else 0
+    sweep.marked_inputs = NULL
     while sweep.other_chunks > 0:
         while sweep.chunk.pending == 0:
             sweep.chunk = sweep.chunk.older
@@ -139,15 +146,21 @@ cdef void sweep_from(Node *root) noexcept nogil:
         sweep.chunk.pending = 0
         sweep.other_chunks -= 1
         # Bits stay set; what is above the current slot is done.
-        todo = sweep.pending
-        while todo != 0:
-            slot = highest_bit(todo)
+        slot = highest_bit(sweep.pending)
+        while True:
             pull(
                 <Node *>(<char *>sweep.chunk + slot * SLOT_BYTES + HEAD_BYTES),
                 sweep.chunk.code[slot],
                 &sweep,
             )
+            # The next slot mostly is pending, and a predicted branch does not wait for the mask.
+            slot -= 1
+            if sweep.pending >> slot & 1:
+                continue
             todo = sweep.pending & (((<uint64_t>1) << slot) - 1)
+            if todo == 0:
+                break
+            slot = highest_bit(todo)
         sweep.chunk.pulled |= sweep.pending
 
 
@@ -158,7 +171,7 @@ cdef int run_backward(Value root) except -1:
     if irregular_count > 0:
         run_ordered(root)
     else:
-        sweep_from(node)
+        sweep_from(node, True)
     return 0
 
 
@@ -167,8 +180,7 @@ cdef int propagate(Node *node) except -1:
     cdef int code = code_of(node)
     cdef tuple children, derivatives
     if in_pool(node):
-        chunk_of(node).pulled |= bit_of(node)
-        pull(node, code, NULL)
+        sweep_from(node, False)
     elif code >> 2 == ROW_LOCAL:
         children = <tuple>node.left
         derivatives = (<Extras>node.right.node).derivatives

@@ -60,10 +60,12 @@ cdef object binary(int row, object left, object right):
                 to_double(right),
                 row == ROW_POW and PyIndex_Check(right),
             )
+        if is_array(right):
+            return over_array(row, boxed(left), right)
     elif is_number(left):
         return constant_and_node(row, to_double(left), <Node *><PyObject *>right)
-    elif hasattr(left, "__array_ufunc__"):
-        return over_array(row, left, right)
+    elif is_array(left):
+        return over_array(row, left, boxed(right))
     return NotImplemented
 
 
@@ -110,13 +112,22 @@ cdef object ternary(int row, tuple operands):
     return owned(node)
 
 
-cdef object over_array(int row, object array, object value):
-    """array * value, element by element: numpy leaves it to us, because of __array_priority__."""
+cdef inline bint is_array(object operand):
+    return getattr(operand, "__array_ufunc__", None) is not None
+
+
+cdef object boxed(object value):
+    """The Value as an array without dimensions: numpy leaves Values themselves to us."""
     import numpy
 
-    boxed = numpy.empty((), dtype=object)
-    boxed[()] = value
-    return getattr(operator, METHODS[row])(array, boxed)
+    box = numpy.empty((), dtype=object)
+    box[()] = value
+    return box
+
+
+cdef object over_array(int row, object left, object right):
+    """An operation of arrays, element by element."""
+    return getattr(operator, METHODS[row])(left, right)
 
 
 cdef int initialise(Value self, data, children, op, label) except -1:

@@ -3,6 +3,10 @@
 cdef extern from "Python.h":
     Py_ssize_t PyList_GET_SIZE(object) noexcept
     PyObject *PyList_GET_ITEM(object, Py_ssize_t) noexcept
+    Py_ssize_t PySequence_Fast_GET_SIZE(object) noexcept
+    PyObject **PySequence_Fast_ITEMS(void *) noexcept nogil
+
+from libc.string cimport memcmp
 
 from libc.math cimport INFINITY
 
@@ -95,101 +99,86 @@ cdef inline void four_totals(PyObject **w, PyObject *x, double *totals) noexcept
     totals[3] = fourth
 
 
-cdef inline object dot_node(int row, int activation, double total, tuple weights, tuple inputs):
+cdef inline object dot_node(int code, double total, PyObject *weights, PyObject *inputs):
     """The node of activation(total), where total is total_of(weights, inputs)."""
-    cdef Node *node = new_node(row << 2 | activation, unary_value(activation_row(activation), total))
-    set_left(node, <PyObject *>weights)
-    set_right(node, <PyObject *>inputs)
-    return owned(node)
+    cdef double out = unary_value(activation_row(code), total)
+    return new_binary(code, out, <Node *>weights, <Node *>inputs)
 
 
 cdef class Rows:
-    """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), which nodes share."""
+    """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), shared by nodes."""
 
     cdef list tuples
-    cdef list kinds
+    # The code of each row's node: ROW_DOT or ROW_INNER, and the activation.
+    cdef bytearray codes
     # Weights tracked since the tuples were made must be visible to the collector in them.
     cdef Py_ssize_t late_tracks
 
     def __cinit__(self):
         self.tuples = []
-        self.kinds = []
+        self.codes = bytearray()
 
     cdef int resize(self, Py_ssize_t size) except -1:
         """Have room for this many rows, keeping those that are known."""
-        cdef Py_ssize_t missing = size - PyList_GET_SIZE(self.tuples)
-        if self.late_tracks != late_tracks:
+        if self.late_tracks != late_tracks or PyList_GET_SIZE(self.tuples) != size:
             self.late_tracks = late_tracks
             self.tuples = [()] * size
-            self.kinds = [ROW_INNER] * size
-        elif missing > 0:
-            self.tuples += [()] * missing
-            self.kinds += [ROW_INNER] * missing
-        elif missing < 0:
-            del self.tuples[size:]
-            del self.kinds[size:]
+            self.codes = bytearray(size)
         return 0
 
-    cdef tuple refresh(self, Py_ssize_t index, object w, object bias):
-        """The row's tuple, made again if w and bias (None: there is none) are no longer the same objects."""
-        cdef tuple known = self.tuples[index]
+    cdef Py_ssize_t refresh(self, Py_ssize_t index, object w, object bias, int activation) except -1:
+        """The size of the row's tuple, made again if w and bias (None: there is none) are other objects."""
+        cdef PyObject *known = PyList_GET_ITEM(self.tuples, index)
+        cdef int code = self.codes[index]
+        cdef tuple weights
         if not are_in(known, w, bias):
-            known = operands_of(w if bias is None else (*w, bias))
-            self.tuples[index] = known
-            self.kinds[index] = ROW_DOT if all_leaves(known) else ROW_INNER
-        return known
+            weights = operands_of(w if bias is None else (*w, bias))
+            code = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
+            self.tuples[index] = weights
+            known = <PyObject *>weights
+        self.codes[index] = code & ~3 | activation
+        return PyTuple_GET_SIZE(known)
 
-    cdef list nodes(self, tuple inputs, activations):
-        """One node a row; the tuples are all of one length. `activations`: a code, or one for each."""
+    cdef list nodes(self, tuple inputs):
+        """One node a row; the tuples are all of one length."""
         cdef PyObject *x = <PyObject *>inputs
         cdef Py_ssize_t size = PyList_GET_SIZE(self.tuples)
         cdef Py_ssize_t index
         cdef int which
-        cdef int activation = 0
-        cdef bint alike = type(activations) is int
         cdef PyObject *w[4]
         cdef double totals[4]
         cdef list out = []
-        if alike:
-            activation = activations
         for index in range(size):
             which = index & 3
+            w[which] = PyList_GET_ITEM(self.tuples, index)
             if which == 0 and index + 4 <= size:
-                w[0] = PyList_GET_ITEM(self.tuples, index)
                 w[1] = PyList_GET_ITEM(self.tuples, index + 1)
                 w[2] = PyList_GET_ITEM(self.tuples, index + 2)
                 w[3] = PyList_GET_ITEM(self.tuples, index + 3)
                 four_totals(w, x, totals)
             elif index + 4 - which > size:
-                totals[which] = total_of(PyList_GET_ITEM(self.tuples, index), x)
-            if not alike:
-                activation = activations[index]
-            weights = <tuple>PyList_GET_ITEM(self.tuples, index)
-            out.append(dot_node(self.kinds[index], activation, totals[which], weights, inputs))
+                totals[which] = total_of(w[which], x)
+            out.append(dot_node(self.codes[index], totals[which], w[which], x))
         return out
 
 
-cdef bint are_in(tuple known, object w, object bias) except -1:
+cdef inline bint same_items(PyObject *first, PyObject *second, Py_ssize_t size) noexcept nogil:
+    """Whether two lists or tuples begin with the same objects."""
+    return not memcmp(
+        PySequence_Fast_ITEMS(first), PySequence_Fast_ITEMS(second), size * sizeof(PyObject *)
+    )
+
+
+cdef bint are_in(PyObject *known, object w, object bias) noexcept:
     """Whether the tuple holds exactly the objects of w, a list or tuple, and then the bias."""
-    cdef Py_ssize_t size = PyTuple_GET_SIZE(<PyObject *>known)
-    cdef Py_ssize_t index
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(known)
     if bias is not None:
         size -= 1
-        if size < 0 or PyTuple_GET_ITEM(<PyObject *>known, size) != <PyObject *>bias:
+        if size < 0 or PyTuple_GET_ITEM(known, size) != <PyObject *>bias:
             return False
-    if type(w) is list:
-        if PyList_GET_SIZE(w) != size:
-            return False
-        for index in range(size):
-            if PyTuple_GET_ITEM(<PyObject *>known, index) != PyList_GET_ITEM(w, index):
-                return False
-        return size > 0
-    if type(w) is not tuple or PyTuple_GET_SIZE(<PyObject *>w) != size:
+    if type(w) is not list and type(w) is not tuple or PySequence_Fast_GET_SIZE(w) != size:
         return False
-    for index in range(size):
-        if PyTuple_GET_ITEM(<PyObject *>known, index) != PyTuple_GET_ITEM(<PyObject *>w, index):
-            return False
-    return size > 0
+    return size > 0 and same_items(known, <PyObject *>w, size)
 
 
 cdef class NeuronFields:
@@ -227,10 +216,9 @@ cdef class Weights(Rows):
         ValueError if a neuron has another number of weights than there are inputs.
         """
         cdef tuple x
-        cdef tuple weights
         cdef NeuronFields neuron
-        cdef Py_ssize_t index
-        cdef list activations = []
+        cdef Py_ssize_t index, size
+        cdef int activation
         for index in range(len(neurons)):
             if Py_TYPE(PyList_GET_ITEM(neurons, index)) != <PyTypeObject *>self.neuron_type:
                 return None
@@ -240,11 +228,11 @@ cdef class Weights(Rows):
         self.resize(len(neurons))
         for index in range(len(neurons)):
             neuron = neurons[index]
-            weights = self.refresh(index, neuron.w, neuron.b)
-            if len(weights) != len(x) + 1:
-                raise ValueError(f"a neuron of {len(weights) - 1} inputs was given {len(x)}")
-            activations.append(activation_code(neuron.activation) if neuron.nonlin else 0)
-        return self.nodes(x, activations)
+            activation = activation_code(neuron.activation) if neuron.nonlin else 0
+            size = self.refresh(index, neuron.w, neuron.b, activation)
+            if size != len(x) + 1:
+                raise ValueError(f"a neuron of {size - 1} inputs was given {len(x)}")
+        return self.nodes(x)
 
 
 cdef class Matrix(list):
@@ -271,11 +259,10 @@ def dot(weights, inputs, bias=None, activation="linear"):
     if bias is not None:
         w = values_tuple((*w, *operands_of((bias,))))
     return dot_node(
-        ROW_DOT if all_leaves(w) else ROW_INNER,
-        activation_code(activation),
+        (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | activation_code(activation),
         total_of(<PyObject *>w, <PyObject *>x),
-        w,
-        x,
+        <PyObject *>w,
+        <PyObject *>x,
     )
 
 
@@ -283,13 +270,13 @@ def linear(x, weight, bias=None, activation="linear"):
     """Return [activation(bias[i] + weight[i][0] * x[0] + ...) for each row i], one node a row.
 
     `x` are n Values or numbers, `weight` is a sequence of rows of n, `bias` None or as many as there
-    are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every row. Raises ValueError if lengths differ or are 0.
+    are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every
+    row. Raises ValueError if lengths differ or are 0.
     """
     cdef tuple inputs = operands_of(x)
     cdef list biases = None if bias is None else list(bias)
     cdef Rows rows
-    cdef tuple weights
-    cdef Py_ssize_t index
+    cdef Py_ssize_t index, size
     cdef Py_ssize_t width = len(inputs) if bias is None else len(inputs) + 1
     cdef int code = activation_code(activation)
     if not inputs or not len(weight):
@@ -303,13 +290,13 @@ def linear(x, weight, bias=None, activation="linear"):
     else:
         rows = Rows()
     rows.resize(len(weight))
-    for index, row in enumerate(weight):
-        weights = rows.refresh(index, row, None if biases is None else biases[index])
-        if len(weights) != width:
+    for index in range(len(weight)):
+        size = rows.refresh(index, weight[index], None if biases is None else biases[index], code)
+        if size != width:
             raise ValueError(
-                f"row {index} has {len(weights) - width + len(inputs)} weights for {len(inputs)} inputs"
+                f"row {index} has {size - width + len(inputs)} weights for {len(inputs)} inputs"
             )
-    return rows.nodes(inputs, code)
+    return rows.nodes(inputs)
 
 
 def reduce(str name, values):
@@ -357,14 +344,28 @@ def softmax(values):
     ]
 
 
-def scaled(values, factor):
+def scale(values, factor):
     """Return [x1 * factor, ..., xn * factor], one node each, for Values or numbers."""
     cdef tuple operands = operands_of(values)
-    cdef Value by = as_value(factor, "scaled")
+    if not is_number(factor):
+        factor = as_value(factor, "scale")
+    return [binary(ROW_MUL, operand, factor) for operand in operands]
+
+
+def add(left, right):
+    """Return [a1 + b1, ..., an + bn], one node each; ValueError if the lengths differ."""
+    cdef tuple first = operands_of(left)
+    cdef tuple second = operands_of(right)
     cdef Py_ssize_t index
+    if len(first) != len(second):
+        raise ValueError(f"add needs two equally long vectors: got {len(first)} and {len(second)}")
     return [
-        node_of_two(ROW_MUL, <Node *>PyTuple_GET_ITEM(<PyObject *>operands, index), <Node *><PyObject *>by)
-        for index in range(len(operands))
+        node_of_two(
+            ROW_ADD,
+            <Node *>PyTuple_GET_ITEM(<PyObject *>first, index),
+            <Node *>PyTuple_GET_ITEM(<PyObject *>second, index),
+        )
+        for index in range(len(first))
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from fastgrad.engine import Value, _take_apart
@@ -51,7 +51,7 @@ class Node(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """What the rules look at: nodes with operands before results, parameters, gradients as they were found."""
+    """What the rules look at: nodes, operands before results; parameters; gradients as they were found."""
 
     loss: Value
     nodes: dict[Value, Node]
@@ -139,7 +139,9 @@ def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:
     if not different:
         return
     if all(graph.found[value] == 0.0 for value in graph.found):
-        yield Finding("no backward", "all gradients are 0: backward() has not run on this loss", tuple(different))
+        yield Finding(
+            "no backward", "all gradients are 0: backward() has not run on this loss", tuple(different)
+        )
         return
     first = different[0]
     others = f" ({len(different)} parameters in all)" if len(different) > 1 else ""
@@ -170,7 +172,7 @@ def parameters_without_gradient(graph: Graph) -> Iterator[Finding]:
         yield Finding(
             "no gradient",
             f"the gradient of {listed(graph.names[value] for value in flat)} is exactly 0: "
-            "every path from there to the loss has a derivative of 0",
+            "every path from there to the loss goes through a ReLU that is 0, a factor of 0 or the like",
             flat,
         )
 
@@ -239,9 +241,10 @@ def stuck(
     if not bad:
         return
     names = listed(neuron_name(graph, outputs[0]) for outputs in bad)
+    verb = "are" if len(bad) > 1 else "is"
     yield Finding(
         kind,
-        f"{len(bad)} of {len(neurons)} {activation} neurons {'are' if len(bad) > 1 else 'is'} {what}: {names}",
+        f"{len(bad)} of {len(neurons)} {activation} neurons {verb} {what}: {names}",
         tuple(output for outputs in bad for output in outputs),
     )
 
@@ -250,7 +253,10 @@ def neuron_name(graph: Graph, output: Value) -> str:
     """Return what the names of a neuron's parameters begin with alike, or describe its output."""
     neuron = neuron_of(graph, graph.nodes[output])
     names = [graph.names[value] for value in neuron if value in graph.names]
-    return commonprefix(names).rpartition(".")[0] or graph.name(output)
+    levels = zip(*(name.split(".") for name in names), strict=False)
+    return ".".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)) or (
+        graph.name(output)
+    )
 
 
 def neuron_of(graph: Graph, node: Node) -> frozenset[Value]:

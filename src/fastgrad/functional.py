@@ -13,6 +13,7 @@ arithmetic they stand for:
 `dot` `linear`                             products and partial sums, as micrograd would draw them
 `log_softmax` `cross_entropy` `nll_loss`   arithmetic on the `logsumexp`
 `mse_loss` `rms_norm`                      arithmetic, with `square_mean` or `square_sum` in it
+`add` `scale`                              a sum or product a value
 =========================================  =====================================================
 """
 
@@ -20,13 +21,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from fastgrad import engine
-from fastgrad.engine import Matrix, Value, apply, linear, reduce, scaled, softmax
+from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale, softmax
 
 __all__ = [
     "Matrix",
+    "add",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "dot",
@@ -41,6 +43,7 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "rms_norm",
+    "scale",
     "softmax",
     "sum",
     "where",
@@ -111,11 +114,10 @@ def rms_norm(values: Vector, weight: Vector | None = None, eps: float = 1e-5) ->
     "Root Mean Square Layer Normalization" (2019).
     """
     values = list(values)
-    scale = (reduce("square_mean", values) + eps) ** -0.5
-    normal = scaled(values, scale)
+    normal = scale(values, (reduce("square_mean", values) + eps) ** -0.5)
     if weight is None:
         return normal
-    return [value * w for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
+    return [apply("mul", value, w) for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
 
 
 def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Value | list[Value]:  # noqa: A002
@@ -197,7 +199,7 @@ def reduced(values: list[Value], reduction: str) -> Value | list[Value]:
     return values if reduction == "none" else reduce(reduction, values)
 
 
-def same_length(function: str, left: Iterable[Item], right: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+def same_length(function: str, left: Iterable[Any], right: Iterable[Any]) -> tuple[list[Any], list[Any]]:
     """Return two lists; ValueError unless they are of one length, and not empty."""
     left, right = list(left), list(right)
     if len(left) != len(right) or not left:
@@ -218,7 +220,8 @@ def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
         # In a compiled function, an index that differs from row to row.
         from fastgrad.compiling import take
 
-        return take(values, number)
+        chosen: Item = take(values, number)
+        return chosen
     index = operator.index(number)
     if not 0 <= index < len(values):
         raise ValueError(f"{function}: the target is {index}, but there are {len(values)} classes")
@@ -228,8 +231,8 @@ def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
 def over_rows(
     function: str,
     loss: Callable[[Vector, SupportsIndex], Value],
-    rows: Sequence[Scalar] | Sequence[Sequence[Scalar]],
-    targets: SupportsIndex | Iterable[SupportsIndex],
+    rows: Any,
+    targets: Any,
     reduction: str,
 ) -> Value | list[Value]:
     """Return the loss of one row and one target, or the reduced losses of a batch of them."""

@@ -54,7 +54,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self._states: list[dict[str, Any]] = []
-        groups = list(params)
+        groups: list[Any] = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
@@ -74,7 +74,9 @@ class Optimizer:
         known = {parameter for other in self.param_groups for parameter in other["params"]}
         for parameter in group["params"]:
             if not isinstance(parameter, Value):
-                raise TypeError(f"optimizer can only optimize Values, but one is a {type(parameter).__name__}")
+                raise TypeError(
+                    f"optimizer can only optimize Values, but one is a {type(parameter).__name__}"
+                )
             if _take_apart(parameter)[0] != "leaf":
                 raise ValueError(f"can't optimize a Value that was computed: {parameter!r}")
             if parameter in known:
@@ -349,9 +351,7 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the numbers that the schedule is made of; functions are not among them."""
-        return {
-            name: value for name, value in vars(self).items() if name not in ("optimizer", "lr_lambdas")
-        }
+        return {name: value for name, value in vars(self).items() if name not in ("optimizer", "lr_lambdas")}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; the optimizer's state has the rates themselves."""
@@ -450,15 +450,14 @@ class CosineAnnealingLR(LRScheduler):
         return 1.0 + math.cos(math.pi * epoch / self.T_max)
 
     def rates(self, rates: Sequence[float]) -> list[float]:
-        """Return the rates one epoch further along the cosine; from its lowest point, by the initial rates."""
+        """Return the rates one epoch further along the cosine; at its lowest point, by the initial rates."""
         epoch = self.last_epoch
         if epoch == 0:
             return list(rates)
         if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
             rise = self.height(epoch) / 2
             return [
-                rate + (base - self.eta_min) * rise
-                for rate, base in zip(rates, self.base_lrs, strict=True)
+                rate + (base - self.eta_min) * rise for rate, base in zip(rates, self.base_lrs, strict=True)
             ]
         ratio = self.height(epoch) / self.height(epoch - 1)
         return [ratio * (rate - self.eta_min) + self.eta_min for rate in rates]

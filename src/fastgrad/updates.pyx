@@ -97,6 +97,7 @@ def adam(
     cdef double shrink = 1.0 - lr * weight_decay if decoupled else 1.0
     cdef double sign = -1.0 if maximize else 1.0
     cdef Py_ssize_t start, index, size
+    cdef double data
     require(parameters, exp_avg)
     if len(exp_avg_sq) != len(exp_avg):
         raise ValueError(f"{len(exp_avg)} first moments, but {len(exp_avg_sq)} second ones")
@@ -115,11 +116,12 @@ def adam(
             v[index] = beta2 * v[index] + (1.0 - beta2) * g[index] * g[index]
             change[index] = step_size * m[index] / (sqrt(v[index]) + root * eps)
         for index in range(size):
-            set_data(parameters, start + index, shrink * data_at(parameters, start + index) - change[index])
+            data = shrink * data_at(parameters, start + index) - change[index]
+            set_data(parameters, start + index, data)
 
 
 def gradient_norm(list parameters not None, double order):
-    """Return (|g1|**order + ... + |gn|**order) ** (1 / order) of the gradients, or the largest |g| for inf."""
+    """Return (|g1|**order + ... + |gn|**order) ** (1 / order) of the gradients; the largest |g| for inf."""
     cdef double total = 0.0
     cdef double g
     cdef Py_ssize_t index

@@ -1,0 +1,142 @@
+"""Write docs/api.md from the docstrings of the public names.
+
+python docs/generate_api.py            # writes docs/api.md
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+from fastgrad.operations import TABLE, Operation
+
+# What a page for users lists, in the order in which they meet it. `functional` is last because its
+# `sum` hides Python's from the examples after it.
+MODULES = {
+    "fastgrad.engine": ["Value"],
+    "fastgrad": ["check"],
+    "fastgrad.nn": None,
+    "fastgrad.optim": None,
+    "fastgrad.data": ["batches"],
+    "fastgrad.testing": ["gradcheck"],
+    "fastgrad.viz": ["trace", "draw_dot", "plot_losses", "plot_decision_boundary"],
+    "fastgrad.saving": None,
+    "fastgrad.export": None,
+    "fastgrad.functional": None,
+}
+HEAD = """\
+# API
+
+Generated from the docstrings by `python docs/generate_api.py`; the tests check that it is up to date.
+"""
+CALLS = {"__add__": "left + right", "__sub__": "left - right", "__mul__": "left * right"}
+CALLS |= {"__truediv__": "left / right", "__pow__": "left ** right", "__abs__": "abs(self)"}
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """Return a module's public names in the order of their definition."""
+    names = MODULES[module.__name__] or module.__all__
+    # Not the aliases of types.
+    callables = [name for name in names if position(module, name) >= 0]
+    return sorted(callables, key=lambda name: position(module, name))
+
+
+def position(module: ModuleType, name: str) -> int:
+    """Return where a class or function is defined in its source, 0 if that is not Python; -1 for others."""
+    member = getattr(module, name)
+    if not (inspect.isclass(member) or inspect.isroutine(member)):
+        return -1
+    try:
+        return inspect.getsourcelines(member)[1]
+    except (OSError, TypeError):
+        return 0
+
+
+class Source(str):
+    """An annotation that is written without quotes."""
+
+    __repr__ = str.__str__
+
+
+def signature(function: object) -> str:
+    """Return a callable's parameters and result as its source has them, '' if it does not tell."""
+    try:
+        found = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ""
+    parameters = [p.replace(annotation=unquoted(p.annotation)) for p in found.parameters.values()]
+    result = found.empty if inspect.isclass(function) else unquoted(found.return_annotation)
+    return str(found.replace(parameters=parameters, return_annotation=result))
+
+
+def unquoted(annotation: object) -> object:
+    """Return an annotation such that its repr is its source."""
+    return Source(annotation) if isinstance(annotation, str) else annotation
+
+
+def text_of(documented: object) -> list[str]:
+    """Return a docstring as Markdown: examples in fences, all else as it is."""
+    lines = []
+    in_example = False
+    for line in (inspect.getdoc(documented) or "").splitlines():
+        if line.startswith(">>> ") and not in_example:
+            lines.append("```python")
+            in_example = True
+        elif in_example and not line:
+            lines.append("```")
+            in_example = False
+        lines.append(line)
+    return [*lines, *(["```"] if in_example else []), ""]
+
+
+def operation(row: Operation) -> list[str]:
+    """Return the lines on an operation of the table."""
+    call = CALLS.get(row.method, f"self.{row.method}()")
+    return [f"- `{call}`: {row.doc}"]
+
+
+def methods(cls: type) -> list[str]:
+    """Return the lines on the public methods that a class defines itself."""
+    lines = []
+    operations = {row.method for row in TABLE} if cls.__name__ == "Value" else set()
+    for name, member in vars(cls).items():
+        called = name == "__call__"
+        if (name.startswith("_") and not called) or name in operations or not inspect.getdoc(member):
+            continue
+        if inspect.isdatadescriptor(member):
+            lines += [f"#### {cls.__name__}.{name}", "", *text_of(member)]
+        elif callable(member):
+            lines += [f"#### {cls.__name__}.{name}", "", f"`{name}{signature(member)}`", "", *text_of(member)]
+    return lines
+
+
+def entry(module: ModuleType, name: str) -> list[str]:
+    """Return the lines on one public name."""
+    documented = getattr(module, name)
+    kind = "class " if inspect.isclass(documented) else ""
+    lines = [f"### {name}", "", f"`{kind}{name}{signature(documented)}`", "", *text_of(documented)]
+    if inspect.isclass(documented):
+        if name == "Value":
+            lines += ["The operations, on Values and numbers:", ""]
+            lines += [line for row in TABLE for line in operation(row)] + [""]
+        lines += methods(documented)
+    return lines
+
+
+def generate() -> str:
+    """Return the page."""
+    lines = HEAD.splitlines()
+    for module_name in MODULES:
+        module = importlib.import_module(module_name)
+        names = public_names(module)
+        lines += ["", f"## {module_name}", "", *text_of(module)]
+        lines += ["```python", f">>> from {module_name} import {', '.join(names)}", "```", ""]
+        for name in names:
+            lines += entry(module, name)
+    # Paragraphs are apart by one line.
+    kept = [line for number, line in enumerate(lines) if line or (number and lines[number - 1])]
+    return "\n".join(kept).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    (Path(__file__).resolve().parent / "api.md").write_text(generate(), encoding="utf-8")
