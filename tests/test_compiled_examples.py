@@ -1,4 +1,4 @@
-"""The examples of compiled programs run, and say what they should."""
+"""The examples of compiled functions run as scripts, and say what they should."""
 
 import subprocess
 import sys

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from fastgrad.demo import train_moons
         except ModuleNotFoundError as error:
             sys.exit(f"the demo needs {error.name}: pip install 'fastgrad[demo]'")
-        train_moons(options.steps, options.seed, options.output, plain=options.plain, compiled=options.compiled)
+        train_moons(options.steps, options.seed, options.output, options.plain, options.compiled)
 
 
 if __name__ == "__main__":

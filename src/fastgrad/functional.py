@@ -220,7 +220,8 @@ def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
         # In a compiled function, an index that differs from row to row.
         from fastgrad.compiling import take
 
-        return take(values, number)
+        chosen: Item = take(values, number)
+        return chosen
     index = operator.index(number)
     if not 0 <= index < len(values):
         raise ValueError(f"{function}: the target is {index}, but there are {len(values)} classes")

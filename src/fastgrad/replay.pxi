@@ -35,9 +35,9 @@ cdef enum:
     # Less arithmetic than this is not worth a part of its own.
     PART_FLOPS = 300000
     # Instructions between two looks for Ctrl-C: some milliseconds of the most expensive ones.
-    STRETCH = 32768
+    STRETCH = 16384
 
-cdef double SIGNAL_SECONDS = 0.05
+cdef double SIGNAL_SECONDS = 0.03
 
 
 cdef struct Job:
