@@ -87,7 +87,9 @@ def installed_megabytes(name: str) -> float:
     if not any(file.suffix in (".so", ".pyd", ".py") and file.parent.name == module for file in files):
         # An editable installation or a source tree: what a wheel would hold of it.
         folder = resources.files(module)
-        files = [file for file in Path(str(folder)).rglob("*") if file.suffix in (".so", ".pyd", ".py", ".pyi")]
+        files = [
+            file for file in Path(str(folder)).rglob("*") if file.suffix in (".so", ".pyd", ".py", ".pyi")
+        ]
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
