@@ -1,6 +1,7 @@
 """Build the extension modules; everything else about the package is in pyproject.toml."""
 
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -22,17 +23,42 @@ MACROS = [("CYTHON_USE_TYPE_SPECS", "0")]
 if os.environ.get("FASTGRAD_ASSERTIONS"):
     MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
 
+if not MSVC and not os.environ.get("FASTGRAD_ASSERTIONS"):
+    # What debuggers read is four fifths of the wheel.
+    FLAGS.append("-g0")
+
+# The same kernels for each instruction set, one of which is chosen at run time. Inside them contraction
+# is welcome: results agree with the engine's to 1e-12, not to the bit. Nothing is reassociated.
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+INSTRUCTION_SETS = {"baseline": []}
+if X86:
+    INSTRUCTION_SETS["avx2"] = ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"]
+    INSTRUCTION_SETS["avx512"] = (
+        ["/arch:AVX512"] if MSVC else ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma"]
+    )
 # Without errno, a square root is one instruction, and loops with one are vectorised.
 NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
 
 extensions = [
-    Extension(
-        f"fastgrad.{name}",
-        [f"src/fastgrad/{name}.pyx"],
-        extra_compile_args=[*FLAGS, *flags],
-        define_macros=MACROS,
-    )
-    for name, flags in {"engine": [], "updates": NO_ERRNO}.items()
+    *[
+        Extension(
+            f"fastgrad.{name}",
+            [f"src/fastgrad/{name}.pyx"],
+            extra_compile_args=[*FLAGS, *flags],
+            define_macros=MACROS,
+        )
+        for name, flags in {"engine": [], "program": [], "updates": NO_ERRNO}.items()
+    ],
+    *[
+        Extension(
+            f"fastgrad.kernels_{name}",
+            [f"src/fastgrad/kernels_{name}.pyx"],
+            extra_compile_args=KERNEL_FLAGS + flags,
+            depends=["src/fastgrad/lanes.h"],
+        )
+        for name, flags in INSTRUCTION_SETS.items()
+    ],
 ]
 
 setup(ext_modules=cythonize(extensions, include_path=["src"]))

@@ -87,10 +87,46 @@ SPEED_GOALS = [
     ),
 ]
 
+
+def times_faster(what: str, workload: str, than: str, limit: float, implementation: str = "compiled") -> Goal:
+    """A compiled function's step against another implementation's."""
+    return Goal(
+        what, Figure(workload, "step", than), Figure(workload, "step", implementation), limit, at_least=True
+    )
+
+
+COMPILED_GOALS = [
+    Goal(
+        "moons step, compiled, against hand-written C",
+        Figure("moons", "step", "compiled"),
+        Figure("moons", "step", "c"),
+        2.0,
+    ),
+    times_faster("moons step, compiled, times faster than jax.jit", "moons", "jax", 3.0),
+    times_faster("moons step, compiled, times faster than torch", "moons", "torch", 50.0),
+    times_faster("moons step, compiled, times faster than micrograd", "moons", "micrograd", 50_000.0),
+    times_faster("digits, batch of 32, compiled, speed of torch's", "digits", "torch", 1.0),
+    times_faster("digits, batch of 256, compiled, speed of torch's", "digits-256", "torch", 0.7),
+    times_faster("MLP(784, [128, 10]), batch of 256, compiled, speed of torch's", "mlp-784", "torch", 0.4),
+    times_faster(
+        "GPT, 32 documents, compiled, times faster than torch by document", "gpt-32", "torch-rows", 20.0
+    ),
+    times_faster("GPT, 32 documents, compiled, speed of torch's batch", "gpt-32", "torch", 1.0),
+    Goal(
+        "Asian option, compiled, against a hand-written adjoint in C",
+        Figure("asian", "step", "compiled"),
+        Figure("asian", "step", "c"),
+        2.0,
+    ),
+    times_faster("Asian option, compiled, times faster than jax", "asian", "jax", 3.0),
+    Goal("a tiny compiled program on 10 rows", Figure("tiny", "step", "compiled"), None, 0.005, "ms"),
+    times_faster("digits, 4096 images, two threads against one", "threads", "compiled", 1.7, "threads"),
+]
+
 FOOTPRINT_GOALS = {
     "bytes": Goal("memory a node, over 1e6 nodes", ours("bytes", ""), None, 80.0, "bytes"),
     "import": Goal("`import fastgrad` over bare Python", ours("import", ""), None, 5.0, "ms"),
     "wheel": Goal("wheel", ours("wheel", ""), None, 1.0, "MB"),
 }
 
-GOALS = [*SPEED_GOALS, *FOOTPRINT_GOALS.values()]
+GOALS = [*SPEED_GOALS, *COMPILED_GOALS, *FOOTPRINT_GOALS.values()]

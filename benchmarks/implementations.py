@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from importlib import metadata
 from typing import NamedTuple
 
@@ -23,9 +23,12 @@ class Implementation(NamedTuple):
 IMPLEMENTATIONS = {
     "fastgrad": Implementation("fastgrad", "fastgrad", "#d62728"),
     "operations": Implementation("fastgrad, operation by operation", "fastgrad", "#ff9896"),
+    "compiled": Implementation("fastgrad, compiled", "fastgrad", "#8c1515"),
+    "threads": Implementation("fastgrad, compiled, two threads", "fastgrad", "#5a0d0d"),
     "micrograd": Implementation("micrograd", "micrograd", "#7f7f7f"),
     "float": Implementation("plain floats, no gradients", None, "#2ca02c"),
     "torch": Implementation("torch, float64, one thread", "torch", "#ff7f0e"),
+    "torch-rows": Implementation("torch, a row at a time", "torch", "#ffbb78"),
     "jax": Implementation("jax.jit, float64", "jax", "#9467bd"),
     "xad": Implementation("xad", "xad", "#8c564b"),
     "casadi": Implementation("CasADi", "casadi", "#e377c2"),
@@ -43,9 +46,9 @@ def missing(name: str) -> str | None:
     return None
 
 
-def prepare_process(names: Iterable[str]) -> None:
+def prepare_process(names: Collection[str]) -> None:
     """Have these implementations compute in float64 on one thread."""
-    if "torch" in names:
+    if {"torch", "torch-rows"} & set(names):
         import torch
 
         torch.set_num_threads(1)

@@ -88,6 +88,40 @@ def on_values(name: str, training: Training):
     return prepare
 
 
+def on_compiled(training: Training, threads: int = 1):
+    """The loss of one row, compiled; the optimizer is the package's own."""
+
+    def prepare() -> Case:
+        import fastgrad
+        import fastgrad.functional as F
+        from fastgrad import nn, optim
+
+        model = nn.MLP(training.sizes[0], list(training.sizes[1:]))
+        parameters = model.parameters()
+        for p, number in zip(parameters, initial_weights(training.sizes)):
+            p.data = number
+        optimizer = optim.SGD(parameters, lr=1.0)
+        steps = count()
+        state = {}
+
+        @fastgrad.compile(threads=threads)
+        def loss(x, target):
+            scores = model(x)
+            result = (1 - target * scores).relu() if training.hinge else F.cross_entropy(scores, target)
+            return result + training.alpha * F.l2(parameters) if training.alpha else result
+
+        def step() -> None:
+            k = next(steps)
+            optimizer.zero_grad()
+            state["loss"] = loss.backward(*training.batch(k))
+            optimizer.param_groups[0]["lr"] = training.lr(k)
+            optimizer.step()
+
+        return Case({"step": step}, lambda: [state["loss"], *(p.data for p in parameters)])
+
+    return prepare
+
+
 def on_scalars(name: str, training: Training):
     """The same script over lists of scalars: plain floats, which stop at the loss, or xad."""
 
@@ -295,6 +329,7 @@ def cases(training: Training) -> dict[str, Callable[[], Case]]:
     """Every implementation of a training step."""
     return {
         "fastgrad": on_values("fastgrad", training),
+        "compiled": on_compiled(training),
         "micrograd": on_values("micrograd", training),
         "float": on_scalars("float", training),
         "torch": on_torch(training),

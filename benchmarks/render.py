@@ -24,7 +24,7 @@ HEADLINES = (
     ("gpt", "forward and backward", "scalar GPT, forward and backward of a document"),
     ("digits", "step", "digits classifier, a step of 32 images"),
 )
-README_COLUMNS = ("fastgrad", "micrograd", "float", "torch", "jax", "c")
+README_COLUMNS = ("fastgrad", "compiled", "micrograd", "float", "torch", "jax", "c")
 
 
 def shown(number: float) -> str:

@@ -30,6 +30,7 @@ FILES = (
     "benchmarks.test_gpt",
     "benchmarks.test_digits",
     "benchmarks.test_names_gpt",
+    "benchmarks.test_compiled",
 )
 # A turn repeats its steps for this long, so that fast ones run with warm caches.
 TURN_SECONDS = 0.02

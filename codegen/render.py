@@ -9,6 +9,8 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+from render_lanes import render_kernels, render_needs
+
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
 STUB_MARK = "    # The methods of the table of operations go here.\n"
@@ -227,6 +229,8 @@ def render_rules(table, reductions) -> str:
         "",
         "",
         "cdef int refuse(int row, double a, double b) except -1:",
+        "    if traced_here():",
+        "        return 0",
         *errors,
         "    return 0",
         "",
@@ -325,6 +329,8 @@ def render_all(package: Path = PACKAGE) -> None:
     write_if_changed(package / "ops.pxd", render_ops(table, reductions))
     write_if_changed(package / "rules.pxi", render_rules(table, reductions))
     write_if_changed(package / "methods.pxi", render_methods(methods))
+    write_if_changed(package / "kernels.pxi", render_kernels(table, reductions, NOTICE))
+    write_if_changed(package / "needs.pxi", render_needs(table, reductions, NOTICE))
     template = (package / "engine.pyi.in").read_text()
     write_if_changed(package / "engine.pyi", render_stub(methods, template))
 

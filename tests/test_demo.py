@@ -35,6 +35,15 @@ def test_plain_prints_one_line_a_step_like_the_notebook(tmp_path):
     assert result.stderr == ""
 
 
+def test_compiled_gives_the_same_numbers(tmp_path):
+    arguments = ("--plain", "--steps", "30")
+    eager, compiled = (demo(*arguments, *more, cwd=tmp_path).stdout for more in ([], ["--compiled"]))
+    for left, right in zip(eager.splitlines()[:30], compiled.splitlines()[:30], strict=True):
+        first, second = (line.replace(",", "").split() for line in (left, right))
+        assert first[:3] + first[4:] == second[:3] + second[4:]
+        assert float(first[3]) == pytest.approx(float(second[3]), rel=1e-12)
+
+
 def test_another_seed_is_another_run(tmp_path):
     first, second = (
         demo("--plain", "--steps", "1", "--seed", seed, cwd=tmp_path).stdout.splitlines()[0]

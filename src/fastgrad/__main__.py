@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=1337, help="for random and numpy (default: 1337)")
     demo.add_argument("--output", default="moons.png", help="the picture's path (default: moons.png)")
     demo.add_argument("--plain", action="store_true", help="one line a step instead of a progress bar")
+    demo.add_argument("--compiled", action="store_true", help="compile the loss for all rows at once")
     return result
 
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from fastgrad.demo import train_moons
         except ModuleNotFoundError as error:
             sys.exit(f"the demo needs {error.name}: pip install 'fastgrad[demo]'")
-        train_moons(options.steps, options.seed, options.output, plain=options.plain)
+        train_moons(options.steps, options.seed, options.output, options.plain, options.compiled)
 
 
 if __name__ == "__main__":

@@ -166,6 +166,7 @@ cdef void sweep_from(Node *root, bint whole_graph) noexcept nogil:
 
 cdef int run_backward(Value root) except -1:
     cdef Node *node = <Node *><PyObject *>root
+    refuse_effect("backward()")
     node.grad = 1.0
     if irregular_count > 0:
         run_ordered(root)

@@ -371,6 +371,7 @@ def add(left, right):
 
 def zero_grad(values):
     """Set the gradient of every Value to 0.0."""
+    refuse_effect("zero_grad()")
     for value in values:
         if type(value) is Value:
             (<Value>value).grad = 0.0

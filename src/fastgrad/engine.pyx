@@ -3,6 +3,7 @@
 """Value: a scalar that remembers how it was computed, and backward() over such a graph."""
 
 include "pool.pxi"
+include "tracing.pxi"
 include "rules.pxi"
 include "numbers.pxi"
 include "building.pxi"
@@ -11,6 +12,7 @@ include "backward.pxi"
 include "inspection.pxi"
 include "methods.pxi"
 include "parts.pxi"
+include "reading.pxi"
 
 
 cdef class Extras:
@@ -40,9 +42,13 @@ cdef class Value(Arithmetic):
 
     def __float__(self):
         """Return data."""
+        if tracing:
+            refuse_reading(self, "the data")
         return self.data
 
     def __repr__(self):
+        if tracing:
+            refuse_reading(self, "the text")
         return f"Value(data={self.data}, grad={self.grad})"
 
     # IPython passes include and exclude, and applies them itself.

@@ -216,6 +216,12 @@ def pairwise(function: str, operation: str, left: Vector, right: Vector) -> list
 
 def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
     """Return values[number]; ValueError unless 0 <= number < the number of values."""
+    if isinstance(number, Value):
+        # In a compiled function, an index that differs from row to row.
+        from fastgrad.compiling import take
+
+        chosen: Item = take(values, number)
+        return chosen
     index = operator.index(number)
     if not 0 <= index < len(values):
         raise ValueError(f"{function}: the target is {index}, but there are {len(values)} classes")

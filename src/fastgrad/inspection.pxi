@@ -196,6 +196,8 @@ cdef inline object get_attribute(Value self, object name):
     """Attribute look-up; `data` and `grad` first, by identity of the interned name (10 ns, not 30)."""
     cdef PyObject *extras
     cdef PyObject *found
+    if tracing and (name == "data" or name == "grad"):
+        refuse_reading(self, f"the {name}")
     if in_pool(<PyObject *>self):
         if name is "data":
             return self.data
@@ -220,6 +222,8 @@ cdef inline bint is_stored(Value self, object name) noexcept:
 
 
 cdef int set_attribute(Value self, object name, object value) except -1:
+    if tracing and (name == "data" or name == "grad") and not made_inside(<Node *><PyObject *>self):
+        refuse_effect(f"setting {name}")
     if name is "data":
         self.data = required_double(value, "data")
     elif name is "grad":

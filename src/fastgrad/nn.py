@@ -13,6 +13,9 @@ __all__ = ["MLP", "Dropout", "Layer", "Module", "Neuron"]
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
 KIND = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linear"}
 
+# How often a mode was set: what was compiled before is traced again.
+mode_changes = 0
+
 Inputs = Iterable[Value | SupportsFloat]
 
 
@@ -75,6 +78,8 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Set the training mode of this module and all below it, which Dropout looks at; return self."""
+        global mode_changes
+        mode_changes += 1
         for module in self.modules():
             module.training = mode
         return self

@@ -1,0 +1,318 @@
+"""Turn the table of operations into loops over lanes: kernels.pxi, which every kernel module includes."""
+
+SPECIAL = ("LOAD", "OUTPUT", "BROADCAST", "MATRIX", "INNER", "MULTIPLY_ADD", "TAKE")
+
+HEADER = """\
+from fastgrad.lanes cimport *
+from fastgrad.ops cimport {rows}
+
+from libc.math cimport INFINITY, cos, fabs, floor, isfinite, log1p, pow, sin, sqrt
+
+cdef extern from "lanes.h" nogil:
+    ctypedef double *lane
+    ctypedef const double *const_lane
+    double exp "fg_exp"(double) noexcept
+    double log "fg_log"(double) noexcept
+    double tanh "fg_tanh"(double) noexcept
+"""
+
+
+def row(operation) -> str:
+    return f"ROW_{operation.name.upper()}"
+
+
+def function(name: str, arguments: str, body: list[str], returns: str = "double") -> list[str]:
+    return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
+
+
+def scalars(table) -> list[str]:
+    """The rows' values and derivatives, with the vector formulations of exp, log and tanh."""
+    lines = []
+    for o in table:
+        names = ("a", "b", "c")[: o.operands]
+        operands = ", ".join(f"double {name}" for name in names)
+        lines += function(f"{o.name}_value", operands, [f"    return {o.value}"])
+        for name, derivative in zip(names, o.derivatives, strict=True):
+            lines += function(f"{o.name}_d{name}", f"{operands}, double out", [f"    return {derivative}"])
+    return lines
+
+
+KINDS = {
+    1: {"": (("a", "lane"),)},
+    2: {
+        "LANE_LANE": (("a", "lane"), ("b", "lane")),
+        "LANE_UNIFORM": (("a", "lane"), ("b", "uniform")),
+        "UNIFORM_LANE": (("a", "uniform"), ("b", "lane")),
+    },
+}
+SIDES = {"a": ("left", "FRESH_LEFT"), "b": ("right", "FRESH_RIGHT")}
+
+
+def fetch(operands) -> list[str]:
+    lines = []
+    for name, place in operands:
+        side = SIDES[name][0]
+        if place == "lane":
+            lines.append(f"    cdef const_lane {name} = slot(block, i.{side})")
+        else:
+            lines.append(f"    cdef double {name} = block.uniform[~i.{side}]")
+    return lines
+
+
+def arguments(operands) -> str:
+    return ", ".join(name + ("[j]" if place == "lane" else "") for name, place in operands)
+
+
+def loops(o) -> tuple[list[str], list, list]:
+    """The functions of one row, and the branches of the two interpreters that call them."""
+    lines, forward, backward = [], [], []
+    for kind, operands in KINDS[o.operands].items():
+        name = f"{o.name}_{kind.lower()}" if kind else o.name
+        code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
+        values = arguments(operands)
+        lines += function(
+            f"forward_{name}",
+            "const Instruction *i, const Block *block",
+            [
+                "    cdef lane out = slot(block, i.out)",
+                *fetch(operands),
+                "    cdef Py_ssize_t j",
+                "    for j in range(block.lanes):",
+                f"        out[j] = {o.name}_value({values})",
+            ],
+            "void",
+        )
+        body = [
+            "    cdef const_lane out = slot(block, i.out)",
+            "    cdef const_lane g = slot(block, i.out_adjoint)",
+            *fetch(operands),
+            "    cdef lane target",
+            "    cdef Py_ssize_t j",
+        ]
+        for operand, place in operands:
+            side, fresh = SIDES[operand]
+            term = f"{o.name}_d{operand}({values}, out[j]) * g[j]"
+            body.append(f"    if i.{side}_adjoint >= 0:")
+            if place == "lane":
+                body += [
+                    f"        target = slot(block, i.{side}_adjoint)",
+                    f"        if i.fresh & {fresh}:",
+                    "            for j in range(block.lanes):",
+                    f"                target[j] = {term}",
+                    "        else:",
+                    "            for j in range(block.lanes):",
+                    f"                target[j] += {term}",
+                ]
+            else:
+                body += [
+                    "        target = block.scratch",
+                    "        for j in range(block.lanes):",
+                    f"            target[j] = {term}",
+                    f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
+                ]
+        lines += function(f"backward_{name}", "const Instruction *i, const Block *block", body, "void")
+        forward.append((code, f"forward_{name}(i, block)"))
+        backward.append((code, f"backward_{name}(i, block)"))
+    return lines, forward, backward
+
+
+def reduction_loops(r) -> tuple[list[str], list, list]:
+    shifted = "shift" in r.step or "shift" in r.finish
+    start = ["    fill(shift, 0.0, block.lanes)"]
+    if shifted:
+        start = [
+            "    fill(shift, -INFINITY, block.lanes)",
+            "    for k in range(wide.inputs):",
+            "        a = slot(block, block.table[wide.left + k])",
+            "        for j in range(block.lanes):",
+            "            shift[j] = a[j] if a[j] > shift[j] else shift[j]",
+            "    for j in range(block.lanes):",
+            "        shift[j] = shift[j] if isfinite(shift[j]) else 0.0",
+        ]
+    lines = function(f"{r.name}_step", "double total, double a, double shift", [f"    return {r.step}"])
+    lines += function(f"{r.name}_finish", "double total, double n, double shift", [f"    return {r.finish}"])
+    lines += function(
+        f"{r.name}_derivative", "double a, double n, double out", [f"    return {r.derivative}"]
+    )
+    lines += function(
+        f"forward_{r.name}",
+        "const Instruction *i, const Block *block",
+        [
+            "    cdef const Wide *wide = &block.wides[i.left]",
+            "    cdef lane out = slot(block, i.out)",
+            "    cdef lane shift = block.scratch",
+            "    cdef const_lane a",
+            "    cdef double n = wide.inputs",
+            "    cdef Py_ssize_t j, k",
+            *start,
+            "    fill(out, 0.0, block.lanes)",
+            "    for k in range(wide.inputs):",
+            "        a = slot(block, block.table[wide.left + k])",
+            "        for j in range(block.lanes):",
+            f"            out[j] = {r.name}_step(out[j], a[j], shift[j])",
+            "    for j in range(block.lanes):",
+            f"        out[j] = {r.name}_finish(out[j], n, shift[j])",
+        ],
+        "void",
+    )
+    term = f"{r.name}_derivative(a[j], n, out[j]) * g[j]"
+    lines += function(
+        f"backward_{r.name}",
+        "const Instruction *i, const Block *block",
+        [
+            "    cdef const Wide *wide = &block.wides[i.left]",
+            "    cdef const_lane out = slot(block, i.out)",
+            "    cdef const_lane g = slot(block, i.out_adjoint)",
+            "    cdef const_lane a",
+            "    cdef lane target",
+            "    cdef double n = wide.inputs",
+            "    cdef Py_ssize_t j, k",
+            "    for k in range(wide.inputs):",
+            "        if block.table[wide.left_adjoint + k] < 0:",
+            "            continue",
+            "        a = slot(block, block.table[wide.left + k])",
+            "        target = slot(block, block.table[wide.left_adjoint + k])",
+            "        if block.table[wide.fresh_left + k]:",
+            "            for j in range(block.lanes):",
+            f"                target[j] = {term}",
+            "        else:",
+            "            for j in range(block.lanes):",
+            f"                target[j] += {term}",
+        ],
+        "void",
+    )
+    code = f"({row(r)} << 2)"
+    return lines, [(code, f"forward_{r.name}(i, block)")], [(code, f"backward_{r.name}(i, block)")]
+
+
+def ternary_loops(o) -> tuple[list[str], list, list]:
+    """The functions of a row of three operands, all of them lanes: others are broadcast before."""
+    operands = [
+        "    cdef const Wide *wide = &block.wides[i.left]",
+        *[
+            f"    cdef const_lane {name} = slot(block, block.table[wide.left + {at}])"
+            for at, name in enumerate("abc")
+        ],
+        "    cdef Py_ssize_t j",
+    ]
+    lines = function(
+        f"forward_{o.name}",
+        "const Instruction *i, const Block *block",
+        [
+            "    cdef lane out = slot(block, i.out)",
+            *operands,
+            "    for j in range(block.lanes):",
+            f"        out[j] = {o.name}_value(a[j], b[j], c[j])",
+        ],
+        "void",
+    )
+    body = [
+        "    cdef const_lane out = slot(block, i.out)",
+        "    cdef const_lane g = slot(block, i.out_adjoint)",
+        *operands,
+        "    cdef lane amount = block.scratch",
+    ]
+    for at, name in enumerate("abc"):
+        body += [
+            f"    if block.table[wide.left_adjoint + {at}] >= 0:",
+            "        for j in range(block.lanes):",
+            f"            amount[j] = {o.name}_d{name}(a[j], b[j], c[j], out[j]) * g[j]",
+            f"        give(block, block.table[wide.left_adjoint + {at}],"
+            f" block.table[wide.fresh_left + {at}], block.scratch)",
+        ]
+    lines += function(f"backward_{o.name}", "const Instruction *i, const Block *block", body, "void")
+    code = f"({row(o)} << 2)"
+    return lines, [(code, f"forward_{o.name}(i, block)")], [(code, f"backward_{o.name}(i, block)")]
+
+
+def interpreter(name: str, branches, order: str) -> list[str]:
+    lines = [
+        "",
+        "",
+        f"cdef void run_{name}(",
+        "    const Instruction *first, Py_ssize_t count, const Block *block",
+        ") noexcept nogil:",
+        "    cdef const Instruction *i",
+        "    cdef Py_ssize_t at",
+        "    cdef int code",
+        f"    for at in {order}:",
+        "        i = &first[at]",
+        "        code = i.code",
+    ]
+    for number, (code, call) in enumerate(branches):
+        lines += [f"        {'el' if number else ''}if code == {code}:", f"            {call}"]
+    return lines
+
+
+def render_kernels(table, reductions, notice: str) -> str:
+    """kernels.pxi: value and derivative loops of every row, and the two interpreters."""
+    rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions)]) + ",\n)"
+    lines = [notice, HEADER.format(rows=rows), 'include "lanes.pxi"', *scalars(table)]
+    forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
+    backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]
+    for o in table:
+        text, ahead, back = ternary_loops(o) if o.operands == 3 else loops(o)
+        lines += text
+        forward += ahead
+        backward += back
+    for r in reductions:
+        text, ahead, back = reduction_loops(r)
+        lines += text
+        forward += ahead
+        backward += back
+    lines += interpreter("forward", forward, "range(count)")
+    lines += interpreter("backward", backward, "range(count)")
+    return "\n".join(lines) + "\n"
+
+
+def render_needs(table, reductions, notice: str) -> str:
+    """needs.pxi: which numbers a row's derivatives read, so that the others need not be kept."""
+    lines = [
+        notice,
+        "cdef enum:",
+        "    NEEDS_LEFT = 1",
+        "    NEEDS_RIGHT = 2",
+        "    NEEDS_OUT = 4",
+    ]
+    for argument, side in ((0, "left"), (1, "right")):
+        body = []
+        for o in table:
+            if argument < o.operands < 3:
+                used = mask(o.derivatives[argument], ("a", "b", "out"))
+                body.append(f"    if row == {row(o)}:\n        return {used}")
+        if argument == 0:
+            body += [
+                f"    if row == {row(r)}:\n        return {mask(r.derivative, ('a', '', 'out'))}"
+                for r in reductions
+            ]
+        lines += function(f"needed_for_{side}", "int row", [*body, "    return 0"], "int")
+    cost = [f"    if row == {row(o)}:\n        return {flops(o.value)}" for o in table]
+    lines += function("flops_of", "int row", [*cost, "    return 2"], "int")
+    lines += [
+        "",
+        "",
+        "cdef dict ROW_NAMES = {",
+        *[f"    {row(o)}: {o.name!r}," for o in (*table, *reductions)],
+        "}",
+    ]
+    lines += ["", "cdef set REFUSING = {" + ", ".join(row(o) for o in table if o.errors) + "}"]
+    return "\n".join(lines) + "\n"
+
+
+def identifiers(expression: str) -> set[str]:
+    import ast
+
+    return {node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name)}
+
+
+def mask(expression: str, names) -> int:
+    used = identifiers(expression)
+    return sum(bit for bit, name in zip((1, 2, 4), names, strict=True) if name in used)
+
+
+def flops(expression: str) -> int:
+    """Arithmetic operations of an expression, a function of the C library counting as one."""
+    import ast
+
+    counted = (ast.BinOp, ast.Call, ast.UnaryOp)
+    return max(1, sum(isinstance(node, counted) for node in ast.walk(ast.parse(expression, mode="eval"))))

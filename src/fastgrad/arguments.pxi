@@ -1,0 +1,188 @@
+# Arguments as addresses: any buffer of float64 or int64 as it is, everything else by conversion.
+
+import array
+import numbers
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES
+from cpython.buffer cimport PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.float cimport PyFloat_Check
+from cpython.long cimport PyLong_Check
+
+
+cdef class Prepared:
+    """One argument of a call, held for as long as the call runs."""
+
+    cdef Py_buffer view
+    cdef bint held
+    cdef int kind
+    # -1 for a number; the columns are -1 for an array of one dimension.
+    cdef Py_ssize_t rows
+    cdef Py_ssize_t columns
+    cdef Py_ssize_t row_step
+    cdef Py_ssize_t column_step
+    cdef const char *data
+    cdef double number
+    cdef int64_t whole
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+    cdef int hold(self, object source) except -1:
+        """Take the source's buffer, which is one of float64 or int64."""
+        PyObject_GetBuffer(source, &self.view, PyBUF_STRIDES | PyBUF_FORMAT)
+        self.held = True
+        return 0
+
+    cdef int adopt(self, str name) except -1:
+        """Read the shape of the buffer."""
+        if self.view.ndim == 0 or self.view.ndim > 2:
+            raise ValueError(
+                f"{name} must be a number, an array of one number a row or one of (rows, columns), "
+                f"not of {self.view.ndim} dimensions"
+            )
+        self.data = <const char *>self.view.buf
+        self.rows = self.view.shape[0]
+        self.row_step = self.view.strides[0]
+        self.columns = -1
+        if self.view.ndim == 2:
+            self.columns = self.view.shape[1]
+            self.column_step = self.view.strides[1]
+        return 0
+
+    cdef object key(self):
+        return self.kind + 4 * (self.columns + 1)
+
+
+cdef inline bint is_code(const char *format, char code) noexcept:
+    """Whether a buffer's format is this code in the machine's own byte order."""
+    if format == NULL:
+        return code == b'B'
+    if format[0] == b'@' or format[0] == b'=' or (format[0] == b'<' and NATIVE_LITTLE):
+        format += 1
+    return format[0] == code and format[1] == 0
+
+
+cdef bint NATIVE_LITTLE = __import__("sys").byteorder == "little"
+
+
+cdef Prepared prepare(object source, str name):
+    """Make an argument ready for a call; raises TypeError or ValueError that names it."""
+    cdef Prepared self = Prepared()
+    if PyFloat_Check(source):
+        return prepare_number(self, source, NUMBER)
+    if PyLong_Check(source):
+        return prepare_number(self, source, NUMBER if type(source) is bool else WHOLE_NUMBER)
+    if PyObject_CheckBuffer(source):
+        try:
+            self.hold(source)
+        except (BufferError, ValueError):
+            # Of a type that buffers have no format for, such as dates.
+            return convert(source, name)
+        if self.view.ndim == 0:
+            if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
+                raise TypeError(f"{name} must be numbers, not {type(source).__name__}")
+            item = source.item() if hasattr(source, "item") else float(source)
+            return prepare(real(item, name), name)
+        if self.view.itemsize == 8:
+            if is_code(self.view.format, b'd'):
+                self.kind = REALS
+                self.adopt(name)
+                return self
+            if is_code(self.view.format, b'l') or is_code(self.view.format, b'q'):
+                self.kind = INDICES
+                self.adopt(name)
+                return self
+    elif isinstance(source, Value):
+        raise TypeError(f"{name} is a Value: the function finds its parameters itself")
+    elif not hasattr(source, "__len__") and not hasattr(source, "__array__"):
+        if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
+            raise TypeError(f"{name} must be a number or an array of numbers, not {type(source).__name__}")
+        return prepare_number(self, float(source), NUMBER)
+    return convert(source, name)
+
+
+cdef Prepared prepare_number(Prepared self, object source, int kind):
+    self.kind = kind
+    self.rows = self.columns = -1
+    try:
+        self.number = source
+    except OverflowError:
+        self.number = INFINITY if source > 0 else -INFINITY
+    if kind == WHOLE_NUMBER:
+        if -(1 << 62) < source < 1 << 62:
+            self.whole = source
+        else:
+            self.kind = NUMBER
+    if self.kind == WHOLE_NUMBER:
+        self.data = <const char *>&self.whole
+    else:
+        self.data = <const char *>&self.number
+    return self
+
+
+cdef object real(object item, str name):
+    """A number of a list, or a TypeError: strings and None convert to nothing."""
+    if isinstance(item, (int, float)):
+        return item
+    if isinstance(item, (str, bytes, complex, Value)) or not hasattr(item, "__float__"):
+        raise TypeError(f"{name} must be numbers, not {type(item).__name__}")
+    return int(item) if isinstance(item, numbers.Integral) else float(item)
+
+
+cdef object nested(object source, str name):
+    """A buffer, an array or any sequence as lists of Python objects."""
+    if hasattr(source, "tolist"):
+        return source.tolist()
+    if hasattr(source, "__array__"):
+        return source.__array__().tolist()
+    if PyObject_CheckBuffer(source):
+        return memoryview(source).tolist()
+    if isinstance(source, (str, dict, set, frozenset)):
+        raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
+    return [item if isinstance(item, (int, float)) or not hasattr(item, "__len__") else nested(item, name)
+            for item in source]
+
+
+cdef Prepared convert(object source, str name):
+    """Copy anything that holds numbers to float64, or to int64 if all of them are integers."""
+    cdef Prepared self = Prepared()
+    cdef list rows
+    cdef Py_ssize_t columns = -1
+    cdef list flat
+    cdef str kind = getattr(getattr(source, "dtype", None), "kind", "")
+    if kind and kind in "iufb" and hasattr(source, "astype"):
+        # An array of another size or byte order, which numpy converts faster.
+        self.kind = INDICES if kind in "iu" else REALS
+        self.hold(source.astype("=i8" if self.kind == INDICES else "=f8"))
+        self.adopt(name)
+        return self
+    rows = nested(source, name)
+    if any([isinstance(row, list) for row in rows]):
+        flat = []
+        for number, row in enumerate(rows):
+            if not isinstance(row, list):
+                raise ValueError(f"{name} is ragged: row {number} is a number, others are lists")
+            if columns >= 0 and len(row) != columns:
+                raise ValueError(
+                    f"{name} is ragged: row {number} has {len(row)} numbers, row 0 has {columns}"
+                )
+            columns = len(row)
+            for item in row:
+                if isinstance(item, list):
+                    raise ValueError(f"{name} must have one or two dimensions, not three or more")
+                flat.append(real(item, name))
+    else:
+        flat = [real(item, name) for item in rows]
+    whole = bool(flat) and all([isinstance(item, int) and not isinstance(item, bool) for item in flat])
+    self.kind = INDICES if whole else REALS
+    try:
+        copy = array.array("q" if whole else "d", flat)
+    except OverflowError as error:
+        raise ValueError(f"{name} has an integer too large for 64 bits") from error
+    self.hold(copy)
+    self.adopt(name)
+    if columns >= 0:
+        self.rows, self.columns = len(rows), columns
+        self.row_step, self.column_step = columns * 8, 8
+    return self

@@ -1,0 +1,23 @@
+"""A growing array of 32-bit integers, for the passes over a program."""
+
+from libc.stdint cimport int32_t
+from libc.stdlib cimport realloc
+
+cdef struct Integers:
+    int32_t *items
+    Py_ssize_t size
+    Py_ssize_t room
+
+
+cdef inline int32_t append(Integers *list, int32_t item) except -1:
+    """Append an item and return its position."""
+    cdef int32_t *grown
+    if list.size == list.room:
+        list.room = 2 * list.room + 256
+        grown = <int32_t *>realloc(list.items, list.room * sizeof(int32_t))
+        if grown == NULL:
+            raise MemoryError("no memory for a program")
+        list.items = grown
+    list.items[list.size] = item
+    list.size += 1
+    return <int32_t>(list.size - 1)

@@ -1,0 +1,274 @@
+/* Vectors of doubles for the lane kernels: elementary functions, sums and small matrix products.
+
+   kernels.pxi is compiled once for each instruction set, and this file with it. With GCC or Clang a
+   `vec` has the widest registers the target has; elsewhere it is one double and the same code holds. */
+
+#ifndef FASTGRAD_LANES_H
+#define FASTGRAD_LANES_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_MSC_VER)
+#define FG_INLINE static __forceinline
+#define FG_UNROLL
+#define restrict __restrict
+#else
+#define FG_INLINE static inline __attribute__((always_inline))
+#define FG_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#if defined(__GNUC__)
+#if defined(__AVX512F__)
+#define FG_WIDTH 8
+#elif defined(__AVX__)
+#define FG_WIDTH 4
+#else
+#define FG_WIDTH 2
+#endif
+typedef double vec __attribute__((vector_size(8 * FG_WIDTH), aligned(8), may_alias));
+FG_INLINE vec fg_all(double x) { return x - (vec){0}; }
+FG_INLINE double fg_across(vec v) {
+    double total = 0.0;
+    FG_UNROLL
+    for (int i = 0; i < FG_WIDTH; i++) total += v[i];
+    return total;
+}
+#else
+#define FG_WIDTH 1
+typedef double vec;
+FG_INLINE vec fg_all(double x) { return x; }
+FG_INLINE double fg_across(vec v) { return v; }
+#endif
+
+/* Aliasing is ruled out by the allocation of slots: a result never shares a slot with an operand. */
+typedef double *restrict lane;
+typedef const double *restrict const_lane;
+
+FG_INLINE vec fg_load(const double *p) { return *(const vec *)p; }
+FG_INLINE void fg_store(double *p, vec v) { *(vec *)p = v; }
+
+/* -- elementary functions: branch-free, so that a loop over lanes becomes vector code -------------- */
+
+FG_INLINE uint64_t fg_bits(double x) { uint64_t b; memcpy(&b, &x, 8); return b; }
+FG_INLINE double fg_double(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
+
+/* Adding it rounds to an integer, which is then in the low bits. */
+#define FG_MAGIC 6755399441055744.0
+
+FG_INLINE double fg_power_of_two(double n) {
+    return fg_double((fg_bits(n + FG_MAGIC) + 1023) << 52);
+}
+
+/* exp: x = n log 2 + r, a polynomial in r, and two scalings so that neither overflows too early. */
+FG_INLINE double fg_exp(double x) {
+    const double high = 6.93147180369123816490e-01, low = 1.90821492927058770002e-10;
+    double y = x > 710.0 ? 710.0 : x;
+    y = y < -746.0 ? -746.0 : y;
+    const double n = (y * 1.4426950408889634 + FG_MAGIC) - FG_MAGIC;
+    const double half = (n * 0.5 + FG_MAGIC) - FG_MAGIC;
+    const double r = (y - n * high) - n * low;
+    double p = 1.0 / 6227020800.0;
+    p = p * r + 1.0 / 479001600.0;
+    p = p * r + 1.0 / 39916800.0;
+    p = p * r + 1.0 / 3628800.0;
+    p = p * r + 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    p = 1.0 + (r + r * r * p);
+    return p * fg_power_of_two(half) * fg_power_of_two(n - half);
+}
+
+/* log: x = 2**k m with m near 1, and log m by the series of atanh in s = (m - 1) / (m + 1). */
+FG_INLINE double fg_log(double x) {
+    const double high = 6.93147180369123816490e-01, low = 1.90821492927058770002e-10;
+    const int tiny = x < 2.2250738585072014e-308;
+    const double scaled = tiny ? x * 18014398509481984.0 : x;
+    const uint64_t bits = fg_bits(scaled) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
+    const double k = fg_double((bits >> 52) | 0x4330000000000000u) - (4503599627370496.0 + 1023.0)
+        - (tiny ? 54.0 : 0.0);
+    const double m = fg_double((bits & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu);
+    const double f = m - 1.0;
+    const double s = f / (2.0 + f);
+    const double z = s * s;
+    double p = 2.0 / 21.0;
+    p = p * z + 2.0 / 19.0;
+    p = p * z + 2.0 / 17.0;
+    p = p * z + 2.0 / 15.0;
+    p = p * z + 2.0 / 13.0;
+    p = p * z + 2.0 / 11.0;
+    p = p * z + 2.0 / 9.0;
+    p = p * z + 2.0 / 7.0;
+    p = p * z + 2.0 / 5.0;
+    p = p * z + 2.0 / 3.0;
+    const double h = 0.5 * f * f;
+    double result = k * high - ((h - (s * (h + z * p) + k * low)) - f);
+    result = x == 0.0 ? -INFINITY : result;
+    result = x < 0.0 ? NAN : result;
+    return x < INFINITY ? result : x;
+}
+
+/* tanh: Cephes' rational function near 0 (Moshier 1989), 1 - 2 / (exp(2x) + 1) elsewhere. */
+FG_INLINE double fg_tanh(double x) {
+    const double size = fabs(x), z = x * x;
+    const double numerator = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z
+        - 1.61468768441708447952e3;
+    const double denominator = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z
+        + 4.84406305325125486048e3;
+    const double near = x + x * z * (numerator / denominator);
+    const double far = 1.0 - 2.0 / (fg_exp(2.0 * size) + 1.0);
+    return size < 0.625 ? near : x < 0.0 ? -far : far;
+}
+
+/* -- sums over the lanes ------------------------------------------------------------------------- */
+
+FG_INLINE double fg_sum(const double *a, Py_ssize_t lanes) {
+    vec t0 = fg_all(0.0), t1 = t0;
+    Py_ssize_t l = 0;
+    double tail = 0.0;
+    for (; l + 2 * FG_WIDTH <= lanes; l += 2 * FG_WIDTH) {
+        t0 += fg_load(a + l);
+        t1 += fg_load(a + l + FG_WIDTH);
+    }
+    for (; l < lanes; l++) tail += a[l];
+    return fg_across(t0 + t1) + tail;
+}
+
+FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
+    vec t0 = fg_all(0.0), t1 = t0;
+    Py_ssize_t l = 0;
+    double tail = 0.0;
+    for (; l + 2 * FG_WIDTH <= lanes; l += 2 * FG_WIDTH) {
+        t0 += fg_load(a + l) * fg_load(b + l);
+        t1 += fg_load(a + l + FG_WIDTH) * fg_load(b + l + FG_WIDTH);
+    }
+    for (; l < lanes; l++) tail += a[l] * b[l];
+    return fg_across(t0 + t1) + tail;
+}
+
+/* -- products of a uniform matrix with lanes ------------------------------------------------------- */
+
+/* Rows of the matrix that are multiplied together: 6 x 2 sums, 2 operands and a weight fill the 16
+   registers of AVX2. */
+#define FG_ROWS 6
+
+/* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. The
+   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. */
+FG_INLINE void fg_tile(
+    const int rows, const int vectors, Py_ssize_t depth, const double *panel, const double *bias,
+    const int32_t *fresh, double *const *out, double *const *in, Py_ssize_t lane_index
+) {
+    vec total[FG_ROWS][4];
+    FG_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FG_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            if (bias) total[i][v] = fg_all(bias[i]);
+            else if (fresh[i]) total[i][v] = fg_all(0.0);
+            else total[i][v] = fg_load(out[i] + lane_index + v * FG_WIDTH);
+        }
+    }
+    for (Py_ssize_t k = 0; k < depth; k++) {
+        const double *x = in[k] + lane_index;
+        vec operand[4];
+        FG_UNROLL
+        for (int v = 0; v < vectors; v++) operand[v] = fg_load(x + v * FG_WIDTH);
+        FG_UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vec weight = fg_all(panel[k * rows + i]);
+            FG_UNROLL
+            for (int v = 0; v < vectors; v++) total[i][v] += weight * operand[v];
+        }
+    }
+    FG_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FG_UNROLL
+        for (int v = 0; v < vectors; v++) fg_store(out[i] + lane_index + v * FG_WIDTH, total[i][v]);
+    }
+}
+
+#define FG_PANEL(rows, vectors)                                                                       \
+    for (; l + (vectors - 1) * FG_WIDTH < lanes; l += vectors * FG_WIDTH)                             \
+        fg_tile(rows, vectors, depth, panel, bias, fresh, out, in, l);                                \
+    for (; l < lanes; l += FG_WIDTH) fg_tile(rows, 1, depth, panel, bias, fresh, out, in, l);         \
+    break
+
+/* Whole vectors are computed: slots have room for the lanes beyond the last. */
+static inline void fg_matrix(
+    Py_ssize_t height, Py_ssize_t depth, const double *packed, const double *bias,
+    const int32_t *fresh, double *const *out, double *const *in, Py_ssize_t lanes
+) {
+    for (Py_ssize_t row = 0; row < height; row += FG_ROWS) {
+        const double *panel = packed + row * depth;
+        Py_ssize_t l = 0;
+        switch (height - row) {
+        case 1: FG_PANEL(1, 4);
+        case 2: FG_PANEL(2, 4);
+        case 3: FG_PANEL(3, 4);
+        case 4: FG_PANEL(4, 2);
+        case 5: FG_PANEL(5, 2);
+        default: FG_PANEL(6, 2);
+        }
+        out += FG_ROWS;
+        if (bias) bias += FG_ROWS;
+        if (fresh) fresh += FG_ROWS;
+    }
+}
+
+/* gradient[i * depth + k] += sum over lanes of g[i][lane] * in[k][lane], `rows` x `columns` at a time. */
+FG_INLINE void fg_outer_tile(
+    const int rows, const int columns, Py_ssize_t depth, double *gradient, double *const *g,
+    double *const *in, Py_ssize_t lanes
+) {
+    vec total[4][3];
+    Py_ssize_t l = 0;
+    FG_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FG_UNROLL
+        for (int k = 0; k < columns; k++) total[i][k] = fg_all(0.0);
+    }
+    for (; l + FG_WIDTH <= lanes; l += FG_WIDTH) {
+        vec operand[3];
+        FG_UNROLL
+        for (int k = 0; k < columns; k++) operand[k] = fg_load(in[k] + l);
+        FG_UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vec amount = fg_load(g[i] + l);
+            FG_UNROLL
+            for (int k = 0; k < columns; k++) total[i][k] += amount * operand[k];
+        }
+    }
+    FG_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FG_UNROLL
+        for (int k = 0; k < columns; k++) {
+            double sum = fg_across(total[i][k]);
+            for (Py_ssize_t rest = l; rest < lanes; rest++) sum += g[i][rest] * in[k][rest];
+            gradient[i * depth + k] += sum;
+        }
+    }
+}
+
+#define FG_OUTER(columns)                                                                             \
+    for (row = 0; row + 4 <= height; row += 4)                                                        \
+        fg_outer_tile(4, columns, depth, gradient + row * depth + k, g + row, in + k, lanes);         \
+    for (; row < height; row++)                                                                       \
+        fg_outer_tile(1, columns, depth, gradient + row * depth + k, g + row, in + k, lanes)
+
+static inline void fg_outer(
+    Py_ssize_t height, Py_ssize_t depth, double *gradient, double *const *g,
+    double *const *in, Py_ssize_t lanes
+) {
+    Py_ssize_t k = 0, row;
+    for (; k + 3 <= depth; k += 3) { FG_OUTER(3); }
+    for (; k < depth; k++) { FG_OUTER(1); }
+}
+
+#endif

@@ -1,0 +1,297 @@
+# The instructions over lanes that are no row of the table: moving numbers, and sums of products.
+
+cdef extern from "lanes.h" nogil:
+    double sum_of "fg_sum"(const double *, Py_ssize_t) noexcept
+    double dot_of "fg_dot"(const double *, const double *, Py_ssize_t) noexcept
+    void matrix "fg_matrix"(
+        Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *,
+        double **, double **, Py_ssize_t
+    ) noexcept
+    void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
+
+
+cdef inline double *slot(const Block *block, int32_t number) noexcept nogil:
+    return block.slots + number * block.stride
+
+
+cdef inline void fill(lane out, double number, Py_ssize_t lanes) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(lanes):
+        out[j] = number
+
+
+cdef inline void give(const Block *block, int32_t adjoint, bint fresh, const_lane amount) noexcept nogil:
+    """Add lanes to an adjoint."""
+    cdef lane target = slot(block, adjoint)
+    cdef Py_ssize_t j
+    if fresh:
+        for j in range(block.lanes):
+            target[j] = amount[j]
+    else:
+        for j in range(block.lanes):
+            target[j] += amount[j]
+
+
+cdef inline void give_product(
+    const Block *block, int32_t adjoint, bint fresh, const_lane a, const_lane b
+) noexcept nogil:
+    """Add a product of lanes to an adjoint."""
+    cdef lane target = slot(block, adjoint)
+    cdef Py_ssize_t j
+    if fresh:
+        for j in range(block.lanes):
+            target[j] = a[j] * b[j]
+    else:
+        for j in range(block.lanes):
+            target[j] += a[j] * b[j]
+
+
+# -- numbers from outside and to it --------------------------------------------------------------
+
+
+cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
+    """out = argument `left`, column `right`."""
+    cdef const Argument *argument = &block.arguments[i.left]
+    cdef lane out = slot(block, i.out)
+    cdef const char *data = argument.data + block.row * argument.row_step + i.right * argument.column_step
+    cdef Py_ssize_t step = argument.row_step
+    cdef Py_ssize_t j
+    if argument.kind == REALS:
+        if step == sizeof(double):
+            for j in range(block.lanes):
+                out[j] = (<const double *>data)[j]
+        else:
+            for j in range(block.lanes):
+                out[j] = (<const double *>(data + j * step))[0]
+    else:
+        for j in range(block.lanes):
+            out[j] = <double>(<const int64_t *>(data + j * step))[0]
+
+
+cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const Argument *argument = &block.arguments[i.left]
+    cdef const double *g
+    cdef double *out
+    cdef Py_ssize_t j
+    if i.out_adjoint < 0:
+        return
+    g = slot(block, i.out_adjoint)
+    out = argument.gradient + block.row * argument.columns + i.right
+    for j in range(block.lanes):
+        out[j * argument.columns] = g[j]
+
+
+cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
+    """Result `right` = left; its sum over the rows is the accumulator of the same number."""
+    cdef double *results = block.results
+    cdef const double *value
+    cdef Py_ssize_t j
+    if i.left >= 0:
+        value = slot(block, i.left)
+    else:
+        fill(block.scratch, block.uniform[~i.left], block.lanes)
+        value = block.scratch
+    block.accumulators[i.right] += sum_of(value, block.lanes)
+    if results != NULL:
+        results += block.row * block.outputs + i.right
+        for j in range(block.lanes):
+            results[j * block.outputs] = value[j]
+
+
+cdef void backward_output(const Instruction *i, const Block *block) noexcept nogil:
+    cdef double seed = block.seeds[i.right]
+    cdef double *target
+    cdef Py_ssize_t j
+    if i.left_adjoint < 0:
+        return
+    if i.left < 0:
+        block.accumulators[i.left_adjoint] += seed * <double>block.lanes
+        return
+    target = slot(block, i.left_adjoint)
+    if i.fresh & FRESH_LEFT:
+        fill(target, seed, block.lanes)
+    else:
+        for j in range(block.lanes):
+            target[j] += seed
+
+
+cdef void forward_broadcast(const Instruction *i, const Block *block) noexcept nogil:
+    fill(slot(block, i.out), block.uniform[~i.left], block.lanes)
+
+
+cdef void backward_broadcast(const Instruction *i, const Block *block) noexcept nogil:
+    if i.left_adjoint >= 0:
+        block.accumulators[i.left_adjoint] += sum_of(slot(block, i.out_adjoint), block.lanes)
+
+
+# -- selection by an index -----------------------------------------------------------------------
+
+
+cdef inline const char *indices(const Instruction *i, const Block *block) noexcept nogil:
+    """The address of the first row's index; an index out of range was refused before the run."""
+    cdef const Argument *argument = &block.arguments[i.right]
+    return argument.data + block.row * argument.row_step + i.third * argument.column_step
+
+
+cdef void forward_take(const Instruction *i, const Block *block) noexcept nogil:
+    """out = operand number (argument `right`, column `third`) of the wide instruction."""
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const char *data = indices(i, block)
+    cdef Py_ssize_t step = block.arguments[i.right].row_step
+    cdef double *out = slot(block, i.out)
+    cdef int32_t operand
+    cdef Py_ssize_t j
+    cdef int64_t index
+    for j in range(block.lanes):
+        index = (<const int64_t *>(data + j * step))[0]
+        operand = block.table[wide.left + (index if index >= 0 else index + wide.inputs)]
+        out[j] = slot(block, operand)[j] if operand >= 0 else block.uniform[~operand]
+
+
+cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const char *data = indices(i, block)
+    cdef Py_ssize_t step = block.arguments[i.right].row_step
+    cdef const double *g = slot(block, i.out_adjoint)
+    cdef int32_t adjoint
+    cdef Py_ssize_t j, k
+    cdef int64_t index
+    for k in range(wide.inputs):
+        if block.table[wide.fresh_left + k]:
+            fill(slot(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
+    for j in range(block.lanes):
+        index = (<const int64_t *>(data + j * step))[0]
+        if index < 0:
+            index += wide.inputs
+        adjoint = block.table[wide.left_adjoint + index]
+        if adjoint < 0:
+            continue
+        if block.table[wide.left + index] >= 0:
+            slot(block, adjoint)[j] += g[j]
+        else:
+            block.accumulators[adjoint] += g[j]
+
+
+# -- sums of products ----------------------------------------------------------------------------
+
+
+cdef void forward_multiply_add(const Instruction *i, const Block *block) noexcept nogil:
+    """out = left * uniform right + uniform third."""
+    cdef const_lane a = slot(block, i.left)
+    cdef lane out = slot(block, i.out)
+    cdef double weight = block.uniform[~i.right]
+    cdef double bias = block.uniform[~i.third]
+    cdef Py_ssize_t j
+    for j in range(block.lanes):
+        out[j] = weight * a[j] + bias
+
+
+cdef void backward_multiply_add(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const_lane g = slot(block, i.out_adjoint)
+    cdef lane target
+    cdef double weight = block.uniform[~i.right]
+    cdef Py_ssize_t j
+    if i.left_adjoint >= 0:
+        target = slot(block, i.left_adjoint)
+        if i.fresh & FRESH_LEFT:
+            for j in range(block.lanes):
+                target[j] = weight * g[j]
+        else:
+            for j in range(block.lanes):
+                target[j] += weight * g[j]
+    if i.right_adjoint >= 0:
+        block.accumulators[i.right_adjoint] += dot_of(g, slot(block, i.left), block.lanes)
+    if i.third_adjoint >= 0:
+        block.accumulators[i.third_adjoint] += sum_of(g, block.lanes)
+
+
+cdef void forward_inner(const Instruction *i, const Block *block) noexcept nogil:
+    """out = third + sum of left * right."""
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef lane out = slot(block, i.out)
+    cdef const_lane a
+    cdef const_lane b
+    cdef const_lane c
+    cdef const_lane d
+    cdef Py_ssize_t j, k = 0
+    if i.third >= 0:
+        a = slot(block, i.third)
+        for j in range(block.lanes):
+            out[j] = a[j]
+    else:
+        fill(out, block.uniform[~i.third], block.lanes)
+    while k + 2 <= wide.inputs:
+        a, b = slot(block, block.table[wide.left + k]), slot(block, block.table[wide.right + k])
+        c, d = slot(block, block.table[wide.left + k + 1]), slot(block, block.table[wide.right + k + 1])
+        for j in range(block.lanes):
+            out[j] += a[j] * b[j] + c[j] * d[j]
+        k += 2
+    if k < wide.inputs:
+        a, b = slot(block, block.table[wide.left + k]), slot(block, block.table[wide.right + k])
+        for j in range(block.lanes):
+            out[j] += a[j] * b[j]
+
+
+cdef void backward_inner(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const double *g = slot(block, i.out_adjoint)
+    cdef const int32_t *table = block.table
+    cdef Py_ssize_t k
+    if i.third_adjoint >= 0:
+        if i.third >= 0:
+            give(block, i.third_adjoint, i.fresh & FRESH_THIRD, g)
+        else:
+            block.accumulators[i.third_adjoint] += sum_of(g, block.lanes)
+    for k in range(wide.inputs):
+        if table[wide.left_adjoint + k] >= 0:
+            give_product(
+                block, table[wide.left_adjoint + k], table[wide.fresh_left + k],
+                g, slot(block, table[wide.right + k]),
+            )
+        if table[wide.right_adjoint + k] >= 0:
+            give_product(
+                block, table[wide.right_adjoint + k], table[wide.fresh_right + k],
+                g, slot(block, table[wide.left + k]),
+            )
+
+
+cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogil:
+    """out_j = bias_j + sum over k of weight_jk * left_k, with uniform weights."""
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const double *bias = block.packed + wide.packed
+    cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        block.first_pointers[k] = slot(block, block.table[wide.left + k])
+    for k in range(wide.outputs):
+        block.second_pointers[k] = slot(block, block.table[wide.out + k])
+    matrix(
+        wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL,
+        block.second_pointers, block.first_pointers, block.lanes,
+    )
+
+
+cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef double *gradient = block.accumulators + wide.gradient
+    cdef Py_ssize_t k, active = 0
+    for k in range(wide.outputs):
+        block.second_pointers[k] = slot(block, block.table[wide.out_adjoint + k])
+    if wide.gradient >= 0:
+        for k in range(wide.outputs):
+            gradient[k] += sum_of(block.second_pointers[k], block.lanes)
+    if wide.gradient >= 0 and wide.fresh_right:
+        for k in range(wide.inputs):
+            block.first_pointers[k] = slot(block, block.table[wide.left + k])
+        outer(
+            wide.outputs, wide.inputs, gradient + wide.outputs,
+            block.second_pointers, block.first_pointers, block.lanes,
+        )
+    if wide.transposed >= 0:
+        # The operands whose gradient is wanted are listed first.
+        while active < wide.inputs and block.table[wide.left_adjoint + active] >= 0:
+            block.first_pointers[active] = slot(block, block.table[wide.left_adjoint + active])
+            active += 1
+        matrix(
+            active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left],
+            block.first_pointers, block.second_pointers, block.lanes,
+        )

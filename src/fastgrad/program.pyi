@@ -1,0 +1,61 @@
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+from fastgrad.engine import Value
+
+@disjoint_base
+class Graph:
+    parameters: tuple[Value, ...]
+    def __init__(
+        self,
+        records: bytes,
+        operands: bytes,
+        constants: list[float],
+        parameters: tuple[Value, ...],
+        leaves: list[tuple[int, int]],
+        selections: list[tuple[int, int]],
+        outputs: list[int],
+    ) -> None: ...
+
+@disjoint_base
+class Program:
+    signature: tuple[int, ...]
+    names: tuple[str, ...]
+    name: str
+    @property
+    def parameters(self) -> tuple[Value, ...]: ...
+    def __init__(
+        self, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
+    ) -> None: ...
+    def outputs(self, arguments: list[Any], threads: int, block: int) -> Any: ...
+    def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
+    def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
+    def check(self, arguments: list[Any]) -> None: ...
+
+def available_kernels() -> list[str]: ...
+def prepare_arguments(
+    arguments: tuple[object, ...], names: tuple[str, ...]
+) -> tuple[tuple[int, ...], list[Any]]: ...
+def describe_signature(signature: tuple[int, ...]) -> list[tuple[str, int | None]]: ...
+
+# What a call, and the way to a program, are made of; not for use.
+@disjoint_base
+class Plan:
+    bytes: int
+
+@disjoint_base
+class Lowering: ...
+
+@disjoint_base
+class Allocation: ...
+
+@disjoint_base
+class Prepared: ...
+
+@disjoint_base
+class Results: ...
+
+@disjoint_base
+class Workspace:
+    bytes: int

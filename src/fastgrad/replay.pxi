@@ -1,0 +1,356 @@
+# A plan over the rows of a call: blocks of rows, parts of blocks, threads.
+#
+# Each part of the rows has accumulators of its own, which are added up part by part at the end. The
+# blocks and the parts depend on the program and on the number of rows, never on the threads: so
+# neither does a bit of the result.
+
+cdef extern from "pythread.h" nogil:
+    ctypedef void *PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock() noexcept
+    void PyThread_free_lock(PyThread_type_lock) noexcept
+    int PyThread_acquire_lock(PyThread_type_lock, int) noexcept
+    void PyThread_release_lock(PyThread_type_lock) noexcept
+    unsigned long PyThread_start_new_thread(void (*)(void *) noexcept nogil, void *) noexcept
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline double fastgrad_seconds(void) {
+        struct timespec now;
+        timespec_get(&now, TIME_UTC);
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
+    """
+    double seconds "fastgrad_seconds"() noexcept nogil
+
+cdef enum:
+    # What the slots of a block may take. Measured on a core with 1 MiB of its own second-level cache:
+    # 256 KiB is 15 to 25 % slower on programs of 1000 slots and more, the same on smaller ones.
+    CACHE_BYTES = 786432
+    MOST_LANES = 256
+    MOST_PARTS = 32
+    # Less arithmetic than this is not worth a part of its own.
+    PART_FLOPS = 300000
+    # Instructions between two looks for Ctrl-C: some milliseconds of the most expensive ones.
+    STRETCH = 16384
+
+cdef double SIGNAL_SECONDS = 0.03
+
+
+cdef struct Job:
+    const Instruction *forward
+    const Instruction *backward
+    Py_ssize_t forward_count
+    Py_ssize_t backward_count
+    Run run_forward
+    Run run_backward
+    Py_ssize_t rows
+    Py_ssize_t block_rows
+    Py_ssize_t blocks
+    Py_ssize_t parts
+    Py_ssize_t accumulators
+    # One set of accumulators for each part, or one that each part clears and adds to the total.
+    double *part_accumulators
+    double *total
+    bint each_part
+    # A Jacobian: the way back is run once an output, each writing its own gradients.
+    Py_ssize_t passes
+    const Argument *arguments
+    Py_ssize_t next_part
+    PyThread_type_lock lock
+    bint stop
+
+
+cdef struct Worker:
+    Job *job
+    Block block
+    double *seeds
+    Argument *arguments
+    Py_ssize_t argument_count
+    PyThread_type_lock done
+    double last_check
+    bint main
+
+
+cdef inline bint interrupted(Worker *worker) noexcept nogil:
+    """Whether to stop; in the calling thread, also look for Ctrl-C now and then."""
+    cdef double now
+    if worker.job.stop:
+        return True
+    if worker.main:
+        now = seconds()
+        if now - worker.last_check > SIGNAL_SECONDS:
+            worker.last_check = now
+            return look_for_signals(worker)
+    return False
+
+
+cdef bint look_for_signals(Worker *worker) noexcept nogil:
+    # The exception stays set: the call that runs the job raises it.
+    if signals_pending():
+        worker.job.stop = True
+        return True
+    return False
+
+
+cdef extern from *:
+    """
+    static int fastgrad_signals_pending(void) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        int pending = PyErr_CheckSignals() != 0;
+        PyGILState_Release(state);
+        return pending;
+    }
+    """
+    bint signals_pending "fastgrad_signals_pending"() noexcept nogil
+
+
+cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
+    cdef Job *job = worker.job
+    cdef Block *block = &worker.block
+    cdef Py_ssize_t number, which
+    cdef Py_ssize_t first = part * job.blocks // job.parts
+    cdef Py_ssize_t end = (part + 1) * job.blocks // job.parts
+    for number in range(first, end):
+        if interrupted(worker):
+            return
+        block.row = number * job.block_rows
+        block.lanes = min(job.block_rows, job.rows - block.row)
+        if not run_stretches(worker, job.run_forward, job.forward, job.forward_count):
+            return
+        for which in range(job.passes):
+            if job.passes > 1:
+                aim_at(worker, which)
+            if not run_stretches(worker, job.run_backward, job.backward, job.backward_count):
+                return
+
+
+cdef bint run_stretches(Worker *worker, Run run, const Instruction *first, Py_ssize_t count) noexcept nogil:
+    """Run the instructions on a block; return whether all of them were."""
+    cdef Py_ssize_t done = 0
+    while done < count:
+        if done and interrupted(worker):
+            return False
+        run(first + done, min(<Py_ssize_t>STRETCH, count - done), &worker.block)
+        done += STRETCH
+    return True
+
+
+cdef void aim_at(Worker *worker, Py_ssize_t output) noexcept nogil:
+    """Have the next way back give the gradients of one output, in that output's part of the arrays."""
+    cdef Py_ssize_t at
+    for at in range(worker.block.outputs):
+        worker.seeds[at] = at == output
+    for at in range(worker.argument_count):
+        if worker.job.arguments[at].gradient != NULL:
+            worker.arguments[at].gradient = worker.job.arguments[at].gradient \
+                + output * worker.job.rows * worker.arguments[at].columns
+
+
+cdef void run_parts(Worker *worker) noexcept nogil:
+    """Take parts until there are no more."""
+    cdef Job *job = worker.job
+    cdef Py_ssize_t part, at
+    cdef double *own
+    while not job.stop:
+        if job.each_part:
+            PyThread_acquire_lock(job.lock, 1)
+            part = job.next_part
+            job.next_part += 1
+            PyThread_release_lock(job.lock)
+        else:
+            part = job.next_part
+            job.next_part += 1
+        if part >= job.parts:
+            return
+        own = job.part_accumulators
+        if job.each_part:
+            own += part * job.accumulators
+        elif job.parts == 1:
+            own = job.total
+        memset(own, 0, job.accumulators * sizeof(double))
+        worker.block.accumulators = own
+        run_part(worker, part)
+        if not job.each_part and job.parts > 1:
+            for at in range(job.accumulators):
+                job.total[at] += own[at]
+
+
+cdef void run_thread(void *argument) noexcept nogil:
+    cdef Worker *worker = <Worker *>argument
+    run_parts(worker)
+    PyThread_release_lock(worker.done)
+
+
+cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
+    return (number + 7) // 8 * 8
+
+
+cdef class Workspace:
+    """The memory of a call: one piece for all threads, one for each."""
+
+    cdef Py_ssize_t block_rows
+    cdef Py_ssize_t stride
+    cdef Py_ssize_t threads
+    cdef Py_ssize_t parts
+    cdef double *uniform
+    cdef double *gradient
+    cdef double *seeds
+    cdef double *packed
+    cdef double *total
+    cdef double *part_accumulators
+    cdef Argument *arguments
+    cdef Worker *workers
+    cdef void **owned
+    cdef Py_ssize_t owned_count
+    cdef readonly Py_ssize_t bytes
+
+    def __cinit__(self, Plan plan, Py_ssize_t block_rows, Py_ssize_t threads, Py_ssize_t parts):
+        cdef Py_ssize_t number
+        cdef Worker *worker
+        self.block_rows, self.threads, self.parts = block_rows, threads, parts
+        # An odd number of cache lines from slot to slot, so that slots do not compete for the same set.
+        self.stride = rounded_up(block_rows) + 8
+        if self.stride // 8 % 2 == 0:
+            self.stride += 8
+        self.owned = <void **>zeroed(10 + 5 * threads, sizeof(void *))
+        self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+        self.uniform = self.numbers(plan.uniforms)
+        self.gradient = self.numbers(plan.uniforms)
+        self.seeds = self.numbers(plan.outputs)
+        self.packed = self.numbers(plan.packed)
+        self.total = self.numbers(plan.accumulators)
+        self.part_accumulators = self.numbers(plan.accumulators * (parts if threads > 1 else 1))
+        self.workers = <Worker *>self.room(threads, sizeof(Worker))
+        for number in range(threads):
+            worker = &self.workers[number]
+            worker.block.slots = self.numbers(plan.slots * self.stride)
+            worker.block.scratch = self.numbers(self.stride)
+            worker.block.first_pointers = <double **>self.room(2 * plan.widest, sizeof(double *))
+            worker.block.second_pointers = worker.block.first_pointers + plan.widest
+            worker.seeds = self.numbers(plan.outputs)
+            worker.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+
+    cdef void *room(self, Py_ssize_t count, size_t size) except NULL:
+        cdef void *memory = zeroed(count, size)
+        self.owned[self.owned_count] = memory
+        self.owned_count += 1
+        self.bytes += count * size
+        return memory
+
+    cdef double *numbers(self, Py_ssize_t count) except NULL:
+        return <double *>self.room(count, sizeof(double))
+
+    def __dealloc__(self):
+        cdef Py_ssize_t number
+        if self.owned != NULL:
+            for number in range(self.owned_count):
+                free(self.owned[number])
+        free(self.owned)
+
+
+cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcept:
+    """The rows of a block: what fits the cache, in blocks of about equal size."""
+    cdef Py_ssize_t most, blocks
+    if wanted > 0:
+        return min(wanted, rounded_up(rows))
+    most = CACHE_BYTES // (8 * max(plan.slots, 1)) // 8 * 8
+    most = min(max(most, 16), MOST_LANES)
+    blocks = (rows + most - 1) // most
+    return rounded_up((rows + blocks - 1) // blocks)
+
+
+cdef Py_ssize_t parts_for(Plan plan, Py_ssize_t rows, Py_ssize_t blocks) noexcept:
+    cdef double parts = plan.flops * 3.0 * <double>rows / PART_FLOPS
+    return max(min(<Py_ssize_t>min(parts, <double>MOST_PARTS), blocks), 1)
+
+
+cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_ssize_t threads):
+    """A workspace that no other call uses; give it back to plan.workspaces."""
+    cdef Py_ssize_t block_rows = lanes_for(plan, rows, wanted)
+    cdef Py_ssize_t parts = parts_for(plan, rows, (rows + block_rows - 1) // block_rows)
+    cdef Workspace found
+    threads = min(threads, parts)
+    while plan.workspaces:
+        found = plan.workspaces.pop()
+        if found.block_rows == block_rows and found.threads == threads and found.parts == parts:
+            return found
+    return Workspace(plan, block_rows, threads, parts)
+
+
+cdef int run_rows(
+    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, double *results, Py_ssize_t passes
+) except -1:
+    """Run all rows, without the GIL; the accumulators' sums are then in workspace.total."""
+    cdef Job job
+    cdef Worker *worker
+    cdef Py_ssize_t number, at, started = 0
+    cdef double *own
+    job.forward, job.backward = plan.forward, plan.backward
+    job.forward_count, job.backward_count = plan.forward_count, plan.backward_count
+    job.run_forward, job.run_backward = kernels.forward, kernels.backward
+    job.rows, job.block_rows = rows, workspace.block_rows
+    job.blocks = (rows + job.block_rows - 1) // job.block_rows
+    job.parts = workspace.parts
+    job.accumulators = plan.accumulators
+    job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
+    job.each_part = workspace.threads > 1
+    job.passes = passes
+    job.arguments = workspace.arguments
+    job.next_part = 0
+    job.stop = False
+    job.lock = NULL
+    memset(job.total, 0, job.accumulators * sizeof(double))
+    for number in range(workspace.threads):
+        worker = &workspace.workers[number]
+        worker.job = &job
+        worker.main = number == 0
+        worker.last_check = seconds() if number == 0 else 0.0
+        worker.argument_count = plan.arguments
+        memcpy(worker.arguments, workspace.arguments, plan.arguments * sizeof(Argument))
+        worker.block.stride = workspace.stride
+        worker.block.uniform, worker.block.packed = workspace.uniform, workspace.packed
+        worker.block.table, worker.block.wides = plan.table, plan.wides
+        worker.block.arguments = worker.arguments
+        worker.block.results, worker.block.outputs = results, plan.outputs
+        worker.block.seeds = worker.seeds
+        if seeds != NULL:
+            memcpy(worker.seeds, seeds, plan.outputs * sizeof(double))
+    if not job.each_part:
+        with nogil:
+            run_parts(&workspace.workers[0])
+    else:
+        job.lock = PyThread_allocate_lock()
+        if job.lock == NULL:
+            raise MemoryError("no lock for the threads")
+        with nogil:
+            for number in range(1, workspace.threads):
+                worker = &workspace.workers[number]
+                worker.done = PyThread_allocate_lock()
+                if worker.done == NULL:
+                    break
+                PyThread_acquire_lock(worker.done, 1)
+                if PyThread_start_new_thread(run_thread, worker) == <unsigned long>-1:
+                    # This thread does the work of those that could not be started.
+                    PyThread_release_lock(worker.done)
+                    PyThread_free_lock(worker.done)
+                    break
+                started += 1
+            run_parts(&workspace.workers[0])
+            for number in range(1, started + 1):
+                worker = &workspace.workers[number]
+                PyThread_acquire_lock(worker.done, 1)
+                PyThread_release_lock(worker.done)
+                PyThread_free_lock(worker.done)
+            PyThread_free_lock(job.lock)
+            if not job.stop:
+                for number in range(job.parts):
+                    own = job.part_accumulators + number * job.accumulators
+                    for at in range(job.accumulators):
+                        job.total[at] += own[at]
+    if job.stop:
+        return -1
+    return 0

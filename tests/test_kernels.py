@@ -1,0 +1,90 @@
+"""The vector formulations of exp, log and tanh: at most 2 ulp off, and IEEE's special cases."""
+
+import importlib
+import math
+
+import mpmath
+import numpy as np
+import pytest
+
+from fastgrad.program import available_kernels
+
+ULPS = 2.0
+RNG = np.random.default_rng(7)
+POINTS = {
+    "exp": np.concatenate(
+        [RNG.uniform(-1, 1, 1000), RNG.uniform(-708, 709.7, 1000), RNG.uniform(-40, 40, 500)]
+    ),
+    "log": np.concatenate(
+        [RNG.uniform(0.5, 2, 1000), np.exp(RNG.uniform(-700, 700, 1000)), 1 + RNG.uniform(-1e-3, 1e-3, 500)]
+    ),
+    "tanh": np.concatenate(
+        [RNG.uniform(-1, 1, 1000), RNG.uniform(-20, 20, 1000), np.exp(RNG.uniform(-300, 0, 300))]
+    ),
+}
+INF, NAN = math.inf, math.nan
+SPECIAL = {
+    "exp": [
+        (0, 1),
+        (-0.0, 1),
+        (INF, INF),
+        (-INF, 0),
+        (NAN, NAN),
+        (710, INF),
+        (1e300, INF),
+        (-746, 0),
+        (-1e300, 0),
+    ],
+    "log": [(1, 0), (0, -INF), (-0.0, -INF), (INF, INF), (-INF, NAN), (NAN, NAN), (-1, NAN), (-5e-324, NAN)],
+    "tanh": [(0, 0), (INF, 1), (-INF, -1), (NAN, NAN), (1000, 1), (-1000, -1), (5e-324, 5e-324)],
+}
+
+
+@pytest.fixture(params=["baseline", "avx2", "avx512"])
+def evaluate(request):
+    if request.param not in available_kernels():
+        pytest.skip(f"this processor has no {request.param}")
+    module = importlib.import_module(f"fastgrad.kernels_{request.param}")
+
+    def run(name, x):
+        x = np.ascontiguousarray(x, dtype=float)
+        out = np.full_like(x, 99.0)
+        module.evaluate(name, x.ctypes.data, out.ctypes.data, x.size)
+        return out
+
+    return run
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_within_two_units_in_the_last_place(evaluate, name):
+    x = POINTS[name]
+    with mpmath.workprec(120):
+        for point, result in zip(x, evaluate(name, x)):
+            exact = getattr(mpmath, name)(mpmath.mpf(float(point)))
+            assert abs(mpmath.mpf(float(result)) - exact) <= ULPS * float(np.spacing(abs(float(exact)))), (
+                point
+            )
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_values(evaluate, name):
+    points, results = zip(*SPECIAL[name])
+    np.testing.assert_array_equal(evaluate(name, points), results)
+
+
+def test_subnormal_numbers(evaluate):
+    x = np.array([-709.0, -720.0, -744.0])
+    np.testing.assert_allclose(evaluate("exp", x), np.exp(x), rtol=0, atol=1e-323)
+    x = np.array([5e-324, 1e-310, 2.2e-308])
+    np.testing.assert_allclose(evaluate("log", x), np.log(x), rtol=1e-15)
+
+
+@pytest.mark.parametrize("count", range(20))
+def test_every_length_is_computed_and_nothing_beyond(evaluate, count):
+    x = np.linspace(-1, 1, count)
+    np.testing.assert_allclose(evaluate("tanh", x), np.tanh(x), rtol=1e-15)
+
+
+def test_an_unknown_function(evaluate):
+    with pytest.raises(ValueError, match="sin"):
+        evaluate("sin", [1.0])

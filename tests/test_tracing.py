@@ -1,0 +1,312 @@
+"""What a compiled function may do with its arguments, and what it is told when it may not."""
+
+import random
+
+import numpy as np
+import pytest
+
+import fastgrad
+from fastgrad import TracingError, Value, compile, take
+from fastgrad.nn import Dropout
+
+X = np.array([0.5, 2.0, -1.0])
+
+READINGS = {
+    "data": lambda v: v.data,
+    "grad": lambda v: v.grad,
+    "float": float,
+    "bool": bool,
+    "if": lambda v: 1 if v else 2,
+    "not": lambda v: not v,
+    "less": lambda v: v < 1,
+    "greater": lambda v: Value(1) > v,
+    "less than a Value": lambda v: v < Value(1),
+    "equal": lambda v: v == 0,
+    "unequal": lambda v: v != 0.0,
+    "max": lambda v: max(v, Value(0.0)),
+    "max of data": lambda v: max(v.data, 0.0),
+    "sorted": lambda v: sorted([v, Value(0.0)]),
+    "repr": repr,
+    "format": lambda v: f"{v}",
+    "array": lambda v: np.array([v], dtype=float),
+}
+EFFECTS = {
+    "backward": lambda v: v.backward(),
+    "setting data": lambda v: setattr(v, "data", 1.0),
+    "setting grad": lambda v: setattr(v, "grad", 0.0),
+}
+
+
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+@pytest.mark.parametrize("which", ["argument", "result", "leaf from outside", "uniform argument"])
+def test_a_number_that_would_be_frozen_cannot_be_read(reading, which):
+    p = Value(2.0)
+
+    def function(x, k):
+        reading({"argument": x, "result": x * p, "leaf from outside": p, "uniform argument": k}[which])
+        return x * p
+
+    with pytest.raises(TracingError):
+        compile(function)(X, 3.0)
+
+
+@pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS)
+def test_what_would_happen_only_once_is_refused(effect):
+    p = Value(2.0)
+
+    def function(x):
+        effect(p)
+        return x * p
+
+    with pytest.raises(TracingError):
+        compile(function)(X)
+    assert (p.data, p.grad) == (2.0, 0.0)
+
+
+def test_a_leaf_made_inside_may_be_read_and_is_a_constant():
+    def function(x):
+        c = Value(3.0)
+        c.data = c.data + 1
+        return x * c if c.data > 2 and float(c) == 4 and repr(c) else x
+
+    np.testing.assert_array_equal(compile(function)(X), 4 * X)
+
+
+def test_reading_is_allowed_again_after_a_trace_and_after_one_that_failed():
+    p = Value(2.0)
+    compile(lambda x: x * p)(X)
+    with pytest.raises(TracingError):
+        compile(lambda x: x * p.data)(X)
+    assert (p.data, float(p), bool(p), repr(p), p == 2) == (
+        2.0,
+        2.0,
+        True,
+        "Value(data=2.0, grad=0.0)",
+        False,
+    )
+    with pytest.raises(TypeError):
+        p < 3  # noqa: B015
+
+
+def test_identity_is_no_reading():
+    def function(x):
+        return x * 2 if x in {x} and [x].index(x) == 0 and x == x and x is not None else x
+
+    np.testing.assert_array_equal(compile(function)(X), 2 * X)
+
+
+def test_operations_raise_nothing_while_their_numbers_are_unknown():
+    p = Value(0.0)
+    compiled = compile(lambda x: x + p.log())
+    p.data = 1.0
+    np.testing.assert_array_equal(compiled(X), X)
+    p.data = 0.0
+    np.testing.assert_array_equal(compiled(X), [-np.inf] * 3)
+
+
+def test_the_error_names_a_way_out():
+    with pytest.raises(TracingError, match="where, maximum, relu"):
+        compile(lambda x: x if x.data > 0 else 0 * x)(X)
+
+
+def test_a_node_with_a_closure_is_named():
+    def cube(x):
+        out = Value(0.0, (x,), "cube")
+        out._backward = lambda: None
+        return out
+
+    with pytest.raises(TracingError, match="cube"):
+        compile(lambda x: cube(x) + 1)(X)
+
+
+def test_a_node_without_a_rule_is_named():
+    with pytest.raises(TracingError, match="mystery"):
+        compile(lambda x: Value(0.0, (x,), "mystery") + 1)(X)
+
+
+def test_a_node_given_by_its_derivatives_is_refused():
+    with pytest.raises(TracingError, match="local derivatives"):
+        compile(lambda x: Value(0.0, (x,), (1.0,)) + 1)(X)
+
+
+def test_a_closure_on_a_node_of_the_table_is_refused():
+    def function(x):
+        out = x * 2
+        out._backward = lambda: None
+        return out
+
+    with pytest.raises(TracingError, match="_backward"):
+        compile(function)(X)
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.normal], ids=["random", "numpy"])
+def test_random_numbers_would_be_frozen(draw):
+    with pytest.raises(TracingError, match="random"):
+        compile(lambda x: x * draw())(X)
+
+
+@pytest.mark.parametrize("output", [None, "x", {"a": 1}, [], [None], np.zeros(2)], ids=repr)
+def test_a_function_returns_values(output):
+    with pytest.raises(TracingError, match="return"):
+        compile(lambda x: output)(X)
+
+
+def test_a_trace_is_kept_for_its_signature_and_made_anew_for_another():
+    traces = []
+
+    @compile
+    def function(x, k):
+        traces.append(type(x))
+        return (sum(x) if isinstance(x, list) else x) * k
+
+    for x, k in (
+        (X, 1.0),
+        (X[:2], 2.0),
+        (np.ones((4, 2)), 1.0),
+        (np.ones((9, 2)), 1.0),
+        (np.ones((4, 3)), 1.0),
+        (X, X),
+        (2.0, 1.0),
+        (X, 5.0),
+    ):
+        function(x, k)
+    assert len(traces) == 5
+
+
+def test_a_name_bound_to_another_object_is_traced_again():
+    scale, p = 2.0, Value(1.0)
+    compiled = compile(lambda x: x * scale * p)
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    scale = 3.0
+    np.testing.assert_array_equal(compiled(X), 3 * X)
+    p = Value(10.0)
+    np.testing.assert_array_equal(compiled(X), 30 * X)
+
+
+@compile
+def weighted(x):
+    return sum(w * x for w in later_weights)  # noqa: F821
+
+
+def test_a_global_bound_after_the_function_is_watched_too(monkeypatch):
+    for factor in (1.0, 5.0):
+        monkeypatch.setitem(globals(), "later_weights", [Value(factor)])
+        np.testing.assert_array_equal(weighted(X), factor * X)
+
+
+def test_a_compiled_function_within_another_is_part_of_it():
+    inner = compile(lambda x: x * x)
+    np.testing.assert_array_equal(compile(lambda x: inner(x) + 1)(X), X * X + 1)
+
+
+def test_keywords_and_defaults():
+    compiled = compile(lambda x, k=2.0: x * k)
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    np.testing.assert_array_equal(compiled(k=3.0, x=X), 3 * X)
+    with pytest.raises(TypeError, match="missing"):
+        compiled()
+    with pytest.raises(TypeError, match="unexpected"):
+        compiled(X, j=1)
+
+
+def test_a_method_is_compiled_for_its_instance():
+    class Model:
+        def __init__(self, w):
+            self.w = Value(w)
+
+        @compile
+        def forward(self, x):
+            return self.w * x
+
+    a, b = Model(2.0), Model(3.0)
+    np.testing.assert_array_equal(a.forward(X), 2 * X)
+    np.testing.assert_array_equal(b.forward(X), 3 * X)
+
+
+@pytest.mark.parametrize("function", [lambda *xs: xs[0], lambda **xs: 1, lambda threads: threads])
+def test_a_signature_that_cannot_be_compiled(function):
+    with pytest.raises(TypeError):
+        compile(function)
+
+
+def test_an_index_is_a_number_too():
+    y = np.array([1, -1, 1])
+    compiled = compile(lambda x, y: 1 - y * x)
+    np.testing.assert_array_equal(compiled(X, y), 1 - y * X)
+    np.testing.assert_array_equal(compiled(X, y.tolist()), 1 - y * X)
+    np.testing.assert_array_equal(compiled(X, y.astype("int8")), 1 - y * X)
+    np.testing.assert_array_equal(compiled(X, -1), 1 + X)
+
+
+@pytest.mark.parametrize(
+    "misuse", [lambda i: [1, 2, 3][i], lambda i: i > 0, lambda i: i == 1, bool, int, lambda i: range(3)[i]]
+)
+def test_an_index_selects_only_by_take(misuse):
+    with pytest.raises(TracingError):
+        compile(lambda i: Value(1.0) * (1 if misuse(i) else 2))(np.array([0, 1]))
+
+
+def test_take_outside_a_compiled_function():
+    values = [Value(1.0), Value(2.0)]
+    assert take(values, 1) is values[1]
+    assert take([[1, 2], [3, 4]], np.int64(1)) == [3, 4]
+    for index in (2, -1):
+        with pytest.raises(IndexError):
+            take(values, index)
+    with pytest.raises(TypeError):
+        take(values, 1.0)
+    with pytest.raises(ValueError, match="at least one"):
+        take([], 0)
+
+
+def test_the_listing_counts_and_names():
+    p = Value(2.0)
+    compiled = compile(lambda x, i: take([x[0], x[1]], i).exp() * p)
+    assert "not traced" in str(compiled)
+    compiled(np.ones((3, 2)), np.array([0, 1, 1]))
+    text = str(compiled)
+    for part in ("instructions", "registers", "bytes", "flops", "take", "exp", "x[1]", "p0", "output 0"):
+        assert part in text
+
+
+def test_a_long_program_traces_and_says_what_it_takes():
+    compiled = compile(long_program)
+    value = compiled.backward(np.array([0.5, 0.25]))
+    assert np.isfinite(value)
+    assert "100002 for every row" in str(compiled)
+    assert len(str(compiled).splitlines()) < 500
+
+
+def long_program(x):
+    y = x
+    for _ in range(50_000):
+        y = (y + x).tanh()
+    return y
+
+
+def test_the_package_offers_the_compiler():
+    assert fastgrad.compile is compile
+    assert fastgrad.take is take
+    with pytest.raises(AttributeError):
+        fastgrad.nothing  # noqa: B018
+
+
+def test_dropout_follows_the_training_mode():
+    dropout = Dropout(0.5)
+    compiled = compile(lambda x: sum(dropout(x)))
+    dropout.eval()
+    np.testing.assert_array_equal(compiled(np.ones((2, 2))), [2.0, 2.0])
+    dropout.train()
+    with pytest.raises(TracingError, match="random"):
+        compiled(np.ones((2, 2)))
+    dropout.eval()
+    np.testing.assert_array_equal(compiled(np.ones((2, 2))), [2.0, 2.0])
+
+
+def test_what_a_program_cannot_notice_is_forgotten_on_demand():
+    scales = [2.0]
+    compiled = compile(lambda x: x * scales[0])
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    scales[0] = 3.0
+    compiled.forget()
+    np.testing.assert_array_equal(compiled(X), 3 * X)
