@@ -17,8 +17,7 @@ render_all()
 
 MSVC = sys.platform == "win32"
 # Bits are promised: `c + a*b` must not be contracted into one fused instruction.
-# Without -g0 the wheel has the debugging information that Python's own flags ask for: 1.03 MB, not 0.21.
-FLAGS = ["/O2", "/fp:precise"] if MSVC else ["-O3", "-g0", "-ffp-contract=off", "-Wall", "-Wextra"]
+FLAGS = ["/O2", "/fp:precise"] if MSVC else ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
 MACROS = [("CYTHON_USE_TYPE_SPECS", "0")]
 if os.environ.get("FASTGRAD_ASSERTIONS"):
     MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
