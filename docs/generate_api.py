@@ -14,7 +14,8 @@ from fastgrad.operations import TABLE, Operation
 # `sum` hides Python's from the examples after it.
 MODULES = {
     "fastgrad.engine": ["Value"],
-    "fastgrad": ["check"],
+    "fastgrad": ["check", "compile", "take"],
+    "fastgrad.compiling": ["Compiled"],
     "fastgrad.nn": None,
     "fastgrad.optim": None,
     "fastgrad.data": ["batches"],

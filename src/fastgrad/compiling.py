@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from fastgrad.engine import TracingError, Value, _begin_tracing, _end_tracing, _is_tracing, _read_graph
 from fastgrad.program import Graph, Program, describe_signature, prepare_arguments
@@ -148,15 +148,46 @@ def flat_outputs(output: object) -> tuple[bool, list[Value]]:
     return single, values
 
 
-def names_read(function: Any) -> tuple[list[Any], list[tuple[dict[str, Any], str]]]:
-    """Return the cells and the globals that a function's code refers to."""
+class Snapshot(NamedTuple):
+    """What the free names of a function were bound to, and the training mode, when it was traced."""
+
+    cells: list[tuple[Any, object]]
+    globals: list[tuple[dict[str, Any], str, object]]
+    nn: Any
+    mode_changes: int
+
+    def is_current(self) -> bool:
+        """Return whether all of it is as it was."""
+        try:
+            for cell, contents in self.cells:
+                if cell.cell_contents is not contents:
+                    return False
+        except ValueError:
+            # The name has been deleted.
+            return False
+        for scope, name, value in self.globals:
+            if scope.get(name) is not value:
+                return False
+        return self.nn is None or self.nn.mode_changes == self.mode_changes
+
+
+def snapshot(function: Any) -> Snapshot:
+    """Look at the cells and the globals that a function's code refers to."""
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
+    nn = sys.modules.get("fastgrad.nn")
+    modes = nn.mode_changes if nn is not None else 0
     if code is None:
-        return [], []
+        return Snapshot([], [], nn, modes)
     scope = function.__globals__
     names = dict.fromkeys(name for part in codes(code) for name in part.co_names if name in scope)
-    return list(function.__closure__ or ()), [(scope, name) for name in names]
+    cells = [cell for cell in function.__closure__ or () if filled(cell)]
+    return Snapshot(
+        [(cell, cell.cell_contents) for cell in cells],
+        [(scope, name, scope[name]) for name in names],
+        nn,
+        modes,
+    )
 
 
 def codes(code: CodeType) -> Iterator[CodeType]:
@@ -190,16 +221,7 @@ class Compiled:
                 )
         self.programs: dict[tuple[int, ...], Program] = {}
         self.latest: Program | None = None
-        self.cells, self.globals = names_read(function)
-        self.bound = self.bindings()
-
-    def bindings(self) -> list[Any]:
-        """Return the objects that the function's free names are bound to now."""
-        return [
-            *(cell.cell_contents if filled(cell) else None for cell in self.cells),
-            *(scope.get(name) for scope, name in self.globals),
-            mode_changes(),
-        ]
+        self.snapshot: Snapshot | None = None
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
@@ -240,28 +262,12 @@ class Compiled:
             arguments = tuple(bound.arguments.values())
         signature, ready = prepare_arguments(arguments, self.names)
         program = self.programs.get(signature)
-        if program is None or self.rebound():
+        if program is None or (self.snapshot is not None and not self.snapshot.is_current()):
             program = self.traced(signature)
         self.latest = program
         if check:
             program.check(ready)
         return program, ready, threads, block
-
-    def rebound(self) -> bool:
-        """Return whether a name that the function reads is bound to another object than at the trace."""
-        bound = self.bound
-        index = 0
-        if self.function is None:
-            return False
-        for cell in self.cells:
-            if (cell.cell_contents if filled(cell) else None) is not bound[index]:
-                return True
-            index += 1
-        for scope, name in self.globals:
-            if scope.get(name) is not bound[index]:
-                return True
-            index += 1
-        return bool(mode_changes() != bound[index])
 
     def forget(self) -> None:
         """Drop all programs: the next call traces anew.
@@ -278,17 +284,11 @@ class Compiled:
             raise TracingError(
                 f"{self.name} was unpickled without its function: it knows only the calls it was traced for"
             )
-        names = names_read(self.function)
-        if names[1] != self.globals:
-            # A global that was not there yet when the function was compiled.
-            self.programs.clear()
-            self.cells, self.globals = names
-            self.bound = self.bindings()
-        bound = self.bindings()
+        seen = snapshot(self.function)
         program = trace(self.function, signature, self.names, self.name)
-        if self.rebound():
+        if self.snapshot is not None and not self.snapshot.is_current():
             self.programs.clear()
-            self.bound = bound
+        self.snapshot = seen
         self.programs[signature] = program
         return program
 
@@ -322,12 +322,6 @@ class Compiled:
             self.block,
             list(self.programs.values()),
         )
-
-
-def mode_changes() -> int:
-    """Return how often a module was set to training or evaluation, which the trace of Dropout depends on."""
-    nn = sys.modules.get("fastgrad.nn")
-    return nn.mode_changes if nn is not None else 0
 
 
 def filled(cell: Any) -> bool:
@@ -366,7 +360,7 @@ def restored(
     self.parameters_of_function = inspect.Signature(
         [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in names]
     )
-    self.cells, self.globals, self.bound = [], [], [mode_changes()]
+    self.snapshot = None
     if where is not None:
         try:
             found = operator.attrgetter(where[1])(importlib.import_module(where[0]))

@@ -47,6 +47,12 @@ FG_INLINE double fg_across(vec v) { return v; }
 typedef double *restrict lane;
 typedef const double *restrict const_lane;
 
+#if defined(__GNUC__)
+#define fg_prefetch(p) __builtin_prefetch(p)
+#else
+#define fg_prefetch(p) ((void)(p))
+#endif
+
 FG_INLINE vec fg_load(const double *p) { return *(const vec *)p; }
 FG_INLINE void fg_store(double *p, vec v) { *(vec *)p = v; }
 

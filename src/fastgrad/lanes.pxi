@@ -1,6 +1,7 @@
 # The instructions over lanes that are no row of the table: moving numbers, and sums of products.
 
 cdef extern from "lanes.h" nogil:
+    void prefetch "fg_prefetch"(const char *) noexcept
     double sum_of "fg_sum"(const double *, Py_ssize_t) noexcept
     double dot_of "fg_dot"(const double *, const double *, Py_ssize_t) noexcept
     void matrix "fg_matrix"(
@@ -61,7 +62,10 @@ cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
             for j in range(block.lanes):
                 out[j] = (<const double *>data)[j]
         else:
+            # A column after the other, and a row's next cache line is needed 8 columns later: more
+            # streams than the processor foresees, a third of the time of a program of 252 columns.
             for j in range(block.lanes):
+                prefetch(data + j * step + 64)
                 out[j] = (<const double *>(data + j * step))[0]
     else:
         for j in range(block.lanes):
