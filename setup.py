@@ -18,6 +18,9 @@ render_all()
 MSVC = sys.platform == "win32"
 # Bits are promised: `c + a*b` must not be contracted into one fused instruction.
 FLAGS = ["/O2", "/fp:precise"] if MSVC else ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
+if sys.platform == "linux":
+    # Where the loop of backward() falls by chance, the same instructions take 6.8 or 8.2 ns a node.
+    FLAGS += ["-falign-functions=64", "-falign-loops=32"]
 MACROS = [("CYTHON_USE_TYPE_SPECS", "0")]
 if os.environ.get("FASTGRAD_ASSERTIONS"):
     MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
