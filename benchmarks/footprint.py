@@ -16,6 +16,7 @@ from benchmarks.implementations import IMPLEMENTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 NODES = 1_000_000
+SUFFIXES = (".so", ".pyd", ".py", ".pyi")
 IMPORTED = {"fastgrad": "fastgrad", "micrograd": "micrograd.engine"}
 
 BYTES_A_NODE = """
@@ -81,14 +82,15 @@ def installed_megabytes(name: str) -> float:
     """Return the size of the files of an installed package, without what it depends on."""
     module = IMPLEMENTATIONS[name].module
     try:
-        files = [Path(file.locate()) for file in metadata.files(module) or ()]
+        listed = [Path(str(file.locate())) for file in metadata.files(module) or ()]
     except metadata.PackageNotFoundError:
-        files = []
-    if not any(file.suffix in (".so", ".pyd", ".py") and file.parent.name == module for file in files):
+        listed = []
+    files = [file for file in listed if file.is_file()]
+    if not any(file.suffix in SUFFIXES for file in files):
         # An editable installation or a source tree: what a wheel would hold of it.
-        folder = resources.files(module)
-        files = [file for file in Path(str(folder)).rglob("*") if file.suffix in (".so", ".pyd", ".py", ".pyi")]
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+        folder = Path(str(resources.files(module)))
+        files = [file for file in folder.rglob("*") if file.suffix in SUFFIXES]
+    return sum(file.stat().st_size for file in files) / 1e6
 
 
 class Footprint:

@@ -5,6 +5,7 @@ every type of `benchmarks.scalars`.
 """
 
 import random
+from itertools import pairwise
 from typing import NamedTuple
 
 from benchmarks.documents import of_common_length, read_documents
@@ -100,7 +101,7 @@ def build_program(scalars: Scalars):
 
     def document_loss(weights, tokens):
         keys, values, losses = [], [], []
-        for position, (token, target) in enumerate(zip(tokens, tokens[1:])):
+        for position, (token, target) in enumerate(pairwise(tokens)):
             x = [a + b for a, b in zip(weights["tokens"][token], weights["positions"][position])]
             x = normalise(x)
             residual = x

@@ -23,8 +23,8 @@ SEED = 1337
 class Training(NamedTuple):
     """A task: the sizes of the layers, the batches, and the loss.
 
-    `scalar_loss(model, inputs, targets, parameters, scalars)` is the loss as a script over scalars writes it, from the
-    raw rows of a batch; `hinge` chooses between the two losses for the other forms.
+    `scalar_loss(model, inputs, targets, parameters, scalars)` is the loss as a script over scalars
+    writes it, from the raw rows of a batch; `hinge` chooses between the two losses for the other forms.
     """
 
     sizes: tuple[int, ...]

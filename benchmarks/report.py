@@ -1,9 +1,9 @@
 """Run the comparison and write it down: `python -m benchmarks.report`.
 
-All implementations of a workload run in turn in one process, on one core, round after round; a figure is the median of
-the rounds, and a ratio is the median of the rounds' ratios. The results go to docs/benchmarks.json; the
-page docs/benchmarks.md, the chart docs/benchmarks.svg and the table between the marks in README.md are made from
-that file, again at any time with `--render`.
+All implementations of a workload run in turn in one process, on one core, round after round; a figure is
+the median of the rounds, and a ratio is the median of the rounds' ratios. The results go to
+docs/benchmarks.json; the page docs/benchmarks.md, the chart docs/benchmarks.svg and the table between the
+marks in README.md are made from that file, again at any time with `--render`.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Scalar types on which one and the same program runs, operation by operation."""
 
+import gc
 import importlib
 import math
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 class Scalars(NamedTuple):
     """A scalar type: how to make a leaf, its functions, and how to differentiate.
 
-    `start` is called before a program records anything, `backward` with its result.
+    `start` is called before a program records anything, `backward` with its result; `release` gives back the
+    memory of a graph whose result has been dropped, where that takes more than dropping it.
     """
 
     leaf: Callable[[float], Any]
@@ -22,6 +24,7 @@ class Scalars(NamedTuple):
     gradient: Callable[[Any], float]
     start: Callable[[list], None]
     backward: Callable[[Any], None]
+    release: Callable[[], object]
 
 
 def nothing(*arguments: object) -> None:
@@ -42,6 +45,7 @@ def of_fastgrad() -> Scalars:
         gradient=lambda scalar: scalar.grad,
         start=nothing,
         backward=Value.backward,
+        release=nothing,
     )
 
 
@@ -74,6 +78,8 @@ def of_micrograd() -> Scalars:
         gradient=lambda scalar: scalar.grad,
         start=nothing,
         backward=Value.backward,
+        # Its closures form cycles.
+        release=gc.collect,
     )
 
 
@@ -89,6 +95,7 @@ def of_float() -> Scalars:
         gradient=nothing,
         start=nothing,
         backward=nothing,
+        release=nothing,
     )
 
 
@@ -106,6 +113,7 @@ def of_torch() -> Scalars:
         gradient=lambda scalar: scalar.grad.item(),
         start=nothing,
         backward=torch.Tensor.backward,
+        release=nothing,
     )
 
 
@@ -137,6 +145,7 @@ def of_xad() -> Scalars:
         gradient=Real.getDerivative,
         start=start,
         backward=backward,
+        release=tape.newRecording,
     )
 
 

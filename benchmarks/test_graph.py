@@ -1,11 +1,12 @@
 """Workload 3: building, differentiating and freeing a graph, each apart.
 
-`chain`: y = y * w + b over and over, every node using the one before it. `layered`: a hundred nodes wide;
-a layer adds neighbours, the next multiplies by weights, as a network does.
+`chain`: y = y * w + b over and over, every node using the one before it. `layered`: a hundred nodes wide; a
+layer adds neighbours, the next multiplies by weights, as a network does.
 
-jax and CasADi have no row: a program for them is compiled, so building and differentiating are not steps
-that could be timed apart. micrograd, xad and torch's scalars stop at 1e5 nodes, which take them a second.
-torch runs the layered graph as vectors, a node there being an element.
+Where dropping the result does not free the graph, freeing is what does: the cyclic collector for micrograd,
+rewinding the tape for xad. jax and CasADi have no row: a program for them is compiled, so building and
+differentiating are not steps that could be timed apart. micrograd, xad and torch's scalars stop at 1e5
+nodes, which take them a second. torch runs the layered graph as vectors, a node there being an element.
 """
 
 import ctypes
@@ -58,20 +59,28 @@ def on_scalars(name: str, shape: str, operations: int):
             # Its depth-first search recurses once a node.
             sys.setrecursionlimit(max(sys.getrecursionlimit(), 3 * operations))
 
-        def numbers() -> list[float]:
-            return values[:1] + ([] if name == "float" else list(map(scalars.gradient, leaves)))
+        def look() -> None:
+            # Once, while the graph is there: the leaves' gradients add up from pass to pass.
+            if not values:
+                values.append(scalars.value(graph[0]))
+                if name != "float":
+                    values.extend(map(scalars.gradient, leaves))
+
+        def free() -> None:
+            graph.clear()
+            scalars.release()
 
         steps = {
             "start": lambda: scalars.start(leaves),
             "build": lambda: graph.append(build(leaves, operations)),
             "backward": lambda: scalars.backward(graph[0]),
-            "value": lambda: values.append(scalars.value(graph[0])),
-            "free": graph.clear,
+            "look": look,
+            "free": free,
         }
         if name == "float":
             del steps["backward"], steps["free"]
             steps["clear"] = graph.clear
-        return Case(steps, numbers)
+        return Case(steps, lambda: values)
 
     return prepare
 

@@ -1,8 +1,8 @@
 """Workload 4: one full-batch step of the moons demo, written as a script on scalars.
 
-A hundred points, MLP(2, [16, 16, 1]), the hinge loss with an L2 penalty; the inputs are wrapped, the gradients zeroed
-and the parameters updated in Python, as people write it. torch, jax, CasADi and C do the same step a
-batch at a time; plain floats stop at the loss.
+A hundred points, MLP(2, [16, 16, 1]), the hinge loss with an L2 penalty; the inputs are wrapped, the
+gradients zeroed and the parameters updated in Python, as people write it. torch, jax, CasADi and C do the
+same step a batch at a time; plain floats stop at the loss.
 """
 
 import pytest

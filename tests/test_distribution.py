@@ -59,6 +59,8 @@ def test_a_wheel_holds_each_extension_module_with_its_stub(installed):
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     modules = {file.name.removesuffix(suffix) for file in installed if file.name.endswith(suffix)}
     assert "engine" in modules
+    # Python never calls the kernels: the compiler's module takes their functions as C pointers.
+    modules = {module for module in modules if not module.startswith("kernels_")}
     assert {PurePosixPath(f"{module}.pyi") for module in modules} <= installed
 
 

@@ -1,7 +1,9 @@
 """Every example script runs, says what it does, and finds what it should."""
 
+import ast
 import importlib
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,12 +25,15 @@ def example(monkeypatch):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help_tells_what_the_script_is_for(example, name, capsys):
-    module = example(name)
-    with pytest.raises(SystemExit) as finished:
-        module.main(["--help"])
-    assert finished.value.code == 0
-    assert module.__doc__.splitlines()[0] in capsys.readouterr().out
+def test_help_tells_what_the_script_is_for(name):
+    if name == "data_parallel":
+        pytest.importorskip("distributed")
+    path = EXAMPLES / f"{name}.py"
+    result = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stdout.startswith("usage:")
+    purpose = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).split()[:6]
+    assert " ".join(purpose) in " ".join(result.stdout.split())
 
 
 def test_the_gpt_learns_from_the_interpreters_modules_and_makes_up_names(example, capsys):
