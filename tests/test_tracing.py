@@ -310,3 +310,13 @@ def test_what_a_program_cannot_notice_is_forgotten_on_demand():
     scales[0] = 3.0
     compiled.forget()
     np.testing.assert_array_equal(compiled(X), 3 * X)
+
+
+def test_a_branch_that_has_run_often_is_refused_all_the_same():
+    def branch(v):
+        return 1 if v else 2
+
+    # Long enough for the interpreter to specialise it to a type that is always true.
+    assert all(branch(Value(0.0)) == 1 for _ in range(1000))
+    with pytest.raises(TracingError):
+        compile(lambda x: x * branch(x))(X)

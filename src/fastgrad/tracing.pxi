@@ -9,27 +9,28 @@ cdef extern from "pythread.h":
 
 cdef extern from *:
     """
-    static inquiry fastgrad_plain_truth;
     static richcmpfunc fastgrad_plain_compare;
 
-    /* Only while tracing has Value a truth and an order of its own: at other times the slots that
-       CPython filled stay in place, and cost what they cost without fastgrad.compile. */
-    static void fastgrad_guard(PyTypeObject *type, inquiry truth, richcmpfunc compare) {
-        fastgrad_plain_truth = type->tp_as_number->nb_bool;
-        fastgrad_plain_compare = type->tp_richcompare;
+    /* The truth is a slot for good: since 3.13 the interpreter remembers which types have none. */
+    static void fastgrad_guard_truth(PyTypeObject *type, inquiry truth) {
         type->tp_as_number->nb_bool = truth;
+    }
+    /* Only while tracing has Value an order of its own: at other times the slot that CPython filled
+       stays in place, and costs what it costs without fastgrad.compile. */
+    static void fastgrad_guard(PyTypeObject *type, richcmpfunc compare) {
+        fastgrad_plain_compare = type->tp_richcompare;
         type->tp_richcompare = compare;
     }
     static void fastgrad_unguard(PyTypeObject *type) {
-        type->tp_as_number->nb_bool = fastgrad_plain_truth;
         type->tp_richcompare = fastgrad_plain_compare;
     }
     static PyObject *fastgrad_compare(PyObject *left, PyObject *right, int operation) {
         return fastgrad_plain_compare(left, right, operation);
     }
     """
+    void guard_truth "fastgrad_guard_truth"(PyTypeObject *, int (*)(PyObject *) except -1) noexcept
     void guard "fastgrad_guard"(
-        PyTypeObject *, int (*)(PyObject *) except -1, PyObject *(*)(PyObject *, PyObject *, int) except NULL
+        PyTypeObject *, PyObject *(*)(PyObject *, PyObject *, int) except NULL
     ) noexcept
     void unguard "fastgrad_unguard"(PyTypeObject *) noexcept
     object plain_compare "fastgrad_compare"(object, object, int)
@@ -84,7 +85,9 @@ cdef int refuse_effect(str what) except -1:
 
 
 cdef int truth_while_tracing(PyObject *self) except -1:
-    refuse_reading(<Value>self, "the truth")
+    """True, as for any object, except while tracing."""
+    if tracing:
+        refuse_reading(<Value>self, "the truth")
     return 1
 
 
@@ -114,7 +117,7 @@ def _begin_tracing():
     first_traced = Value(0.0)
     tracing_thread = PyThread_get_thread_ident()
     tracing = True
-    guard(value_type, truth_while_tracing, compare_while_tracing)
+    guard(value_type, compare_while_tracing)
 
 
 def _end_tracing():
