@@ -174,6 +174,7 @@ cdef Py_ssize_t irregular_count = 0
 # How often a node was tracked after it may have been used: tuples made before may hide it.
 cdef Py_ssize_t late_tracks = 0
 cdef Node *doomed = NULL
+cdef Node *last_doomed = NULL
 cdef bint draining = False
 
 
@@ -547,10 +548,17 @@ cdef void drop_extras(Node *node) noexcept:
 
 
 cdef inline void doom(Node *node) noexcept:
-    """Queue a pool node without references; the queue is linked through the type field."""
-    global doomed
-    node.type = <PyTypeObject *>doomed
-    doomed = node
+    """Queue a pool node without references; the queue is linked through the type field.
+
+    First in, first out: a layered graph is then freed layer by layer, near where it was last.
+    """
+    global doomed, last_doomed
+    node.type = NULL
+    if doomed == NULL:
+        doomed = node
+    else:
+        last_doomed.type = <PyTypeObject *>node
+    last_doomed = node
 
 
 cdef inline void drop(PyObject *reference) noexcept:
