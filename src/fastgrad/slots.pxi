@@ -3,7 +3,6 @@
 
 cdef extern from *:
     """
-    #define FASTGRAD_NARGS(n) PyVectorcall_NARGS(n)
     #ifndef Py_TPFLAGS_IMMUTABLETYPE
     #define Py_TPFLAGS_IMMUTABLETYPE (1UL << 8)
     #endif
