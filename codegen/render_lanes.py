@@ -225,6 +225,27 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
     return lines, [(code, f"forward_{o.name}(i, block)")], [(code, f"backward_{o.name}(i, block)")]
 
 
+def activations(table) -> list[str]:
+    """The rows whose derivative needs their value alone, in place: on a matrix's results, on their gradients."""
+    fitting = [o for o in table if o.operands == 1 and mask(o.derivatives[0], ("a", "b", "out")) == 4]
+
+    def chosen(statement: str) -> list[str]:
+        lines = ["    cdef Py_ssize_t j"]
+        for number, o in enumerate(fitting):
+            lines += [
+                f"    {'el' if number else ''}if row == {row(o)}:",
+                "        for j in range(lanes):",
+                f"            {statement.format(o.name)}",
+            ]
+        return lines
+
+    value, derivative = "out[j] = {}_value(out[j])", "g[j] = {}_da(0.0, out[j]) * g[j]"
+    return [
+        *function("activate", "int row, lane out, Py_ssize_t lanes", chosen(value), "void"),
+        *function("pull", "int row, lane g, const_lane out, Py_ssize_t lanes", chosen(derivative), "void"),
+    ]
+
+
 def interpreter(name: str, branches, order: str) -> list[str]:
     lines = [
         "",
@@ -247,7 +268,8 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 def render_kernels(table, reductions, notice: str) -> str:
     """kernels.pxi: value and derivative loops of every row, and the two interpreters."""
     rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions)]) + ",\n)"
-    lines = [notice, HEADER.format(rows=rows), 'include "lanes.pxi"', *scalars(table)]
+    lines = [notice, HEADER.format(rows=rows), *scalars(table), *activations(table)]
+    lines += ["", "", 'include "lanes.pxi"']
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
     backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]
     for o in table:

@@ -260,7 +260,7 @@ cdef void backward_inner(const Instruction *i, const Block *block) noexcept nogi
 
 
 cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogil:
-    """out_j = bias_j + sum over k of weight_jk * left_k, with uniform weights."""
+    """out_j = activation(bias_j + sum over k of weight_jk * left_k), with uniform weights."""
     cdef const Wide *wide = &block.wides[i.left]
     cdef const double *bias = block.packed + wide.packed
     cdef Py_ssize_t k
@@ -272,6 +272,9 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
         wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL,
         block.second_pointers, block.first_pointers, block.lanes,
     )
+    if wide.activation:
+        for k in range(wide.outputs):
+            activate(wide.activation, block.second_pointers[k], block.lanes)
 
 
 cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nogil:
@@ -280,6 +283,12 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
     cdef Py_ssize_t k, active = 0
     for k in range(wide.outputs):
         block.second_pointers[k] = slot(block, block.table[wide.out_adjoint + k])
+    if wide.activation:
+        # Nobody else reads these gradients: they become those of the sums in place.
+        for k in range(wide.outputs):
+            pull(
+                wide.activation, block.second_pointers[k], slot(block, block.table[wide.out + k]), block.lanes
+            )
     if wide.gradient >= 0:
         for k in range(wide.outputs):
             gradient[k] += sum_of(block.second_pointers[k], block.lanes)

@@ -177,6 +177,8 @@ cdef class Allocation:
         if code == CODE_MATRIX:
             for operand in wide[3]:
                 append(&self.writes, operand)
+                if wide[6] and self.wanted(operand):
+                    self.keep(operand)
             kept = any([self.wanted(weight) for weight in wide[4]])
             for at in range(start, start + size):
                 self.read(ids[at])
@@ -302,6 +304,7 @@ cdef int lay_out_wides(Allocation self) except -1:
             wide.bias = offset + 2 * wide.outputs
             wide.weights = offset + 3 * wide.outputs
             offset += 3 * wide.outputs + wide.outputs * wide.inputs
+            wide.activation = source[6]
             wide.packed = <int32_t>plan.packed
             plan.packed += wide.outputs * (1 + wide.inputs)
     plan.table_size = offset
@@ -561,6 +564,8 @@ cdef double count_flops(Plan plan) noexcept:
         if code == CODE_MATRIX:
             wide = &plan.wides[plan.forward[at].left]
             total += 2.0 * wide.outputs * wide.inputs
+            if wide.activation:
+                total += wide.outputs * flops_of(wide.activation)
         elif code == CODE_INNER or ROW_FIRST_REDUCTION <= code >> 2 < ROW_END:
             total += 2.0 * plan.wides[plan.forward[at].left].inputs
         elif code == CODE_MULTIPLY_ADD:

@@ -185,8 +185,42 @@ cdef void run_thread(void *argument) noexcept nogil:
     PyThread_release_lock(worker.done)
 
 
+cdef PyThread_type_lock new_lock() except NULL:
+    cdef PyThread_type_lock lock = PyThread_allocate_lock()
+    if lock == NULL:
+        raise MemoryError("no lock for the threads")
+    return lock
+
+
 cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
     return (number + 7) // 8 * 8
+
+
+cdef void run_threads(Workspace workspace) noexcept nogil:
+    """Share the parts among the calling thread and others, and add up what they found."""
+    cdef Job *job = workspace.workers[0].job
+    cdef Worker *worker
+    cdef Py_ssize_t number, at, started = 0
+    cdef double *own
+    for number in range(1, workspace.threads):
+        worker = &workspace.workers[number]
+        PyThread_acquire_lock(worker.done, 1)
+        if PyThread_start_new_thread(run_thread, worker) == <unsigned long>-1:
+            # This thread does the work of those that could not be started.
+            PyThread_release_lock(worker.done)
+            break
+        started += 1
+    run_parts(&workspace.workers[0])
+    for number in range(1, started + 1):
+        worker = &workspace.workers[number]
+        PyThread_acquire_lock(worker.done, 1)
+        PyThread_release_lock(worker.done)
+    if job.stop:
+        return
+    for number in range(job.parts):
+        own = job.part_accumulators + number * job.accumulators
+        for at in range(job.accumulators):
+            job.total[at] += own[at]
 
 
 cdef class Workspace:
@@ -204,6 +238,7 @@ cdef class Workspace:
     cdef double *part_accumulators
     cdef Argument *arguments
     cdef Worker *workers
+    cdef PyThread_type_lock lock
     cdef void **owned
     cdef Py_ssize_t owned_count
     cdef readonly Py_ssize_t bytes
@@ -233,6 +268,10 @@ cdef class Workspace:
             worker.block.second_pointers = worker.block.first_pointers + plan.widest
             worker.seeds = self.numbers(plan.outputs)
             worker.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+            if threads > 1:
+                worker.done = new_lock()
+        if threads > 1:
+            self.lock = new_lock()
 
     cdef void *room(self, Py_ssize_t count, size_t size) except NULL:
         cdef void *memory = zeroed(count, size)
@@ -242,10 +281,17 @@ cdef class Workspace:
         return memory
 
     cdef double *numbers(self, Py_ssize_t count) except NULL:
-        return <double *>self.room(count, sizeof(double))
+        """From the beginning of a cache line: every second vector that begins elsewhere is in two of them."""
+        cdef char *memory = <char *>self.room(count + 8, sizeof(double))
+        return <double *>(memory + (-<uintptr_t>memory) % 64)
 
     def __dealloc__(self):
         cdef Py_ssize_t number
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+        for number in range(self.threads if self.workers != NULL else 0):
+            if self.workers[number].done != NULL:
+                PyThread_free_lock(self.workers[number].done)
         if self.owned != NULL:
             for number in range(self.owned_count):
                 free(self.owned[number])
@@ -281,14 +327,36 @@ cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_s
     return Workspace(plan, block_rows, threads, parts)
 
 
+cdef void collect(Plan plan, const double *total, double *gradient) noexcept nogil:
+    """The gradients of uniform numbers, from the accumulators of the rows."""
+    cdef Py_ssize_t at, number
+    cdef const Wide *wide
+    cdef const double *amounts
+    memset(gradient, 0, plan.uniforms * sizeof(double))
+    for at in range(plan.outputs, plan.scalar_accumulators):
+        gradient[plan.accumulated[at]] += total[at]
+    for number in range(plan.wide_count):
+        wide = &plan.wides[number]
+        if wide.packed < 0 or wide.gradient < 0:
+            continue
+        amounts = total + wide.gradient
+        for at in range(wide.outputs):
+            gradient[plan.table[wide.bias + at]] += amounts[at]
+        amounts += wide.outputs
+        for at in range(wide.outputs * wide.inputs):
+            gradient[plan.table[wide.weights + at]] += amounts[at]
+
+
 cdef int run_rows(
     Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, double *results, Py_ssize_t passes
 ) except -1:
-    """Run all rows, without the GIL; the accumulators' sums are then in workspace.total."""
+    """Run what is uniform and all rows, without the GIL.
+
+    The accumulators' sums are then in workspace.total, the parameters' gradients in workspace.gradient.
+    """
     cdef Job job
     cdef Worker *worker
-    cdef Py_ssize_t number, at, started = 0
-    cdef double *own
+    cdef Py_ssize_t number
     job.forward, job.backward = plan.forward, plan.backward
     job.forward_count, job.backward_count = plan.forward_count, plan.backward_count
     job.run_forward, job.run_backward = kernels.forward, kernels.backward
@@ -302,7 +370,7 @@ cdef int run_rows(
     job.arguments = workspace.arguments
     job.next_part = 0
     job.stop = False
-    job.lock = NULL
+    job.lock = workspace.lock
     memset(job.total, 0, job.accumulators * sizeof(double))
     for number in range(workspace.threads):
         worker = &workspace.workers[number]
@@ -319,38 +387,15 @@ cdef int run_rows(
         worker.block.seeds = worker.seeds
         if seeds != NULL:
             memcpy(worker.seeds, seeds, plan.outputs * sizeof(double))
-    if not job.each_part:
-        with nogil:
+    # Once without the GIL for everything: letting it go and taking it again is 50 ns.
+    with nogil:
+        run_uniform(plan, workspace.uniform)
+        pack(plan, workspace.uniform, workspace.packed)
+        if job.each_part:
+            run_threads(workspace)
+        else:
             run_parts(&workspace.workers[0])
-    else:
-        job.lock = PyThread_allocate_lock()
-        if job.lock == NULL:
-            raise MemoryError("no lock for the threads")
-        with nogil:
-            for number in range(1, workspace.threads):
-                worker = &workspace.workers[number]
-                worker.done = PyThread_allocate_lock()
-                if worker.done == NULL:
-                    break
-                PyThread_acquire_lock(worker.done, 1)
-                if PyThread_start_new_thread(run_thread, worker) == <unsigned long>-1:
-                    # This thread does the work of those that could not be started.
-                    PyThread_release_lock(worker.done)
-                    PyThread_free_lock(worker.done)
-                    break
-                started += 1
-            run_parts(&workspace.workers[0])
-            for number in range(1, started + 1):
-                worker = &workspace.workers[number]
-                PyThread_acquire_lock(worker.done, 1)
-                PyThread_release_lock(worker.done)
-                PyThread_free_lock(worker.done)
-            PyThread_free_lock(job.lock)
-            if not job.stop:
-                for number in range(job.parts):
-                    own = job.part_accumulators + number * job.accumulators
-                    for at in range(job.accumulators):
-                        job.total[at] += own[at]
-    if job.stop:
-        return -1
-    return 0
+        if plan.purpose == BACKWARD and not job.stop:
+            collect(plan, workspace.total, workspace.gradient)
+            run_uniform_back(plan, workspace.uniform, workspace.gradient)
+    return -1 if job.stop else 0

@@ -3,7 +3,8 @@
 
 cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil:
     """The value of a reduction, or of an operation of three operands."""
-    cdef double total = 0.0, shift = 0.0
+    cdef double shift = 0.0
+    cdef double *totals = [0.0, 0.0, 0.0, 0.0]
     cdef int32_t k
     if row >= ROW_FIRST_TERNARY:
         return ternary_value(row, u[operands[0]], u[operands[1]], u[operands[2]])
@@ -14,9 +15,10 @@ cdef double value_of_many(int row, const int32_t *operands, int32_t count, const
                 shift = u[operands[k]]
         if not isfinite(shift):
             shift = 0.0
+    # Every step adds something to a total: four of them need not wait for one another.
     for k in range(count):
-        total = reduction_step(row, total, u[operands[k]], shift)
-    return reduction_finish(row, total, <double>count, shift)
+        totals[k & 3] = reduction_step(row, totals[k & 3], u[operands[k]], shift)
+    return reduction_finish(row, totals[0] + totals[1] + (totals[2] + totals[3]), <double>count, shift)
 
 
 cdef double total_of(const int32_t *terms, const double *u) noexcept nogil:
