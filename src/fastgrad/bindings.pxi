@@ -1,4 +1,4 @@
-# What the free names of a traced function are bound to, looked at before every call.
+# Which program a call needs: by the signature of its arguments, and while names are bound as they were.
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
@@ -21,7 +21,7 @@ cdef class Snapshot:
         self.cells = cells
         self.names = names
 
-    def is_current(self):
+    cpdef bint is_current(self) except -1:
         """Return whether all of it is as it was."""
         cdef PyObject *found
         cdef tuple entry
@@ -34,3 +34,27 @@ cdef class Snapshot:
             if PyDict_GetItemWithError(<dict>entry[0], entry[1]) != <PyObject *>entry[2]:
                 return False
         return True
+
+
+cdef class Programs:
+    """The programs of one function, by signature, and the snapshot under which they were traced."""
+
+    cdef public tuple names
+    cdef public dict programs
+    cdef public Snapshot snapshot
+    cdef public Program latest
+
+    def find(self, tuple arguments not None):
+        """Return (signature, arguments ready for a call, program); None for what is to be traced.
+
+        Raises TypeError or ValueError for a bad argument.
+        """
+        cdef Program program
+        signature, ready = prepare_arguments(arguments, self.names)
+        program = self.programs.get(signature)
+        if program is not None:
+            if self.snapshot.is_current():
+                self.latest = program
+            else:
+                program = None
+        return signature, ready, program

@@ -14,7 +14,7 @@ from types import CodeType
 from typing import Any, NoReturn
 
 from fastgrad.engine import TracingError, Value, _begin_tracing, _end_tracing, _is_tracing, _read_graph
-from fastgrad.program import Graph, Program, Snapshot, describe_signature, prepare_arguments
+from fastgrad.program import Graph, Program, Programs, Snapshot, describe_signature
 
 __all__ = ["Compiled", "Index", "TracingError", "compile", "take"]
 
@@ -173,7 +173,7 @@ def codes(code: CodeType) -> Iterator[CodeType]:
             yield from codes(constant)
 
 
-class Compiled:
+class Compiled(Programs):
     """A function compiled by `compile`; see there."""
 
     def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
@@ -194,8 +194,8 @@ class Compiled:
                 raise TypeError(
                     f"{self.name} has a parameter {parameter.name!r}, which is an option of its calls"
                 )
-        self.programs: dict[tuple[int, ...], Program] = {}
-        self.latest: Program | None = None
+        self.programs = {}
+        self.latest = None
         self.snapshot = Snapshot([], [])
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
@@ -235,11 +235,9 @@ class Compiled:
             bound = self.parameters_of_function.bind(*arguments, **options)
             bound.apply_defaults()
             arguments = tuple(bound.arguments.values())
-        signature, ready = prepare_arguments(arguments, self.names)
-        program = self.programs.get(signature)
-        if program is None or not self.snapshot.is_current():
-            program = self.traced(signature)
-        self.latest = program
+        signature, ready, program = self.find(arguments)
+        if program is None:
+            program = self.latest = self.traced(signature)
         if check:
             program.check(ready)
         return program, ready, threads, block

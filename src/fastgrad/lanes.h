@@ -260,6 +260,24 @@ FG_INLINE void fg_add_across(double *numbers, const vec *v) {
 #endif
 }
 
+/* sums[i] += sum over lanes of g[i][lane]. */
+static inline void fg_sums(Py_ssize_t count, double *sums, double *const *g, Py_ssize_t lanes) {
+    Py_ssize_t i = 0, l;
+    for (; i + 4 <= count; i += 4) {
+        vec total[4] = {fg_all(0.0), fg_all(0.0), fg_all(0.0), fg_all(0.0)};
+        for (l = 0; l + FG_WIDTH <= lanes; l += FG_WIDTH) {
+            FG_UNROLL
+            for (int row = 0; row < 4; row++) total[row] += fg_load(g[i + row] + l);
+        }
+        fg_add_across(sums + i, total);
+        for (; l < lanes; l++) {
+            FG_UNROLL
+            for (int row = 0; row < 4; row++) sums[i + row] += g[i + row][l];
+        }
+    }
+    for (; i < count; i++) sums[i] += fg_sum(g[i], lanes);
+}
+
 /* gradient[i * depth + k] += sum over lanes of g[i][lane] * in[k][lane], `rows` x `columns` at a time. */
 FG_INLINE void fg_outer_tile(
     const int rows, const int columns, Py_ssize_t depth, double *gradient, double *const *g,

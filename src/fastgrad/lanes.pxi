@@ -8,6 +8,7 @@ cdef extern from "lanes.h" nogil:
         Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *,
         double **, double **, Py_ssize_t
     ) noexcept
+    void add_sums "fg_sums"(Py_ssize_t, double *, double **, Py_ssize_t) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
 
 
@@ -290,8 +291,7 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
                 wide.activation, block.second_pointers[k], slot(block, block.table[wide.out + k]), block.lanes
             )
     if wide.gradient >= 0:
-        for k in range(wide.outputs):
-            gradient[k] += sum_of(block.second_pointers[k], block.lanes)
+        add_sums(wide.outputs, gradient, block.second_pointers, block.lanes)
     if wide.gradient >= 0 and wide.fresh_right:
         for k in range(wide.inputs):
             block.first_pointers[k] = slot(block, block.table[wide.left + k])

@@ -35,8 +35,20 @@ class Program:
 
 @disjoint_base
 class Snapshot:
-    def __init__(self, cells: list[tuple[Any, object]], names: list[tuple[dict[str, Any], str, object]]) -> None: ...
+    def __init__(
+        self, cells: list[tuple[Any, object]], names: list[tuple[dict[str, Any], str, object]]
+    ) -> None: ...
     def is_current(self) -> bool: ...
+
+@disjoint_base
+class Programs:
+    names: tuple[str, ...]
+    programs: dict[tuple[int, ...], Program]
+    snapshot: Snapshot
+    latest: Program | None
+    def find(
+        self, arguments: tuple[object, ...]
+    ) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
 
 def available_kernels() -> list[str]: ...
 def prepare_arguments(

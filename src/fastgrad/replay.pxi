@@ -371,7 +371,8 @@ cdef int run_rows(
     job.next_part = 0
     job.stop = False
     job.lock = workspace.lock
-    memset(job.total, 0, job.accumulators * sizeof(double))
+    if job.parts > 1:
+        memset(job.total, 0, job.accumulators * sizeof(double))
     for number in range(workspace.threads):
         worker = &workspace.workers[number]
         worker.job = &job

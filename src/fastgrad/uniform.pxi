@@ -4,8 +4,8 @@
 cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil:
     """The value of a reduction, or of an operation of three operands."""
     cdef double shift = 0.0
-    cdef double *totals = [0.0, 0.0, 0.0, 0.0]
-    cdef int32_t k
+    cdef double first = 0.0, second = 0.0, third = 0.0, fourth = 0.0
+    cdef int32_t k = 0
     if row >= ROW_FIRST_TERNARY:
         return ternary_value(row, u[operands[0]], u[operands[1]], u[operands[2]])
     if needs_shift(row):
@@ -15,10 +15,18 @@ cdef double value_of_many(int row, const int32_t *operands, int32_t count, const
                 shift = u[operands[k]]
         if not isfinite(shift):
             shift = 0.0
+        k = 0
     # Every step adds something to a total: four of them need not wait for one another.
-    for k in range(count):
-        totals[k & 3] = reduction_step(row, totals[k & 3], u[operands[k]], shift)
-    return reduction_finish(row, totals[0] + totals[1] + (totals[2] + totals[3]), <double>count, shift)
+    while k + 4 <= count:
+        first = reduction_step(row, first, u[operands[k]], shift)
+        second = reduction_step(row, second, u[operands[k + 1]], shift)
+        third = reduction_step(row, third, u[operands[k + 2]], shift)
+        fourth = reduction_step(row, fourth, u[operands[k + 3]], shift)
+        k += 4
+    while k < count:
+        first = reduction_step(row, first, u[operands[k]], shift)
+        k += 1
+    return reduction_finish(row, first + second + (third + fourth), <double>count, shift)
 
 
 cdef double total_of(const int32_t *terms, const double *u) noexcept nogil:
