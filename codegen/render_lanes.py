@@ -229,20 +229,27 @@ def activations(table) -> list[str]:
     """The rows whose derivative needs their value alone, in place: on a matrix's results, on their gradients."""
     fitting = [o for o in table if o.operands == 1 and mask(o.derivatives[0], ("a", "b", "out")) == 4]
 
-    def chosen(statement: str) -> list[str]:
-        lines = ["    cdef Py_ssize_t j"]
+    def chosen(name: str, arguments: str, statement: str, results: str, pointers: str) -> list[str]:
+        lines, choice = [], ["    cdef Py_ssize_t k"]
         for number, o in enumerate(fitting):
-            lines += [
+            lines += function(
+                f"{name}_{o.name}",
+                f"{arguments}, Py_ssize_t lanes",
+                ["    cdef Py_ssize_t j", "    for j in range(lanes):", f"        {statement.format(o.name)}"],
+                "void",
+            )
+            choice += [
                 f"    {'el' if number else ''}if row == {row(o)}:",
-                "        for j in range(lanes):",
-                f"            {statement.format(o.name)}",
+                "        for k in range(count):",
+                f"            {name}_{o.name}({results}, lanes)",
             ]
-        return lines
+        arguments = f"int row, {pointers}, Py_ssize_t count, Py_ssize_t lanes"
+        return lines + function(name, arguments, choice, "void")
 
     value, derivative = "out[j] = {}_value(out[j])", "g[j] = {}_da(0.0, out[j]) * g[j]"
     return [
-        *function("activate", "int row, lane out, Py_ssize_t lanes", chosen(value), "void"),
-        *function("pull", "int row, lane g, const_lane out, Py_ssize_t lanes", chosen(derivative), "void"),
+        *chosen("activate", "lane out", value, "out[k]", "double **out"),
+        *chosen("pull", "lane g, const_lane out", derivative, "g[k], out[k]", "double **g, double **out"),
     ]
 
 

@@ -274,8 +274,7 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
         block.second_pointers, block.first_pointers, block.lanes,
     )
     if wide.activation:
-        for k in range(wide.outputs):
-            activate(wide.activation, block.second_pointers[k], block.lanes)
+        activate(wide.activation, block.second_pointers, wide.outputs, block.lanes)
 
 
 cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nogil:
@@ -287,9 +286,8 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
     if wide.activation:
         # Nobody else reads these gradients: they become those of the sums in place.
         for k in range(wide.outputs):
-            pull(
-                wide.activation, block.second_pointers[k], slot(block, block.table[wide.out + k]), block.lanes
-            )
+            block.first_pointers[k] = slot(block, block.table[wide.out + k])
+        pull(wide.activation, block.second_pointers, block.first_pointers, wide.outputs, block.lanes)
     if wide.gradient >= 0:
         add_sums(wide.outputs, gradient, block.second_pointers, block.lanes)
     if wide.gradient >= 0 and wide.fresh_right:

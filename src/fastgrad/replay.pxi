@@ -31,6 +31,7 @@ cdef enum:
     # 256 KiB is 15 to 25 % slower on programs of 1000 slots and more, the same on smaller ones.
     CACHE_BYTES = 786432
     MOST_LANES = 256
+    FEWEST_LANES = 128
     MOST_PARTS = 32
     # Less arithmetic than this is not worth a part of its own.
     PART_FLOPS = 300000
@@ -52,15 +53,19 @@ cdef struct Job:
     Py_ssize_t blocks
     Py_ssize_t parts
     Py_ssize_t accumulators
-    # One set of accumulators for each part, or one that each part clears and adds to the total.
+    # One set of accumulators for each part, or, in one thread, one that each part clears and adds to the total.
     double *part_accumulators
     double *total
-    bint each_part
     # A Jacobian: the way back is run once an output, each writing its own gradients.
     Py_ssize_t passes
     const Argument *arguments
-    Py_ssize_t next_part
+    # Under the lock: the next part to run and the next to add up, which parts are run, and whether a
+    # thread is adding.
     PyThread_type_lock lock
+    Py_ssize_t next_part
+    Py_ssize_t next_added
+    char *finished
+    bint adding
     bint stop
 
 
@@ -150,38 +155,65 @@ cdef void aim_at(Worker *worker, Py_ssize_t output) noexcept nogil:
                 + output * worker.job.rows * worker.arguments[at].columns
 
 
+cdef void add_to_total(Job *job, const double *amounts) noexcept nogil:
+    cdef double *total = job.total
+    cdef Py_ssize_t at
+    for at in range(job.accumulators):
+        total[at] += amounts[at]
+
+
 cdef void run_parts(Worker *worker) noexcept nogil:
-    """Take parts until there are no more."""
+    """Run all parts in this thread."""
     cdef Job *job = worker.job
-    cdef Py_ssize_t part, at
-    cdef double *own
-    while not job.stop:
-        if job.each_part:
-            PyThread_acquire_lock(job.lock, 1)
-            part = job.next_part
-            job.next_part += 1
-            PyThread_release_lock(job.lock)
-        else:
-            part = job.next_part
-            job.next_part += 1
-        if part >= job.parts:
+    cdef double *own = job.part_accumulators if job.parts > 1 else job.total
+    cdef Py_ssize_t part
+    worker.block.accumulators = own
+    for part in range(job.parts):
+        memset(own, 0, job.accumulators * sizeof(double))
+        run_part(worker, part)
+        if job.stop:
             return
-        own = job.part_accumulators
-        if job.each_part:
-            own += part * job.accumulators
-        elif job.parts == 1:
-            own = job.total
+        if job.parts > 1:
+            add_to_total(job, own)
+
+
+cdef void share_parts(Worker *worker) noexcept nogil:
+    """Take parts until there are no more, and add up what is finished, in the order of the parts."""
+    cdef Job *job = worker.job
+    cdef Py_ssize_t part
+    cdef double *own
+    PyThread_acquire_lock(job.lock, 1)
+    while job.next_part < job.parts and not job.stop:
+        part = job.next_part
+        job.next_part += 1
+        PyThread_release_lock(job.lock)
+        own = job.part_accumulators + part * job.accumulators
         memset(own, 0, job.accumulators * sizeof(double))
         worker.block.accumulators = own
         run_part(worker, part)
-        if not job.each_part and job.parts > 1:
-            for at in range(job.accumulators):
-                job.total[at] += own[at]
+        PyThread_acquire_lock(job.lock, 1)
+        job.finished[part] = not job.stop
+        if not job.adding:
+            add_finished(job)
+    PyThread_release_lock(job.lock)
+
+
+cdef void add_finished(Job *job) noexcept nogil:
+    """Add up finished parts, holding the lock only to look for the next: what remains for the end is one part."""
+    cdef Py_ssize_t part = job.next_added
+    job.adding = True
+    while part < job.parts and job.finished[part]:
+        PyThread_release_lock(job.lock)
+        add_to_total(job, job.part_accumulators + part * job.accumulators)
+        part += 1
+        PyThread_acquire_lock(job.lock, 1)
+    job.next_added = part
+    job.adding = False
 
 
 cdef void run_thread(void *argument) noexcept nogil:
     cdef Worker *worker = <Worker *>argument
-    run_parts(worker)
+    share_parts(worker)
     PyThread_release_lock(worker.done)
 
 
@@ -196,12 +228,13 @@ cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
     return (number + 7) // 8 * 8
 
 
-cdef void run_threads(Workspace workspace) noexcept nogil:
-    """Share the parts among the calling thread and others, and add up what they found."""
+cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
+    """Share the parts among the calling thread and others, who start while this one prepares the weights."""
     cdef Job *job = workspace.workers[0].job
     cdef Worker *worker
-    cdef Py_ssize_t number, at, started = 0
-    cdef double *own
+    cdef Py_ssize_t number, started = 0
+    memset(job.finished, 0, job.parts)
+    PyThread_acquire_lock(job.lock, 1)
     for number in range(1, workspace.threads):
         worker = &workspace.workers[number]
         PyThread_acquire_lock(worker.done, 1)
@@ -210,17 +243,14 @@ cdef void run_threads(Workspace workspace) noexcept nogil:
             PyThread_release_lock(worker.done)
             break
         started += 1
-    run_parts(&workspace.workers[0])
+    run_uniform(plan, workspace.uniform)
+    pack(plan, workspace.uniform, workspace.packed)
+    PyThread_release_lock(job.lock)
+    share_parts(&workspace.workers[0])
     for number in range(1, started + 1):
         worker = &workspace.workers[number]
         PyThread_acquire_lock(worker.done, 1)
         PyThread_release_lock(worker.done)
-    if job.stop:
-        return
-    for number in range(job.parts):
-        own = job.part_accumulators + number * job.accumulators
-        for at in range(job.accumulators):
-            job.total[at] += own[at]
 
 
 cdef class Workspace:
@@ -239,6 +269,7 @@ cdef class Workspace:
     cdef Argument *arguments
     cdef Worker *workers
     cdef PyThread_type_lock lock
+    cdef char *finished
     cdef void **owned
     cdef Py_ssize_t owned_count
     cdef readonly Py_ssize_t bytes
@@ -251,7 +282,7 @@ cdef class Workspace:
         self.stride = rounded_up(block_rows) + 8
         if self.stride // 8 % 2 == 0:
             self.stride += 8
-        self.owned = <void **>zeroed(10 + 5 * threads, sizeof(void *))
+        self.owned = <void **>zeroed(11 + 5 * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         self.uniform = self.numbers(plan.uniforms)
         self.gradient = self.numbers(plan.uniforms)
@@ -259,6 +290,7 @@ cdef class Workspace:
         self.packed = self.numbers(plan.packed)
         self.total = self.numbers(plan.accumulators)
         self.part_accumulators = self.numbers(plan.accumulators * (parts if threads > 1 else 1))
+        self.finished = <char *>self.room(parts, 1)
         self.workers = <Worker *>self.room(threads, sizeof(Worker))
         for number in range(threads):
             worker = &self.workers[number]
@@ -305,6 +337,8 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
         return min(wanted, rounded_up(rows))
     most = CACHE_BYTES // (8 * max(plan.slots, 1)) // 8 * 8
     most = min(max(most, 16), MOST_LANES)
+    # Enough blocks for threads to finish together, unless they became too short for the kernels.
+    most = min(most, max(<Py_ssize_t>FEWEST_LANES, rounded_up(rows // MOST_PARTS)))
     blocks = (rows + most - 1) // most
     return rounded_up((rows + blocks - 1) // blocks)
 
@@ -329,22 +363,10 @@ cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_s
 
 cdef void collect(Plan plan, const double *total, double *gradient) noexcept nogil:
     """The gradients of uniform numbers, from the accumulators of the rows."""
-    cdef Py_ssize_t at, number
-    cdef const Wide *wide
-    cdef const double *amounts
+    cdef Py_ssize_t at
     memset(gradient, 0, plan.uniforms * sizeof(double))
-    for at in range(plan.outputs, plan.scalar_accumulators):
+    for at in range(plan.outputs, plan.accumulators):
         gradient[plan.accumulated[at]] += total[at]
-    for number in range(plan.wide_count):
-        wide = &plan.wides[number]
-        if wide.packed < 0 or wide.gradient < 0:
-            continue
-        amounts = total + wide.gradient
-        for at in range(wide.outputs):
-            gradient[plan.table[wide.bias + at]] += amounts[at]
-        amounts += wide.outputs
-        for at in range(wide.outputs * wide.inputs):
-            gradient[plan.table[wide.weights + at]] += amounts[at]
 
 
 cdef int run_rows(
@@ -365,10 +387,10 @@ cdef int run_rows(
     job.parts = workspace.parts
     job.accumulators = plan.accumulators
     job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
-    job.each_part = workspace.threads > 1
     job.passes = passes
     job.arguments = workspace.arguments
-    job.next_part = 0
+    job.next_part = job.next_added = 0
+    job.finished, job.adding = workspace.finished, False
     job.stop = False
     job.lock = workspace.lock
     if job.parts > 1:
@@ -390,11 +412,11 @@ cdef int run_rows(
             memcpy(worker.seeds, seeds, plan.outputs * sizeof(double))
     # Once without the GIL for everything: letting it go and taking it again is 50 ns.
     with nogil:
-        run_uniform(plan, workspace.uniform)
-        pack(plan, workspace.uniform, workspace.packed)
-        if job.each_part:
-            run_threads(workspace)
+        if workspace.threads > 1:
+            run_threads(plan, workspace)
         else:
+            run_uniform(plan, workspace.uniform)
+            pack(plan, workspace.uniform, workspace.packed)
             run_parts(&workspace.workers[0])
         if plan.purpose == BACKWARD and not job.stop:
             collect(plan, workspace.total, workspace.gradient)

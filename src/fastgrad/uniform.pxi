@@ -101,52 +101,8 @@ cdef void run_uniform_back(Plan plan, const double *u, double *gradient) noexcep
 
 
 cdef void pack(Plan plan, const double *u, double *packed) noexcept nogil:
-    """Copy the weights of every matrix: bias, then panels of rows, and panels of columns for the way back."""
-    cdef Py_ssize_t number
-    cdef Wide *wide
-    for number in range(plan.wide_count):
-        wide = &plan.wides[number]
-        if wide.packed < 0:
-            continue
-        pack_bias(plan, wide, u, packed + wide.packed)
-        pack_panels(
-            plan.table + wide.weights, wide.outputs, wide.inputs, wide.inputs, 1, u,
-            packed + wide.packed + wide.outputs,
-        )
-        if wide.transposed >= 0:
-            pack_panels(
-                plan.table + wide.weights, active_inputs(plan, wide), wide.outputs, 1, wide.inputs, u,
-                packed + wide.transposed,
-            )
-
-
-cdef inline Py_ssize_t active_inputs(Plan plan, const Wide *wide) noexcept nogil:
-    cdef Py_ssize_t active = 0
-    while active < wide.inputs and plan.table[wide.left_adjoint + active] >= 0:
-        active += 1
-    return active
-
-
-cdef inline void pack_bias(Plan plan, const Wide *wide, const double *u, double *out) noexcept nogil:
+    """Copy the biases and weights of every matrix to where fg_matrix reads them."""
+    cdef const int32_t *source = plan.packed_from
     cdef Py_ssize_t at
-    for at in range(wide.outputs):
-        out[at] = u[plan.table[wide.bias + at]]
-
-
-cdef extern from "lanes.h":
-    Py_ssize_t PANEL_ROWS "FG_ROWS"
-
-
-cdef void pack_panels(
-    const int32_t *weights, Py_ssize_t height, Py_ssize_t depth, Py_ssize_t row_step, Py_ssize_t column_step,
-    const double *u, double *out
-) noexcept nogil:
-    """Panels of PANEL_ROWS rows, in each of them column by column, as fg_matrix reads them."""
-    cdef Py_ssize_t row = 0, rows, k, i
-    while row < height:
-        rows = min(PANEL_ROWS, height - row)
-        for k in range(depth):
-            for i in range(rows):
-                out[0] = u[weights[(row + i) * row_step + k * column_step]]
-                out += 1
-        row += rows
+    for at in range(plan.packed):
+        packed[at] = u[source[at]]
