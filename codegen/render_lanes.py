@@ -226,7 +226,7 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
 
 
 def activations(table) -> list[str]:
-    """The rows whose derivative needs their value alone, in place: on a matrix's results, on their gradients."""
+    """The rows whose derivative needs their value alone, in place: on results, and on their gradients."""
     fitting = [o for o in table if o.operands == 1 and mask(o.derivatives[0], ("a", "b", "out")) == 4]
 
     def chosen(name: str, arguments: str, statement: str, results: str, pointers: str) -> list[str]:
@@ -235,7 +235,11 @@ def activations(table) -> list[str]:
             lines += function(
                 f"{name}_{o.name}",
                 f"{arguments}, Py_ssize_t lanes",
-                ["    cdef Py_ssize_t j", "    for j in range(lanes):", f"        {statement.format(o.name)}"],
+                [
+                    "    cdef Py_ssize_t j",
+                    "    for j in range(lanes):",
+                    f"        {statement.format(o.name)}",
+                ],
                 "void",
             )
             choice += [
@@ -275,7 +279,7 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 def render_kernels(table, reductions, notice: str) -> str:
     """kernels.pxi: value and derivative loops of every row, and the two interpreters."""
     rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions)]) + ",\n)"
-    lines = [notice, HEADER.format(rows=rows), *scalars(table), *activations(table)]
+    lines = [notice, HEADER.format(rows=rows).rstrip(), *scalars(table), *activations(table)]
     lines += ["", "", 'include "lanes.pxi"']
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
     backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]

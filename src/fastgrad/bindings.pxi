@@ -11,7 +11,7 @@ cdef extern from "Python.h":
 cdef class Snapshot:
     """What cells and names contained when it was taken.
 
-    `cells` are pairs of a closure's cell and its contents, `names` triples of a dict, a key of it and its value.
+    `cells` are pairs of a closure's cell and its contents, `names` triples of a dict, a key and its value.
     """
 
     cdef list cells
@@ -40,11 +40,15 @@ cdef class Programs:
     """The programs of one function, by signature, and the snapshot under which they were traced."""
 
     cdef public tuple names
+    # The options of calls that give none.
+    cdef public int threads
+    cdef public bint check
+    cdef public Py_ssize_t block
     cdef public dict programs
     cdef public Snapshot snapshot
     cdef public Program latest
 
-    def find(self, tuple arguments not None):
+    cpdef tuple find(self, tuple arguments):
         """Return (signature, arguments ready for a call, program); None for what is to be traced.
 
         Raises TypeError or ValueError for a bad argument.
@@ -58,3 +62,13 @@ cdef class Programs:
             else:
                 program = None
         return signature, ready, program
+
+    def prepared(self, tuple arguments not None, dict options not None):
+        """Return (program, arguments ready for it, threads, block), or None for all but the most common call.
+
+        That is one without options for a signature that was traced. Raises as `find` does.
+        """
+        if options or self.check or len(arguments) != len(self.names):
+            return None
+        signature, ready, program = self.find(arguments)
+        return None if program is None else (program, ready, self.threads, self.block)

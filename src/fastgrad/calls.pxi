@@ -154,7 +154,8 @@ cdef class Program:
         cdef Py_ssize_t index
         self.check_indices(plan, arguments, rows)
         workspace = workspace_for(plan, rows, block, threads)
-        memcpy(workspace.uniform, plan.initial, plan.uniforms * sizeof(double))
+        index = plan.parameters
+        memcpy(workspace.uniform + index, plan.initial + index, (plan.uniforms - index) * sizeof(double))
         _read_leaves(self.graph.parameters, <uintptr_t>workspace.uniform)
         for index in range(plan.arguments):
             one = arguments[index]

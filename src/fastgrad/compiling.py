@@ -202,7 +202,7 @@ class Compiled(Programs):
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
         if _is_tracing() and self.function is not None:
             return self.function(*arguments, **options)
-        program, ready, threads, block = self.prepare(arguments, options)
+        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
         return program.outputs(ready, threads, block)
 
     def backward(self, *arguments: Any, **options: Any) -> Any:
@@ -210,7 +210,7 @@ class Compiled(Programs):
 
         With a list of outputs: the list of their means, and the gradient of the means' sum.
         """
-        program, ready, threads, block = self.prepare(arguments, options)
+        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
         return program.backward(ready, threads, block)
 
     def input_gradients(self, *arguments: Any, **options: Any) -> Any:
@@ -219,7 +219,7 @@ class Compiled(Programs):
         One array for one argument, otherwise a tuple of them, with None for integer arrays. A number
         gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
         """
-        program, ready, threads, block = self.prepare(arguments, options)
+        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
         return program.input_gradients(ready, threads, block)
 
     def prepare(

@@ -358,7 +358,7 @@ cdef int32_t new_wide(Lowering self, Py_ssize_t outputs, list left, list right=N
 
 
 cdef int activation_of(Lowering self, int32_t out) noexcept:
-    """The row of the only use of an id, if its derivative needs its value alone: then it can take the id's place."""
+    """The row of an id's only use if that can be done in place: its derivative needs its value alone."""
     cdef int32_t user = self.user.items[out]
     cdef int row = self.records[3 * user] if user >= 0 and self.uses.items[out] == 1 else 0
     return row if row and needed_for_left(row) == NEEDS_OUT else 0

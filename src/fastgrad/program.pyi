@@ -43,12 +43,18 @@ class Snapshot:
 @disjoint_base
 class Programs:
     names: tuple[str, ...]
+    threads: int
+    check: bool
+    block: int
     programs: dict[tuple[int, ...], Program]
     snapshot: Snapshot
     latest: Program | None
     def find(
         self, arguments: tuple[object, ...]
     ) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
+    def prepared(
+        self, arguments: tuple[object, ...], options: dict[str, Any]
+    ) -> tuple[Program, list[Any], int, int] | None: ...
 
 def available_kernels() -> list[str]: ...
 def prepare_arguments(

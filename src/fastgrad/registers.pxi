@@ -492,10 +492,10 @@ cdef extern from "lanes.h":
 
 
 cdef void list_panels(
-    const int32_t *weights, Py_ssize_t height, Py_ssize_t depth, Py_ssize_t row_step, Py_ssize_t column_step,
-    int32_t *out
+    const int32_t *weights, Py_ssize_t height, Py_ssize_t depth, Py_ssize_t row_step,
+    Py_ssize_t column_step, int32_t *out
 ) noexcept:
-    """List panels of PANEL_ROWS rows, in each of them column by column, as fg_matrix reads them."""
+    """Panels of PANEL_ROWS rows, in each of them column by column, as fg_matrix reads them."""
     cdef Py_ssize_t row = 0, rows, k, i
     while row < height:
         rows = min(PANEL_ROWS, height - row)

@@ -53,7 +53,7 @@ cdef struct Job:
     Py_ssize_t blocks
     Py_ssize_t parts
     Py_ssize_t accumulators
-    # One set of accumulators for each part, or, in one thread, one that each part clears and adds to the total.
+    # One set of accumulators for each part, or one that each part clears and adds to the total.
     double *part_accumulators
     double *total
     # A Jacobian: the way back is run once an output, each writing its own gradients.
@@ -199,7 +199,7 @@ cdef void share_parts(Worker *worker) noexcept nogil:
 
 
 cdef void add_finished(Job *job) noexcept nogil:
-    """Add up finished parts, holding the lock only to look for the next: what remains for the end is one part."""
+    """Add up what is finished, holding the lock only to look for the next: one part remains for the end."""
     cdef Py_ssize_t part = job.next_added
     job.adding = True
     while part < job.parts and job.finished[part]:
