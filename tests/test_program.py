@@ -411,7 +411,7 @@ def test_an_operation_on_every_result_of_a_matrix_agrees_with_the_engine(operati
         sums = [sum(w * v for w, v in zip(row, x)) + 0.1 for row in weights]
         return sum(getattr(total, operation.method)() * (k - 1.5) for k, total in enumerate(sums))
 
-    assert_agrees(function, sum(weights, []), np.linspace(0.1, 1.3, 39).reshape(13, 3))
+    assert_agrees(function, [w for row in weights for w in row], np.linspace(0.1, 1.3, 39).reshape(13, 3))
 
 
 def test_a_sum_that_is_used_besides_its_activation_keeps_its_value():

@@ -49,9 +49,7 @@ class Programs:
     programs: dict[tuple[int, ...], Program]
     snapshot: Snapshot
     latest: Program | None
-    def find(
-        self, arguments: tuple[object, ...]
-    ) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
+    def find(self, arguments: tuple[object, ...]) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
     def prepared(
         self, arguments: tuple[object, ...], options: dict[str, Any]
     ) -> tuple[Program, list[Any], int, int] | None: ...

@@ -468,7 +468,7 @@ cdef int place_matrix(Allocation self, Wide *wide, list source) except -1:
 
 
 cdef int place_accumulators(Allocation self) except -1:
-    """Where the sums over the rows go: those of single numbers first, then for every matrix bias and weights."""
+    """Where the sums over the rows go: single numbers first, then for every matrix bias and weights."""
     cdef Plan plan = self.plan
     cdef Py_ssize_t number, at
     cdef Wide *wide
