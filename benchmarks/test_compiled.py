@@ -15,7 +15,7 @@ from benchmarks.case import Case, one_step, test_agreement, test_speed  # noqa: 
 datasets = pytest.importorskip("sklearn.datasets")
 
 PATHS = 100_000
-# A second and a quarter of an hour for all paths.
+# All paths would take them seconds and minutes.
 SHARES = {"fastgrad": 10, "xad": 200}
 
 
