@@ -92,7 +92,7 @@ cdef extern from *:
     }
     #else
     #define FASTGRAD_CHECKED 0
-    #define fastgrad_expect(condition, message) ((void)(message))
+    #define fastgrad_expect(condition, message) ((void)(condition), (void)(message))
     #define fastgrad_set_checker(function) ((void)(function))
     #define fastgrad_owned(node) ((PyObject *)(node))
     #endif
