@@ -24,6 +24,12 @@ hypothesis.settings.load_profile("fastgrad")
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "run_script" in item.fixturenames:
+            item.add_marker("processes")
+
+
 @pytest.fixture(autouse=True)
 def _invariants():
     """After every test, every invariant of the pool and the graph, in a build with FASTGRAD_ASSERTIONS=1."""
