@@ -28,7 +28,10 @@ from render import render_all  # noqa: E402
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-fwrapv", "-DNDEBUG"]
 # As in setup.py: Cython's types without specs, and the widths of registers that the kernels are made for.
 MACROS = ["-DCYTHON_USE_TYPE_SPECS=0"]
-KERNEL_FLAGS = {"kernels_avx2": ["-mavx2", "-mfma"], "kernels_avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl"]}
+KERNEL_FLAGS = {
+    "kernels_avx2": ["-mavx2", "-mfma"],
+    "kernels_avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl"],
+}
 
 
 @dataclasses.dataclass
