@@ -30,7 +30,7 @@ y = x * 2.0
 z = y.tanh()
 chunk = id(y) & ~4095
 slot = id(y) // 64 & 63
-newer, arena, leaves, pending, codes = chunk + 8, chunk + 16, chunk + 32, chunk + 40, chunk + 64
+newer, arena, leaves, codes, reached = chunk + 8, chunk + 16, chunk + 32, chunk + 56, chunk + 120
 left = id(y) + 32
 _check_invariants()
 print("whole", flush=True)
@@ -38,7 +38,7 @@ print("whole", flush=True)
 
 FAULTS = {
     "a chunk's count of living nodes is wrong": "byte(codes).value += 1",
-    "nodes are pending outside a sweep": "word(pending).value |= 1 << slot",
+    "nodes are still marked as reached": "byte(reached + slot).value = 1",
     "a node's bit among the leaves is not what its code says": "word(leaves).value ^= 1 << slot",
     "a node has a code that no operation has": "byte(codes + slot).value = 254",
     "an operand is younger than its result": "word(left).value = id(z)",
