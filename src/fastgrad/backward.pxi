@@ -166,6 +166,8 @@ cdef int run_backward(Value root) except -1:
         run_ordered(root)
     else:
         sweep_from(node, True)
+    if CHECKED:
+        check_after_backward()
     return 0
 
 
