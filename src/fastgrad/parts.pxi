@@ -126,6 +126,9 @@ def _set_extras(Value self, label, symbol, attributes):
     cdef Extras extras = require_extras(<Node *><PyObject *>self)
     extras.label = label
     extras.symbol = symbol
+    track_holder(<Node *><PyObject *>self, label)
+    track_holder(<Node *><PyObject *>self, symbol)
     if attributes:
         extras.attributes = dict(attributes)
-        track(<Node *><PyObject *>self)
+        # Results of the node may exist already, and be what an attribute refers to.
+        track_used(<Node *><PyObject *>self)
