@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import mpmath
-from bounds import LARGEST, Bounds, bounds
+from bounds import LANES, LARGEST, LIBRARY, Bounds, bounds
 from definitions import PRECISION, Exact, exact
 from mpmath import mpf
 
@@ -36,7 +36,7 @@ class Spread:
     """Errors of one quantity of one row."""
 
     def __init__(self):
-        self.count = self.conditioned = 0
+        self.count = self.conditioned = self.lost = 0
         self.total = self.worst = self.share = 0.0
         self.worst_at: tuple[float, ...] | None = None
 
@@ -63,8 +63,16 @@ def references(row: Operation | Reduction, points: Iterable[tuple[float, ...]]) 
         except (ArithmeticError, ValueError):
             continue
         if mpmath.isfinite(found.value) and not mpmath.im(found.value):
-            kept.append(Reference(numbers, found, {name: bounds(row, numbers, name) for name in ("libm", "lanes")}))
+            limits = bounds(row, numbers)
+            over_lanes = bounds(row, numbers, "lanes") if calls_the_lanes_functions(row) else limits
+            kept.append(Reference(numbers, found, {"libm": limits, "lanes": over_lanes}))
     return kept
+
+
+def calls_the_lanes_functions(row: Operation | Reduction) -> bool:
+    """Whether the row's expressions call a function that has another accuracy over lanes."""
+    text = " ".join(map(str, row))
+    return any(f"{name}(" in text for name in LIBRARY if LANES[name] != LIBRARY[name])
 
 
 def quantities(row: Operation | Reduction, count: int) -> list[str]:
@@ -117,8 +125,9 @@ def within(numbers, number: float, truth, limit, spread: Spread) -> bool:
     if mpmath.isnan(truth):
         return math.isnan(number)
     if not mpmath.isfinite(limit):
-        # Out of range on the way: the result is inf if the exact one is, and has its sign.
-        return True if abs(truth) <= LARGEST else not math.isfinite(number) or abs(number) > 1e308
+        # Out of range on the way. If the exact result is, too, this one is inf or, by rounding, the largest.
+        spread.lost += abs(truth) <= LARGEST and not math.isclose(number, truth, rel_tol=1e-12, abs_tol=5e-324)
+        return abs(truth) <= LARGEST or abs(number) > 1.79e308
     if not math.isfinite(number):
         return False
     error = abs(mpf(number) - truth)
@@ -126,5 +135,6 @@ def within(numbers, number: float, truth, limit, spread: Spread) -> bool:
     if not error:
         spread.add(numbers, 0.0, 0.0, limit <= WELL_CONDITIONED * ulp)
         return True
-    spread.add(numbers, float(error / ulp), float(error / limit) if limit else math.inf, limit <= WELL_CONDITIONED * ulp)
+    share = float(error / limit) if limit else math.inf
+    spread.add(numbers, float(error / ulp), share, limit <= WELL_CONDITIONED * ulp)
     return error <= limit

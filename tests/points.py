@@ -42,7 +42,7 @@ def of_one(draw: random.Random, every: int) -> list[tuple[float]]:
         close = [number, math.nextafter(number, math.inf), near(draw, number), near(draw, number)]
         chosen += [sign * x for x in close for sign in (1, -1)]
     # What rounding to the range of exp, and reducing multiples of pi, are about.
-    for _ in range(1400 // every):
+    for _ in range(700 // every):
         chosen += [draw.uniform(-745, 709.7), draw.uniform(-1, 1), draw.uniform(-20, 20)]
         chosen += [near(draw, draw.randint(1, 2**20) * math.pi / 2), near(draw, 1.0)]
     return [(number,) for number in chosen if math.isfinite(number)]
@@ -82,7 +82,7 @@ def points(row: Operation | Reduction, every: int) -> list[tuple[float, ...]]:
     """The same operands each time; `every` thins them, 1 being the whole set."""
     draw = random.Random(row.name)
     if isinstance(row, Reduction):
-        return [point for size in (1, 2, 3, 8) for point in of_several(draw, size, 4000 // every)]
+        return [point for size in (1, 2, 3, 8) for point in of_several(draw, size, 1000 // every)]
     if row.operands == 1:
         return of_one(draw, every)
-    return of_several(draw, row.operands, 20000 // every)
+    return of_several(draw, row.operands, 4000 // every)
