@@ -124,6 +124,11 @@ def functions(ulps: Mapping[str, float]) -> dict:
 
     def power(a, b):
         a, b = bounded(a), bounded(b)
+        if b.error and a.value < 0:
+            # From 2**53 on, b - 1 is b in doubles: even or odd, and so the sign, is left to rounding.
+            if abs(b.value) >= 2**53:
+                raise Undecided
+            b = Bounded(b.value)
         value = real_power(a.value, b.value)
         error = 0
         if a.error or b.error:
@@ -198,4 +203,7 @@ def bounds_of_a_fold(row, operands, names):
     error = sum(term.error for term in terms) + len(terms) * HALF_ULP * sizes
     if sizes > LARGEST:
         error = mpmath.inf
-    return attempt(row.finish, names | {"total": Bounded(sum(term.value for term in terms), error)})
+    total = Bounded(sum(term.value for term in terms), error)
+    result = bounded(eval(row.finish, names | {"total": total}))
+    # Programs divide a mean's terms instead of their sum: half a step for each, if they are subnormal.
+    return Bounded(result.value, result.error + len(terms) * SMALLEST / 2)

@@ -1,0 +1,284 @@
+"""Mutation testing of the table of operations: every mutant must be killed by a test.
+
+    python tests/reliability/mutants.py                      # build once, then every mutant: half an hour
+    python tests/reliability/mutants.py --rows tanh,sub      # those of some rows
+    python tests/reliability/mutants.py --directory /tmp/m   # keep the build, and use it again
+
+A copy of the checkout is built once with all mutants in it, each behind `if mutant == number`; the number
+is in memory that this process owns and the extensions read, so that a mutant costs a fork and not a build.
+First the table itself is mutated everywhere: in the engine, in programs and in the rows that the tests
+read, so that only what the tests know independently can kill it. Then each mutant is tried once more in
+one place alone: the engine, programs without rows, the kernels over lanes. Needs POSIX.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import faulthandler
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from mutations import Mutant, changed, mutants, switched
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ADDRESS = "FASTGRAD_MUTANT_ADDRESS"
+PLACES = ("engine", "uniform", "lanes")
+SECONDS = 300
+
+# mutants.h in the copy: which mutant this process wants, from memory that it shares with this script.
+HEADER = """\
+#ifndef FASTGRAD_MUTANTS_H
+#define FASTGRAD_MUTANTS_H
+#include <stdlib.h>
+#if defined(__PYX_HAVE__fastgrad__engine)
+#define FASTGRAD_PLACE 0
+#elif defined(__PYX_HAVE__fastgrad__program)
+#define FASTGRAD_PLACE 1
+#else
+#define FASTGRAD_PLACE 2
+#endif
+static const volatile int *fastgrad_mutants;
+static inline int fastgrad_mutant(void) {
+    if (!fastgrad_mutants)
+        fastgrad_mutants = (const volatile int *)strtoull(getenv("FASTGRAD_MUTANT_ADDRESS"), NULL, 10);
+    return fastgrad_mutants[FASTGRAD_PLACE];
+}
+#endif
+"""
+SWITCH = """
+cdef extern from "mutants.h" nogil:
+    const int mutant "fastgrad_mutant()"
+
+"""
+
+# Mutants that compute the same numbers, and why. A part of `mutated` is enough to name one.
+EQUIVALENT: dict[tuple[str, str, str], str] = {}
+
+# What is tried in turn until a test fails.
+STAGES = (
+    ("test_operations.py", "test_functional.py", "test_accuracy.py"),
+    ("test_errors.py", "test_truth.py", "test_program.py", "test_calls.py", "test_value.py"),
+)
+PLACE_TESTS = {
+    "engine": "the_engine_is_as_accurate or ieee or nan_is_never or test_operations or test_functional",
+    "uniform": "without_rows or ieee or nan_is_never",
+    "lanes": "each_instruction or all_rows_share or ieee or nan_is_never",
+}
+
+
+def load_rows():
+    sys.path.insert(0, str(ROOT / "codegen"))
+    from render import load_table
+
+    table = load_table()
+    return (*table.TABLE, *table.FUNCTIONS, *table.REDUCTIONS)
+
+
+def build(directory: Path, rows, all_mutants: list[Mutant]) -> None:
+    """Copy the checkout and build its extensions with every mutant in them."""
+    ignored = shutil.ignore_patterns(".git", "build", "*.so", "*.c", ".hypothesis", "__pycache__", ".nox", "*.egg-info")
+    shutil.copytree(ROOT, directory, ignore=ignored, dirs_exist_ok=True)
+    table = directory / "src" / "fastgrad" / "operations.py"
+    original = table.read_text()
+    text = {name: [] for name in ("TABLE", "FUNCTIONS", "REDUCTIONS")}
+    for row in rows:
+        switch = switched(row, all_mutants)
+        group = "REDUCTIONS" if hasattr(row, "step") else "TABLE" if row.method else "FUNCTIONS"
+        text[group].append(repr(switch))
+    lines = [f"{group} = ({', '.join(members)},)" for group, members in text.items()]
+    table.write_text(original + "\n" + "\n".join(lines) + "\n")
+    render = directory / "codegen" / "render.py"
+    render.write_text(
+        render.read_text().replace(
+            "def write_if_changed(path: Path, text: str) -> None:\n",
+            "def write_if_changed(path: Path, text: str) -> None:\n"
+            "    if path.name in ('ops.pxd', 'kernels.pxi'):\n"
+            f"        text = text.replace('\\ncdef ', {SWITCH!r} + '\\ncdef ', 1)\n",
+        )
+    )
+    (directory / "src" / "fastgrad" / "mutants.h").write_text(HEADER)
+    # All kernels come from the same lines: the baseline's stand for them.
+    setup = directory / "setup.py"
+    setup.write_text(setup.read_text().replace('"-O3"', '"-O1", "-w"').replace("if X86:", "if False:"))
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "-i"],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": "src"},
+        check=True,
+    )
+    # What the tests read is the table as it is; `use` mutates it.
+    table.write_text(original)
+
+
+class Result:
+    """A pytest plugin that remembers the first test that fails."""
+
+    def __init__(self):
+        self.killer = ""
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and not self.killer:
+            self.killer = report.nodeid
+
+    def pytest_collectreport(self, report):
+        if report.failed and not self.killer:
+            self.killer = f"collection of {report.nodeid}"
+
+
+def use(m: Mutant) -> None:
+    """Have the tests read the mutant's row."""
+    operations = importlib.import_module("fastgrad.operations")
+    for group in ("TABLE", "FUNCTIONS", "REDUCTIONS"):
+        setattr(operations, group, tuple(changed(row, m) for row in getattr(operations, group)))
+    operations.BY_NAME = {row.name: row for row in operations.TABLE + operations.FUNCTIONS}
+
+
+def attempt(m: Mutant, places, switches, files, keyword: str, table_too: bool) -> str:
+    """The test that kills a mutant, in a process of its own, or nothing."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            said = pipe.read()
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code == 3:
+            raise RuntimeError(f"the tests of mutant {m} could not be run:\n{said}")
+        return said or ("" if code == 0 else f"exit status {code}")
+    try:
+        os.close(reading)
+        faulthandler.disable()
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        import resource
+        import signal
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.alarm(SECONDS)
+        for place in places:
+            switches[PLACES.index(place)] = m.number
+        if table_too:
+            use(m)
+        import pytest
+
+        result = Result()
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-k", keyword, *files]
+        status = pytest.main(arguments, plugins=[result])
+        said = result.killer
+        if status not in (0, 1, 2, 5):
+            said, status = f"pytest's status {status}", 3
+        with os.fdopen(writing, "w") as pipe:
+            pipe.write(said)
+        os._exit(0 if status in (0, 5) else 1 if status in (1, 2) else 3)
+    except BaseException as error:
+        os.write(writing, repr(error).encode())
+        os._exit(3)
+
+
+def equivalence(m: Mutant) -> str:
+    for (row, part, text), reason in EQUIVALENT.items():
+        if (row, part) == (m.row, m.part) and text == m.mutated:
+            return reason
+    return ""
+
+
+def everywhere(m: Mutant, switches) -> str:
+    for files in STAGES:
+        for keyword in (f"({m.row}) and not avx", f"not ({m.row}) and not avx"):
+            killer = attempt(m, PLACES, switches, files, keyword, table_too=True)
+            if killer:
+                return killer
+    return ""
+
+
+def in_one_place(m: Mutant, place: str, switches) -> str:
+    keyword = f"({PLACE_TESTS[place]}) and not avx"
+    files = ("test_accuracy.py", "test_operations.py", "test_functional.py", "test_program.py")
+    return attempt(m, [place], switches, files, f"({m.row}) and {keyword}", table_too=False) or attempt(
+        m, [place], switches, files, keyword, table_too=False
+    )
+
+
+def prepare(directory: Path):
+    """Import what tests need, from the mutated build, and return the memory that chooses the mutant."""
+    os.chdir(directory / "tests")
+    sys.path[:0] = [str(directory / "src"), str(directory / "tests")]
+    switches = (ctypes.c_int * len(PLACES))()
+    os.environ[ADDRESS] = str(ctypes.addressof(switches))
+    os.environ["FASTGRAD_KERNELS"] = "baseline"
+    for name in ("pytest", "_pytest.assertion.rewrite", "numpy", "mpmath", "hypothesis", "micrograd.engine"):
+        importlib.import_module(name)
+    for name in ("fastgrad", "fastgrad.nn", "fastgrad.functional", "fastgrad.testing"):
+        importlib.import_module(name)
+    module = sys.modules["fastgrad"]
+    assert Path(module.__file__).is_relative_to(directory), module.__file__
+    return switches
+
+
+def run(chosen: list[Mutant], switches, places) -> list[tuple[str, Mutant]]:
+    """Try the mutants; return the survivors with the place they survived in."""
+    survivors = []
+    killers: Counter = Counter()
+    started = time.perf_counter()
+    for place in places:
+        killed = equivalent = 0
+        for at, m in enumerate(chosen):
+            if equivalence(m):
+                equivalent += 1
+                continue
+            if place == "everywhere":
+                killer = everywhere(m, switches)
+            elif place != "engine" and m.part.startswith("error"):
+                continue
+            else:
+                killer = in_one_place(m, place, switches)
+            if killer:
+                killed += 1
+                killers[killer.split("[")[0]] += 1
+            else:
+                survivors.append((place, m))
+                print(f"SURVIVED in {place}: {m.number} {m}", flush=True)
+            if at % 50 == 49:
+                print(f"  {place}: {at + 1} of {len(chosen)}, {time.perf_counter() - started:.0f} s", flush=True)
+        print(f"{place}: {len(chosen)} mutants, {killed} killed, {equivalent} equivalent", flush=True)
+    for name, count in killers.most_common(12):
+        print(f"{count:6} killed by {name}")
+    return survivors
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--directory", type=Path, help="where the build is made, or found")
+    parser.add_argument("--rows", default="", help="names of rows, with commas")
+    parser.add_argument("--numbers", default="", help="numbers of mutants, with commas")
+    parser.add_argument("--places", default="everywhere,engine,uniform,lanes", help="where mutants are tried")
+    options = parser.parse_args()
+    rows = load_rows()
+    chosen = all_mutants = mutants(rows)
+    if options.rows:
+        chosen = [m for m in chosen if m.row in options.rows.split(",")]
+    if options.numbers:
+        chosen = [m for m in chosen if str(m.number) in options.numbers.split(",")]
+    with contextlib.ExitStack() as stack:
+        directory = options.directory or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if not list((directory / "src" / "fastgrad").glob("kernels_*.so")):
+            build(directory, rows, all_mutants)
+        switches = prepare(directory.resolve())
+        survivors = run(chosen, switches, options.places.split(","))
+    for (row, part, text), reason in EQUIVALENT.items():
+        print(f"equivalent: {row}, {part}: {text}: {reason}")
+    print(f"{len(survivors)} survivors")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
