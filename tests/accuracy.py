@@ -1,4 +1,4 @@
-"""Measured errors of a row: in ulp against the exact result, and as a share of what its expression may have."""
+"""Measured errors of a row: in ulp of the exact result, and as a share of what its expression may have."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -111,7 +111,11 @@ def compare(row, found, wanted: Sequence[Reference], library: str):
             numbers = (answer.value, *answer.partials)
             exacts = (reference.exact.value, *reference.exact.partials)
             for name, number, truth, limit in zip(
-                quantities(row, len(answer.partials)), numbers, exacts, (limits.value, *limits.partials), strict=True
+                quantities(row, len(answer.partials)),
+                numbers,
+                exacts,
+                (limits.value, *limits.partials),
+                strict=True,
             ):
                 if number is None or limit is None:
                     continue
@@ -126,7 +130,9 @@ def within(numbers, number: float, truth, limit, spread: Spread) -> bool:
         return math.isnan(number)
     if not mpmath.isfinite(limit):
         # Out of range on the way. If the exact result is, too, this one is inf or, by rounding, the largest.
-        spread.lost += abs(truth) <= LARGEST and not math.isclose(number, truth, rel_tol=1e-12, abs_tol=5e-324)
+        spread.lost += abs(truth) <= LARGEST and not math.isclose(
+            number, truth, rel_tol=1e-12, abs_tol=5e-324
+        )
         return abs(truth) <= LARGEST or abs(number) > 1.79e308
     if not math.isfinite(number):
         return False

@@ -118,7 +118,9 @@ def functions(ulps: Mapping[str, float]) -> dict:
         def call(x):
             x = bounded(x)
             result = value(x.value)
-            return rounded(result, spread(x.value, x.error, result) if x.error else 0, 2 * ulps[name], SMALLEST)
+            return rounded(
+                result, spread(x.value, x.error, result) if x.error else 0, 2 * ulps[name], SMALLEST
+            )
 
         return call
 
@@ -144,7 +146,9 @@ def functions(ulps: Mapping[str, float]) -> dict:
     return {
         "exp": function("exp", mpmath.exp, lambda x, e, y: y * mpmath.expm1(e)),
         "log": function("log", mpmath.log, lambda x, e, y: e / (x - e) if e < x else mpmath.inf),
-        "log1p": function("log1p", mpmath.log1p, lambda x, e, y: e / (1 + x - e) if e < 1 + x else mpmath.inf),
+        "log1p": function(
+            "log1p", mpmath.log1p, lambda x, e, y: e / (1 + x - e) if e < 1 + x else mpmath.inf
+        ),
         "tanh": function("tanh", mpmath.tanh, lambda x, e, y: e),
         "sin": function("sin", mpmath.sin, lambda x, e, y: e),
         "cos": function("cos", mpmath.cos, lambda x, e, y: e),
@@ -157,7 +161,7 @@ def functions(ulps: Mapping[str, float]) -> dict:
 
 
 class Bounds(NamedTuple):
-    """The largest absolute error of the value and of each derivative; None where rounding chooses a branch."""
+    """The largest error of the value and of each derivative; None where rounding chooses a branch."""
 
     value: mpf | None
     partials: tuple[mpf | None, ...]

@@ -125,7 +125,9 @@ FUNCTIONS: dict[str, Callable] = {
     "exp": lambda x: x.chain(mpmath.exp(x.value), mpmath.exp(x.value)),
     "log": lambda x: x.chain(mpmath.log(x.value), 1 / x.value),
     "log1p": lambda x: x.chain(mpmath.log1p(x.value), 1 / (1 + x.value)),
-    "sqrt": lambda x: x.chain(mpmath.sqrt(x.value), 1 / (2 * mpmath.sqrt(x.value)) if x.value else mpmath.inf),
+    "sqrt": lambda x: x.chain(
+        mpmath.sqrt(x.value), 1 / (2 * mpmath.sqrt(x.value)) if x.value else mpmath.inf
+    ),
     "tanh": lambda x: x.chain(mpmath.tanh(x.value), mpmath.sech(x.value) ** 2),
     "sin": lambda x: x.chain(mpmath.sin(x.value), mpmath.cos(x.value)),
     "cos": lambda x: x.chain(mpmath.cos(x.value), -mpmath.sin(x.value)),
@@ -183,7 +185,8 @@ def exact(row: Operation | Reduction, numbers: Sequence[float]) -> Exact:
     names = {**FUNCTIONS, "add": add, "largest": largest, "n": size}
     with mpmath.workprec(PRECISION):
         operands = [
-            Dual(mpf(number), [mpf(at == index) for at in range(size)]) for index, number in enumerate(numbers)
+            Dual(mpf(number), [mpf(at == index) for at in range(size)])
+            for index, number in enumerate(numbers)
         ]
         if isinstance(row, Operation):
             names |= dict(zip("abc", operands))

@@ -95,7 +95,9 @@ def lanes_and_uniform(row: Operation, numbers: Numbers, at: int) -> Answers:
 def lanes_of(kernels: str, work: dict[str, Numbers]) -> dict[str, Answers]:
     """`lanes` in another process, whose kernels are these, for each row of the table by its name."""
     package = str(Path(fastgrad.__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, [package, str(SCRIPT.parent.parent), os.environ.get("PYTHONPATH", "")]))
+    path = os.pathsep.join(
+        filter(None, [package, str(SCRIPT.parent.parent), os.environ.get("PYTHONPATH", "")])
+    )
     finished = subprocess.run(
         [sys.executable, str(SCRIPT)],
         input=json.dumps(work),

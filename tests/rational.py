@@ -155,7 +155,10 @@ def evaluate(step: Step, nodes: Sequence[Number]) -> tuple[Number, tuple[Local, 
     if kind == "where":
         b, c = operands[1:]
         positive = sign(a) > 0
-        return Number((b if positive else c).value, max(b.error, c.error)), (ZERO, *chosen(1 if positive else -1))
+        return Number((b if positive else c).value, max(b.error, c.error)), (
+            ZERO,
+            *chosen(1 if positive else -1),
+        )
     if kind == "hinge":
         inside = Number(1 - a.value * b.value, 0.0, (Number(Fraction(1)), product(a, b)))
         if sign(inside) <= 0:
@@ -174,7 +177,8 @@ def evaluate(step: Step, nodes: Sequence[Number]) -> tuple[Number, tuple[Local, 
     if "mean" in kind:
         share = Fraction(1, n)
         slopes = [
-            Local(s.value * share, s.error / n + 3 * UNIT * (float(abs(s.value)) + s.error) / n) for s in slopes
+            Local(s.value * share, s.error / n + 3 * UNIT * (float(abs(s.value)) + s.error) / n)
+            for s in slopes
         ]
         total = scaled(total, share, 3)
     return total, tuple(slopes)
@@ -219,7 +223,7 @@ def draw_step(draw: random.Random, count: int) -> Step:
 
 
 class Truth(NamedTuple):
-    """The exact value and gradients of a graph; bounds of their errors; the sums of absolute contributions."""
+    """A graph's exact value and gradients; bounds of their errors; the sums of absolute contributions."""
 
     value: Fraction
     value_bound: float

@@ -1,6 +1,6 @@
 """Values and gradients of random rational graphs against exact fractions.
 
-`tests/reliability/exact_gradients.py` runs 100,000 of them; tests/rational.py says what a graph may be wrong by.
+`tests/reliability/exact_gradients.py` runs 100,000 of them; tests/rational.py has the exact ones.
 """
 
 import random

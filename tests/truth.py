@@ -89,7 +89,8 @@ class Tally:
             f"ulp where well conditioned ({self.conditioned} of {self.count}): max {self.most_ulps:.2f}, "
             f"mean {self.ulps / max(self.conditioned, 1):.3f}; "
             f"{contributions if self.most_units else ''}"
-            f"exact {100 * self.exact / max(self.count, 1):.0f} %; at most {100 * self.share:.0f} % of the bound"
+            f"exact {100 * self.exact / max(self.count, 1):.0f} %; "
+            f"at most {100 * self.share:.0f} % of the bound"
         )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from truth import check  # noqa: E402
+from truth import check
 
 
 def main() -> int:
@@ -27,7 +27,8 @@ def main() -> int:
         print(f"{engine}, {quantity}: {tally}")
     for mistake in wrong[:50]:
         print("WRONG:", mistake)
-    print(f"{options.graphs} graphs, {len(wrong)} numbers beyond the bound, {time.perf_counter() - started:.0f} s")
+    seconds = time.perf_counter() - started
+    print(f"{options.graphs} graphs, {len(wrong)} numbers beyond the bound, {seconds:.0f} s")
     return 1 if wrong else 0
 
 

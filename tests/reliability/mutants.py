@@ -5,7 +5,7 @@
     python tests/reliability/mutants.py --directory /tmp/m   # keep the build, and use it again
 
 A copy of the checkout is built once with all mutants in it, each behind `if mutant == number`; the number
-is in memory that this process owns and the extensions read, so that a mutant costs a fork and not a build.
+is in a file that every process maps, so that a mutant costs a fork and not a build.
 First the table itself is mutated everywhere: in the engine, in programs and in the rows that the tests
 read, so that only what the tests know independently can kill it. Then each mutant is tried once more in
 one place alone: the engine, programs without rows, the kernels over lanes. Needs POSIX.
@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import faulthandler
 import importlib
+import mmap
 import os
 import shutil
 import subprocess
@@ -28,15 +29,16 @@ from pathlib import Path
 from mutations import Mutant, changed, mutants, switched
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ADDRESS = "FASTGRAD_MUTANT_ADDRESS"
 PLACES = ("engine", "uniform", "lanes")
 SECONDS = 300
 
-# mutants.h in the copy: which mutant this process wants, from memory that it shares with this script.
+# mutants.h in the copy: which mutant is wanted, from a file that every process maps.
 HEADER = """\
 #ifndef FASTGRAD_MUTANTS_H
 #define FASTGRAD_MUTANTS_H
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #if defined(__PYX_HAVE__fastgrad__engine)
 #define FASTGRAD_PLACE 0
 #elif defined(__PYX_HAVE__fastgrad__program)
@@ -46,8 +48,12 @@ HEADER = """\
 #endif
 static const volatile int *fastgrad_mutants;
 static inline int fastgrad_mutant(void) {
-    if (!fastgrad_mutants)
-        fastgrad_mutants = (const volatile int *)strtoull(getenv("FASTGRAD_MUTANT_ADDRESS"), NULL, 10);
+    if (!fastgrad_mutants) {
+        int file = open(getenv("FASTGRAD_MUTANTS"), O_RDONLY);
+        void *memory = mmap(NULL, 3 * sizeof(int), PROT_READ, MAP_SHARED, file, 0);
+        if (memory == MAP_FAILED) abort();
+        fastgrad_mutants = (const volatile int *)memory;
+    }
     return fastgrad_mutants[FASTGRAD_PLACE];
 }
 #endif
@@ -83,7 +89,9 @@ def load_rows():
 
 def build(directory: Path, rows, all_mutants: list[Mutant]) -> None:
     """Copy the checkout and build its extensions with every mutant in them."""
-    ignored = shutil.ignore_patterns(".git", "build", "*.so", "*.c", ".hypothesis", "__pycache__", ".nox", "*.egg-info")
+    ignored = shutil.ignore_patterns(
+        ".git", "build", "*.so", "*.c", ".hypothesis", "__pycache__", ".nox", "*.egg-info"
+    )
     shutil.copytree(ROOT, directory, ignore=ignored, dirs_exist_ok=True)
     table = directory / "src" / "fastgrad" / "operations.py"
     original = table.read_text()
@@ -142,6 +150,8 @@ def use(m: Mutant) -> None:
 
 def attempt(m: Mutant, places, switches, files, keyword: str, table_too: bool) -> str:
     """The test that kills a mutant, in a process of its own, or nothing."""
+    for at, place in enumerate(PLACES):
+        switches[at] = m.number if place in places else 0
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -164,8 +174,6 @@ def attempt(m: Mutant, places, switches, files, keyword: str, table_too: bool) -
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.alarm(SECONDS)
-        for place in places:
-            switches[PLACES.index(place)] = m.number
         if table_too:
             use(m)
         import pytest
@@ -210,11 +218,15 @@ def in_one_place(m: Mutant, place: str, switches) -> str:
 
 def prepare(directory: Path):
     """Import what tests need, from the mutated build, and return the memory that chooses the mutant."""
-    os.chdir(directory / "tests")
-    sys.path[:0] = [str(directory / "src"), str(directory / "tests")]
-    switches = (ctypes.c_int * len(PLACES))()
-    os.environ[ADDRESS] = str(ctypes.addressof(switches))
+    os.chdir(ROOT / "tests")
+    sys.path[:0] = [str(directory / "src"), str(ROOT / "tests")]
+    chosen = directory / "mutants"
+    chosen.write_bytes(bytes(ctypes.sizeof(ctypes.c_int) * len(PLACES)))
+    with chosen.open("r+b") as file:
+        switches = (ctypes.c_int * len(PLACES)).from_buffer(mmap.mmap(file.fileno(), 0))
+    os.environ["FASTGRAD_MUTANTS"] = str(chosen)
     os.environ["FASTGRAD_KERNELS"] = "baseline"
+    os.environ["PYTHONPATH"] = str(directory / "src")
     for name in ("pytest", "_pytest.assertion.rewrite", "numpy", "mpmath", "hypothesis", "micrograd.engine"):
         importlib.import_module(name)
     for name in ("fastgrad", "fastgrad.nn", "fastgrad.functional", "fastgrad.testing"):
@@ -248,7 +260,9 @@ def run(chosen: list[Mutant], switches, places) -> list[tuple[str, Mutant]]:
                 survivors.append((place, m))
                 print(f"SURVIVED in {place}: {m.number} {m}", flush=True)
             if at % 50 == 49:
-                print(f"  {place}: {at + 1} of {len(chosen)}, {time.perf_counter() - started:.0f} s", flush=True)
+                print(
+                    f"  {place}: {at + 1} of {len(chosen)}, {time.perf_counter() - started:.0f} s", flush=True
+                )
         print(f"{place}: {len(chosen)} mutants, {killed} killed, {equivalent} equivalent", flush=True)
     for name, count in killers.most_common(12):
         print(f"{count:6} killed by {name}")

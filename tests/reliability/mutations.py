@@ -1,4 +1,4 @@
-"""Mutants of the table of operations: each changes one sign, operand, constant, operator or function of a row."""
+"""Mutants of the table of operations: each changes one sign, operand, constant or operator of a row."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,15 @@ COMPARISONS = {
     ast.NotEq: (ast.Eq,),
 }
 LOGIC = {ast.And: ast.Or, ast.Or: ast.And}
-FUNCTIONS = {"sin": "cos", "cos": "sin", "exp": "log1p", "log1p": "exp", "log": "sqrt", "sqrt": "log", "tanh": "sin"}
+FUNCTIONS = {
+    "sin": "cos",
+    "cos": "sin",
+    "exp": "log1p",
+    "log1p": "exp",
+    "log": "sqrt",
+    "sqrt": "log",
+    "tanh": "sin",
+}
 
 
 class Mutant(NamedTuple):

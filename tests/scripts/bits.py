@@ -1,10 +1,11 @@
-"""Run each workload twice and print a digest of its bits; argv[1] shifts all addresses, argv[2] counts threads."""
+"""Run each workload twice, print a digest of its bits; argv[1] shifts addresses, argv[2] counts threads."""
 
 import hashlib
 import math
 import random
 import struct
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -86,15 +87,19 @@ def train_gpt():
     text = [0, 3, 1, 4, 1, 5]
     for _ in range(3):
         keys, values, losses = [], [], []
-        for token, target in zip(text, text[1:], strict=False):
+        for token, target in pairwise(text):
             x = F.rms_norm(tokens[token])
             q = linear(query, x)
             keys.append(linear(key, x))
             values.append(linear(value, x))
             exponentials = [(sum(a * b for a, b in zip(q, k, strict=True)) * 0.5).exp() for k in keys]
             total = sum(exponentials)
-            mixed = [sum(e / total * v[i] for e, v in zip(exponentials, values, strict=True)) for i in range(4)]
-            losses.append(F.cross_entropy(linear(logits, [a + b for a, b in zip(x, mixed, strict=True)]), target))
+            mixed = [
+                sum(e / total * v[i] for e, v in zip(exponentials, values, strict=True)) for i in range(4)
+            ]
+            losses.append(
+                F.cross_entropy(linear(logits, [a + b for a, b in zip(x, mixed, strict=True)]), target)
+            )
         loss = F.mean(losses)
         optimizer.zero_grad()
         loss.backward()

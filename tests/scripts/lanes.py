@@ -1,4 +1,4 @@
-"""Rows of the table over lanes: `{name: points}` in JSON comes in, `{name: [[value, partials], ..]}` goes out."""
+"""Rows of the table over lanes: JSON of `{name: points}` comes in, `{name: [[value, partials]]}` goes out."""
 
 import json
 import sys
@@ -9,4 +9,6 @@ from fastgrad.operations import BY_NAME, REDUCTIONS
 
 rows = BY_NAME | {row.name: row for row in REDUCTIONS}
 work = json.load(sys.stdin)
-json.dump({name: by_size(rows[name], list(map(tuple, points)), lanes) for name, points in work.items()}, sys.stdout)
+json.dump(
+    {name: by_size(rows[name], list(map(tuple, points)), lanes) for name, points in work.items()}, sys.stdout
+)
