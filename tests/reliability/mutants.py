@@ -14,11 +14,13 @@ one place alone: programs without rows, the kernels over lanes. Needs POSIX.
 import argparse
 import contextlib
 import ctypes
-import faulthandler
+import functools
 import importlib
 import mmap
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from mutations import Mutant, changed, mutants, switched
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -67,20 +70,18 @@ cdef extern from "mutants.h" nogil:
 # Mutants that compute the same numbers, and why. A part of `mutated` is enough to name one.
 EQUIVALENT: dict[tuple[str, str, str], str] = {}
 
-# What is tried in turn until a test fails, the likeliest first: files, and what their tests are called.
-ACCURACY = ("test_accuracy.py",)
-ROWS = ("test_operations.py", "test_functional.py", *ACCURACY)
-OTHERS = ("test_errors.py", "test_truth.py", "test_program.py", "test_calls.py", "test_value.py")
-EVERYWHERE = (
-    (ACCURACY, "the_engine_is_as_accurate_as and ({row})"),
-    (ROWS, "({row}) and not avx"),
-    (ROWS, "not ({row}) and not avx"),
-    (OTHERS, "not avx"),
-)
-IN_ONE_PLACE = {
-    "uniform": ((ACCURACY, "without_rows and ({row})"), (ACCURACY, "ieee and ({row})"), (OTHERS, "not avx")),
-    "lanes": ((ACCURACY, "baseline and ({row})"), (ACCURACY, "({row}) and not avx"), (OTHERS, "not avx")),
+# The tests of test_accuracy.py that are called first, with the row alone: no pytest has to start for them.
+DIRECT = {
+    "everywhere": "test_the_engine_is_as_accurate_as_the_rows_expressions",
+    "uniform": "test_a_program_without_rows_is_as_accurate",
+    "lanes": "test_each_instruction_sets_lanes_are_as_accurate",
 }
+# What is tried in turn after them until a test fails: files, and what their tests are called.
+ROWS = ("test_operations.py", "test_functional.py", "test_accuracy.py")
+OTHERS = ("test_errors.py", "test_truth.py", "test_program.py", "test_calls.py", "test_value.py")
+STAGES = ((ROWS, "({row}) and not avx"), (ROWS, "not ({row}) and not avx"), (OTHERS, "not avx"))
+# Imported before the forks, and again where the table has been mutated.
+REFERENCE = ("definitions", "bounds", "points", "places", "accuracy", "test_accuracy")
 
 
 def load_rows():
@@ -152,10 +153,8 @@ def use(m: Mutant) -> None:
     operations.BY_NAME = {row.name: row for row in operations.TABLE + operations.FUNCTIONS}
 
 
-def attempt(m: Mutant, places, switches, files, keyword: str, table_too: bool) -> str:
-    """The test that kills a mutant, in a process of its own, or nothing."""
-    for at, place in enumerate(PLACES):
-        switches[at] = m.number if place in places else 0
+def in_a_child(work, described: str) -> str:
+    """What `work()` returns in a process of its own: the test that fails, or nothing."""
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -165,61 +164,80 @@ def attempt(m: Mutant, places, switches, files, keyword: str, table_too: bool) -
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         if code == 3:
-            raise RuntimeError(f"the tests of mutant {m} could not be run:\n{said}")
+            raise RuntimeError(f"the tests of {described} could not be run: {said}")
+        # A signal: the mutant has crashed the interpreter, or does not end.
         return said or ("" if code == 0 else f"exit status {code}")
     try:
         os.close(reading)
-        faulthandler.disable()
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        import resource
-        import signal
-
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.alarm(SECONDS)
-        if table_too:
-            use(m)
-        import pytest
-
-        result = Result()
-        arguments = [
-            "-x",
-            "-q",
-            "--assert=plain",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:faulthandler",
-            "-k",
-            keyword,
-            *files,
-        ]
-        status = pytest.main(arguments, plugins=[result])
-        said = result.killer
-        if status not in (0, 1, 2, 5):
-            said, status = f"pytest's status {status}", 3
-        with os.fdopen(writing, "w") as pipe:
-            pipe.write(said)
-        os._exit(0 if status in (0, 5) else 1 if status in (1, 2) else 3)
+        os.write(writing, work().encode())
+        os._exit(0)
     except BaseException as error:
         os.write(writing, repr(error).encode())
         os._exit(3)
 
 
-def equivalence(m: Mutant) -> str:
-    return EQUIVALENT.get((m.row, m.part, m.mutated), "")
+def by_pytest(files, keyword: str) -> str:
+    for name in REFERENCE:
+        sys.modules.pop(name, None)
+    result = Result()
+    arguments = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    status = pytest.main([*arguments, "-k", keyword, *files], plugins=[result])
+    if status not in (0, 1, 2, 5):
+        raise RuntimeError(f"pytest's status is {status}")
+    return result.killer or ("" if status in (0, 5) else "collection")
 
 
-def killer_of(m: Mutant, place: str, switches) -> str:
+def directly(place: str, row) -> str:
+    """Call the likeliest test without pytest."""
+    tests = sys.modules["test_accuracy"]
+    arguments = [row]
+    if place == "lanes":
+        arguments.append(lambda row: tests.by_size(row, tests.numbers_of(row), tests.lanes))
+    try:
+        getattr(tests, DIRECT[place])(*arguments)
+    except Exception:
+        return f"test_accuracy.py::{DIRECT[place]}"
+    return ""
+
+
+def killer_of(m: Mutant, row, place: str, switches) -> str:
     """The test that kills a mutant in a place, or nothing."""
     everywhere = place == "everywhere"
-    places = PLACES if everywhere else (place,)
-    for files, keyword in EVERYWHERE if everywhere else IN_ONE_PLACE[place]:
-        killer = attempt(m, places, switches, files, keyword.format(row=m.row), table_too=everywhere)
-        if killer:
-            return killer
-    return ""
+    for at, name in enumerate(PLACES):
+        switches[at] = m.number if everywhere or name == place else 0
+
+    def direct():
+        return directly(place, changed(row, m) if everywhere else row)
+
+    def staged(files, keyword):
+        if everywhere:
+            use(m)
+        return by_pytest(files, keyword.format(row=m.row))
+
+    killer = "" if m.part.startswith("error") else in_a_child(direct, str(m))
+    for files, keyword in STAGES:
+        killer = killer or in_a_child(functools.partial(staged, files, keyword), str(m))
+    return killer
+
+
+def control(rows) -> None:
+    """Raise unless every test that can kill a mutant passes without one."""
+    for place in DIRECT:
+        for row in rows:
+            if killer := in_a_child(functools.partial(directly, place, row), "no mutant"):
+                raise RuntimeError(f"without a mutant, {killer} fails")
+    for files, keyword in ((ROWS, "not avx"), (OTHERS, "not avx")):
+        if killer := in_a_child(functools.partial(by_pytest, files, keyword), "no mutant"):
+            raise RuntimeError(f"without a mutant, {killer} fails")
+
+
+def equivalence(m: Mutant) -> str:
+    return EQUIVALENT.get((m.row, m.part, m.mutated), "")
 
 
 def prepare(directory: Path):
@@ -233,13 +251,43 @@ def prepare(directory: Path):
     os.environ["FASTGRAD_MUTANTS"] = str(chosen)
     os.environ["FASTGRAD_KERNELS"] = "baseline"
     os.environ["PYTHONPATH"] = str(directory / "src")
-    for name in ("pytest", "_pytest.assertion.rewrite", "numpy", "mpmath", "hypothesis", "micrograd.engine"):
+    for name in (
+        "numpy",
+        "mpmath",
+        "hypothesis",
+        "micrograd.engine",
+        "fastgrad",
+        "fastgrad.nn",
+        "fastgrad.functional",
+        "fastgrad.testing",
+    ):
         importlib.import_module(name)
-    for name in ("fastgrad", "fastgrad.nn", "fastgrad.functional", "fastgrad.testing"):
+    for name in REFERENCE:
         importlib.import_module(name)
+    sys.modules["accuracy"].exact = remembered(sys.modules["definitions"].exact)
     module = sys.modules["fastgrad"]
     assert Path(module.__file__).is_relative_to(directory), module.__file__
+    for row in named_rows().values():
+        sys.modules["test_accuracy"].wanted(row)
     return switches
+
+
+def remembered(exact):
+    """What is exact does not depend on the table's expressions: once computed, it serves all mutants."""
+    known = {}
+
+    def look_up(row, numbers):
+        key = (row.name, numbers)
+        if key not in known:
+            known[key] = exact(row, numbers)
+        return known[key]
+
+    return look_up
+
+
+def named_rows():
+    operations = sys.modules["fastgrad.operations"]
+    return {row.name: row for row in operations.TABLE + operations.FUNCTIONS + operations.REDUCTIONS}
 
 
 def run(chosen: list[Mutant], switches, places) -> list[tuple[str, Mutant]]:
@@ -247,6 +295,9 @@ def run(chosen: list[Mutant], switches, places) -> list[tuple[str, Mutant]]:
     survivors = []
     killers: Counter = Counter()
     started = time.perf_counter()
+    rows = named_rows()
+    control(rows.values())
+    print(f"without a mutant, every test passes: {time.perf_counter() - started:.0f} s", flush=True)
     for place in places:
         killed = equivalent = 0
         # Only the engine raises what the table refuses.
@@ -255,7 +306,7 @@ def run(chosen: list[Mutant], switches, places) -> list[tuple[str, Mutant]]:
             if equivalence(m):
                 equivalent += 1
                 continue
-            killer = killer_of(m, place, switches)
+            killer = killer_of(m, rows[m.row], place, switches)
             if killer:
                 killed += 1
                 killers[killer.split("[")[0]] += 1

@@ -160,7 +160,7 @@ def switched(row, all_mutants: list[Mutant]):
     def switch(part: str, expression: str) -> str:
         for m in all_mutants:
             if (m.row, m.part) == (row.name, part):
-                expression = f"({m.mutated} if mutant == {m.number} else {expression})"
+                expression = f"(({m.mutated}) if mutant == {m.number} else {expression})"
         return expression
 
     return with_parts(row, switch)
