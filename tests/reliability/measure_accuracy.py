@@ -43,7 +43,8 @@ row's own expression.
   check fails. A derivative like `1 - out * out` cancels where tanh is near 1: few ulp of its terms, which are
   many of the result.
 - **lost**: operands at which an intermediate result leaves the range of doubles though the exact result is in
-  it, and which are therefore wrong: `b * a**(b - 1)` at a subnormal a, a sum whose partial sums overflow.
+  it, and which are therefore wrong: `b * a**(b - 1)` at a subnormal a, `2 * a / n` near the largest
+  double, a sum whose partial sums overflow.
 - Left out is the derivative of a negative base raised to an integer of 2**53 or more: `b - 1` is `b` in
   doubles, and with it the sign.
 - **engine** is `Value`; programs without rows, and operands that are numbers, are held to the same bounds.
