@@ -71,8 +71,24 @@ cdef extern from "mutants.h" nogil:
 
 # Mutants that compute the same numbers, by row, part and expression, and why.
 BOTH_FORMULAS = "within 1 of 0 both formulas are as accurate"
+ONLY_SPEED = "the library's power has the same value: a product is faster"
+NO_SIGN = "the sign does not matter to what is tested"
+ONLY_IF_NOT_FINITE = "looked at only if the result is not finite"
+RECIPROCAL = "isfinite(b) and (not isfinite({}))"
+SLOPE = "2.0 * a if b == 2.0 else 0.0 if -b == 0.0 else b * pow(a, b - 1.0)"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
-    ("log", "error 0", "a <= 1.0"): "looked at only if the logarithm is not finite",
+    ("log", "error 0", "a <= 1.0"): ONLY_IF_NOT_FINITE,
+    ("sqrt", "error 0", "a < 1.0"): ONLY_IF_NOT_FINITE,
+    ("div", "error 0", "-b == 0.0"): NO_SIGN,
+    ("div", "error 1", "b == b and (not isfinite(1.0 / b))"): "the reciprocal of an infinity is finite",
+    ("pow", "value", "1.0 / a if b == -1.0 else pow(a, b)"): ONLY_SPEED,
+    ("pow", "value", "a * a if b == 2.0 else pow(a, b)"): ONLY_SPEED,
+    ("pow", "derivative 0", "0.0 if b == 0.0 else b * pow(a, b - 1.0)"): ONLY_SPEED,
+    ("pow", "derivative 0", SLOPE): NO_SIGN,
+    **{
+        ("div", "error 1", RECIPROCAL.format(reciprocal)): NO_SIGN
+        for reciprocal in ("-(1.0 / b)", "-1.0 / b", "1.0 / -b")
+    },
     **{
         (
             "sigmoid",
