@@ -17,7 +17,7 @@ from bounds import LANES, LIBRARY
 from places import by_size, eager, lanes, lanes_and_uniform, lanes_of, uniform
 from points import NOT_FINITE, SPECIAL, points
 
-from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE, Operation
+from fastgrad.operations import BY_NAME, FUNCTIONS, REDUCTIONS, TABLE, Operation
 from fastgrad.program import available_kernels
 
 # One of so many binades and operands that the long check takes.
@@ -120,6 +120,12 @@ def mistakes(row, answers, grid):
 def test_inf_and_nan_flow_as_ieee_says(run, row):
     grid = list(product(IEEE, repeat=row.operands))
     assert not mistakes(row, run(row, grid), grid)
+
+
+@pytest.mark.parametrize("run", [uniform, lanes], ids=lambda run: run.__name__)
+def test_a_program_has_an_infinite_power_of_zero_where_the_engine_raises(run):
+    (answer,) = run(BY_NAME["pow"], [(0.0, -0.5)])
+    assert answer == (math.inf, (-math.inf, -math.inf))
 
 
 @each_row

@@ -324,10 +324,17 @@ def test_gradient_of_the_exponent_at_a_negative_base_is_nan():
     assert math.isnan(exponent.grad)
 
 
-def test_gradient_of_the_exponent_at_base_zero_is_zero():
-    exponent = Value(2.0)
+@pytest.mark.parametrize("power", [0.0, 0.5, 2.0, 1e300])
+def test_gradient_of_the_exponent_at_base_zero_is_zero(power):
+    exponent = Value(power)
     (Value(0.0) ** exponent).backward()
     assert exponent.grad == 0.0
+
+
+def test_gradient_of_a_negative_exponent_at_base_zero_is_that_of_the_infinite_result():
+    exponent = Value(-math.inf)
+    (Value(0.0) ** exponent).backward()
+    assert exponent.grad == -math.inf
 
 
 @pytest.mark.parametrize("base", [0.0, math.nan, 5e-324, -2.0])

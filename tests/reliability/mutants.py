@@ -12,14 +12,12 @@ one place alone: programs without rows, the kernels over lanes. Needs POSIX.
 """
 
 import argparse
-import ast
 import contextlib
 import ctypes
 import functools
 import importlib
 import mmap
 import os
-import re
 import resource
 import shutil
 import signal
@@ -31,6 +29,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from equivalents import reason_of
 from mutations import Mutant, changed, mutants, switched
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -68,37 +67,6 @@ cdef extern from "mutants.h" nogil:
     const int mutant "fastgrad_mutant()"
 
 """
-
-# Mutants that compute the same numbers, by row, part and expression, and why.
-BOTH_FORMULAS = "within 1 of 0 both formulas are as accurate"
-ONLY_SPEED = "the library's power has the same value: a product is faster"
-NO_SIGN = "the sign does not matter to what is tested"
-ONLY_IF_NOT_FINITE = "looked at only if the result is not finite"
-RECIPROCAL = "isfinite(b) and (not isfinite({}))"
-SLOPE = "2.0 * a if b == 2.0 else 0.0 if -b == 0.0 else b * pow(a, b - 1.0)"
-EQUIVALENT: dict[tuple[str, str, str], str] = {
-    ("log", "error 0", "a <= 1.0"): ONLY_IF_NOT_FINITE,
-    ("sqrt", "error 0", "a < 1.0"): ONLY_IF_NOT_FINITE,
-    ("div", "error 0", "-b == 0.0"): NO_SIGN,
-    ("div", "error 1", "b == b and (not isfinite(1.0 / b))"): "the reciprocal of an infinity is finite",
-    ("pow", "value", "1.0 / a if b == -1.0 else pow(a, b)"): ONLY_SPEED,
-    ("pow", "value", "a * a if b == 2.0 else pow(a, b)"): ONLY_SPEED,
-    ("pow", "derivative 0", "0.0 if b == 0.0 else b * pow(a, b - 1.0)"): ONLY_SPEED,
-    ("pow", "derivative 0", SLOPE): NO_SIGN,
-    **{
-        ("div", "error 1", RECIPROCAL.format(reciprocal)): NO_SIGN
-        for reciprocal in ("-(1.0 / b)", "-1.0 / b", "1.0 / -b")
-    },
-    **{
-        (
-            "sigmoid",
-            "value",
-            f"1.0 / (1.0 + exp(-a)) if {condition} else exp(a) / (1.0 + exp(a))",
-        ): BOTH_FORMULAS
-        for condition in ("a > 0.0", "a >= 1.0", "a >= -1.0")
-    },
-}
-
 
 # The tests of test_accuracy.py that are called first, with the row alone: no pytest has to start for them.
 DIRECT = {
@@ -266,13 +234,6 @@ def control(rows) -> None:
             raise RuntimeError(f"without a mutant, {killer} fails")
 
 
-def equivalence(m: Mutant) -> str:
-    even = re.sub(r"\b(fabs|isfinite|cos)\(-(\w+)\)", r"\1(\2)", m.mutated)
-    if even == ast.unparse(ast.parse(m.original, mode="eval")):
-        return "the function is even"
-    return EQUIVALENT.get((m.row, m.part, m.mutated), "")
-
-
 def prepare(directory: Path):
     """Import what tests need, from the mutated build, and return the memory that chooses the mutant."""
     os.chdir(ROOT / "tests")
@@ -332,12 +293,13 @@ def run(chosen: list[Mutant], switches, places) -> list[tuple[str, Mutant]]:
     control(rows.values())
     print(f"without a mutant, every test passes: {time.perf_counter() - started:.0f} s", flush=True)
     for place in places:
-        killed = equivalent = 0
+        killed = 0
+        reasons: Counter = Counter()
         # Only the engine raises what the table refuses.
         tried = [m for m in chosen if place == "everywhere" or not m.part.startswith("error")]
         for at, m in enumerate(tried):
-            if equivalence(m):
-                equivalent += 1
+            if reason := reason_of(m, place):
+                reasons[reason] += 1
                 continue
             killer = killer_of(m, rows[m.row], place, switches)
             if killer:
@@ -350,7 +312,9 @@ def run(chosen: list[Mutant], switches, places) -> list[tuple[str, Mutant]]:
                 print(
                     f"  {place}: {at + 1} of {len(tried)}, {time.perf_counter() - started:.0f} s", flush=True
                 )
-        print(f"{place}: {len(tried)} mutants, {killed} killed, {equivalent} equivalent", flush=True)
+        print(f"{place}: {len(tried)} mutants, {killed} killed, {reasons.total()} equivalent", flush=True)
+        for reason, count in reasons.most_common():
+            print(f"{count:6} equivalent: {reason}")
     for name, count in killers.most_common(12):
         print(f"{count:6} killed by {name}")
     return survivors
@@ -375,8 +339,6 @@ def main() -> int:
             build(directory, rows, all_mutants)
         switches = prepare(directory.resolve())
         survivors = run(chosen, switches, options.places.split(","))
-    for (row, part, text), reason in EQUIVALENT.items():
-        print(f"equivalent: {row}, {part}: {text}: {reason}")
     print(f"{len(survivors)} survivors")
     return 1 if survivors else 0
 
