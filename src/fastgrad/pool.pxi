@@ -81,10 +81,30 @@ cdef extern from *:
     }
 
     #ifdef FASTGRAD_ASSERTIONS
+    #define FASTGRAD_CHECKED 1
     #define fastgrad_expect(condition, message) \\
         do { if (!(condition)) Py_FatalError(message); } while (0)
+    static void (*fastgrad_check_made)(void *);
+    #define fastgrad_set_checker(function) (fastgrad_check_made = (function))
+    static PyObject *fastgrad_owned(void *node) {
+        fastgrad_check_made(node);
+        return (PyObject *)node;
+    }
     #else
-    #define fastgrad_expect(condition, message) ((void)(message))
+    #define FASTGRAD_CHECKED 0
+    #define fastgrad_expect(condition, message) ((void)(condition), (void)(message))
+    #define fastgrad_set_checker(function) ((void)(function))
+    #define fastgrad_owned(node) ((PyObject *)(node))
+    #endif
+
+    /* AddressSanitizer knows nothing of the pool: it is told which slots hold no node. */
+    #if defined(__SANITIZE_ADDRESS__)
+    #include <sanitizer/asan_interface.h>
+    #define fastgrad_forbid(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
+    #define fastgrad_allow(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
+    #else
+    #define fastgrad_forbid(memory, size) ((void)(memory))
+    #define fastgrad_allow(memory, size) ((void)(memory))
     #endif
     """
     int highest_bit "fastgrad_highest_bit"(uint64_t) noexcept nogil
@@ -92,8 +112,13 @@ cdef extern from *:
     void expect "fastgrad_expect"(bint, const char *) noexcept nogil
     char *allocate_arena "fastgrad_allocate_arena"(size_t) noexcept
     void free_arena "fastgrad_free_arena"(void *) noexcept
-    # A cast that hands the caller's reference over to Cython.
-    object owned "(PyObject *)"(void *)
+    # A cast that hands the caller's reference to a finished node over to Cython.
+    object owned "fastgrad_owned"(void *)
+    # Whether this build checks what invariants.pxi says.
+    bint CHECKED "FASTGRAD_CHECKED"
+    void set_checker "fastgrad_set_checker"(void (*)(void *) noexcept) noexcept
+    void forbid "fastgrad_forbid"(void *, size_t) noexcept
+    void allow "fastgrad_allow"(void *, size_t) noexcept
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *) noexcept
@@ -104,6 +129,7 @@ cdef extern from "Python.h":
     PyTypeObject *Py_TYPE(void *) noexcept nogil
     bint PyObject_TypeCheck(void *, PyTypeObject *) noexcept nogil
     bint PyObject_IS_GC(void *) noexcept nogil
+    bint PyTuple_CheckExact(void *) noexcept nogil
     void PyObject_GC_Track(void *) noexcept
     void PyObject_GC_UnTrack(void *) noexcept
     void Py_INCREF(void *) noexcept
@@ -303,8 +329,13 @@ cdef Chunk *new_arena() noexcept:
         chunk.arena = arena
         chunk.extras = NULL
         memset(chunk.reached, 0, SLOTS)
+        forbid_slots(chunk)
         push_free(chunk)
     return free_chunks
+
+
+cdef inline void forbid_slots(Chunk *chunk) noexcept:
+    forbid(<char *>chunk + FIRST_SLOT * SLOT_BYTES, CHUNK_BYTES - FIRST_SLOT * SLOT_BYTES)
 
 
 cdef inline void push_free(Chunk *chunk) noexcept:
@@ -365,6 +396,7 @@ cdef inline Node *new_node(int code, double data) except NULL:
         open_chunk()
     slot = next_slot
     next_slot = slot + SLOT_BYTES
+    allow(slot, SLOT_BYTES)
     (<uintptr_t *>slot)[0] = 0
     (<uintptr_t *>slot)[1] = 0
     node = <Node *>(slot + HEAD_BYTES)
@@ -531,6 +563,7 @@ cdef void recycle(Chunk *chunk) noexcept:
     """Take back an empty chunk: the newest is filled again from its start, others become free."""
     global next_slot, used_count
     expect(not any_reached(chunk), "an empty chunk has nodes that a search has reached")
+    forbid_slots(chunk)
     if chunk == newest:
         chunk.leaves = chunk.pulled = 0
         chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
@@ -614,6 +647,8 @@ cdef inline void free_node(Node *node) noexcept:
     if chunk.extended >> slot & 1:
         node.type = value_type
         drop_extras(node)
+    if CHECKED:
+        check_freed(node)
     release_slot(chunk)
     if code > CODE_FRESH:
         drop(left)
