@@ -26,6 +26,28 @@ def tests(session):
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session
+def truth(session):
+    """Gradients of 100,000 random rational graphs against exact fractions, eager and compiled."""
+    session.install(".", "mpmath", "numpy")
+    session.run("python", "tests/reliability/exact_gradients.py", *session.posargs)
+
+
+@nox.session
+def accuracy(session):
+    """Every row of the table against mpmath on all binades; `-- --write` writes docs/accuracy.md."""
+    session.install(".", "mpmath", "numpy")
+    session.run("python", "tests/reliability/measure_accuracy.py", *session.posargs)
+
+
+@nox.session
+def mutants(session):
+    """Mutants of the table of operations, all of which the tests must kill."""
+    session.install("cython>=3.3,<3.4", "setuptools>=77")
+    session.install("hypothesis", "micrograd", "mpmath", "numpy", "pytest>=8")
+    session.run("python", "tests/reliability/mutants.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 def wheels(session):
     """A wheel from the sdist, repaired and checked, and the suite run from it where no compiler is."""

@@ -63,11 +63,11 @@ def live_nodes():
 def run_script():
     """A function that runs tests/scripts/<name> in a fresh interpreter and returns what it printed."""
 
-    def run(name, *arguments):
+    def run(name, *arguments, environment=None):
         path = [str(Path(fastgrad.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
         finished = subprocess.run(
             [sys.executable, "-X", "faulthandler", str(SCRIPTS / name), *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **(environment or {})},
             capture_output=True,
             text=True,
         )
