@@ -72,7 +72,7 @@ class Comparison:
         elif isinstance(other, reference.nn.Module):
             self.sequences(engine.parameters(), other.parameters(), f"{where}.parameters()")
         elif isinstance(other, (str, int, type(None))):
-            if engine != other:
+            if type(engine) is not type(other) or engine != other:
                 raise DifferenceError(f"{where}: {engine!r}, but reference {other!r}")
 
     def sequences(self, engine, other, where):

@@ -217,7 +217,7 @@ class Compiled:
         trace, arguments, evaluations, count = self.prepared(sources)
         results = []
         for number, argument in enumerate(arguments):
-            if argument.signature[2]:
+            if argument.rows is not None and argument.signature[2]:
                 results.append(None)
                 continue
             by_output = []
@@ -230,7 +230,10 @@ class Compiled:
                     ]
                     rows.append(columns if argument.is_row else columns[0])
                 by_output.append(rows)
-            results.append(by_output[0] if trace.single else by_output)
+            if count is None and trace.single:
+                results.append(by_output[0][0])
+            else:
+                results.append(by_output[0] if trace.single else by_output)
         return results[0] if len(results) == 1 else tuple(results)
 
 
