@@ -270,13 +270,15 @@ class Evaluation:
         partials = rule.partials(*numbers, result)
         for operand, number, partial in zip(record.operands, numbers, partials, strict=True):
             error += abs(partial * number) + abs(partial) * self.errors[operand] / RELATIVE
-        return result, RELATIVE * error
+        return result, RELATIVE * error if math.isfinite(error) else math.inf
 
     def partials(self, record, number, sign):
         """The partial derivatives with every operand moved by its error."""
-        moved = [self.values[operand] + sign * self.errors[operand] for operand in record.operands]
-        out = self.values[number] + sign * self.errors[number]
-        return rule_of(record.name, record.detail).partials(*moved, out)
+        moved = [
+            self.values[each] + (sign * self.errors[each] if sign else 0.0)
+            for each in (*record.operands, number)
+        ]
+        return rule_of(record.name, record.detail).partials(*moved)
 
     def run_backward(self, outputs):
         self.grads, self.grad_errors = [0.0] * len(self.records), [0.0] * len(self.records)
@@ -293,8 +295,9 @@ class Evaluation:
             partials = [self.partials(record, number, sign) for sign in (0.0, 1.0, -1.0)]
             for operand, partial, more, less in zip(record.operands, *partials, strict=True):
                 moved = max(abs(more - partial), abs(less - partial)) + RELATIVE * abs(partial)
+                added = abs(partial) * error + moved * (abs(grad) + error)
                 self.grads[operand] += partial * grad
-                self.grad_errors[operand] += abs(partial) * error + moved * (abs(grad) + error)
+                self.grad_errors[operand] += added if math.isfinite(added) else math.inf
 
     def result(self, number):
         return Approximate(self.values[number], self.errors[number])

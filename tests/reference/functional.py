@@ -55,11 +55,14 @@ def linear(x, weight, bias=None, activation="linear"):
     biases = [None] * len(weight) if bias is None else list(bias)
     if len(biases) != len(weight):
         raise ValueError(f"was given {len(biases)} biases")
-    rows = [operands_of(row) for row in weight]
-    for index, row in enumerate(rows):
-        if len(row) != len(inputs):
-            raise ValueError(f"row {index} has {len(row)} weights for {len(inputs)} inputs")
-    return [fused_dot(row, inputs, b, activation) for row, b in zip(rows, biases, strict=True)]
+    width = len(inputs) + (bias is not None)
+    rows = []
+    for index, (row, b) in enumerate(zip(weight, biases, strict=True)):
+        weights = operands_of(row if b is None else (*row, b))
+        if len(weights) != width:
+            raise ValueError(f"row {index} has {len(weights) - width + len(inputs)} weights")
+        rows.append(weights)
+    return [node("dot", [*row, *inputs], (len(inputs), ACTIVATIONS[activation])) for row in rows]
 
 
 def softmax(values):

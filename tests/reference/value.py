@@ -71,7 +71,7 @@ class Value(Arithmetic):
     """
 
     __slots__ = (
-        *("_data", "_grad", "grad_bound", "data_bound", "label"),
+        *("_data", "_grad", "grad_bound", "data_bound", "own_label"),
         *("name", "operands", "detail", "own_symbol", "own_backward", "has_passed_on", "fresh"),
         *("birth", "twin", "__dict__", "__weakref__"),
     )
@@ -80,7 +80,7 @@ class Value(Arithmetic):
     def __new__(cls, *arguments, **keywords):
         self = super().__new__(cls)
         self._data = self._grad = self.grad_bound = self.data_bound = 0.0
-        self.label = ""
+        self.own_label = None
         self.name, self.operands, self.detail = "leaf", (), None
         self.own_symbol = self.own_backward = self.twin = None
         self.has_passed_on, self.fresh = False, True
@@ -150,6 +150,14 @@ class Value(Arithmetic):
     def grad(self, number):
         refuse_setting(self)
         self._grad, self.grad_bound = required_float(number, "grad"), 0.0
+
+    @property
+    def label(self):
+        return "" if self.own_label is None else self.own_label
+
+    @label.setter
+    def label(self, label):
+        self.own_label = label
 
     @property
     def _op(self):
