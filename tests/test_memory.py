@@ -421,3 +421,20 @@ def test_replacing_attributes_frees_the_old_ones(live_nodes):
         node.note = Value(2.0) * 3
     del node.note
     assert live_nodes() == before
+
+
+class Collecting:
+    def __del__(self):
+        gc.collect()
+
+
+def test_a_collection_may_run_while_a_graph_is_freed(live_nodes):
+    before = live_nodes()
+    x = Value(1.0)
+    # A cycle that is garbage: what it drops is queued behind the node being freed.
+    closure_node(x * 2.0)
+    node = x * 3.0
+    node.note = Collecting()
+    del node
+    del x
+    assert live_nodes() == before

@@ -205,7 +205,7 @@ TRACED = [
     (1, "{model}([{traced}, {traced}])"),
     (1, "-{traced}"),
 ]
-TRACED_ODDITIES = ["{value}.data", "float({value})", "({value} if {value} else 2.0)", "{value}.backward()", "'x'"]
+TRACED_ODDITIES = ["{value}.data", "float({value})", "{value}.backward()", "'x'"]
 
 
 def chosen(rng, weighted):

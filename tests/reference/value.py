@@ -231,7 +231,11 @@ def evaluated(name, numbers, detail=None):
     if not math.isfinite(data) and tracing_since is None and name in RULES:
         error = rule.refusal(*numbers)
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                # Else the frame and the exception hold each other, and the operands.
+                del error
     return data
 
 
