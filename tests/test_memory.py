@@ -118,6 +118,7 @@ CYCLES = {
     "dict that leads to a later node": lambda x: later_dict(x * 2),
     "label that leads to the node": lambda x: label_list(x * 2),
     "hook that leads to a later node": lambda x: later_hook(x * 2),
+    "operand of its own operand": lambda x: operand_of_its_operand(x * 2),
 }
 
 
@@ -156,6 +157,13 @@ def later_dict(node):
 def label_list(node):
     node.label = [node]
     return node
+
+
+def operand_of_its_operand(node):
+    fresh = Value.__new__(Value)
+    out = fresh * node
+    fresh.__init__(1.0, (out,), "late")
+    return out
 
 
 def later_hook(node):

@@ -91,12 +91,11 @@ class World:
 
     def close(self):
         """Forget the variables and take back what was assigned to the classes."""
-        run, self.run = self.run, lambda line: None
+        self.run = lambda line: None
         self.names.clear()
         for cls, before in self.before.items():
             for name in set(vars(cls)) - set(before):
                 delattr(cls, name)
-        del run
 
     # -- the words of programs --------------------------------------------------------------------
 
@@ -109,7 +108,7 @@ class World:
                 child.grad += out.grad
             self.run(then)
 
-        out._backward = _backward
+        out._backward = UserCode(_backward)
         return out
 
     def hook(self, node, then=""):
@@ -120,7 +119,7 @@ class World:
             before()
             self.run(then)
 
-        node._backward = _backward
+        node._backward = UserCode(_backward)
 
     def late(self, data, operand):
         """A node that is older than its operand."""
@@ -135,6 +134,19 @@ class World:
     def farewell(self, then):
         """An object that runs a statement when it is freed."""
         return Farewell(self, then)
+
+
+class UserCode:
+    """A function that cannot be copied; in an instance's __dict__ it is an attribute like others."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self):
+        self.function()
+
+    def __reduce__(self):
+        raise TypeError("a node with a _backward of its own")
 
 
 class Number:
