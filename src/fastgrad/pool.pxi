@@ -375,16 +375,20 @@ cdef inline void set_right(Node *node, void *operand) noexcept:
         track(node)
 
 
-cdef inline object new_binary(int code, double data, Node *left, Node *right):
-    """A computed node of two Values, whose references may be counted without Python's macros."""
+cdef inline Node *binary_node(int code, double data, void *left, void *right) except NULL:
+    """A computed node of two Values or tuples, whose references may be counted without Python's macros."""
     cdef Node *node = new_node(code, data)
-    left.refcount += 1
-    right.refcount += 1
+    (<Node *>left).refcount += 1
+    (<Node *>right).refcount += 1
     node.left = <PyObject *>left
     node.right.node = <PyObject *>right
     if is_tracked(left) or is_tracked(right):
         PyObject_GC_Track(node)
-    return owned(node)
+    return node
+
+
+cdef inline object new_binary(int code, double data, Node *left, Node *right):
+    return owned(binary_node(code, data, left, right))
 
 
 cdef inline object new_unary(int code, double data, Node *operand, double constant):
