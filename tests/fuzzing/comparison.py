@@ -9,10 +9,11 @@ import math
 from typing import Any
 from weakref import WeakValueDictionary
 
-import fastgrad
 import numpy
 import reference
 from reference.compiling import Approximate
+
+import fastgrad
 
 TOLERANCE = 1e-12
 # A few of the smallest steps between floats, where nothing relative is left.
@@ -26,7 +27,10 @@ class DifferenceError(AssertionError):
 
 
 def same_bits(left, right):
-    return left == right and math.copysign(1.0, left) == math.copysign(1.0, right) or (left != left and right != right)
+    """The same number, signed zeros told apart; any nan equals any other."""
+    if left == right:
+        return left != 0.0 or math.copysign(1.0, left) == math.copysign(1.0, right)
+    return left != left and right != right
 
 
 def near(left, right, error):
@@ -55,7 +59,9 @@ class Comparison:
             self.nodes(engine, other, where)
         elif isinstance(other, Approximate):
             if not near(float(engine), other.number, other.error):
-                raise DifferenceError(f"{where}: {engine!r}, but reference {other.number!r} +- {other.error!r}")
+                raise DifferenceError(
+                    f"{where}: {engine!r}, but reference {other.number!r} +- {other.error!r}"
+                )
         elif isinstance(other, float):
             if type(engine) is not type(other) or not same_bits(engine, other):
                 raise DifferenceError(f"{where}: {engine!r}, but reference {other!r}")
@@ -71,9 +77,10 @@ class Comparison:
                 raise DifferenceError(f"{where}: {len(engine)} elements, but reference {len(other)}")
         elif isinstance(other, reference.nn.Module):
             self.sequences(engine.parameters(), other.parameters(), f"{where}.parameters()")
-        elif isinstance(other, (str, int, type(None))):
-            if type(engine) is not type(other) or engine != other:
-                raise DifferenceError(f"{where}: {engine!r}, but reference {other!r}")
+        elif isinstance(other, (str, int, type(None))) and (
+            type(engine) is not type(other) or engine != other
+        ):
+            raise DifferenceError(f"{where}: {engine!r}, but reference {other!r}")
 
     def sequences(self, engine, other, where):
         if isinstance(engine, numpy.ndarray):
@@ -122,13 +129,17 @@ class Comparison:
     def variables(self, engine: dict[str, Any], other: dict[str, Any]):
         """Compare all variables of a program."""
         if engine.keys() != other.keys():
-            raise DifferenceError(f"variables: {sorted(engine.keys() ^ other.keys())} exist in one world only")
+            raise DifferenceError(
+                f"variables: {sorted(engine.keys() ^ other.keys())} exist in one world only"
+            )
         for name, value in other.items():
             self.objects(engine[name], value, name)
 
     def graphs(self, engine: dict[str, Any], other: dict[str, Any]):
         """Look at everything below the variables that are nodes."""
-        todo = [(engine[name], value, name) for name, value in other.items() if isinstance(value, reference.Value)]
+        todo = [
+            (engine[name], value, name) for name, value in other.items() if isinstance(value, reference.Value)
+        ]
         seen = set()
         while todo and len(seen) < 400:
             left, right, where = todo.pop()

@@ -24,7 +24,11 @@ SIMPLE_NUMBERS = ["-3.0", "-2.0", "-1.0", "-0.5", "0.0", "0.5", "1.0", "2.0", "3
 SPECIAL_NUMBERS = ["inf", "-inf", "nan", "-0.0", "5e-324", "-1e-310", "1e308", "-1e200", "700.0", "1e-200"]
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
 
-UNARY = ["abs({value})" if row.method == "__abs__" else f"{{value}}.{row.method}()" for row in TABLE if row.operands == 1]
+UNARY = [
+    "abs({value})" if row.method == "__abs__" else f"{{value}}.{row.method}()"
+    for row in TABLE
+    if row.operands == 1
+]
 BINARY = [OPERATORS[row.name] for row in TABLE if row.operands == 2]
 FUNCTION_CALLS = [f'apply("{row.name}", {", ".join(["{scalar}"] * row.operands)})' for row in FUNCTIONS]
 REDUCTION_CALLS = [f'reduce("{row.name}", {{vector}})' for row in REDUCTIONS]
@@ -326,9 +330,9 @@ class Generator:
         if rng.random() < 0.01:
             return self.filled(rng.choice(TRACED_ODDITIES), depth)
         if depth >= 3 or rng.random() < 0.15 * depth:
-            return self.part("number" if rng.random() < 0.2 else "value", depth) if (
-                not names or rng.random() < 0.4
-            ) else rng.choice(names)
+            if names and rng.random() < 0.6:
+                return rng.choice(names)
+            return self.part("number" if rng.random() < 0.2 else "value", depth)
         template = chosen(rng, TRACED).replace("{traced}", "{" + " ".join(["traced", *names]) + "}")
         return self.filled(template, depth + 1) or self.part("value", depth)
 

@@ -5,14 +5,14 @@ import functools
 import gc
 import math
 import pickle
-import random
 from types import SimpleNamespace
+
+import numpy
+import reference
 
 import fastgrad
 import fastgrad.functional
 import fastgrad.optim
-import numpy
-import reference
 from fastgrad import engine, nn
 
 
@@ -64,13 +64,11 @@ class World:
     def __init__(self, library):
         self.library = library
         self.before = {cls: dict(vars(cls)) for cls in (library.Value, library.Sub)}
-        self.names = {
-            **vars(library),
-            **{"copy": copy, "gc": gc, "pickle": pickle, "numpy": numpy, "random": random},
-            **{"inf": math.inf, "nan": math.nan},
-            **{"closure": self.closure, "hook": self.hook, "number": self.number, "farewell": self.farewell},
-            "late": self.late,
-        }
+        self.names = dict(
+            vars(library), copy=copy, gc=gc, pickle=pickle, numpy=numpy, inf=math.inf, nan=math.nan
+        )
+        for word in (self.closure, self.farewell, self.hook, self.late, self.number):
+            self.names[word.__name__] = word
         exec("", self.names)
         self.vocabulary = frozenset(self.names)
         self.names["reply"] = None
@@ -87,6 +85,7 @@ class World:
             self.depth -= 1
 
     def variables(self):
+        """What the program has assigned, by name."""
         return {name: self.names[name] for name in self.names if name not in self.vocabulary}
 
     def close(self):

@@ -5,7 +5,7 @@ named like those of the package.
 """
 
 from reference import functional, nn, optim
-from reference.compiling import TracingError, compile, take
+from reference.compiling import TracingError, compile, take  # noqa: A004
 from reference.value import Value, apply, reduce
 
 __all__ = ["TracingError", "Value", "apply", "compile", "functional", "nn", "optim", "reduce", "take"]

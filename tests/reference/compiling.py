@@ -203,7 +203,9 @@ class Compiled:
             if record.name == "parameter":
                 node = record.detail
                 node._grad += sum(each.grads[number] for each in evaluations) / count
-                error = sum(each.grad_errors[number] + RELATIVE * abs(each.grads[number]) for each in evaluations)
+                error = sum(
+                    each.grad_errors[number] + RELATIVE * abs(each.grads[number]) for each in evaluations
+                )
                 node.grad_bound += (error / count + RELATIVE * abs(node._grad)) / RELATIVE
         means = []
         for output in trace.outputs:
@@ -225,9 +227,7 @@ class Compiled:
                 rows = []
                 for evaluation in evaluations:
                     evaluation.run_backward([output])
-                    columns = [
-                        evaluation.gradient((number, place)) for place in range(len(argument.columns))
-                    ]
+                    columns = [evaluation.gradient((number, place)) for place in range(len(argument.columns))]
                     rows.append(columns if argument.is_row else columns[0])
                 by_output.append(rows)
             if count is None and trace.single:

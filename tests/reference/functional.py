@@ -2,9 +2,9 @@
 
 import operator
 
-from reference.value import apply, binary, is_number, node, operands_of, reduce
-from reference.value import Value as Node
 from reference.rules import ACTIVATIONS
+from reference.value import Value as Node
+from reference.value import apply, binary, is_number, node, operands_of, reduce
 
 
 def sum(values):  # noqa: A001

@@ -45,10 +45,11 @@ def expand(self):
         expand_dot(self, grad)
     elif self.name in OUTER_AND_INNER:
         expand_two(self, grad)
-    elif any(isinstance(operand, float) for operand in self.operands):
+    elif any(isinstance(operand, float) for operand in self.operands) and (
         # The exponent of `x**2` is in its symbol.
-        if self.name != "pow" or isinstance(self.operands[0], float):
-            expand_constant(self, grad)
+        self.name != "pow" or isinstance(self.operands[0], float)
+    ):
+        expand_constant(self, grad)
 
 
 def expand_constant(self, grad):

@@ -195,7 +195,9 @@ REDUCTIONS = {
         lambda *xs: (1.0 / (len(xs) - 1),) * (len(xs) - 1),
     ),
     "square_sum": Rule(
-        "square_sum", lambda *xs: left_to_right(a * a for a in xs), lambda *xs: tuple(2.0 * a for a in xs[:-1])
+        "square_sum",
+        lambda *xs: left_to_right(a * a for a in xs),
+        lambda *xs: tuple(2.0 * a for a in xs[:-1]),
     ),
     "square_mean": Rule(
         "square_mean",
