@@ -182,7 +182,6 @@ LINES = [
     (1, "{model}.neurons[1].nonlin = {value}"),
     (1, "{model}.neurons[0].activation = {activation}"),
     (1, "{model}.neurons[0].w = ({value}, {value}, {scalar})"),
-    (1, "{model}.neurons[0].w[0] = number({number}, {action})"),
     (1, "{model}.neurons[0].w.pop()"),
     (1, "{model}.layers[0].neurons.reverse()"),
     (1, "{model}.layers[0].neurons.append({model}.layers[0].neurons[0])"),

@@ -210,7 +210,8 @@ class Value(Arithmetic):
         if self.own_backward is not None:
             raise TypeError("a node with a _backward of its own")
         kept = [name for name in Value.__slots__ if name not in ("birth", "twin", "__dict__", "__weakref__")]
-        return self.__dict__, {name: getattr(self, name) for name in kept}
+        # A copy is in use at once.
+        return self.__dict__, {name: getattr(self, name) for name in kept} | {"fresh": False}
 
 
 def computed(name, operands, detail, data):
