@@ -17,3 +17,17 @@ def tests(session):
     """The suite on an installed package, on every Python that is here."""
     session.install(".[test]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def fuzz(session):
+    """Random programs compared with the reference: `nox -s fuzz -- --seconds 3600`, a minute if not told."""
+    session.install(".[test]")
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
+
+
+@nox.session
+def fuzz_assertions(session):
+    """The same on the assertion build, which checks the pool and the graph every few lines."""
+    session.install(".[test]", env={"FASTGRAD_ASSERTIONS": "1"})
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))

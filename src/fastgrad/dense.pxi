@@ -136,19 +136,25 @@ cdef class Rows:
 
     cdef Py_ssize_t refresh(self, Py_ssize_t index, object w, object bias, int activation) except -1:
         """The size of the row's tuple, made again if w and bias (None: there is none) are other objects."""
-        cdef PyObject *known = PyList_GET_ITEM(self.tuples, index)
+        cdef PyObject *known
         cdef char *code
         cdef tuple weights
+        self.require_row(index)
+        known = PyList_GET_ITEM(self.tuples, index)
         if not holds(known, <PyObject *>w, <PyObject *>bias, PyTuple_GET_SIZE(known)):
             weights = operands_of(w if bias is None else (*w, bias))
-            if index >= PyList_GET_SIZE(self.tuples):
-                raise RuntimeError(CHANGED)
+            self.require_row(index)
             self.tuples[index] = weights
             self.codes[index] = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
             known = <PyObject *>weights
         code = PyByteArray_AS_STRING(self.codes) + index
         code[0] = code[0] & ~3 | activation
         return PyTuple_GET_SIZE(known)
+
+    cdef inline int require_row(self, Py_ssize_t index) except -1:
+        if index >= PyList_GET_SIZE(self.tuples):
+            raise RuntimeError(CHANGED)
+        return 0
 
     cdef int require(self, Py_ssize_t size) except -1:
         """RuntimeError unless the tuples have this size: a number's __float__ may have used them meanwhile."""

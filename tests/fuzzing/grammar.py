@@ -123,7 +123,6 @@ ACTIONS = [
     (1, "del Value.double"),
     (1, "{model}.neurons[0].w.clear()"),
     (1, "{model}.neurons.clear()"),
-    (1, "{model}.neurons[0] = 3"),
     (1, "{model}.layers[0].neurons.pop()"),
     (1, "{model}.layers.clear()"),
     (1, "del {model}"),
