@@ -71,6 +71,9 @@ EXPRESSIONS = [
     (1, "late({number}, {value})"),
     (3, "closure({value}, {value}, then={action})"),
     (1, "closure({value})"),
+    (1, "closure({value}, {value}, then='reply = {same}._children')"),
+    (1, "closure({value}, {value}, then='{same}.backward()')"),
+    (1, "closure({value}, {value}, then='del {same}')"),
     (1, "{value} {operator} number({number}, {action})"),
     (1, "F.dot([{scalar}, number(2.0, {action})], {list})"),
     (1, "Value(number(1.5, {action}), ({value},), (number(2.0, {action}),))"),
@@ -267,15 +270,27 @@ class Generator:
         if what.startswith("new "):
             kind = what[4:]
             name = rng.choice(NAMES[kind])
-            if name not in self.known[kind]:
-                self.known[kind].append(name)
+            if name in self.known[kind]:
+                self.known[kind].remove(name)
+            self.known[kind].append(name)
             return name
         if what in NAMES:
-            return rng.choice(self.known[what]) if self.known[what] else None
+            return self.name(self.known[what])
         if what.startswith("traced"):
             return self.traced(what.split()[1:], depth)
         method = getattr(self, what.replace(" ", "_"))
         return method(depth)
+
+    def name(self, known):
+        """One of the names, often of the latest, so that graphs grow deep."""
+        if not known:
+            return None
+        self.latest = self.rng.choice(known[-3:] if self.rng.random() < 0.4 else known)
+        return self.latest
+
+    def same(self, depth):
+        """The name that the template used last."""
+        return self.latest
 
     def number(self, depth):
         if self.rng.random() < 0.1:
