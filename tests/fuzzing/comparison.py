@@ -85,6 +85,9 @@ class Comparison:
                 raise DifferenceError(f"{where}: {len(engine)} elements, but reference {len(other)}")
         elif isinstance(other, reference.nn.Module):
             self.objects(parameters_of(engine), parameters_of(other), f"{where}.parameters()")
+        elif isinstance(other, reference.optim.Optimizer):
+            parameters = [each for group in engine.param_groups for each in group["params"]]
+            self.sequences(parameters, other.parameters, f"{where}.parameters")
         elif isinstance(other, (str, int, type(None))) and (
             type(engine) is not type(other) or engine != other
         ):
