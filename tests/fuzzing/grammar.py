@@ -12,7 +12,8 @@ from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
 NAMES = {
     "value": [f"v{index}" for index in range(10)],
     "list": ["l0", "l1", "l2"],
-    "model": ["m0", "m1"],
+    "layer": ["m0"],
+    "network": ["m1"],
     "optimizer": ["o0"],
     "scalar_function": ["f0"],
     "row_function": ["f1"],
@@ -56,6 +57,7 @@ EXPRESSIONS = [
     (1, "F.softmax({vector})[0]"),
     (1, "F.rms_norm({vector})[0]"),
     (1, "take({vector}, {index})"),
+    (3, "{network}([{value}, {scalar}])"),
     (1, "{value}.double()"),
     (1, "Value({number})"),
     (1, "Value({number}, label='x')"),
@@ -92,11 +94,9 @@ LISTS = [
     (1, "F.linear([{value}, {scalar}], [[{scalar}, {value}], [{value}, {value}]], [{scalar}, {scalar}])"),
     (1, "F.mse_loss({pair}, 'none')"),
     (1, "{model}({vector})"),
-    (2, "{model}([{value}, {scalar}, 1.0])"),
-    (2, "{model}([{value}, {scalar}])"),
-    (1, "{model}([{value}, {number}])"),
-    (2, "{model}([{value}, number({number}, {action})])"),
-    (1, "{model}([{value}, {value}, number({number}, {action})])"),
+    (4, "{layer}([{value}, {scalar}, 1.0])"),
+    (1, "{network}([{value}, number({number}, {action})])"),
+    (1, "{layer}([{value}, {value}, number({number}, {action})])"),
     (1, "{model}.parameters()"),
     (1, "pickle.loads(pickle.dumps({list}))"),
     (1, "copy.deepcopy([{value}, {value}])"),
@@ -126,13 +126,13 @@ ACTIONS = [
     (1, "reply = None"),
     (1, "{value} = None"),
     (1, "del Value.double"),
-    (1, "{model}.neurons[0].w.clear()"),
-    (1, "{model}.neurons.clear()"),
-    (1, "{model}.layers[0].neurons.pop()"),
-    (1, "{model}.layers.clear()"),
+    (1, "{layer}.neurons[0].w.clear()"),
+    (1, "{layer}.neurons.clear()"),
+    (1, "{network}.layers[0].neurons.pop()"),
+    (1, "{network}.layers.clear()"),
     (1, "del {model}"),
-    (1, "reply = {model}([{value}, {value}])"),
-    (1, "reply = {model}([{value}, {value}, 1.0])"),
+    (1, "reply = {network}([{value}, {value}])"),
+    (1, "reply = {layer}([{value}, {value}, 1.0])"),
 ]
 
 LINES = [
@@ -179,17 +179,17 @@ LINES = [
     (1, "gc.set_threshold({threshold}); gc.enable()"),
     (2, "{list}.append({value})"),
     (1, "{list}[0] = {value}"),
-    (2, "{new model} = nn.MLP(2, [3, 1], activation={activation})"),
-    (2, "{new model} = nn.Layer(3, 2, activation={activation})"),
-    (1, "{model}.layers[0].neurons[0].w[1] = {value}"),
-    (2, "{model}.neurons[0].b = {value}"),
-    (2, "{model}.layers[0].neurons[1].b = {value}"),
-    (1, "{model}.neurons[1].nonlin = {value}"),
-    (1, "{model}.neurons[0].activation = {activation}"),
-    (1, "{model}.neurons[0].w = ({value}, {value}, {scalar})"),
-    (1, "{model}.neurons[0].w.pop()"),
-    (1, "{model}.layers[0].neurons.reverse()"),
-    (1, "{model}.layers[0].neurons.append({model}.layers[0].neurons[0])"),
+    (2, "{new network} = nn.MLP(2, [3, 1], activation={activation})"),
+    (2, "{new layer} = nn.Layer(3, 2, activation={activation})"),
+    (1, "{network}.layers[0].neurons[0].w[1] = {value}"),
+    (2, "{layer}.neurons[0].b = {value}"),
+    (2, "{network}.layers[0].neurons[1].b = {value}"),
+    (1, "{layer}.neurons[1].nonlin = {value}"),
+    (1, "{layer}.neurons[0].activation = {activation}"),
+    (1, "{layer}.neurons[0].w = ({value}, {value}, {scalar})"),
+    (1, "{layer}.neurons[0].w.pop()"),
+    (1, "{network}.layers[0].neurons.reverse()"),
+    (1, "{network}.layers[0].neurons.append({network}.layers[0].neurons[0])"),
     (1, "{model}.zero_grad()"),
     (1, "for p in {model}.parameters(): p.data -= 0.125 * p.grad"),
     (1, "{new optimizer} = optim.SGD({parameters}, lr=0.5, momentum=0.5, weight_decay={decay})"),
@@ -226,7 +226,7 @@ TRACED = [
     (1, "F.dot([{value}, {traced}], [{traced}, {traced}])"),
     (1, "F.sum([{traced}, {traced}])"),
     (1, "F.logsumexp([{traced}, {traced}])"),
-    (1, "{model}([{traced}, {traced}])"),
+    (1, "{network}([{traced}, {traced}])"),
     (1, "-{traced}"),
 ]
 TRACED_ODDITIES = ["{value}.data", "float({value})", "{value}.backward()", "'x'"]
@@ -284,6 +284,9 @@ class Generator:
         method = getattr(self, what.replace(" ", "_"))
         return method(depth)
 
+    def model(self, depth):
+        return self.part(self.rng.choice(["layer", "network"]), depth)
+
     def name(self, known):
         """One of the names, often of the latest, so that graphs grow deep."""
         if not known:
@@ -336,8 +339,8 @@ class Generator:
         return str(self.rng.choice([1, 5, 20]))
 
     def parameters(self, depth):
-        if self.known["model"] and self.rng.random() < 0.6:
-            return f"{self.part('model', depth)}.parameters()"
+        if self.rng.random() < 0.4:
+            return self.filled("{model}.parameters()")
         return f"[{self.part('value', depth)}, {self.part('value', depth)}]"
 
     def expression(self, depth):
