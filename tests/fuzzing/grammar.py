@@ -134,6 +134,19 @@ ACTIONS = [
     (1, "reply = {layer}([{value}, {value}, 1.0])"),
 ]
 
+# What is done when a node is freed. The engine may free later, as layers and compiled functions remember
+# nodes between calls, so nothing of it must show.
+LAST_ACTS = [
+    (3, "gc.collect()"),
+    (1, "copy.copy({value})"),
+    (1, "pickle.loads(pickle.dumps({value}))"),
+    (1, "copy.deepcopy({list})"),
+    (2, "[{value} * k for k in range(40)]"),
+    (1, "closure({value}, {value}).backward"),
+    (1, "F.softmax({vector})"),
+    (1, "1 / 0"),
+]
+
 LINES = [
     (60, "{new value} = {expression}"),
     (12, "{new list} = {list expression}"),
@@ -142,7 +155,7 @@ LINES = [
     (2, "{value} = {value}"),
     (3, "hook({value}, {action})"),
     (2, "{value}.note = {value}"),
-    (2, "{value}.note = farewell({action})"),
+    (2, "{value}.note = farewell('{last act}')"),
     (2, "{value}.m = {number}"),
     (1, "reply = {value}.note"),
     (1, "reply = {value}.m"),
@@ -348,6 +361,9 @@ class Generator:
 
     def action_line(self, depth):
         return self.filled(chosen(self.rng, ACTIONS), depth)
+
+    def last_act(self, depth):
+        return self.filled(chosen(self.rng, LAST_ACTS), depth + 1)
 
     def action(self, depth):
         """A statement as a string, for user code to run."""

@@ -149,7 +149,9 @@ class Value(Arithmetic):
     @grad.setter
     def grad(self, number):
         refuse_setting(self)
-        self._grad, self.grad_bound = required_float(number, "grad"), 0.0
+        # User code accumulates by setting.
+        self._grad = required_float(number, "grad")
+        self.grad_bound += abs(self._grad)
 
     @property
     def label(self):
