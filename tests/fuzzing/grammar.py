@@ -124,7 +124,6 @@ ACTIONS = [
     (1, "reply = pickle.loads(pickle.dumps({value}))"),
     (1, "reply = [{value} * k for k in range(40)]"),
     (1, "reply = None"),
-    (1, "{value} = None"),
     (1, "del Value.double"),
     (1, "{layer}.neurons[0].w.clear()"),
     (1, "{layer}.neurons.clear()"),
