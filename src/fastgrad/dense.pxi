@@ -157,7 +157,7 @@ cdef class Rows:
         return 0
 
     cdef int require(self, Py_ssize_t size) except -1:
-        """RuntimeError unless the tuples have this size: a number's __float__ may have used them meanwhile."""
+        """RuntimeError unless the tuples have this size: a number's __float__ may have used them."""
         cdef PyObject **rows = PySequence_Fast_ITEMS(<PyObject *>self.tuples)
         cdef Py_ssize_t index
         for index in range(PyList_GET_SIZE(self.tuples)):
@@ -351,9 +351,16 @@ def add(left, right):
 
 def zero_grad(values):
     """Set the gradient of every Value to 0.0."""
+    cdef list items
+    cdef Py_ssize_t index = 0
+    cdef PyObject *item
     refuse_effect("zero_grad()")
-    for value in values:
-        if type(value) is Value:
-            (<Value>value).grad = 0.0
+    items = values if type(values) is list else list(values)
+    while index < PyList_GET_SIZE(items):
+        # Borrowed: counting references takes longer than writing, and nothing is called in between.
+        item = PyList_GET_ITEM(items, index)
+        if in_pool(item):
+            (<Node *>item).grad = 0.0
         else:
-            value.grad = 0.0
+            (<object>item).grad = 0.0
+        index += 1
