@@ -3,7 +3,7 @@
 import itertools
 import math
 
-from reference.rules import COMMUTING, REDUCTIONS, RULES, rule_of
+from reference.rules import COMMUTING, REDUCTIONS, RULES, divide, rule_of
 
 # While a function is traced: the number of the first node made inside it, else None.
 tracing_since = None
@@ -261,7 +261,7 @@ def binary(name, left, right):
     data = evaluated(name, (value._data, number))
     if name in ("sub", "div"):
         # a - c is a + -c and a / c is a * c**-1, as in micrograd.
-        name, number = ("add", -number) if name == "sub" else ("mul", 1.0 / number if number else math.inf)
+        name, number = ("add", -number) if name == "sub" else ("mul", divide(1.0, number))
     return computed(name, (value, number), "integer" if integer and constant_is_right else None, data)
 
 
