@@ -48,6 +48,20 @@ def mutants(session):
     session.run("python", "tests/reliability/mutants.py", *session.posargs)
 
 
+@nox.session
+def fuzz(session):
+    """Random programs compared with the reference: `nox -s fuzz -- --seconds 3600`, a minute if not told."""
+    session.install(".[test]")
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
+
+
+@nox.session
+def fuzz_assertions(session):
+    """The same on the assertion build, which checks the pool and the graph every few lines."""
+    session.install(".[test]", env={"FASTGRAD_ASSERTIONS": "1"})
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
+
+
 @nox.session(python=PYTHONS)
 def wheels(session):
     """A wheel from the sdist, repaired and checked, and the suite run from it where no compiler is."""
