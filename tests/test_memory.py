@@ -118,6 +118,7 @@ CYCLES = {
     "dict that leads to a later node": lambda x: later_dict(x * 2),
     "label that leads to the node": lambda x: label_list(x * 2),
     "hook that leads to a later node": lambda x: later_hook(x * 2),
+    "operand of its own operand": lambda x: operand_of_its_operand(x * 2),
 }
 
 
@@ -156,6 +157,13 @@ def later_dict(node):
 def label_list(node):
     node.label = [node]
     return node
+
+
+def operand_of_its_operand(node):
+    fresh = Value.__new__(Value)
+    out = fresh * node
+    fresh.__init__(1.0, (out,), "late")
+    return out
 
 
 def later_hook(node):
@@ -420,4 +428,21 @@ def test_replacing_attributes_frees_the_old_ones(live_nodes):
     for _ in range(100):
         node.note = Value(2.0) * 3
     del node.note
+    assert live_nodes() == before
+
+
+class Collecting:
+    def __del__(self):
+        gc.collect()
+
+
+def test_a_collection_may_run_while_a_graph_is_freed(live_nodes):
+    before = live_nodes()
+    x = Value(1.0)
+    # A cycle that is garbage: what it drops is queued behind the node being freed.
+    closure_node(x * 2.0)
+    node = x * 3.0
+    node.note = Collecting()
+    del node
+    del x
     assert live_nodes() == before

@@ -328,6 +328,13 @@ def test_several_outputs():
     np.testing.assert_array_equal(dy, [[0, 0], [1, 2], [0, 0]])
 
 
+def test_the_way_back_of_one_output_leaves_the_values_for_the_others():
+    compiled = compile(lambda x, y: [y * x, (1.0 + x) ** 3.0])
+    dx, dy = compiled.input_gradients(np.array([2.0, 0.0]), np.array([3.0, -0.25]))
+    np.testing.assert_array_equal(dx, [[3.0, -0.25], [27.0, 3.0]])
+    np.testing.assert_array_equal(dy, [[2.0, 0.0], [0.0, 0.0]])
+
+
 def test_a_program_of_no_arguments_is_the_whole_graph():
     p, q = Value(3.0), Value(0.5)
     compiled = compile(lambda: p * q + p.log())

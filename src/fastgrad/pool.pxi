@@ -557,6 +557,9 @@ cdef inline void doom(Node *node) noexcept:
     First in, first out: a layered graph is then freed layer by layer, near where it was last.
     """
     global doomed, last_doomed
+    # At once: until its turn comes, code of the user's may run and start a collection.
+    if is_tracked(node):
+        PyObject_GC_UnTrack(node)
     node.type = NULL
     if doomed == NULL:
         doomed = node
@@ -576,15 +579,13 @@ cdef inline void drop(PyObject *reference) noexcept:
 
 
 cdef inline void free_node(Node *node) noexcept:
-    """Free a node of the pool without references and give up what it owned."""
+    """Free an untracked node of the pool without references and give up what it owned."""
     cdef Chunk *chunk = chunk_of(node)
     cdef int slot = slot_of(node)
     cdef int code = chunk.code[slot]
     cdef PyObject *left = node.left
     cdef PyObject *right = node.right.node
     expect(chunk.code[LIVE_NODES] > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
-    if is_tracked(node):
-        PyObject_GC_UnTrack(node)
     if chunk.extended >> slot & 1:
         node.type = value_type
         drop_extras(node)
@@ -606,6 +607,8 @@ cdef void deallocate(PyObject *self) noexcept:
         doom(node)
         return
     draining = True
+    if is_tracked(node):
+        PyObject_GC_UnTrack(node)
     free_node(node)
     while doomed != NULL:
         node = doomed
