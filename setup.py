@@ -46,7 +46,7 @@ if X86:
 # Without errno, a square root is one instruction, and loops with one are vectorised.
 NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
 # Unless it is named, symbols of libm are found only if the interpreter happens to have loaded it, and
-# auditwheel does not see that of glibc's versions of them a wheel needs those of 2.29.
+# auditwheel does not see which of glibc's versions of them are meant.
 LIBRARIES = [] if MSVC else ["m"]
 
 extensions = [
