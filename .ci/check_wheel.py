@@ -19,18 +19,22 @@ OF_THE_INTERPRETER = sysconfig.get_config_var("LIBDIR")
 # Macros of Python.h stand for these, and CPython exports them to every extension module.
 OF_THE_HEADERS = {
     "_PyObject_GC_New",
+    "_PyObject_MakeTpCall",
     "_PyThreadState_UncheckedGet",
     "_PyTrash_begin",
     "_PyTrash_cond",
     "_PyTrash_end",
+    "_PyTrash_thread_deposit_object",
+    "_PyTrash_thread_destroy_chain",
+    "_PyUnicode_IsWhitespace",
     "_PyUnicode_Ready",
+    "_Py_CheckFunctionResult",
     "_Py_Dealloc",
     "_Py_FalseStruct",
     "_Py_NoneStruct",
     "_Py_NotImplementedStruct",
     "_Py_TrueStruct",
     "_Py_ascii_whitespace",
-    "_PyUnicode_IsWhitespace",
 }
 # Cython's, for the versions of CPython that it knows to have them.
 OF_CYTHON = {
@@ -39,8 +43,16 @@ OF_CYTHON = {
     "_PyDict_NewPresized",
     "_PyDict_Pop",
     "_PyDict_Pop_KnownHash",
+    "_PyFloat_FormatAdvancedWriter",
     "_PyList_Extend",
+    "_PyLong_FormatAdvancedWriter",
+    "_PyObject_ClearManagedDict",
     "_PyObject_GenericGetAttrWithDict",
+    "_PyObject_GetDictPtr",
+    "_PyObject_VisitManagedDict",
+    "_PyUnicodeWriter_Dealloc",
+    "_PyUnicodeWriter_Finish",
+    "_PyUnicodeWriter_Init",
     "_PyUnicode_FastCopyCharacters",
 }
 # What a class's attribute is without a descriptor's __get__ has no public name.
