@@ -18,10 +18,12 @@
 #if defined(_MSC_VER)
 #define FG_INLINE static __forceinline
 #define FG_UNROLL
-#define restrict __restrict
+/* Not `restrict` itself: the system's headers declare functions with __declspec(restrict). */
+#define FG_RESTRICT __restrict
 #else
 #define FG_INLINE static inline __attribute__((always_inline))
 #define FG_UNROLL _Pragma("GCC unroll 16")
+#define FG_RESTRICT restrict
 #endif
 
 #if defined(__GNUC__)
@@ -48,8 +50,8 @@ FG_INLINE double fg_across(vec v) { return v; }
 #endif
 
 /* Aliasing is ruled out by the allocation of slots: a result never shares a slot with an operand. */
-typedef double *restrict lane;
-typedef const double *restrict const_lane;
+typedef double *FG_RESTRICT lane;
+typedef const double *FG_RESTRICT const_lane;
 
 #if defined(__GNUC__)
 #define fg_prefetch(p) __builtin_prefetch(p)

@@ -26,7 +26,6 @@ cdef enum:
     CODE_TAKE = ROW_END * 4 + 6
 
 cdef enum:
-    NOTHING = -2147483648
     FRESH_LEFT = 1
     FRESH_RIGHT = 2
     FRESH_THIRD = 4
