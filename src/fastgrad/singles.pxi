@@ -38,10 +38,10 @@ cdef struct Chunk:
     PyObject **extras
     # Masks as in chunks.pxi.
     uint64_t leaves
-    uint64_t pending
     uint64_t extended
     uint64_t pulled
     unsigned char code[SLOTS]
+    unsigned char reached[SLOTS]
 
 cdef Chunk *newest = NULL
 cdef uint64_t made_count = 0
@@ -58,6 +58,10 @@ cdef inline int slot_of(void *node) noexcept nogil:
 
 cdef inline Node *node_at(Chunk *chunk, int slot) noexcept nogil:
     return <Node *>(<char *>chunk - value_type.tp_basicsize)
+
+
+cdef inline bint any_reached(Chunk *chunk) noexcept nogil:
+    return chunk.reached[FIRST_SLOT]
 
 
 cdef inline uint64_t bit_of(void *node) noexcept nogil:
@@ -143,7 +147,7 @@ cdef inline bint is_younger(Node *node, Node *other) noexcept nogil:
 
 cdef void release_slot(Chunk *chunk) noexcept:
     global newest, live_count
-    expect(chunk.pending == 0, "a pending node was freed")
+    expect(not any_reached(chunk), "a node that a search has reached was freed")
     if chunk.newer != NULL:
         chunk.newer.older = chunk.older
     else:
