@@ -181,3 +181,10 @@ def compilers(session):
     """The C of every extension, by every compiler that is here, for every target; names those missing."""
     session.install("cython>=3.3,<3.4")
     session.run("python", "tests/reliability/compilers.py", *session.posargs)
+
+
+@nox.session(python=False)
+@nox.parametrize("port", ["arm64", "s390x", "3.14", "free-threaded"])
+def ports(session, port):
+    """The suite on another architecture, by emulation, or on a CPython that is not here; needs root and Debian."""
+    session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)
