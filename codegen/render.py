@@ -6,6 +6,7 @@ The files it writes are not kept in version control.
 """
 
 import importlib.util
+import sysconfig
 from pathlib import Path
 from types import ModuleType
 
@@ -332,6 +333,11 @@ def render_all(package: Path = PACKAGE) -> None:
     write_if_changed(package / "methods.pxi", render_methods(methods))
     write_if_changed(package / "kernels.pxi", render_kernels(table, reductions, NOTICE))
     write_if_changed(package / "needs.pxi", render_needs(table, reductions, NOTICE))
+    memory = "singles" if sysconfig.get_config_var("Py_GIL_DISABLED") else "chunks"
+    write_if_changed(
+        package / "memory.pxi",
+        f'# Written by codegen/render.py for one build of Python.\ninclude "{memory}.pxi"\n',
+    )
     template = (package / "engine.pyi.in").read_text()
     write_if_changed(package / "engine.pyi", render_stub(methods, template))
 

@@ -1,6 +1,8 @@
 """Depth, size and leaks. Node counts are exact, so most leaks are found without measuring memory."""
 
+import copy
 import gc
+import pickle
 import sys
 from pathlib import Path
 
@@ -228,6 +230,21 @@ def test_hooks_added_to_a_finished_graph_in_any_order_are_collected(live_nodes):
             hooked(nodes[index])
             nodes[index].loss = out
         del nodes, out
+    assert live_nodes() == before
+
+
+@pytest.mark.parametrize("keep", ["attribute", "label"])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda node: pickle.loads(pickle.dumps(node))])
+def test_a_copied_graph_that_one_of_its_leaves_refers_to_is_collected(duplicate, keep, live_nodes):
+    before = live_nodes()
+    leaf = Value(1.0)
+    out = leaf * 2.0
+    if keep == "attribute":
+        leaf.result = out
+    else:
+        leaf.label = [out]
+    duplicate(out)
+    del leaf, out
     assert live_nodes() == before
 
 

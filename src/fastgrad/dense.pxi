@@ -145,8 +145,9 @@ cdef class Rows:
             weights = operands_of(w if bias is None else (*w, bias))
             self.require_row(index)
             self.tuples[index] = weights
-            self.codes[index] = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
             known = <PyObject *>weights
+            code = PyByteArray_AS_STRING(self.codes) + index
+            code[0] = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
         code = PyByteArray_AS_STRING(self.codes) + index
         code[0] = code[0] & ~3 | activation
         return PyTuple_GET_SIZE(known)
