@@ -112,7 +112,8 @@ class Comparison:
         if not (engine.data == other._data != 0.0 and engine.grad == other._grad != 0.0):
             self.field("data", engine, other, other.data_bound, where)
             self.field("grad", engine, other, other.grad_bound, where)
-        other.data_bound = other.grad_bound = 0.0
+        # What is added to a gradient from now on rounds with it.
+        other.data_bound, other.grad_bound = 0.0, abs(other._grad)
 
     def pair(self, engine, other, where):
         """See a node for the first time."""

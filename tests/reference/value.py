@@ -106,6 +106,8 @@ class Value(Arithmetic):
         if children:
             self.name = "custom" if derivatives is None else "local"
             self.operands, self.detail = children, _op if derivatives is None else derivatives
+            if type(self) is not Value:
+                self.own_symbol = _op
         elif _op != "":
             self.own_symbol = _op
         self.fresh = False
