@@ -80,5 +80,5 @@ def workflows(session):
 @nox.session(python=False)
 @nox.parametrize("port", ["arm64", "s390x", "3.14", "free-threaded"])
 def ports(session, port):
-    """The suite on another architecture, by emulation, or on a CPython that is not here; needs root and Debian."""
+    """The suite on another architecture, by emulation, or another CPython; needs root and Debian."""
     session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)
