@@ -249,7 +249,7 @@ class Compiled(Programs):
         attributes that the function reads.
         """
         self.programs.clear()
-        self.latest = self.snapshot = None
+        self.latest, self.snapshot = None, Snapshot([], [])
 
     def traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""
