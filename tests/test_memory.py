@@ -1,7 +1,10 @@
 """Depth, size and leaks. Node counts are exact, so most leaks are found without measuring memory."""
 
+import copy
 import gc
+import pickle
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from fastgrad import Value
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import Layer
 
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 linux_only = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
 
 
@@ -62,6 +66,7 @@ def test_a_deep_chain_is_built_run_and_freed_without_recursion(run_script, form,
 
 
 @linux_only
+@pytest.mark.skipif(FREE_THREADED, reason="without the pool a node takes what CPython's allocator takes")
 def test_a_node_takes_at_most_80_bytes(run_script):
     assert 60 < float(run_script("node_size.py", 1_000_000)) <= 80
 
@@ -76,7 +81,8 @@ def test_training_does_not_grow(run_script, form):
     assert nodes == 0
     assert irregular == 0
     assert chunks <= 1
-    assert resident < 2**20
+    # Without the pool, what the collector frees late leaves holes: 13 MB after 30,000 steps as after 60,000.
+    assert resident < (2**24 if FREE_THREADED else 2**20)
 
 
 def test_chunks_of_a_freed_graph_are_used_for_the_next():
@@ -228,6 +234,21 @@ def test_hooks_added_to_a_finished_graph_in_any_order_are_collected(live_nodes):
             hooked(nodes[index])
             nodes[index].loss = out
         del nodes, out
+    assert live_nodes() == before
+
+
+@pytest.mark.parametrize("keep", ["attribute", "label"])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda node: pickle.loads(pickle.dumps(node))])
+def test_a_copied_graph_that_one_of_its_leaves_refers_to_is_collected(duplicate, keep, live_nodes):
+    before = live_nodes()
+    leaf = Value(1.0)
+    out = leaf * 2.0
+    if keep == "attribute":
+        leaf.result = out
+    else:
+        leaf.label = [out]
+    duplicate(out)
+    del leaf, out
     assert live_nodes() == before
 
 

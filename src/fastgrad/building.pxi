@@ -173,6 +173,8 @@ cdef int initialise(Value self, data, children, op, label) except -1:
             require_extras(node).symbol = op
     node.data = number
     node.grad = 0.0
+    if CHECKED:
+        check_made(node)
     return 0
 
 

@@ -162,8 +162,13 @@ cdef Chunk *new_arena() noexcept:
         chunk.arena = arena
         chunk.extras = NULL
         memset(chunk.reached, 0, SLOTS)
+        forbid_slots(chunk)
         push_free(chunk)
     return free_chunks
+
+
+cdef inline void forbid_slots(Chunk *chunk) noexcept:
+    forbid(<char *>chunk + FIRST_SLOT * SLOT_BYTES, CHUNK_BYTES - FIRST_SLOT * SLOT_BYTES)
 
 
 cdef inline void push_free(Chunk *chunk) noexcept:
@@ -224,6 +229,7 @@ cdef inline Node *new_node(int code, double data) except NULL:
         open_chunk()
     slot = next_slot
     next_slot = slot + SLOT_BYTES
+    allow(slot, SLOT_BYTES)
     (<uintptr_t *>slot)[0] = 0
     (<uintptr_t *>slot)[1] = 0
     node = <Node *>(slot + HEAD_BYTES)
@@ -277,6 +283,7 @@ cdef void recycle(Chunk *chunk) noexcept:
     """Take back an empty chunk: the newest is filled again from its start, others become free."""
     global next_slot, used_count
     expect(not any_reached(chunk), "an empty chunk has nodes that a search has reached")
+    forbid_slots(chunk)
     if chunk == newest:
         chunk.leaves = chunk.pulled = 0
         chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
@@ -318,3 +325,6 @@ def _pool_statistics():
         "arenas": arena_count,
         "irregular": irregular_count,
     }
+
+
+include "invariants.pxi"

@@ -52,17 +52,42 @@ cdef extern from *:
     #endif
 
     #ifdef FASTGRAD_ASSERTIONS
+    #define FASTGRAD_CHECKED 1
     #define fastgrad_expect(condition, message) \\
         do { if (!(condition)) Py_FatalError(message); } while (0)
+    static void (*fastgrad_check_made)(void *);
+    #define fastgrad_set_checker(function) (fastgrad_check_made = (function))
+    static PyObject *fastgrad_owned(void *node) {
+        fastgrad_check_made(node);
+        return (PyObject *)node;
+    }
     #else
-    #define fastgrad_expect(condition, message) ((void)(message))
+    #define FASTGRAD_CHECKED 0
+    #define fastgrad_expect(condition, message) ((void)(condition), (void)(message))
+    #define fastgrad_set_checker(function) ((void)(function))
+    #define fastgrad_owned(node) ((PyObject *)(node))
+    #endif
+
+    /* AddressSanitizer knows nothing of the pool: it is told which slots hold no node. */
+    #if defined(__SANITIZE_ADDRESS__)
+    #include <sanitizer/asan_interface.h>
+    #define fastgrad_forbid(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
+    #define fastgrad_allow(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
+    #else
+    #define fastgrad_forbid(memory, size) ((void)(memory))
+    #define fastgrad_allow(memory, size) ((void)(memory))
     #endif
     """
     int highest_bit "fastgrad_highest_bit"(uint64_t) noexcept nogil
     void prefetch "fastgrad_prefetch"(const void *) noexcept nogil
     void expect "fastgrad_expect"(bint, const char *) noexcept nogil
-    # A cast that hands the caller's reference over to Cython.
-    object owned "(PyObject *)"(void *)
+    # A cast that hands the caller's reference to a finished node over to Cython.
+    object owned "fastgrad_owned"(void *)
+    # Whether this build checks what invariants.pxi says.
+    bint CHECKED "FASTGRAD_CHECKED"
+    void set_checker "fastgrad_set_checker"(void (*)(void *) noexcept) noexcept
+    void forbid "fastgrad_forbid"(void *, size_t) noexcept
+    void allow "fastgrad_allow"(void *, size_t) noexcept
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *) noexcept
@@ -74,6 +99,7 @@ cdef extern from "Python.h":
     PyTypeObject *Py_TYPE(void *) noexcept nogil
     bint PyObject_TypeCheck(void *, PyTypeObject *) noexcept nogil
     bint PyObject_IS_GC(void *) noexcept nogil
+    bint PyTuple_CheckExact(void *) noexcept nogil
     void PyObject_GC_Track(void *) noexcept
     void PyObject_GC_UnTrack(void *) noexcept
     void Py_INCREF(void *) noexcept
@@ -369,6 +395,8 @@ cdef inline void free_node(Node *node) noexcept:
     if chunk.extended >> slot & 1:
         restore_type(node)
         drop_extras(node)
+    if CHECKED:
+        check_freed(node)
     release_slot(chunk)
     if code > CODE_FRESH:
         drop(left)

@@ -168,3 +168,20 @@ def _pool_statistics():
         "arenas": 0,
         "irregular": irregular_count,
     }
+
+
+# The checks of invariants.pxi are those of chunks.
+
+cdef void check_made(void *node) noexcept:
+    """Nothing to check."""
+
+
+cdef void check_freed(Node *node) noexcept:
+    """Nothing to check."""
+
+
+cdef void check_after_backward() noexcept:
+    """Nothing to check."""
+
+
+set_checker(check_made)

@@ -12,7 +12,8 @@ from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
 NAMES = {
     "value": [f"v{index}" for index in range(10)],
     "list": ["l0", "l1", "l2"],
-    "model": ["m0", "m1"],
+    "layer": ["m0"],
+    "network": ["m1"],
     "optimizer": ["o0"],
     "scalar_function": ["f0"],
     "row_function": ["f1"],
@@ -56,6 +57,7 @@ EXPRESSIONS = [
     (1, "F.softmax({vector})[0]"),
     (1, "F.rms_norm({vector})[0]"),
     (1, "take({vector}, {index})"),
+    (4, "{network}([{value}, {scalar}])"),
     (1, "{value}.double()"),
     (1, "Value({number})"),
     (1, "Value({number}, label='x')"),
@@ -71,6 +73,9 @@ EXPRESSIONS = [
     (1, "late({number}, {value})"),
     (3, "closure({value}, {value}, then={action})"),
     (1, "closure({value})"),
+    (1, "closure({value}, {value}, then='reply = {same}._children')"),
+    (1, "closure({value}, {value}, then='{same}.backward()')"),
+    (1, "closure({value}, {value}, then='del {same}')"),
     (1, "{value} {operator} number({number}, {action})"),
     (1, "F.dot([{scalar}, number(2.0, {action})], {list})"),
     (1, "Value(number(1.5, {action}), ({value},), (number(2.0, {action}),))"),
@@ -88,8 +93,10 @@ LISTS = [
     (1, "F.linear({vector}, [{vector}, {vector}], activation={activation})"),
     (1, "F.linear([{value}, {scalar}], [[{scalar}, {value}], [{value}, {value}]], [{scalar}, {scalar}])"),
     (1, "F.mse_loss({pair}, 'none')"),
-    (2, "{model}({vector})"),
-    (1, "{model}([{value}, {number}])"),
+    (1, "{model}({vector})"),
+    (8, "{layer}([{value}, {scalar}, 1.0])"),
+    (1, "{network}([{value}, number({number}, {action})])"),
+    (1, "{layer}([{value}, {value}, number({number}, {action})])"),
     (1, "{model}.parameters()"),
     (1, "pickle.loads(pickle.dumps({list}))"),
     (1, "copy.deepcopy([{value}, {value}])"),
@@ -117,19 +124,37 @@ ACTIONS = [
     (1, "reply = pickle.loads(pickle.dumps({value}))"),
     (1, "reply = [{value} * k for k in range(40)]"),
     (1, "reply = None"),
-    (1, "{value} = None"),
     (1, "del Value.double"),
+    (1, "{layer}.neurons[0].w.clear()"),
+    (1, "{layer}.neurons.clear()"),
+    (1, "{network}.layers[0].neurons.pop()"),
+    (1, "del {model}"),
+    (1, "reply = {network}([{value}, {value}])"),
+    (1, "reply = {layer}([{value}, {value}, 1.0])"),
+]
+
+# What is done when a node is freed. The engine may free later, as layers and compiled functions remember
+# nodes between calls, so nothing of it must show.
+LAST_ACTS = [
+    (3, "gc.collect()"),
+    (1, "copy.copy({value})"),
+    (1, "pickle.loads(pickle.dumps({value}))"),
+    (1, "copy.deepcopy({list})"),
+    (2, "[{value} * k for k in range(40)]"),
+    (1, "closure({value}, {value}).backward"),
+    (1, "F.softmax({vector})"),
+    (1, "1 / 0"),
 ]
 
 LINES = [
     (60, "{new value} = {expression}"),
-    (8, "{new list} = {list expression}"),
+    (12, "{new list} = {list expression}"),
     (12, "{value}.backward()"),
     (25, "{action line}"),
     (2, "{value} = {value}"),
     (3, "hook({value}, {action})"),
     (2, "{value}.note = {value}"),
-    (2, "{value}.note = farewell({action})"),
+    (2, "{value}.note = farewell('{last act}')"),
     (2, "{value}.m = {number}"),
     (1, "reply = {value}.note"),
     (1, "reply = {value}.m"),
@@ -147,7 +172,7 @@ LINES = [
     (1, "reply = float({value})"),
     (1, "reply = {value} in [{value}, {value}]"),
     (1, "{value}.__init__({number})"),
-    (1, "{value}.__init__({number}, ({value},), '?')"),
+    (1, "{value}.__init__({number}, (Value(2.0),), '?')"),
     (2, "{value}, {value} = pickle.loads(pickle.dumps(({value}, {value})))"),
     (1, "{value} = copy.copy({value})"),
     (1, "{value} = copy.deepcopy({value})"),
@@ -160,16 +185,20 @@ LINES = [
     (1, "del Value.relu"),
     (1, "del Value.__add__"),
     (1, "del Value.__mul__"),
-    (1, "Sub._backward = lambda self: None"),
-    (1, "del Sub._backward"),
     (1, "gc.set_threshold({threshold}); gc.enable()"),
     (2, "{list}.append({value})"),
     (1, "{list}[0] = {value}"),
-    (2, "{new model} = nn.MLP(2, [3, 1], activation={activation})"),
-    (2, "{new model} = nn.Layer(3, 2, activation={activation})"),
-    (1, "{model}.layers[0].neurons[0].w[1] = {value}"),
-    (1, "{model}.neurons[0].b = {value}"),
-    (1, "{model}.neurons[1].nonlin = False"),
+    (2, "{new network} = nn.MLP(2, [3, 1], activation={activation})"),
+    (4, "{new layer} = nn.Layer(3, 2, activation={activation})"),
+    (1, "{network}.layers[0].neurons[0].w[1] = {value}"),
+    (6, "{layer}.neurons[0].b = {value}"),
+    (4, "{network}.layers[0].neurons[1].b = {value}"),
+    (1, "{layer}.neurons[1].nonlin = {value}"),
+    (1, "{layer}.neurons[0].activation = {activation}"),
+    (1, "{layer}.neurons[0].w = ({value}, {value}, {scalar})"),
+    (1, "{layer}.neurons[0].w.pop()"),
+    (1, "{network}.layers[0].neurons.reverse()"),
+    (1, "{network}.layers[0].neurons.append({network}.layers[0].neurons[0])"),
     (1, "{model}.zero_grad()"),
     (1, "for p in {model}.parameters(): p.data -= 0.125 * p.grad"),
     (1, "{new optimizer} = optim.SGD({parameters}, lr=0.5, momentum=0.5, weight_decay={decay})"),
@@ -206,7 +235,7 @@ TRACED = [
     (1, "F.dot([{value}, {traced}], [{traced}, {traced}])"),
     (1, "F.sum([{traced}, {traced}])"),
     (1, "F.logsumexp([{traced}, {traced}])"),
-    (1, "{model}([{traced}, {traced}])"),
+    (1, "{network}([{traced}, {traced}])"),
     (1, "-{traced}"),
 ]
 TRACED_ODDITIES = ["{value}.data", "float({value})", "{value}.backward()", "'x'"]
@@ -253,15 +282,30 @@ class Generator:
         if what.startswith("new "):
             kind = what[4:]
             name = rng.choice(NAMES[kind])
-            if name not in self.known[kind]:
-                self.known[kind].append(name)
+            if name in self.known[kind]:
+                self.known[kind].remove(name)
+            self.known[kind].append(name)
             return name
         if what in NAMES:
-            return rng.choice(self.known[what]) if self.known[what] else None
+            return self.name(self.known[what])
         if what.startswith("traced"):
             return self.traced(what.split()[1:], depth)
         method = getattr(self, what.replace(" ", "_"))
         return method(depth)
+
+    def model(self, depth):
+        return self.part(self.rng.choice(["layer", "network"]), depth)
+
+    def name(self, known):
+        """One of the names, often of the latest, so that graphs grow deep."""
+        if not known:
+            return None
+        self.latest = self.rng.choice(known[-3:] if self.rng.random() < 0.4 else known)
+        return self.latest
+
+    def same(self, depth):
+        """The name that the template used last."""
+        return self.latest
 
     def number(self, depth):
         if self.rng.random() < 0.1:
@@ -304,8 +348,8 @@ class Generator:
         return str(self.rng.choice([1, 5, 20]))
 
     def parameters(self, depth):
-        if self.known["model"] and self.rng.random() < 0.6:
-            return f"{self.part('model', depth)}.parameters()"
+        if self.rng.random() < 0.4:
+            return self.filled("{model}.parameters()")
         return f"[{self.part('value', depth)}, {self.part('value', depth)}]"
 
     def expression(self, depth):
@@ -316,6 +360,9 @@ class Generator:
 
     def action_line(self, depth):
         return self.filled(chosen(self.rng, ACTIONS), depth)
+
+    def last_act(self, depth):
+        return self.filled(chosen(self.rng, LAST_ACTS), depth + 1)
 
     def action(self, depth):
         """A statement as a string, for user code to run."""

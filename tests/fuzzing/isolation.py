@@ -4,6 +4,7 @@ import faulthandler
 import multiprocessing
 import os
 import traceback
+import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ def first_failure(programs: Iterable[list[str]], seconds: float | None = None) -
 def run_all(programs, sender):
     """In the child: send "" for each program that passes, else what went wrong; None at the end."""
     faulthandler.disable()
+    warnings.simplefilter("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     prepare()
     for program in programs:

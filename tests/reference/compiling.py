@@ -165,20 +165,26 @@ def codes(code):
 
 class Compiled:
     def __init__(self, function):
-        self.function, self.traces = function, {}
+        self.function, self.traces, self.bindings = function, {}, []
+
+    def is_current(self):
+        """Whether the function's free names are bound to what they were bound to at the last trace."""
+        return all(scope.get(name) is bound for scope, name, bound in self.bindings)
 
     def forget(self):
         self.traces.clear()
+        self.bindings = []
 
     def prepared(self, sources):
         arguments = [Argument(source) for source in sources]
         rows = {argument.rows for argument in arguments} - {None}
         signature = tuple(argument.signature for argument in arguments)
         trace = self.traces.get(signature)
-        if trace is None or any(scope.get(name) is not bound for scope, name, bound in trace.bindings):
+        if trace is None or not self.is_current():
             new = Trace(self.function, arguments)
-            if trace is not None:
+            if not self.is_current():
                 self.traces.clear()
+            self.bindings = new.bindings
             self.traces[signature] = trace = new
         if len(rows) > 1:
             raise ValueError("rows")

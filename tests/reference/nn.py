@@ -23,7 +23,10 @@ class Neuron(Module):
         x = list(x)
         if len(x) != len(self.w):
             raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
-        return fused_dot(self.w, x, self.b, self.activation if self.nonlin else "linear")
+        activation = self.activation if self.nonlin else "linear"
+        if not x:
+            return self.b if activation == "linear" else getattr(self.b, activation)()
+        return fused_dot(self.w, x, self.b, activation)
 
     def parameters(self):
         return [*self.w, self.b]

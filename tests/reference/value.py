@@ -3,7 +3,7 @@
 import itertools
 import math
 
-from reference.rules import COMMUTING, REDUCTIONS, RULES, rule_of
+from reference.rules import COMMUTING, REDUCTIONS, RULES, divide, rule_of
 
 # While a function is traced: the number of the first node made inside it, else None.
 tracing_since = None
@@ -106,6 +106,8 @@ class Value(Arithmetic):
         if children:
             self.name = "custom" if derivatives is None else "local"
             self.operands, self.detail = children, _op if derivatives is None else derivatives
+            if type(self) is not Value:
+                self.own_symbol = _op
         elif _op != "":
             self.own_symbol = _op
         self.fresh = False
@@ -149,7 +151,9 @@ class Value(Arithmetic):
     @grad.setter
     def grad(self, number):
         refuse_setting(self)
-        self._grad, self.grad_bound = required_float(number, "grad"), 0.0
+        # User code accumulates by setting.
+        self._grad = required_float(number, "grad")
+        self.grad_bound += abs(self._grad)
 
     @property
     def label(self):
@@ -210,7 +214,8 @@ class Value(Arithmetic):
         if self.own_backward is not None:
             raise TypeError("a node with a _backward of its own")
         kept = [name for name in Value.__slots__ if name not in ("birth", "twin", "__dict__", "__weakref__")]
-        return self.__dict__, {name: getattr(self, name) for name in kept}
+        # A copy is in use at once.
+        return self.__dict__, {name: getattr(self, name) for name in kept} | {"fresh": False}
 
 
 def computed(name, operands, detail, data):
@@ -258,7 +263,7 @@ def binary(name, left, right):
     data = evaluated(name, (value._data, number))
     if name in ("sub", "div"):
         # a - c is a + -c and a / c is a * c**-1, as in micrograd.
-        name, number = ("add", -number) if name == "sub" else ("mul", 1.0 / number if number else math.inf)
+        name, number = ("add", -number) if name == "sub" else ("mul", divide(1.0, number))
     return computed(name, (value, number), "integer" if integer and constant_is_right else None, data)
 
 

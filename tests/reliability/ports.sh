@@ -11,7 +11,8 @@ set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
 ports=${PORTS:-/var/tmp/fastgrad-ports}
-mirror=http://deb.debian.org/debian
+# Where this system's own packages come from.
+mirror=$(apt-get indextargets --format '$(SITE)' | grep -v security | head -n 1)
 port=$1
 shift
 needed="pytest hypothesis micrograd mpmath numpy"
