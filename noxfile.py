@@ -186,5 +186,5 @@ def compilers(session):
 @nox.session(python=False)
 @nox.parametrize("port", ["arm64", "s390x", "3.14", "free-threaded"])
 def ports(session, port):
-    """The suite on another architecture, by emulation, or on a CPython that is not here; needs root and Debian."""
+    """The suite on an emulated architecture or a CPython that is not here; needs root and Debian."""
     session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)

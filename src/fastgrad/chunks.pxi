@@ -12,7 +12,7 @@ cdef extern from *:
     #include <sys/mman.h>
     #endif
     /* Aligned to its size, which is that of a huge page: a page fault for every 4 KiB costs more
-       than building the 62 nodes in it (7 us on a virtual machine, 0.1 us on bare metal). */
+       than building the 61 nodes in it (7 us on a virtual machine, 0.1 us on bare metal). */
     static inline void *fastgrad_allocate_arena(size_t size) {
         void *memory = NULL;
     #if defined(_WIN32)
