@@ -124,6 +124,8 @@ CYCLES = {
     "dict that leads to a later node": lambda x: later_dict(x * 2),
     "label that leads to the node": lambda x: label_list(x * 2),
     "hook that leads to a later node": lambda x: later_hook(x * 2),
+    "attribute of a node that was not made yet": lambda x: shown_attribute(x - x * 2),
+    "attribute of a constant that was not made yet": lambda x: shown_attribute(x + 2),
     "operand of its own operand": lambda x: operand_of_its_operand(x * 2),
 }
 
@@ -163,6 +165,11 @@ def later_dict(node):
 def label_list(node):
     node.label = [node]
     return node
+
+
+def shown_attribute(node):
+    node._children[1].note = node
+    return node * 2
 
 
 def operand_of_its_operand(node):

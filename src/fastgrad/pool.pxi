@@ -291,19 +291,22 @@ cdef void track_used(Node *node) noexcept:
     """
     global late_tracks
     cdef Chunk *chunk = newest
+    cdef Chunk *last
     if is_tracked(node):
         return
     PyObject_GC_Track(node)
     late_tracks += 1
     if not in_pool(node):
         return
-    while chunk != chunk_of(node):
+    # A node made by a look is younger than the one that was looked at, which uses it.
+    last = chunk_of(node) if expansions == 0 else NULL
+    while chunk != last:
         if not chunk.code[ALL_TRACKED]:
             track_computed(chunk, ~(<uint64_t>0))
             chunk.code[ALL_TRACKED] = chunk != newest
         chunk = chunk.older
-    if not chunk.code[ALL_TRACKED]:
-        track_computed(chunk, ~(2 * bit_of(node) - 1))
+    if last != NULL and not last.code[ALL_TRACKED]:
+        track_computed(last, ~(2 * bit_of(node) - 1))
 
 
 cdef inline void track_holder(Node *node, object held) noexcept:

@@ -156,6 +156,7 @@ LINES = [
     (2, "{value}.note = {value}"),
     (2, "{value}.note = farewell('{last act}')"),
     (2, "{value}.m = {number}"),
+    (2, "{value}._children[-1].note = {same}"),
     (1, "reply = {value}.note"),
     (1, "reply = {value}.m"),
     (1, "del {value}.note"),
