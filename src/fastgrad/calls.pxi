@@ -197,15 +197,17 @@ cdef class Program:
         cdef Py_ssize_t rows = self.count_rows(arguments), at
         cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
         cdef list means
+        cdef object amounts = <uintptr_t>workspace.gradient
         for at in range(plan.outputs):
             workspace.seeds[at] = 1.0 / <double>rows
         run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
         with nogil:
             collect(plan, workspace.total, workspace.gradient)
             run_uniform_back(plan, workspace.uniform, workspace.gradient)
-        _add_gradients(self.graph.parameters, <uintptr_t>workspace.gradient)
+        # The gradients come last: nothing that can fail follows.
         means = [workspace.total[at] / <double>rows for at in range(plan.outputs)]
         plan.workspaces.append(workspace)
+        _add_gradients(self.graph.parameters, amounts)
         return means[0] if self.single else means
 
     def input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
@@ -252,7 +254,7 @@ cdef class Program:
                 self.check_row(values, workspace.arguments, workspace.uniform, row)
             plan.workspaces.append(workspace)
         finally:
-            free(values)
+            PyMem_RawFree(values)
 
     cdef int check_row(
         self, double *values, const Argument *arguments, const double *parameters, Py_ssize_t row

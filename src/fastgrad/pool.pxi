@@ -63,6 +63,12 @@ cdef extern from *:
     #if defined(_WIN32)
         memory = _aligned_malloc(size, size);
     #else
+        #if defined(FASTGRAD_ASSERTIONS)
+        /* Lets a test that replaces Python's allocators fail this one too. */
+        memory = PyMem_RawMalloc(1);
+        if (memory == NULL) return NULL;
+        PyMem_RawFree(memory);
+    #endif
         if (posix_memalign(&memory, size, size) != 0) return NULL;
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
         madvise(memory, size, MADV_HUGEPAGE);
@@ -550,9 +556,12 @@ cdef void drop_extras(Node *node) noexcept:
 cdef inline void doom(Node *node) noexcept:
     """Queue a pool node without references; the queue is linked through the type field.
 
-    First in, first out: a layered graph is then freed layer by layer, near where it was last.
+    First in, first out: a layered graph is then freed layer by layer, near where it was last. The
+    collector must not meet a queued node, which has no type: a finaliser may run it meanwhile.
     """
     global doomed, last_doomed
+    if is_tracked(node):
+        PyObject_GC_UnTrack(node)
     node.type = NULL
     if doomed == NULL:
         doomed = node
@@ -572,15 +581,13 @@ cdef inline void drop(PyObject *reference) noexcept:
 
 
 cdef inline void free_node(Node *node) noexcept:
-    """Free a node of the pool without references and give up what it owned."""
+    """Free a node of the pool without references, untracked, and give up what it owned."""
     cdef Chunk *chunk = chunk_of(node)
     cdef int slot = slot_of(node)
     cdef int code = chunk.code[slot]
     cdef PyObject *left = node.left
     cdef PyObject *right = node.right.node
     expect(chunk.code[LIVE_NODES] > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
-    if is_tracked(node):
-        PyObject_GC_UnTrack(node)
     if chunk.extended >> slot & 1:
         node.type = value_type
         drop_extras(node)
@@ -593,7 +600,7 @@ cdef inline void free_node(Node *node) noexcept:
 
 cdef void deallocate(PyObject *self) noexcept:
     """tp_dealloc. A graph is freed by a loop: what is dropped inside it only joins the queue."""
-    global doomed, draining
+    global draining
     cdef Node *node = <Node *>self
     if not in_pool(self):
         deallocate_foreign(node)
@@ -602,7 +609,16 @@ cdef void deallocate(PyObject *self) noexcept:
         doom(node)
         return
     draining = True
+    if is_tracked(node):
+        PyObject_GC_UnTrack(node)
     free_node(node)
+    drain()
+
+
+cdef inline void drain() noexcept:
+    """Free the queued nodes and what they queue."""
+    global doomed, draining
+    cdef Node *node
     while doomed != NULL:
         node = doomed
         doomed = <Node *>node.type
