@@ -80,8 +80,15 @@ cdef class Program:
     cdef dict plans
     cdef tuple kinds
 
-    def __init__(self, Graph graph, tuple signature, tuple names, str name, bint single):
+    def __init__(
+        self, Graph graph not None, tuple signature not None, tuple names not None, str name, bint single
+    ):
         choose_kernels()
+        if len(names) != len(signature):
+            raise ValueError(f"a program of {len(signature)} arguments has {len(names)} names")
+        for argument, column in [place for place in graph.leaves if place[0] >= 0] + graph.selections:
+            if not 0 <= argument < len(signature) or not 0 <= column < max(signature[argument] // 4 - 1, 1):
+                raise ValueError(f"a damaged program: there is no argument ({argument}, {column})")
         self.graph = graph
         self.signature = signature
         self.names = names
@@ -111,8 +118,12 @@ cdef class Program:
         """The number of rows of a call, 1 if all arguments are numbers."""
         cdef Prepared one
         cdef Py_ssize_t rows = -1, first = 0, index
+        if len(arguments) != len(self.signature):
+            raise TypeError(f"{self.name} takes {len(self.signature)} arguments, not {len(arguments)}")
         for index in range(len(arguments)):
             one = arguments[index]
+            if one.key() != self.signature[index]:
+                raise TypeError(f"{self.names[index]} is not what the program was made for")
             if one.rows < 0:
                 continue
             if one.rows == 0:
