@@ -75,3 +75,24 @@ def workflows(session):
     for platform, architectures in ARCHITECTURES.items():
         chosen = ("--platform", platform, "--archs", architectures)
         session.run("cibuildwheel", "--print-build-identifiers", *chosen)
+
+
+@nox.session(python="3.11")
+def leaks(session):
+    """Nothing is left of a million graphs of each form, and a survivor costs its chunk."""
+    session.install(".", "numpy")
+    session.run("python", "tests/reliability/leaks.py", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.13"])
+def faults(session):
+    """Every allocation fails in turn, in a build with the engine's assertions."""
+    session.install(".", "--force-reinstall", "--no-cache-dir", env={"FASTGRAD_ASSERTIONS": "1"})
+    session.run("python", "tests/reliability/allocation_failure.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def files(session):
+    """Damaged pickles of Values and programs, by the hundred thousand."""
+    session.install(".", "numpy")
+    session.run("python", "tests/reliability/damaged_pickles.py", *session.posargs)

@@ -122,7 +122,7 @@ cdef class Program:
             raise TypeError(f"{self.name} takes {len(self.signature)} arguments, not {len(arguments)}")
         for index in range(len(arguments)):
             one = arguments[index]
-            if one.key() != self.signature[index]:
+            if one is None or one.key() != self.signature[index]:
                 raise TypeError(f"{self.names[index]} is not what the program was made for")
             if one.rows < 0:
                 continue

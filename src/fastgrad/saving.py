@@ -7,7 +7,9 @@ A JSON file is one object:
 Numbers are written with as many digits as give back every bit. JSON has no infinity and no nan: these
 are strings, in words and as the 16 hexadecimal digits of their bits, `"inf 7ff0000000000000"`,
 `"nan 7ff8000000000000"`; the digits decide. An .npz file holds the same in three arrays: `version`,
-`names` and `values` (float64). Reading either never runs code from the file.
+`names` and `values` (float64), each with a checksum, which JSON has not: there a damaged digit is another
+number. Reading either never runs code from the file, as loading a pickle may: take pickles, of Values and
+programs too, only from where you would take a program.
 """
 
 from __future__ import annotations

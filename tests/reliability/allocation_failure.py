@@ -384,7 +384,9 @@ def check(scenario, every):
                 now = counters()
                 assert now == before or not PYTHON_LOSES_NONE, f"{before} nodes have become {now}"
             except Exception as error:
-                raise AssertionError(f"allocation {number}{' and all later ones' if last < 0 else ''}") from error
+                raise AssertionError(
+                    f"allocation {number}{' and all later ones' if last < 0 else ''}"
+                ) from error
             attempts += 1
             errors += failed
         if not failed:

@@ -12,12 +12,14 @@ import faulthandler
 import io
 import pickle
 import random
+import resource
 
 from fastgrad import Value, compile, engine, take  # noqa: A004
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import MLP
 from fastgrad.program import prepare_arguments
 
+MOST_MEMORY = 2**31
 ROWS, INDICES = [[1.0, 2.0], [3.0, 4.0]], [0, 2]
 p = Value(2.0)
 
@@ -75,6 +77,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     faulthandler.enable()
+    # A damaged pickle may ask for any amount of memory.
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     generator = random.Random(options.seed)
     function(ROWS, INDICES)
     kinds = [(use_value, pickle.dumps(graph())), (use_program, pickle.dumps(function.latest))]
