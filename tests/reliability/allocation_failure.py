@@ -2,12 +2,14 @@
 
     python tests/reliability/allocation_failure.py [--every N] [--only NAME]
 
-Each attempt lets one allocation of raw memory or of a Python object fail, or that one and all that follow. It must end in the result or in
-a MemoryError; after an error nothing has changed, no node is left, and the same work succeeds. Prints
-the number of attempts and of errors of each scenario. Where most of the work is Python code, only raw memory
-fails, which is the engine's and the programs': CPython 3.10 to 3.13 itself crashes when a generator, a
-closure or the clearing of weak references has no memory. Needs a C compiler for failing_allocator.c; an
-engine built with FASTGRAD_ASSERTIONS=1 lets the pool's arenas fail as well.
+Each attempt lets one allocation of raw memory or of a Python object fail, or that one and all that
+follow. It must end in the result or in a MemoryError; after an error nothing has changed, no node is
+left, and the same work succeeds. Prints the number of attempts and of errors of each scenario.
+
+Where most of the work is Python code, only raw memory fails, which is the engine's and the programs':
+CPython 3.10 to 3.13 itself crashes when a generator, a closure or the clearing of weak references has
+no memory. Needs a C compiler for failing_allocator.c; an engine built with FASTGRAD_ASSERTIONS=1 lets
+the pool's arenas fail as well.
 """
 
 import argparse
@@ -215,7 +217,7 @@ def states():
     for parameter in model.parameters():
         parameter.data = 1.0
     path = Path(DIRECTORY.name) / "state.json"
-    saving.save({name: 2.0 for name in model.state_dict()}, path)
+    saving.save(dict.fromkeys(model.state_dict(), 2.0), path)
 
     def work():
         saving.load(path, model)
@@ -335,7 +337,7 @@ def is_pythons(error):
 
 
 def run(record, number, last):
-    """Do the work with allocations from `number` to `last` failing; return the result and whether it failed."""
+    """Do the work with allocations from `number` to `last` failing; return (result, failed)."""
     try:
         allocator.arm(number, last, record.objects)
         try:

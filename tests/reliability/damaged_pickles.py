@@ -2,8 +2,8 @@
 
     python tests/reliability/damaged_pickles.py [--count N] [--seed N]
 
-Every one must end in an exception or in objects that can be used: a crash is what this looks for. A pickle may
-name any function, so only those of fastgrad and `builtins` types that pickles of Values need are allowed here.
+Every one must end in an exception or in objects that can be used: a crash is what this looks for. A
+pickle may name any function, so only what is fastgrad's is loaded here.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python tests/reliability/leaks.py [--graphs N] [--only FORM]
 
-After a tenth of the graphs as a warm-up, prints for each form how much resident memory, CPython's blocks, the
-pool's nodes, chunks and irregular nodes, and objects that the graphs held have grown; a form that grew ends in
-an error. "survivors" keeps one node of each graph and prints what a survivor costs.
+After a tenth of the graphs as a warm-up, prints for each form by how much resident memory, CPython's
+blocks, the pool's nodes, chunks and irregular nodes, and the objects that graphs held have grown; a form
+that grew ends in an error. "survivors" keeps one node of each graph and prints what a survivor costs.
 """
 
 import argparse
