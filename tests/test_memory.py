@@ -99,6 +99,18 @@ def test_chunks_of_a_freed_graph_are_used_for_the_next():
     assert _pool_statistics() == before
 
 
+FORMS = (
+    "operations errors custom_node cycles failing_backward layers optimizers programs compilations survivors"
+)
+
+
+@linux_only
+@pytest.mark.parametrize("form", FORMS.split())
+def test_nothing_is_left_of_many_graphs(run_script, form):
+    """One million of each: `nox -s leaks`."""
+    run_script("../reliability/leaks.py", "--only", form, "--graphs", 20_000)
+
+
 # -- freed at once -------------------------------------------------------------------------------
 
 GRAPHS = {
@@ -448,6 +460,25 @@ def test_a_finaliser_may_build_graphs_while_a_graph_is_freed(live_nodes):
     del out
     assert live_nodes() == before
     assert results == [7.0] * 100
+
+
+def test_a_finaliser_may_collect_garbage_while_a_graph_is_freed(live_nodes):
+    """The collector must not meet the nodes that wait to be freed."""
+
+    class Collecting:
+        def __del__(self):
+            gc.collect()
+
+    before = live_nodes()
+    for _ in range(10):
+        x = Value(1.0)
+        nodes = [x * number for number in range(4)]
+        for node in nodes:
+            node.note = Collecting()
+        out = (nodes[0] + nodes[1]) * closure_node(nodes[2], nodes[3])
+        del nodes, node, x
+        del out
+    assert live_nodes() == before
 
 
 def test_replacing_attributes_frees_the_old_ones(live_nodes):

@@ -409,7 +409,7 @@ cdef inline void free_node(Node *node) noexcept:
 
 cdef void deallocate(PyObject *self) noexcept:
     """tp_dealloc. A graph is freed by a loop: what is dropped inside it only joins the queue."""
-    global doomed, draining
+    global draining
     cdef Node *node = <Node *>self
     if not in_pool(self):
         deallocate_foreign(node)
@@ -421,6 +421,13 @@ cdef void deallocate(PyObject *self) noexcept:
     if is_tracked(node):
         PyObject_GC_UnTrack(node)
     free_node(node)
+    drain()
+
+
+cdef inline void drain() noexcept:
+    """Free the queued nodes and what they queue."""
+    global doomed, draining
+    cdef Node *node
     while doomed != NULL:
         node = doomed
         doomed = next_of(node)

@@ -4,6 +4,8 @@
 # long as it runs, and in its thread only, reading a number that would be frozen into the program
 # is refused, and operations do not raise for the operands they happen to see.
 
+import os
+
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
@@ -119,3 +121,14 @@ def _end_tracing():
         unguard(value_type)
         tracing = False
         first_traced = None
+
+
+def _reset_after_fork():
+    """In a new process, end what threads that are not in it were doing: tracing, freeing a graph."""
+    drain()
+    if not traced_here():
+        _end_tracing()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
