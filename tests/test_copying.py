@@ -174,6 +174,18 @@ def test_a_damaged_pickle_is_a_value_error(records, message):
         load_nodes([Value(1.0), "no Value"], records)
 
 
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+@pytest.mark.parametrize("name", ["label", "_op", "history"])
+def test_a_copy_that_is_part_of_a_cycle_is_freed(duplicate, name, live_nodes):
+    before = live_nodes()
+    leaf = Value(2.0)
+    out = leaf * 3.0 + 1.0
+    setattr(leaf, name, [out])
+    copied = duplicate(out)
+    del leaf, out, copied
+    assert live_nodes() == before
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the memory")
 def test_damaged_pickles_of_values_and_programs_are_errors_or_usable(run_script):
     """Two hundred thousand of them: `nox -s files`."""

@@ -64,9 +64,13 @@ cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept
     cdef Node *x
     cdef double w_data
     # Leaves need not be marked, nor inputs shared with the node before: that is half of the work.
-    cdef bint mark_weights = code >> 2 != ROW_DOT
-    cdef bint mark_inputs = sweep.marked_inputs != node.right.node
-    sweep.marked_inputs = node.right.node
+    if code >> 2 != ROW_DOT:
+        for index in range(size):
+            mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
+    if sweep.marked_inputs != node.right.node:
+        sweep.marked_inputs = node.right.node
+        for index in range(size):
+            mark(<Node *>PyTuple_GET_ITEM(node.right.node, index), sweep)
     g *= unary_derivative(activation_row(code), 0.0, node.data)
     for index in range(size):
         w = <Node *>PyTuple_GET_ITEM(node.left, index)
@@ -74,10 +78,6 @@ cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept
         w_data = w.data
         w.grad += x.data * g
         x.grad += w_data * g
-        if mark_weights:
-            mark(w, sweep)
-        if mark_inputs:
-            mark(x, sweep)
     if PyTuple_GET_SIZE(node.left) > size:
         give(<Node *>PyTuple_GET_ITEM(node.left, size), g, sweep)
 
@@ -166,6 +166,8 @@ cdef int run_backward(Value root) except -1:
     else:
         node.grad = 1.0
         sweep_from(node, True)
+    if CHECKED:
+        check_after_backward()
     return 0
 
 

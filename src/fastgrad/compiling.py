@@ -261,7 +261,7 @@ class Compiled(Programs):
         attributes that the function reads.
         """
         self.programs.clear()
-        self.latest = None
+        self.latest, self.snapshot = None, Snapshot([], [])
 
     def traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""

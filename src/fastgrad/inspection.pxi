@@ -28,6 +28,8 @@ cdef void replace(Value self, int code, Value left, Value right) noexcept:
     Py_DECREF(old_left)
     if owns_right(old_code):
         Py_DECREF(old_right)
+    if CHECKED:
+        check_made(node)
 
 
 cdef inline double passed_on(Node *node) noexcept nogil:

@@ -244,7 +244,10 @@ cdef int find_chain(Lowering self, int32_t root) except -1:
         append(&self.singles, sign)
     row = self.records[3 * root]
     if (row == ROW_ADD or row == ROW_SUB) and self.pairs.size == 0 and self.singles.size == 4:
-        return 0
+        # Unless an operand is the sum of a single number, which nobody computes now.
+        if self.singles.items[0] == self.records[3 * root + 1]:
+            if self.singles.items[2] == self.records[3 * root + 2]:
+                return 0
     self.chain.items[root] = save_terms(self, &self.pairs, &self.singles)
     return 0
 

@@ -123,9 +123,13 @@ def _get_extras(Value self not None):
 
 def _set_extras(Value self not None, label, symbol, attributes):
     """Give the node what _get_extras returned."""
-    cdef Extras extras = require_extras(<Node *><PyObject *>self)
+    cdef Node *node = <Node *><PyObject *>self
+    cdef Extras extras = require_extras(node)
     extras.label = label
     extras.symbol = symbol
+    track_holder(node, label)
+    track_holder(node, symbol)
     if attributes:
         extras.attributes = dict(attributes)
-        track(<Node *><PyObject *>self)
+        # What was computed from the node is there already, and may be among the attributes.
+        track_used(node)

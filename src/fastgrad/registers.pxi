@@ -443,7 +443,9 @@ cdef int place_backward(Allocation self) except -1:
             operand = self.writes.items[at]
             if self.adjoint[operand] >= 0:
                 append(&self.free_slots, self.adjoint[operand])
-        self.release(&self.keeps, 2 * self.count - 1 - time)
+        if plan.purpose != INPUTS or plan.outputs == 1:
+            # The way back of a Jacobian is run once an output, and needs the values every time.
+            self.release(&self.keeps, 2 * self.count - 1 - time)
     return 0
 
 

@@ -58,15 +58,7 @@ cdef inline bint traced_here() noexcept:
 
 cdef bint made_inside(Node *node) noexcept:
     """Whether a node of the pool was made by the traced function: is younger than first_traced."""
-    cdef Chunk *last = chunk_of(<PyObject *>first_traced)
-    cdef Chunk *chunk = newest
-    if not in_pool(node):
-        return False
-    while chunk != last and chunk != chunk_of(node):
-        chunk = chunk.older
-    if chunk == last:
-        return chunk_of(node) == last and slot_of(node) > slot_of(<PyObject *>first_traced)
-    return True
+    return in_pool(node) and is_younger(node, <Node *><PyObject *>first_traced)
 
 
 cdef int refuse_reading(Value self, str what) except -1:
