@@ -207,6 +207,69 @@ def test_a_layer_calls_a_neuron_call_assigned_on_the_class(monkeypatch):
     assert Layer(2, 1)([1.0, 2.0]).data == 42.0
 
 
+def test_a_model_calls_what_is_assigned_on_its_layers_class(monkeypatch):
+    monkeypatch.setattr(Layer, "__call__", lambda self, x: [Value(42.0)])
+    assert MLP(2, [1])([1.0, 2.0])[0].data == 42.0
+
+
+def test_a_model_calls_a_neuron_call_assigned_on_the_class(monkeypatch):
+    monkeypatch.setattr(Neuron, "__call__", lambda self, x: Value(42.0))
+    assert MLP(2, [3, 1])([1.0, 2.0]).data == 42.0
+
+
+class Reversed(Layer):
+    """Sees a list, as in micrograd, whatever the layer before it made."""
+
+    def __call__(self, x):
+        assert type(x) is list
+        return super().__call__(x[::-1])
+
+
+class Outside:
+    """A layer that is no Layer."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def __call__(self, x):
+        assert type(x) is list
+        return tuple(self.layer(x))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["subclass", "other", "tuple of neurons", "neurons of a subclass"])
+def test_a_model_runs_layers_of_the_users_own_between_its_own(kind, place):
+    random.seed(1)
+    model = MLP(2, [2, 2, 2])
+    x = [-0.5, 0.25]
+    plain = model.layers[place]
+    if kind == "subclass":
+        model.layers[place] = Reversed(2, 2)
+        model.layers[place].neurons = plain.neurons
+    elif kind == "other":
+        model.layers[place] = Outside(plain)
+    elif kind == "tuple of neurons":
+        plain.neurons = tuple(plain.neurons)
+    else:
+        plain.neurons = [type("Own", (Neuron,), {})(2) for _ in range(2)]
+    expected = x
+    for layer in model.layers:
+        expected = layer(expected if type(expected) is tuple else list(expected))
+        expected = list(expected)
+    assert [out.data for out in model(x)] == [out.data for out in expected]
+
+
+def test_a_model_of_inner_layers_of_one_neuron_fails_as_in_micrograd():
+    with pytest.raises(TypeError):
+        MLP(2, [1, 1])([1.0, 2.0])
+
+
+def test_a_model_takes_the_parameters_of_a_neuron_subclass(monkeypatch):
+    model = MLP(2, [2])
+    monkeypatch.setattr(Neuron, "parameters", lambda self: [self.b])
+    assert model.parameters() == [neuron.b for neuron in model.layers[0].neurons]
+
+
 def test_parameters_of_a_module_of_the_users_own_as_in_micrograd():
     class Mine(Module):
         def __init__(self):

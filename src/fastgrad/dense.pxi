@@ -1,16 +1,20 @@
-# Nodes of many operands: dot products, layers of them, and the reductions of the table.
+# Nodes of many operands: dot products, matrices of them, and the reductions of the table.
 
 cdef extern from "Python.h":
     Py_ssize_t PyList_GET_SIZE(object) noexcept
     PyObject *PyList_GET_ITEM(object, Py_ssize_t) noexcept
-    Py_ssize_t PySequence_Fast_GET_SIZE(object) noexcept
+    char *PyByteArray_AS_STRING(object) noexcept
+    PyTypeObject PyList_Type
+    PyTypeObject PyTuple_Type
+    Py_ssize_t PySequence_Fast_GET_SIZE(void *) noexcept nogil
     PyObject **PySequence_Fast_ITEMS(void *) noexcept nogil
 
+from cpython.list cimport PyList_New
+from cpython.tuple cimport PyTuple_New
+from libc.math cimport INFINITY
 from libc.string cimport memcmp
 
-from libc.math cimport INFINITY
-
-cdef dict ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2, "sigmoid": 3}
+cdef tuple ACTIVATION_NAMES = ("linear", "relu", "tanh", "sigmoid")
 
 
 cdef inline int activation_row(int code) noexcept nogil:
@@ -26,11 +30,9 @@ cdef inline int activation_row(int code) noexcept nogil:
 
 
 cdef int activation_code(object name) except -1:
-    if name is "relu":
-        return 1
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {name!r}")
-    return ACTIVATIONS[name]
+    if name not in ACTIVATION_NAMES:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATION_NAMES)}, not {name!r}")
+    return ACTIVATION_NAMES.index(name)
 
 
 cdef tuple operands_of(object values):
@@ -99,10 +101,10 @@ cdef inline void four_totals(PyObject **w, PyObject *x, double *totals) noexcept
     totals[3] = fourth
 
 
-cdef inline object dot_node(int code, double total, PyObject *weights, PyObject *inputs):
-    """The node of activation(total), where total is total_of(weights, inputs)."""
+cdef inline PyObject *dot_node(int code, double total, PyObject *weights, PyObject *inputs) except NULL:
+    """The node of activation(total), where total is total_of(weights, inputs); the caller owns it."""
     cdef double out = unary_value(activation_row(code), total)
-    return new_binary(code, out, <Node *>weights, <Node *>inputs)
+    return <PyObject *>binary_node(code, out, weights, inputs)
 
 
 cdef class Rows:
@@ -118,9 +120,12 @@ cdef class Rows:
         self.tuples = []
         self.codes = bytearray()
 
+    cdef inline bint fits(self, Py_ssize_t size) noexcept:
+        return self.late_tracks == late_tracks and PyList_GET_SIZE(self.tuples) == size
+
     cdef int resize(self, Py_ssize_t size) except -1:
         """Have room for this many rows, keeping those that are known."""
-        if self.late_tracks != late_tracks or PyList_GET_SIZE(self.tuples) != size:
+        if not self.fits(size):
             self.late_tracks = late_tracks
             self.tuples = [()] * size
             self.codes = bytearray(size)
@@ -129,36 +134,38 @@ cdef class Rows:
     cdef Py_ssize_t refresh(self, Py_ssize_t index, object w, object bias, int activation) except -1:
         """The size of the row's tuple, made again if w and bias (None: there is none) are other objects."""
         cdef PyObject *known = PyList_GET_ITEM(self.tuples, index)
-        cdef int code = self.codes[index]
+        cdef char *code = PyByteArray_AS_STRING(self.codes) + index
         cdef tuple weights
-        if not are_in(known, w, bias):
+        if not holds(known, <PyObject *>w, <PyObject *>bias, PyTuple_GET_SIZE(known)):
             weights = operands_of(w if bias is None else (*w, bias))
-            code = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
+            code[0] = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
             self.tuples[index] = weights
             known = <PyObject *>weights
-        self.codes[index] = code & ~3 | activation
+        code[0] = code[0] & ~3 | activation
         return PyTuple_GET_SIZE(known)
 
-    cdef list nodes(self, tuple inputs):
-        """One node a row; the tuples are all of one length."""
-        cdef PyObject *x = <PyObject *>inputs
+    cdef int fill(self, PyObject *x, PyObject **out) except -1:
+        """Put one new node a row into an array of empty places; the rows' tuples are all of one length."""
+        cdef PyObject **rows = PySequence_Fast_ITEMS(<PyObject *>self.tuples)
+        cdef unsigned char *codes = <unsigned char *>PyByteArray_AS_STRING(self.codes)
         cdef Py_ssize_t size = PyList_GET_SIZE(self.tuples)
-        cdef Py_ssize_t index
+        cdef Py_ssize_t index = 0
         cdef int which
-        cdef PyObject *w[4]
         cdef double totals[4]
-        cdef list out = []
-        for index in range(size):
-            which = index & 3
-            w[which] = PyList_GET_ITEM(self.tuples, index)
-            if which == 0 and index + 4 <= size:
-                w[1] = PyList_GET_ITEM(self.tuples, index + 1)
-                w[2] = PyList_GET_ITEM(self.tuples, index + 2)
-                w[3] = PyList_GET_ITEM(self.tuples, index + 3)
-                four_totals(w, x, totals)
-            elif index + 4 - which > size:
-                totals[which] = total_of(w[which], x)
-            out.append(dot_node(self.codes[index], totals[which], w[which], x))
+        while index + 4 <= size:
+            four_totals(rows + index, x, totals)
+            for which in range(4):
+                out[index] = dot_node(codes[index], totals[which], rows[index], x)
+                index += 1
+        while index < size:
+            out[index] = dot_node(codes[index], total_of(rows[index], x), rows[index], x)
+            index += 1
+        return 0
+
+    cdef list nodes(self, tuple inputs):
+        """One node a row, as a list."""
+        cdef list out = PyList_New(PyList_GET_SIZE(self.tuples))
+        self.fill(<PyObject *>inputs, PySequence_Fast_ITEMS(<PyObject *>out))
         return out
 
 
@@ -169,70 +176,17 @@ cdef inline bint same_items(PyObject *first, PyObject *second, Py_ssize_t size) 
     )
 
 
-cdef bint are_in(PyObject *known, object w, object bias) noexcept:
-    """Whether the tuple holds exactly the objects of w, a list or tuple, and then the bias."""
-    cdef Py_ssize_t size = PyTuple_GET_SIZE(known)
-    if bias is not None:
-        size -= 1
-        if size < 0 or PyTuple_GET_ITEM(known, size) != <PyObject *>bias:
-            return False
-    if type(w) is not list and type(w) is not tuple or PySequence_Fast_GET_SIZE(w) != size:
+cdef inline bint holds(PyObject *known, PyObject *w, PyObject *bias, Py_ssize_t size) noexcept nogil:
+    """Whether the tuple has this size and holds exactly the objects of w, a list or tuple, and the bias."""
+    if PyTuple_GET_SIZE(known) != size:
         return False
-    return size > 0 and same_items(known, <PyObject *>w, size)
-
-
-cdef class NeuronFields:
-    """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
-
-    cdef public object w
-    cdef public object b
-    cdef public object nonlin
-    cdef public object activation
-
-    def __getstate__(self):
-        return self.w, self.b, self.nonlin, self.activation, vars(self)
-
-    def __setstate__(self, state):
-        self.w, self.b, self.nonlin, self.activation, attributes = state
-        vars(self).update(attributes)
-
-
-cdef class Weights(Rows):
-    """What a layer remembers between calls: the tuple (w1 .. wn, b) that each neuron's nodes share."""
-
-    cdef type neuron_type
-
-    def __cinit__(self, type neuron_type not None):
-        self.neuron_type = neuron_type
-
-    def __reduce__(self):
-        return Weights, (self.neuron_type,)
-
-    def forward(self, list neurons, inputs):
-        """Return one node a neuron: activation(b + w1 * x1 + ... + wn * xn), in that order.
-
-        Returns None, having done nothing, if a neuron is not exactly of the type given at first
-        or there are no inputs. Raises
-        ValueError if a neuron has another number of weights than there are inputs.
-        """
-        cdef tuple x
-        cdef NeuronFields neuron
-        cdef Py_ssize_t index, size
-        cdef int activation
-        for index in range(len(neurons)):
-            if Py_TYPE(PyList_GET_ITEM(neurons, index)) != <PyTypeObject *>self.neuron_type:
-                return None
-        x = operands_of(inputs)
-        if not x:
-            return None
-        self.resize(len(neurons))
-        for index in range(len(neurons)):
-            neuron = neurons[index]
-            activation = activation_code(neuron.activation) if neuron.nonlin else 0
-            size = self.refresh(index, neuron.w, neuron.b, activation)
-            if size != len(x) + 1:
-                raise ValueError(f"a neuron of {size - 1} inputs was given {len(x)}")
-        return self.nodes(x)
+    if bias != <PyObject *>None:
+        size -= 1
+        if size < 0 or PyTuple_GET_ITEM(known, size) != bias:
+            return False
+    if Py_TYPE(w) != &PyList_Type and Py_TYPE(w) != &PyTuple_Type or PySequence_Fast_GET_SIZE(w) != size:
+        return False
+    return size > 0 and same_items(known, w, size)
 
 
 cdef class Matrix(list):
@@ -258,11 +212,13 @@ def dot(weights, inputs, bias=None, activation="linear"):
         raise ValueError(f"dot needs as many weights as inputs, at least one: {len(w)} and {len(x)}")
     if bias is not None:
         w = values_tuple((*w, *operands_of((bias,))))
-    return dot_node(
-        (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | activation_code(activation),
-        total_of(<PyObject *>w, <PyObject *>x),
-        <PyObject *>w,
-        <PyObject *>x,
+    return owned(
+        dot_node(
+            (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | activation_code(activation),
+            total_of(<PyObject *>w, <PyObject *>x),
+            <PyObject *>w,
+            <PyObject *>x,
+        )
     )
 
 

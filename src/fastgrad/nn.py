@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, SupportsFloat
 
-from fastgrad.engine import NeuronFields, Value, Weights, dot, zero_grad
+from fastgrad.engine import (
+    LayerFields,
+    NeuronFields,
+    Value,
+    dot,
+    flattened,
+    forward,
+    layer_forward,
+    zero_grad,
+)
 
 __all__ = ["MLP", "Dropout", "Layer", "Module", "Neuron"]
 
@@ -169,31 +179,35 @@ class Neuron(Module, NeuronFields):
         return f"{KIND[self.activation] if self.nonlin else 'Linear'}Neuron({len(self.w)})"
 
 
-class Layer(Module):
+# A user who assigns one of these must see it called; None then stands for the class in the C functions.
+NEURON_CALL = Neuron.__call__
+NEURON_PARAMETERS = Neuron.parameters
+
+
+class Layer(Module, LayerFields):
     """nout neurons over the same nin inputs; keyword arguments go to every Neuron."""
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
         self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
-        self._weights = Weights(Neuron)
 
     def __call__(self, x: Inputs) -> Any:
         """Return the list of the neurons' outputs, or the output itself if there is one neuron."""
-        out = self._weights.forward(self.neurons, x) if Neuron.__call__ is CALL else None
-        if out is None:
-            x = list(x)
-            out = [neuron(x) for neuron in self.neurons]
-        return out[0] if len(out) == 1 else out
+        return layer_forward(self, Neuron if Neuron.__call__ is NEURON_CALL else None, x)
 
     def parameters(self) -> list[Value]:
         """Return the parameters neuron by neuron."""
-        return [parameter for neuron in self.neurons for parameter in neuron.parameters()]
+        return flattened(self.neurons, Neuron if Neuron.parameters is NEURON_PARAMETERS else None)
+
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Yield the neurons, then what else was set."""
+        yield "neurons", self.neurons
+        yield from super().parts()
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(str(neuron) for neuron in self.neurons)}]"
 
 
-# A user who assigns Neuron.__call__ must see it called.
-CALL = Neuron.__call__
+LAYER_CALL = Layer.__call__
 
 
 class MLP(Module):
@@ -208,13 +222,16 @@ class MLP(Module):
 
     def __call__(self, x: Inputs) -> Any:
         """Return the last layer's outputs for nin inputs, Values or numbers."""
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        return forward(
+            self.layers,
+            Layer if Layer.__call__ is LAYER_CALL else None,
+            Neuron if Neuron.__call__ is NEURON_CALL else None,
+            x,
+        )
 
     def parameters(self) -> list[Value]:
         """Return the parameters layer by layer."""
-        return [parameter for layer in self.layers for parameter in layer.parameters()]
+        return list(chain.from_iterable(layer.parameters() for layer in self.layers))
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(str(layer) for layer in self.layers)}]"

@@ -1,0 +1,167 @@
+# Layers of neurons: what nn.py keeps at fixed places, and their forward pass.
+
+cdef class NeuronFields:
+    """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
+
+    cdef public object w
+    cdef public object b
+    cdef public object nonlin
+    cdef public object activation
+
+    def __getstate__(self):
+        return self.w, self.b, self.nonlin, self.activation, vars(self)
+
+    def __setstate__(self, state):
+        self.w, self.b, self.nonlin, self.activation, attributes = state
+        vars(self).update(attributes)
+
+
+cdef class LayerFields:
+    """A layer's neurons, and the tuple (w1 .. wn, b) that each neuron's nodes share."""
+
+    cdef public object neurons
+    cdef Rows rows
+
+    def __cinit__(self):
+        self.rows = Rows()
+
+    def __getstate__(self):
+        return self.neurons, vars(self)
+
+    def __setstate__(self, state):
+        self.neurons, attributes = state
+        vars(self).update(attributes)
+
+
+cdef bint is_plain(LayerFields layer, PyObject *neuron_type) noexcept:
+    """Whether the neurons are a list, each exactly of the type whose __call__ is known here."""
+    cdef PyObject *neurons = <PyObject *>layer.neurons
+    cdef Py_ssize_t index
+    if type(layer.neurons) is not list:
+        return False
+    for index in range(PyList_GET_SIZE(layer.neurons)):
+        if <PyObject *>Py_TYPE(PySequence_Fast_ITEMS(neurons)[index]) != neuron_type:
+            return False
+    return True
+
+
+cdef inline bint same_activation(NeuronFields neuron, int code) noexcept:
+    """Whether a row's code has the neuron's activation, as far as identity shows."""
+    if neuron.nonlin is True:
+        return <PyObject *>neuron.activation == PyTuple_GET_ITEM(<PyObject *>ACTIVATION_NAMES, code & 3)
+    return neuron.nonlin is False and code & 3 == 0
+
+
+cdef bint is_current(LayerFields layer, Py_ssize_t inputs) noexcept:
+    """Whether every neuron has this many inputs, and its row is that of its weights, bias and activation.
+
+    With references counted for every neuron, this took longer than the products.
+    """
+    cdef PyObject **neurons = PySequence_Fast_ITEMS(<PyObject *>layer.neurons)
+    cdef PyObject **tuples = PySequence_Fast_ITEMS(<PyObject *>layer.rows.tuples)
+    cdef char *codes = PyByteArray_AS_STRING(layer.rows.codes)
+    cdef PyObject *neuron
+    cdef PyObject *w
+    cdef PyObject *b
+    cdef Py_ssize_t index
+    if not layer.rows.fits(PyList_GET_SIZE(layer.neurons)):
+        return False
+    for index in range(PyList_GET_SIZE(layer.neurons)):
+        neuron = neurons[index]
+        w = <PyObject *>(<NeuronFields>neuron).w
+        b = <PyObject *>(<NeuronFields>neuron).b
+        if not same_activation(<NeuronFields>neuron, codes[index]):
+            return False
+        if not holds(tuples[index], w, b, inputs + 1):
+            return False
+    return True
+
+
+cdef int refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
+    """See every change of the neurons since the last call; ValueError if one has other inputs."""
+    cdef NeuronFields neuron
+    cdef Py_ssize_t index, size
+    cdef int activation
+    cdef list neurons = list(layer.neurons)
+    layer.rows.resize(len(neurons))
+    for index in range(len(neurons)):
+        neuron = neurons[index]
+        activation = activation_code(neuron.activation) if neuron.nonlin else 0
+        size = layer.rows.refresh(index, neuron.w, neuron.b, activation)
+        if size != inputs + 1:
+            raise ValueError(f"a neuron of {size - 1} inputs was given {inputs}")
+    return 0
+
+
+cdef tuple plain_outputs(LayerFields layer, tuple x):
+    """One node a neuron, in a tuple that may be the next layer's inputs: see values_tuple."""
+    cdef tuple out
+    cdef PyObject **nodes
+    cdef Py_ssize_t index
+    if not is_current(layer, PyTuple_GET_SIZE(<PyObject *>x)):
+        refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x))
+    out = PyTuple_New(PyList_GET_SIZE(layer.rows.tuples))
+    nodes = PySequence_Fast_ITEMS(<PyObject *>out)
+    layer.rows.fill(<PyObject *>x, nodes)
+    for index in range(PyTuple_GET_SIZE(<PyObject *>out)):
+        if is_tracked(nodes[index]):
+            return out
+    if out:
+        PyObject_GC_UnTrack(<PyObject *>out)
+    return out
+
+
+cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bint *ours):
+    """What a layer gives for x; `ours` says whether x, and then whether the result, is of plain_outputs."""
+    cdef tuple out
+    if is_plain(layer, neuron_type):
+        x = x if ours[0] else operands_of(x)
+        if x:
+            out = plain_outputs(layer, x)
+            ours[0] = len(out) != 1
+            return out if ours[0] else out[0]
+    x = list(x)
+    ours[0] = False
+    called = [neuron(x) for neuron in layer.neurons]
+    return called[0] if len(called) == 1 else called
+
+
+def layer_forward(LayerFields layer not None, neuron_type, inputs):
+    """Return the list of what a layer's neurons give, or the only one's output itself.
+
+    Neurons exactly of the type `neuron_type` are run here, one node each: activation(b + w1 * x1 + ...
+    + wn * xn), added up in that order. Other neurons are called. Raises ValueError if a neuron has
+    another number of weights than there are inputs.
+    """
+    cdef bint ours = False
+    cdef object out = layer_outputs(layer, <PyObject *>neuron_type, inputs, &ours)
+    return list(out) if ours else out
+
+
+def forward(layers, layer_type, neuron_type, inputs):
+    """Return what layers give for the inputs, one after the other.
+
+    Those that are exactly of the type `layer_type` are run as by layer_forward, without the lists
+    between them; others are called.
+    """
+    cdef object x = inputs
+    cdef bint ours = False
+    for layer in layers:
+        if <PyObject *>Py_TYPE(<PyObject *>layer) == <PyObject *>layer_type:
+            x = layer_outputs(layer, <PyObject *>neuron_type, x, &ours)
+        else:
+            x = layer(list(x) if ours else x)
+            ours = False
+    return list(x) if ours else x
+
+
+def flattened(neurons, neuron_type):
+    """Return [*w, b] of one neuron after another; `parameters()` of those not exactly of `neuron_type`."""
+    cdef list out = []
+    for neuron in neurons:
+        if <PyObject *>Py_TYPE(<PyObject *>neuron) == <PyObject *>neuron_type:
+            out.extend((<NeuronFields>neuron).w)
+            out.append((<NeuronFields>neuron).b)
+        else:
+            out.extend(neuron.parameters())
+    return out
