@@ -32,7 +32,9 @@ if not MSVC and not os.environ.get("FASTGRAD_ASSERTIONS"):
 LINK_FLAGS = []
 if os.environ.get("FASTGRAD_COVERAGE"):
     # Without optimisation, so that every line of C keeps a count of its own; exact under threads, too.
+    # Functions that nobody calls are kept, and so are missed by the report.
     FLAGS += ["-O0", "--coverage", "-fprofile-update=atomic"]
+    FLAGS += ["-fkeep-static-functions", "-DCYTHON_INLINE="]
     LINK_FLAGS.append("--coverage")
 
 # The same kernels for each instruction set, one of which is chosen at run time. Inside them contraction

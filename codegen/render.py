@@ -194,13 +194,13 @@ def render_rules(table, reductions) -> str:
         ]
         constant_right = [f"give(left, {da}(left.data, node.right.constant, node.data) * g, sweep)"]
         constant_left = [f"give(left, {db}(node.right.constant, left.data, node.data) * g, sweep)"]
-        for kind, body in (
-            ("NODE_NODE", both),
-            ("NODE_CONSTANT", constant_right),
-            ("CONSTANT_NODE", constant_left),
-            ("NODE_INTEGER", constant_right),
-        ):
-            pulls.append((f"({row(o)} << 2 | {kind})", body))
+        bodies = {
+            "NODE_NODE": both,
+            "NODE_CONSTANT": constant_right,
+            "CONSTANT_NODE": constant_left,
+            "NODE_INTEGER": constant_right,
+        }
+        pulls += [(f"({row(o)} << 2 | {kind})", bodies[kind]) for kind in kinds_of(o)]
     lines = [
         NOTICE,
         "cdef dict SYMBOLS = {",
@@ -228,6 +228,11 @@ def render_rules(table, reductions) -> str:
         "}",
         "",
         "",
+        "cdef set CODES_OF_TWO = {",
+        *[f"    {row(o)} << 2 | {kind}," for o in table if o.operands == 2 for kind in kinds_of(o)],
+        "}",
+        "",
+        "",
         "cdef int refuse(int row, double a, double b) except -1:",
         "    if traced_here():",
         "        return 0",
@@ -244,6 +249,18 @@ def render_rules(table, reductions) -> str:
         *cases("code", pulls),
     ]
     return "\n".join(lines) + "\n"
+
+
+def kinds_of(operation) -> list[str]:
+    """The kinds of operands with which building.pxi makes nodes of a row of two."""
+    kinds = ["NODE_NODE"]
+    if operation.seen_as is None:
+        kinds.append("NODE_CONSTANT")
+    if not operation.commutes:
+        kinds.append("CONSTANT_NODE")
+    if operation.name == "pow":
+        kinds.append("NODE_INTEGER")
+    return kinds
 
 
 def symbol_of(operation, table) -> str:
@@ -335,5 +352,5 @@ def render_all(package: Path = PACKAGE) -> None:
     write_if_changed(package / "engine.pyi", render_stub(methods, template))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # no cover: setup.py calls render_all itself
     render_all()

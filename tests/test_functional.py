@@ -8,7 +8,7 @@ import pytest
 import fastgrad.functional as F
 from fastgrad import Value
 from fastgrad.engine import apply
-from fastgrad.operations import FUNCTIONS
+from fastgrad.operations import FUNCTIONS, TABLE
 from fastgrad.testing import gradcheck
 
 VECTORS = {
@@ -393,3 +393,27 @@ def test_wrong_sizes_are_value_errors_that_name_them(call, message):
 def test_what_is_no_number_is_a_type_error(call):
     with pytest.raises(TypeError):
         call()
+
+
+@pytest.mark.parametrize("row", [o for o in TABLE if o.operands == 1], ids=lambda o: o.name)
+def test_apply_of_one_operand_is_the_method(row):
+    def outcome(call, *operands):
+        try:
+            return repr(call(*operands))
+        except (ArithmeticError, ValueError) as error:
+            return repr(error)
+
+    for number in (0.5, -1.0, 0.0, 1e300, math.inf, -math.inf, math.nan):
+        expected = outcome(getattr(Value(number), row.method))
+        assert outcome(apply, row.name, number) == expected
+        assert outcome(apply, row.name, Value(number)) == expected
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+def test_a_dot_product_of_one_pair_looks_like_micrograds(activation):
+    w, x = Value(0.5), Value(0.25)
+    [out] = F.linear([x], [[w]], activation=activation)
+    product = out if activation == "linear" else out._children[0]
+    assert (product._op, product._children) == ("*", (w, x))
+    out.backward()
+    assert (w.grad, x.grad) == (product.grad * 0.25, product.grad * 0.5)

@@ -393,3 +393,7 @@ def test_a_neuron_without_inputs_is_its_bias():
     neuron = Neuron(0)
     assert neuron([]).data == 0.0
     assert Layer(0, 2)([])[0].data == 0.0
+
+
+def test_reprs_of_what_micrograd_has_not():
+    assert repr(Dropout(0.25)) == "Dropout(p=0.25)"

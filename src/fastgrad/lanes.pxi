@@ -165,8 +165,6 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
             fill(slot(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
     for j in range(block.lanes):
         index = (<const int64_t *>(data + j * step))[0]
-        if index < 0:
-            index += wide.inputs
         adjoint = block.table[wide.left_adjoint + index]
         if adjoint < 0:
             continue

@@ -206,7 +206,7 @@ cdef class Workspace:
     cdef Worker *workers
     cdef void **owned
     cdef Py_ssize_t owned_count
-    cdef readonly Py_ssize_t bytes
+    cdef Py_ssize_t bytes
 
     def __cinit__(self, Plan plan, Py_ssize_t block_rows, Py_ssize_t threads, Py_ssize_t parts):
         cdef Py_ssize_t number
@@ -325,13 +325,13 @@ cdef int run_rows(
     else:
         job.lock = PyThread_allocate_lock()
         if job.lock == NULL:
-            raise MemoryError("no lock for the threads")
+            raise MemoryError("no lock for the threads")  # no cover: a lock that malloc refuses
         with nogil:
             for number in range(1, workspace.threads):
                 worker = &workspace.workers[number]
                 worker.done = PyThread_allocate_lock()
                 if worker.done == NULL:
-                    break
+                    break  # no cover: a lock that malloc refuses
                 PyThread_acquire_lock(worker.done, 1)
                 if PyThread_start_new_thread(run_thread, worker) == <unsigned long>-1:
                     # This thread does the work of those that could not be started.

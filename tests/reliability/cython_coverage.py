@@ -1,9 +1,9 @@
-"""Line coverage of the Cython sources, as a plugin of coverage.py: one report for them and for the Python files.
+"""Line coverage of the Cython sources, as a plugin of coverage.py: one report for them and the Python files.
 
-`FASTGRAD_COVERAGE=1` builds modules that count the C lines they run (gcc's --coverage). Cython writes above the
-C of each statement which line of which source it comes from; with that, the counts of gcov become lines
-of .pyx, .pxi and .pxd files. Unlike Cython's own line tracing, it follows `include`, covers what runs without
-the interpreter's lock, adds up over processes, and slows the suite little.
+`FASTGRAD_COVERAGE=1` builds modules that count the lines of C they run (gcc's --coverage). Cython writes
+above the C of each statement which line of which source it comes from; with that, the counts of gcov become
+lines of .pyx, .pxi and .pxd files. Unlike Cython's own line tracing, this follows `include` in a `src`
+folder, counts what runs without the interpreter's lock at full speed, and adds up over processes.
 
 `python tests/reliability/cython_coverage.py` in the checkout writes the counts as data of coverage.py.
 """
@@ -52,7 +52,10 @@ def statements(c_file):
 
 
 def ran(counts, first, last):
-    """Whether a stretch of C was entered, None if it holds no code; what follows a label may have been jumped to."""
+    """Whether a stretch of C was entered, None if it holds no code.
+
+    Its first line tells: what follows a label further down may have been jumped to from elsewhere.
+    """
     return next((counts[line] > 0 for line in range(first, last + 1) if line in counts), None)
 
 
@@ -120,7 +123,9 @@ def coverage_init(registry, options):
 def main():
     data = coverage.CoverageData(basename=str(ROOT / ".coverage"), suffix="cython")
     data.erase()
-    data.add_lines({file: [line for line, was_run in lines.items() if was_run] for file, lines in measured().items()})
+    data.add_lines(
+        {file: [line for line, was_run in lines.items() if was_run] for file, lines in measured().items()}
+    )
     data.touch_files(measured(), PLUGIN)
     data.write()
 
