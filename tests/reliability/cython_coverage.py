@@ -87,7 +87,7 @@ class CythonReporter(FileReporter):
         self.marker = marker
 
     def lines(self):
-        return set(measured()[str(Path(self.filename).resolve())])
+        return measured()[str(Path(self.filename).resolve())].keys() - self.excluded_lines()
 
     def excluded_lines(self):
         """Lines with the marker, and the block below such a line: the lines that are indented more."""
