@@ -381,6 +381,16 @@ def test_a_function_that_cannot_be_found_again_keeps_its_programs():
         copy(np.ones((2, 2)))
 
 
+def test_a_function_that_is_gone_keeps_its_programs(monkeypatch):
+    pickled = pickle.dumps(squares)
+    expected = squares([1.0, 2.0])
+    monkeypatch.delattr(sys.modules[__name__], "squares")
+    copy = pickle.loads(pickled)
+    np.testing.assert_array_equal(copy([1.0, 2.0]), expected)
+    with pytest.raises(RuntimeError, match="without its function"):
+        copy(np.ones((2, 2)))
+
+
 def gradients_of(compiled, x):
     for leaf in compiled.parameters:
         leaf.grad = 0.0

@@ -400,3 +400,29 @@ def test_a_leaf_of_a_subclass_is_from_outside():
     p = Parameter(2.0)
     with pytest.raises(TracingError):
         compile(lambda x: x * p.data)(X)
+
+
+def test_options_may_be_given_to_the_decorator():
+    @compile(check=True)
+    def logarithm(x):
+        return x.log()
+
+    np.testing.assert_array_equal(logarithm([1.0]), [0.0])
+    with pytest.raises(ValueError, match="row 1"):
+        logarithm([1.0, -1.0])
+
+
+def test_only_a_function_can_be_compiled():
+    with pytest.raises(TypeError, match="not float"):
+        compile(1.0)
+
+
+def test_a_choice_is_called_take():
+    symbols = []
+
+    def function(x, i):
+        symbols.append(repr(take([x, x * 2], i)._op))
+        return x
+
+    compile(function)(X, np.array([0, 1, 0]))
+    assert symbols == ["take"]
