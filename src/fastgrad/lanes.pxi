@@ -106,8 +106,6 @@ cdef void backward_output(const Instruction *i, const Block *block) noexcept nog
     cdef double seed = block.seeds[i.right]
     cdef double *target
     cdef Py_ssize_t j
-    if i.left_adjoint < 0:
-        return
     if i.left < 0:
         block.accumulators[i.left_adjoint] += seed * <double>block.lanes
         return
