@@ -1,8 +1,8 @@
 """Build the extension modules; everything else about the package is in pyproject.toml."""
 
 import os
-import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -18,6 +18,9 @@ render_all()
 MSVC = sys.platform == "win32"
 # Bits are promised: `c + a*b` must not be contracted into one fused instruction.
 FLAGS = ["/O2", "/fp:precise"] if MSVC else ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
+if not MSVC:
+    # A module exports its PyInit function and nothing else.
+    FLAGS.append("-fvisibility=hidden")
 if sys.platform == "linux":
     # Where the loop of backward() falls by chance, the same instructions take 6.8 or 8.2 ns a node.
     FLAGS += ["-falign-functions=64", "-falign-loops=32"]
@@ -39,16 +42,20 @@ if os.environ.get("FASTGRAD_COVERAGE"):
 
 # The same kernels for each instruction set, one of which is chosen at run time. Inside them contraction
 # is welcome: results agree with the engine's to 1e-12, not to the bit. Nothing is reassociated.
-X86 = platform.machine().lower() in ("x86_64", "amd64")
+# The platform built for, not that of the machine: macOS builds for both from either, and at once.
+# MSVC has neither the vector types of lanes.h nor GCC's way to ask for the processor's instruction sets.
+X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and not MSVC
 KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 INSTRUCTION_SETS = {"baseline": []}
 if X86:
-    INSTRUCTION_SETS["avx2"] = ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"]
-    INSTRUCTION_SETS["avx512"] = (
-        ["/arch:AVX512"] if MSVC else ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma"]
-    )
+    MACROS.append(("FASTGRAD_X86_KERNELS", "1"))
+    INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
+    INSTRUCTION_SETS["avx512"] = ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma"]
 # Without errno, a square root is one instruction, and loops with one are vectorised.
 NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
+# Unless it is named, symbols of libm are found only if the interpreter happens to have loaded it, and
+# auditwheel does not see which of glibc's versions of them are meant.
+LIBRARIES = [] if MSVC else ["m"]
 
 extensions = [
     *[
@@ -58,6 +65,7 @@ extensions = [
             extra_compile_args=[*FLAGS, *flags],
             extra_link_args=LINK_FLAGS,
             define_macros=MACROS,
+            libraries=LIBRARIES,
         )
         for name, flags in {"engine": [], "program": [], "updates": NO_ERRNO}.items()
     ],
@@ -67,6 +75,7 @@ extensions = [
             [f"src/fastgrad/kernels_{name}.pyx"],
             extra_compile_args=KERNEL_FLAGS + flags,
             extra_link_args=LINK_FLAGS,
+            libraries=LIBRARIES,
             depends=["src/fastgrad/lanes.h"],
         )
         for name, flags in INSTRUCTION_SETS.items()

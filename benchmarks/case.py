@@ -1,4 +1,7 @@
-"""What a benchmark is: workloads, and one case a workload for each implementation."""
+"""What a benchmark is: workloads, one case a workload for each implementation, and the tests of both.
+
+Every file of workloads imports the tests, which run on the importing module's WORKLOADS.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -24,7 +27,9 @@ class Workload(NamedTuple):
     """The same computation written for several implementations.
 
     A time is given in `unit`, after division by `operations`: how many of the thing that the
-    title speaks of one pass through the steps does.
+    title speaks of one pass through the steps does. An implementation with a share does only one in
+    so many of them, where all would take minutes; it does them one after another, so that each takes
+    the same time however many there are.
     """
 
     key: str
@@ -35,11 +40,17 @@ class Workload(NamedTuple):
     cases: Mapping[str, Callable[[], Case]]
     rounds: int = 15
     tolerance: float = 1e-9
+    shares: Mapping[str, int] = {}
 
     def prepare(self, implementation: str) -> Case:
         """Return the case; skip the calling test if the implementation is not installed."""
         require(implementation)
         return self.cases[implementation]()
+
+
+def one_step(key: str, title: str, cases: Mapping[str, Callable[[], Case]], **options) -> Workload:
+    """A workload of one step, in milliseconds."""
+    return Workload(key, title, ("step",), 1, "ms", cases, **{"rounds": 7, **options})
 
 
 def run_once(case: Case) -> None:
@@ -48,7 +59,7 @@ def run_once(case: Case) -> None:
         step()
 
 
-def measure(benchmark, workload: Workload, implementation: str, step: str) -> None:
+def test_speed(benchmark, workload: Workload, implementation: str, step: str) -> None:
     """Have pytest-benchmark time one step; the other steps of a pass run untimed around it."""
     case = workload.prepare(implementation)
     if step not in case.steps:
@@ -56,7 +67,7 @@ def measure(benchmark, workload: Workload, implementation: str, step: str) -> No
     names = list(case.steps)
     before, after = names[: names.index(step)], names[names.index(step) + 1 :]
     benchmark.group = f"{workload.title}: {step}"
-    benchmark.extra_info["operations"] = workload.operations
+    benchmark.extra_info["operations"] = workload.operations / workload.shares.get(implementation, 1)
     benchmark.pedantic(
         case.steps[step],
         setup=lambda: [case.steps[name]() for name in before] and None,
@@ -66,7 +77,7 @@ def measure(benchmark, workload: Workload, implementation: str, step: str) -> No
     )
 
 
-def check_agreement(workload: Workload, implementation: str) -> None:
+def test_agreement(workload: Workload, implementation: str) -> None:
     """Compare value and gradients after one pass with those of plain fastgrad."""
     reference = workload.prepare("fastgrad")
     run_once(reference)

@@ -1,6 +1,8 @@
 """An arithmetic Asian call over many paths of 252 steps: its price, and the derivatives by the market."""
 
 import ctypes
+from collections.abc import Mapping
+from functools import cache
 from math import sqrt
 
 import numpy
@@ -12,6 +14,7 @@ STRIKE = 100.0
 MARKET = (100.0, 0.03, 0.2)
 
 
+@cache
 def normals(paths: int) -> numpy.ndarray:
     """The paths' random numbers, one row a path, the same for every implementation."""
     return numpy.random.default_rng(7).normal(size=(paths, STEPS))
@@ -173,13 +176,16 @@ def on_c(paths: int):
     return prepare
 
 
-def cases(paths: int):
-    """Every implementation of the price and its gradient."""
-    return {
-        "fastgrad": on_values(paths),
-        "compiled": on_compiled(paths),
-        "jax": on_jax(paths),
-        "xad": on_xad(paths),
-        "casadi": on_casadi(paths),
-        "c": on_c(paths),
-    }
+IMPLEMENTATIONS = {
+    "fastgrad": on_values,
+    "compiled": on_compiled,
+    "jax": on_jax,
+    "xad": on_xad,
+    "casadi": on_casadi,
+    "c": on_c,
+}
+
+
+def cases(paths: int, shares: Mapping[str, int] | None = None):
+    """Every implementation of the price and its gradient; those with a share take the first paths only."""
+    return {name: on(paths // (shares or {}).get(name, 1)) for name, on in IMPLEMENTATIONS.items()}

@@ -79,6 +79,12 @@ def table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
         yield "| " + " | ".join(row) + " |"
 
 
+def label(entry: dict, name: str) -> str:
+    """The implementation, and which share of the work it was timed on if not on all of it."""
+    share = entry.get("shares", {}).get(name)
+    return IMPLEMENTATIONS[name].label + (f", timed on 1/{share} of it" if share else "")
+
+
 def goal_table(results: dict) -> Iterator[str]:
     rows = []
     for goal in GOALS:
@@ -100,7 +106,9 @@ def workload_tables(results: dict) -> Iterator[str]:
             ratio = median(x / y for x, y in zip(times, ours) if x is not None and y is not None)
             taken = [time for time in times if time is not None]
             spread = f"{shown(min(taken))} to {shown(max(taken))}"
-            rows.append([IMPLEMENTATIONS[name].label, shown(median(taken)), spread, f"{shown(ratio)} x"])
+            rows.append([label(entry, name), shown(median(taken)), spread, f"{shown(ratio)} x"])
+        for name, seconds in entry.get("over", {}).items():
+            rows.append([IMPLEMENTATIONS[name].label, f"over {seconds:g} s", "", ""])
         yield f"\n### {entry['title']}: {entry['step']}\n"
         yield from table(
             ["implementation", f"{entry['unit']}, median", "all rounds", "of fastgrad's time"], rows
@@ -137,7 +145,9 @@ Written by `python -m benchmarks.report` from [benchmarks.json](benchmarks.json)
 
 Every row of a workload computes the same values and gradients, which `pytest benchmarks` checks to 1e-9; rows
 marked "no gradients" stop at the value. All rows of a workload ran in turn, round after round, in one
-process on one core. A time is the median of the rounds; a ratio is the median of the rounds' ratios.
+process on one core. A time is the median of the rounds; a ratio is the median of the rounds' ratios. What is
+"timed on 1/10 of it" did that share of the work, piece by piece, each piece as long as any other; the
+figure is for all of it. What was not done with its first pass after the time given has no figure.
 
 ![bar chart](benchmarks.svg)
 

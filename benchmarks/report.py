@@ -1,9 +1,10 @@
 """Run the comparison and write it down: `python -m benchmarks.report`.
 
 All implementations of a workload run in turn in one process, on one core, round after round; a figure is
-the median of the rounds, and a ratio is the median of the rounds' ratios. The results go to
-docs/benchmarks.json; the page docs/benchmarks.md, the chart docs/benchmarks.svg and the table between the
-marks in README.md are made from that file, again at any time with `--render`.
+the median of the rounds, and a ratio is the median of the rounds' ratios. Each workload's results are kept in
+.benchmarks/report.json as soon as it is done, from where `--resume` goes on after an interruption. All of
+them go to docs/benchmarks.json; the page docs/benchmarks.md, the chart docs/benchmarks.svg and the table
+between the marks in README.md are made from that file, again at any time with `--render`.
 """
 
 import argparse
@@ -13,8 +14,11 @@ import importlib
 import json
 import os
 import platform
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
@@ -35,7 +39,29 @@ FILES = (
 # A turn repeats its steps for this long, so that fast ones run with warm caches.
 TURN_SECONDS = 0.02
 # An implementation sits out the rounds after it has used this much of a workload's time.
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 6.0
+# It takes no part if its first turn takes longer than this.
+FIRST_TURN_SECONDS = 20.0
+UNFINISHED = render.ROOT / ".benchmarks" / "report.json"
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after so long; where the system has no such timer, never."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number, frame) -> None:
+        raise TimeoutError(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def turn(case: Case, timed: tuple[str, ...]) -> dict[str, float]:
@@ -54,27 +80,48 @@ def turn(case: Case, timed: tuple[str, ...]) -> dict[str, float]:
             return {name: median(seconds) for name, seconds in times.items()}
 
 
-def compare(workload: Workload) -> dict[str, dict[str, list[float | None]]]:
-    """Return, by step and implementation, the time of each round in the workload's unit."""
-    scale = {"ns": 1e9, "ms": 1e3}[workload.unit] / workload.operations
-    cases = {name: make() for name, make in workload.cases.items() if missing(name) is None}
+def ready(workload: Workload) -> dict[str, Case]:
+    """Return the cases after a first turn of each, without those that took too long."""
+    cases = {}
+    for name, make in workload.cases.items():
+        if missing(name) is None:
+            case = make()
+            with suppress(TimeoutError), time_limit(FIRST_TURN_SECONDS):
+                turn(case, workload.steps)
+                cases[name] = case
+    return cases
+
+
+def compare(workload: Workload) -> list[dict]:
+    """Return an entry of docs/benchmarks.json for each step: the rounds' times in the workload's unit."""
+    cases = ready(workload)
     used = dict.fromkeys(cases, 0.0)
+    scale = {"ns": 1e9, "ms": 1e3}[workload.unit] / workload.operations
     rounds: dict[str, dict[str, list[float | None]]] = {
         step: {name: [] for name, case in cases.items() if step in case.steps} for step in workload.steps
     }
-    for number in range(-1, workload.rounds):
+    for _ in range(workload.rounds):
         for name, case in cases.items():
-            sits_out = used[name] > PATIENCE_SECONDS
             start = time.perf_counter()
-            seconds = {} if sits_out else turn(case, workload.steps)
+            seconds = {} if used[name] > PATIENCE_SECONDS else turn(case, workload.steps)
             used[name] += time.perf_counter() - start
-            # The round before the first warms up; a slow one counts it, having nothing to compile.
-            if number < 0 and used[name] < PATIENCE_SECONDS:
-                continue
             for step, results in rounds.items():
                 if name in results:
-                    results[name].append(seconds[step] * scale if step in seconds else None)
-    return rounds
+                    share = workload.shares.get(name, 1)
+                    results[name].append(float(f"{seconds[step] * scale * share:.5g}") if seconds else None)
+    gave_up = [name for name in workload.cases if missing(name) is None and name not in cases]
+    return [
+        {
+            "key": workload.key,
+            "title": workload.title,
+            "step": step,
+            "unit": workload.unit,
+            "rounds": results,
+            "shares": {name: share for name, share in workload.shares.items() if name in cases},
+            "over": dict.fromkeys(gave_up, FIRST_TURN_SECONDS),
+        }
+        for step, results in rounds.items()
+    ]
 
 
 def machine() -> dict[str, str]:
@@ -92,54 +139,56 @@ def machine() -> dict[str, str]:
     }
 
 
-def run(files: list[str], with_footprint: bool) -> dict:
-    """Measure everything and return what docs/benchmarks.json holds."""
+def unmeasured() -> dict:
+    """Return what docs/benchmarks.json holds before anything is measured."""
     installed = [name for name in IMPLEMENTATIONS if missing(name) is None]
-    prepare_process(installed)
-    results = {
+    return {
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "versions": {name: version(name) for name in installed},
         "workloads": [],
         "footprints": [],
     }
+
+
+def run(results: dict, files: list[str], with_footprint: bool) -> None:
+    """Measure everything that is not among the results; keep them after every workload."""
+    prepare_process(results["versions"])
+    done = {entry["key"] for entry in results["workloads"] + results["footprints"]}
     for file in files:
         for workload in importlib.import_module(file).WORKLOADS:
-            print(workload.title, file=sys.stderr, flush=True)
-            for step, rounds in compare(workload).items():
-                results["workloads"].append(
-                    {
-                        "key": workload.key,
-                        "title": workload.title,
-                        "step": step,
-                        "unit": workload.unit,
-                        "rounds": {
-                            name: [x if x is None else float(f"{x:.5g}") for x in times]
-                            for name, times in rounds.items()
-                        },
-                    }
-                )
-            gc.collect()
+            if workload.key not in done:
+                start = time.perf_counter()
+                results["workloads"] += compare(workload)
+                keep(results, f"{workload.title}: {time.perf_counter() - start:.0f} s")
+                gc.collect()
     for figure in footprint.FOOTPRINTS if with_footprint else ():
-        print(figure.title, file=sys.stderr, flush=True)
+        if figure.key in done:
+            continue
+        start = time.perf_counter()
+        names = [name for name in figure.implementations if name in results["versions"]]
         results["footprints"].append(
             {
                 "key": figure.key,
                 "title": figure.title,
                 "unit": figure.unit,
-                "figures": {
-                    name: float(f"{figure.of(name):.4g}")
-                    for name in figure.implementations
-                    if name in installed
-                },
+                "figures": {name: float(f"{figure.of(name):.4g}") for name in names},
             }
         )
-    return results
+        keep(results, f"{figure.title}: {time.perf_counter() - start:.0f} s")
+
+
+def keep(results: dict, news: str) -> None:
+    """Write the unfinished results, and say what is new in them."""
+    UNFINISHED.parent.mkdir(exist_ok=True)
+    UNFINISHED.write_text(json.dumps(results, indent=1) + "\n")
+    print(news, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--render", action="store_true", help="measure nothing, rewrite what is made")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted report")
     parser.add_argument("--only", nargs="+", default=FILES, help="modules to run; prints, writes nothing")
     parser.add_argument("--documents", type=Path, help="text file of one document a line, for the GPT")
     options = parser.parse_args()
@@ -149,11 +198,12 @@ def main() -> None:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         everything = tuple(options.only) == FILES
-        results = run(list(options.only), with_footprint=everything)
+        results = json.loads(UNFINISHED.read_text()) if options.resume else unmeasured()
+        run(results, list(options.only), with_footprint=everything)
         if not everything:
             print(render.tables(results))
             return
-        render.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        UNFINISHED.replace(render.RESULTS)
     render.write_all(json.loads(render.RESULTS.read_text()))
 
 

@@ -31,10 +31,8 @@ def nothing(*arguments: object) -> None:
     """Do what a type without gradients does to differentiate."""
 
 
-def of_fastgrad() -> Scalars:
-    """Values of fastgrad; their functions are methods."""
-    from fastgrad import Value
-
+def of_values(Value: Any, release: Callable[[], object]) -> Scalars:
+    """Values as micrograd has them; their functions are methods."""
     return Scalars(
         leaf=Value,
         relu=Value.relu,
@@ -45,8 +43,15 @@ def of_fastgrad() -> Scalars:
         gradient=lambda scalar: scalar.grad,
         start=nothing,
         backward=Value.backward,
-        release=nothing,
+        release=release,
     )
+
+
+def of_fastgrad() -> Scalars:
+    """Values of fastgrad."""
+    from fastgrad import Value
+
+    return of_values(Value, nothing)
 
 
 def of_micrograd() -> Scalars:
@@ -68,19 +73,8 @@ def of_micrograd() -> Scalars:
     Value.tanh = method("tanh", math.tanh, lambda x, y: 1.0 - y * y)
     Value.exp = method("exp", math.exp, lambda x, y: y)
     Value.log = method("log", math.log, lambda x, y: 1.0 / x)
-    return Scalars(
-        leaf=Value,
-        relu=Value.relu,
-        tanh=Value.tanh,
-        exp=Value.exp,
-        log=Value.log,
-        value=lambda scalar: scalar.data,
-        gradient=lambda scalar: scalar.grad,
-        start=nothing,
-        backward=Value.backward,
-        # Its closures form cycles.
-        release=gc.collect,
-    )
+    # Its closures form cycles.
+    return of_values(Value, gc.collect)
 
 
 def of_float() -> Scalars:

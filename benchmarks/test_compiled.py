@@ -10,11 +10,13 @@ import numpy
 import pytest
 
 from benchmarks import gpt_batch, mlp, option
-from benchmarks.case import Case, Workload, check_agreement, measure
+from benchmarks.case import Case, one_step, test_agreement, test_speed  # noqa: F401
 
 datasets = pytest.importorskip("sklearn.datasets")
 
 PATHS = 100_000
+# All paths would take them seconds and minutes.
+SHARES = {"fastgrad": 10, "xad": 200}
 
 
 def digits(batch: int) -> mlp.Training:
@@ -79,10 +81,6 @@ def tiny(rows: int, compiled: bool):
     return prepare
 
 
-def workload(key: str, title: str, cases, **options) -> Workload:
-    return Workload(key, title, ("step",), 1, "ms", cases, **{"rounds": 7, **options})
-
-
 def digits_on_threads():
     training = digits(4096)
     cases = of_training(training, "fastgrad", "compiled", "torch", "jax")
@@ -91,25 +89,23 @@ def digits_on_threads():
 
 AGAINST = ("fastgrad", "compiled", "torch", "jax", "c")
 WORKLOADS = [
-    workload("digits-256", "digits, 256 images", of_training(digits(256), *AGAINST)),
-    workload("mlp-784", "MLP(784, [128, 10]), 256 images", of_training(large(), *AGAINST[:-1]), rounds=5),
-    workload("gpt-32", "scalar GPT, 32 documents", gpt_batch.CASES),
-    workload("asian", f"Asian option, {PATHS} paths, price and gradient", option.cases(PATHS), rounds=5),
-    workload("tiny", "a tiny program on 10 rows", {"fastgrad": tiny(10, False), "compiled": tiny(10, True)}),
-    workload("threads", "digits, 4096 images, two threads", digits_on_threads()),
+    one_step("digits-256", "digits, 256 images", of_training(digits(256), *AGAINST)),
+    one_step("mlp-784", "MLP(784, [128, 10]), 256 images", of_training(large(), *AGAINST[:-1]), rounds=5),
+    one_step("gpt-32", "scalar GPT, 32 documents", gpt_batch.CASES),
+    one_step(
+        "asian",
+        f"Asian option, {PATHS} paths, price and gradient",
+        option.cases(PATHS, SHARES),
+        rounds=5,
+        shares=SHARES,
+    ),
+    one_step("tiny", "a tiny program on 10 rows", {"fastgrad": tiny(10, False), "compiled": tiny(10, True)}),
+    one_step("threads", "digits, 4096 images, two threads", digits_on_threads()),
 ]
 # Minutes on plain Values, and the same code as in others.
 TIMED_ONLY = ("asian", "mlp-784", "threads")
 
 
-def test_speed(benchmark, workload, implementation, step):
-    measure(benchmark, workload, implementation, step)
-
-
-def test_agreement(workload, implementation):
-    check_agreement(workload, implementation)
-
-
 @pytest.mark.parametrize("implementation", option.cases(1))
 def test_agreement_on_a_few_paths(implementation):
-    check_agreement(workload("asian", "a few paths", option.cases(640)), implementation)
+    test_agreement(one_step("asian", "a few paths", option.cases(640)), implementation)

@@ -7,7 +7,7 @@ batch at a time; plain floats stop at the loss.
 import numpy
 import pytest
 
-from benchmarks.case import Workload, check_agreement, measure
+from benchmarks.case import one_step, test_agreement, test_speed  # noqa: F401
 from benchmarks.mlp import SEED, Training, cases
 
 datasets = pytest.importorskip("sklearn.datasets")
@@ -45,22 +45,4 @@ def training() -> Training:
     )
 
 
-WORKLOADS = [
-    Workload(
-        key="digits",
-        title="digits classifier, a training step of 32 images",
-        steps=("step",),
-        operations=1,
-        unit="ms",
-        cases=cases(training()),
-        rounds=7,
-    )
-]
-
-
-def test_speed(benchmark, workload, implementation, step):
-    measure(benchmark, workload, implementation, step)
-
-
-def test_agreement(workload, implementation):
-    check_agreement(workload, implementation)
+WORKLOADS = [one_step("digits", "digits classifier, a training step of 32 images", cases(training()))]

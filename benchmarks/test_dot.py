@@ -3,7 +3,7 @@
 import math
 from itertools import repeat
 
-from benchmarks.case import Case, Workload, check_agreement, measure
+from benchmarks.case import Case, Workload, test_agreement, test_speed  # noqa: F401
 from benchmarks.scalars import SCALARS
 
 PAIRS = 16
@@ -66,11 +66,3 @@ WORKLOADS = [
         rounds=51,
     )
 ]
-
-
-def test_speed(benchmark, workload, implementation, step):
-    measure(benchmark, workload, implementation, step)
-
-
-def test_agreement(workload, implementation):
-    check_agreement(workload, implementation)

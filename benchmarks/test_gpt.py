@@ -10,7 +10,7 @@ import ctypes
 from itertools import cycle, islice
 
 from benchmarks import gpt
-from benchmarks.case import Case, Workload, check_agreement, measure
+from benchmarks.case import Case, Workload, test_agreement, test_speed  # noqa: F401
 from benchmarks.scalars import SCALARS
 
 ADAM = gpt.Adam()
@@ -232,14 +232,6 @@ WORKLOADS = [
         },
     )
 ]
-
-
-def test_speed(benchmark, workload, implementation, step):
-    measure(benchmark, workload, implementation, step)
-
-
-def test_agreement(workload, implementation):
-    check_agreement(workload, implementation)
 
 
 def test_documents_have_one_length():

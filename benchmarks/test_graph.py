@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from itertools import repeat
 
-from benchmarks.case import Case, Workload, check_agreement, measure
+from benchmarks.case import Case, Workload, test_agreement, test_speed  # noqa: F401
 from benchmarks.scalars import SCALARS
 
 WIDTH = 100
@@ -165,11 +165,3 @@ WORKLOADS = [
     for shape in SHAPES
     for size, operations in SIZES.items()
 ]
-
-
-def test_speed(benchmark, workload, implementation, step):
-    measure(benchmark, workload, implementation, step)
-
-
-def test_agreement(workload, implementation):
-    check_agreement(workload, implementation)

@@ -7,7 +7,7 @@ same step a batch at a time; plain floats stop at the loss.
 
 import pytest
 
-from benchmarks.case import Workload, check_agreement, measure
+from benchmarks.case import one_step, test_agreement, test_speed  # noqa: F401
 from benchmarks.mlp import SEED, Training, cases
 
 datasets = pytest.importorskip("sklearn.datasets")
@@ -37,22 +37,4 @@ def training() -> Training:
     )
 
 
-WORKLOADS = [
-    Workload(
-        key="moons",
-        title="moons demo, a full-batch training step",
-        steps=("step",),
-        operations=1,
-        unit="ms",
-        cases=cases(training()),
-        rounds=7,
-    )
-]
-
-
-def test_speed(benchmark, workload, implementation, step):
-    measure(benchmark, workload, implementation, step)
-
-
-def test_agreement(workload, implementation):
-    check_agreement(workload, implementation)
+WORKLOADS = [one_step("moons", "moons demo, a full-batch training step", cases(training()))]

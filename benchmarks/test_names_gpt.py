@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpt, test_gpt
-from benchmarks.case import Case, Workload, check_agreement, measure
+from benchmarks.case import Case, one_step, test_agreement, test_speed  # noqa: F401
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 # So many that the learning rate does not fall: the other implementations keep theirs.
@@ -55,26 +55,16 @@ def on_the_example() -> Case:
 
 
 WORKLOADS = [
-    Workload(
-        key="names_gpt",
-        title="examples/names_gpt.py, a training step of one document",
-        steps=("step",),
-        operations=1,
-        unit="ms",
-        cases={
+    one_step(
+        "names_gpt",
+        "examples/names_gpt.py, a training step of one document",
+        {
             "fastgrad": on_the_example,
             "operations": in_one_step(test_gpt.on_scalars("fastgrad")),
             "torch": in_one_step(test_gpt.on_torch),
             "jax": in_one_step(test_gpt.on_jax),
             "c": in_one_step(test_gpt.on_c),
         },
+        rounds=15,
     )
 ]
-
-
-def test_speed(benchmark, workload, implementation, step):
-    measure(benchmark, workload, implementation, step)
-
-
-def test_agreement(workload, implementation):
-    check_agreement(workload, implementation)

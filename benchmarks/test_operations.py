@@ -6,7 +6,7 @@ from Python, so nothing they could run is the same work.
 
 import timeit
 
-from benchmarks.case import Case, Workload, check_agreement, measure
+from benchmarks.case import Case, Workload, test_agreement, test_speed  # noqa: F401
 from benchmarks.scalars import SCALARS
 
 REPEATS = 1000
@@ -104,11 +104,3 @@ WORKLOADS = [
     )
     for key in STATEMENTS
 ]
-
-
-def test_speed(benchmark, workload, implementation, step):
-    measure(benchmark, workload, implementation, step)
-
-
-def test_agreement(workload, implementation):
-    check_agreement(workload, implementation)

@@ -183,17 +183,15 @@ def render_rules(table, reductions) -> str:
             continue
         da, db = f"{o.name}_da", f"{o.name}_db"
         if o.operands == 1:
-            pulls.append((f"({row(o)} << 2)", [f"give(left, {da}(left.data, node.data) * g, sweep)"]))
+            pulls.append((f"({row(o)} << 2)", [f"to_left = {da}(a, node.data)"]))
             continue
         both = [
             "right = <Node *>node.right.node",
-            "a = left.data",
-            "b = right.data",
-            f"give(left, {da}(a, b, node.data) * g, sweep)",
-            f"give(right, {db}(a, b, node.data) * g, sweep)",
+            f"to_left = {da}(a, right.data, node.data)",
+            f"to_right = {db}(a, right.data, node.data)",
         ]
-        constant_right = [f"give(left, {da}(left.data, node.right.constant, node.data) * g, sweep)"]
-        constant_left = [f"give(left, {db}(node.right.constant, left.data, node.data) * g, sweep)"]
+        constant_right = [f"to_left = {da}(a, node.right.constant, node.data)"]
+        constant_left = [f"to_left = {db}(node.right.constant, a, node.data)"]
         bodies = {
             "NODE_NODE": both,
             "NODE_CONSTANT": constant_right,
@@ -244,9 +242,12 @@ def render_rules(table, reductions) -> str:
         "    Node *node, int code, double g, Sweep *sweep",
         ") noexcept nogil:",
         "    cdef Node *left = <Node *>node.left",
-        "    cdef Node *right",
-        "    cdef double a, b",
+        "    cdef Node *right = NULL",
+        "    cdef double a = left.data, to_left = 0.0, to_right = 0.0",
         *cases("code", pulls),
+        "    give(left, to_left * g, sweep)",
+        "    if right != NULL:",
+        "        give(right, to_right * g, sweep)",
     ]
     return "\n".join(lines) + "\n"
 

@@ -227,6 +227,38 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
     return lines, [(code, f"forward_{o.name}(i, block)")], [(code, f"backward_{o.name}(i, block)")]
 
 
+def activations(table) -> list[str]:
+    """The rows whose derivative needs their value alone, in place: on results, and on their gradients."""
+    fitting = [o for o in table if o.operands == 1 and mask(o.derivatives[0], ("a", "b", "out")) == 4]
+
+    def chosen(name: str, arguments: str, statement: str, results: str, pointers: str) -> list[str]:
+        lines, choice = [], ["    cdef Py_ssize_t k"]
+        for number, o in enumerate(fitting):
+            lines += function(
+                f"{name}_{o.name}",
+                f"{arguments}, Py_ssize_t lanes",
+                [
+                    "    cdef Py_ssize_t j",
+                    "    for j in range(lanes):",
+                    f"        {statement.format(o.name)}",
+                ],
+                "void",
+            )
+            choice += [
+                f"    {'el' if number else ''}if row == {row(o)}:",
+                "        for k in range(count):",
+                f"            {name}_{o.name}({results}, lanes)",
+            ]
+        arguments = f"int row, {pointers}, Py_ssize_t count, Py_ssize_t lanes"
+        return lines + function(name, arguments, choice, "void")
+
+    value, derivative = "out[j] = {}_value(out[j])", "g[j] = {}_da(0.0, out[j]) * g[j]"
+    return [
+        *chosen("activate", "lane out", value, "out[k]", "double **out"),
+        *chosen("pull", "lane g, const_lane out", derivative, "g[k], out[k]", "double **g, double **out"),
+    ]
+
+
 def interpreter(name: str, branches, order: str) -> list[str]:
     lines = [
         "",
@@ -249,7 +281,8 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 def render_kernels(table, reductions, notice: str) -> str:
     """kernels.pxi: value and derivative loops of every row, and the two interpreters."""
     rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions) if o.name not in SUMS]) + ",\n)"
-    lines = [notice, HEADER.format(rows=rows), 'include "lanes.pxi"', *scalars(table)]
+    lines = [notice, HEADER.format(rows=rows).rstrip(), *scalars(table), *activations(table)]
+    lines += ["", "", 'include "lanes.pxi"']
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
     backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]
     for o in table:

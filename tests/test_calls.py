@@ -221,6 +221,8 @@ def test_an_interrupt_stops_within_a_fifth_of_a_second_and_leaves_gradients():
         sys.path.insert(0, sys.argv[1])
         from test_calls import heavy, p
         from fastgrad import compile
+        # A shell starts what runs in the background with interrupts ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         compiled = compile(heavy)
         compiled.backward(np.ones(8))
         p.grad = 7.0
@@ -299,15 +301,24 @@ def test_an_interrupt_is_seen_within_a_block_of_many_instructions(turn):
     assert p.grad == 0.0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells about memory")
 def test_threads_that_cannot_be_started_are_done_without():
-    x = np.linspace(-1, 1, 2000)
-    compiled = compile(heavy)
-    expected = compiled(x, threads=3)
-    usual = threading.stack_size(2**46)
-    try:
+    script = textwrap.dedent("""
+        import resource, sys
+        import numpy as np
+        sys.path.insert(0, sys.argv[1])
+        from test_calls import heavy
+        from fastgrad import compile
+        x = np.linspace(-1, 1, 2000)
+        compiled = compile(heavy)
+        expected = compiled(x)
+        # Room for the call's memory, not for the stack of another thread.
+        with open("/proc/self/statm") as status:
+            used = int(status.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 20), resource.RLIM_INFINITY))
         np.testing.assert_array_equal(compiled(x, threads=3), expected)
-    finally:
-        threading.stack_size(usual)
+    """)
+    subprocess.run([sys.executable, "-c", script, TESTS], check=True)
 
 
 def test_concurrent_calls_lose_no_gradient():

@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 from fastgrad import Value, operations
+from fastgrad.engine import apply, reduce
 from fastgrad.nn import MLP
 
 
@@ -40,6 +41,10 @@ def expressions():
             yield operation.name, lambda a, b, method=operation.method: getattr(a, method)(b)
             yield f"{operation.name} constant", lambda a, b, method=operation.method: getattr(a, method)(3)
             yield f"constant {operation.name}", lambda a, b, method=reflected: getattr(a, method)(2.5)
+    for operation in operations.FUNCTIONS:
+        yield operation.name, lambda a, b, o=operation: apply(o.name, *(a, b, a)[: o.operands])
+    for reduction in operations.REDUCTIONS:
+        yield reduction.name, lambda a, b, name=reduction.name: reduce(name, [a, b, a])
     yield "same operand twice", lambda a, b: a * a
     yield "derivatives", lambda a, b: Value(1.0, (a, b), (2.0, 3.0))
     yield "symbol", lambda a, b: Value(1.0, (a, b), "mine")
@@ -175,3 +180,11 @@ def test_a_damaged_pickle_is_a_value_error(records, message):
 
     with pytest.raises(ValueError, match=message):
         load_nodes([Value(1.0), "no Value"], records)
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+def test_an_attribute_that_was_deleted_is_not_copied(duplicate):
+    leaf = Value(1.0)
+    leaf.moment = 2.0
+    del leaf.moment
+    assert vars(duplicate(leaf)) == {}

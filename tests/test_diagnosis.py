@@ -232,6 +232,25 @@ def test_the_derivative_to_blame_is_the_last_before_the_gradients_were_finite():
     assert finding.nodes == (root,)
 
 
+def test_a_leaf_is_named_by_its_number():
+    out = Value(math.nan) * 2.0
+    out.backward()
+    assert "came in with a leaf of nan" in str(check(out))
+
+
+def test_a_gradient_that_the_users_own_backward_spoils_is_no_derivatives_fault():
+    x = Value(1.0)
+    out = Value(2.0, (x,), "mine")
+
+    def backward():
+        out.grad = math.inf
+        x.grad += 1.0
+
+    out._backward = backward
+    out.backward()
+    assert "gradient not finite" not in kinds(check(out, [x]))
+
+
 def test_a_dead_neuron_of_shared_operands_is_found():
     w, b = Value(-2.0, label="w"), Value(-1.0, label="b")
     shared = w * 1.0

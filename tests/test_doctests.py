@@ -19,6 +19,7 @@ MODULES = ["fastgrad"] + [
     # Kernels have no docstrings with examples, and need processors that have their instructions.
     if not module.name.endswith("__main__") and ".kernels_" not in module.name
 ]
+NEEDS = {"fastgrad.demo": ("matplotlib", "sklearn"), "fastgrad.drawing": ("matplotlib",)}
 DOCUMENTS = [
     str(path.relative_to(ROOT))
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,6 +34,8 @@ def _in_a_directory_of_its_own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
+    for package in NEEDS.get(name, ()):
+        pytest.importorskip(package)
     result = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
     assert result.failed == 0
 

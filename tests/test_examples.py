@@ -17,17 +17,28 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "progress")
 
 
+def skip_without_its_packages(name):
+    tree = ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not (EXAMPLES / f"{node.module}.py").exists():
+            pytest.importorskip(node.module)
+
+
 @pytest.fixture
 def example(monkeypatch):
     """A function that imports examples/<name>.py."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module
+
+    def import_example(name):
+        skip_without_its_packages(name)
+        return importlib.import_module(name)
+
+    return import_example
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_tells_what_the_script_is_for(name):
-    if name == "data_parallel":
-        pytest.importorskip("distributed")
+    skip_without_its_packages(name)
     path = EXAMPLES / f"{name}.py"
     result = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
     assert result.returncode == 0

@@ -1,5 +1,6 @@
 """fastgrad.functional against PyTorch, and against values worked out by hand."""
 
+import copy
 import math
 import random
 
@@ -331,6 +332,23 @@ def test_a_matrix_forgets_nothing_but_keeps_no_graph_alive(live_nodes):
     assert live_nodes() == before + 8
     del weight, x
     assert live_nodes() == before
+
+
+def test_a_matrix_whose_rows_grow_is_read_anew():
+    weight = F.Matrix(grid(3, 2))
+    F.linear(leaves([1, 2]), weight)
+    for row in weight:
+        row.append(Value(1.0))
+    expected = [sum(w.data * x for w, x in zip(row, (1, 2, 3), strict=True)) for row in weight]
+    close([value.data for value in F.linear(leaves([1, 2, 3]), weight)], expected)
+
+
+def test_a_matrix_is_copied_as_a_list_is():
+    weight = F.Matrix(grid(3, 2))
+    copied = copy.deepcopy(weight)
+    assert type(copied) is F.Matrix
+    assert [[v.data for v in row] for row in copied] == [[v.data for v in row] for row in weight]
+    assert copied[0][0] is not weight[0][0]
 
 
 # -- what is refused -----------------------------------------------------------------------------------

@@ -461,3 +461,32 @@ def test_a_reduction_of_parameters_that_are_not_finite(number):
     p, q = Value(number), Value(0.5)
     compiled = compile(lambda x: F.logsumexp([p, q]) * x)
     np.testing.assert_array_equal(compiled([1.0, 2.0]), [F.logsumexp([p, q]).data * k for k in (1, 2)])
+
+
+@pytest.mark.parametrize("operation", UNARY, ids=lambda operation: operation.name)
+def test_an_operation_on_every_result_of_a_matrix_agrees_with_the_engine(operation):
+    weights = [[Value(0.1 + 0.2 * i + 0.3 * k) for k in range(3)] for i in range(5)]
+
+    def function(x):
+        sums = [sum(w * v for w, v in zip(row, x)) + 0.1 for row in weights]
+        return sum(getattr(total, operation.method)() * (k - 1.5) for k, total in enumerate(sums))
+
+    assert_agrees(function, [w for row in weights for w in row], np.linspace(0.1, 1.3, 39).reshape(13, 3))
+
+
+def test_a_sum_that_is_used_besides_its_activation_keeps_its_value():
+    weights = [Value(0.5), Value(-0.25)]
+
+    def function(x):
+        total = weights[0] * x[0] + weights[1] * x[1]
+        return total.tanh() + total * x[0]
+
+    assert_agrees(function, weights, np.linspace(-1.0, 1.0, 18).reshape(9, 2))
+
+
+def test_an_activation_is_part_of_the_matrix_instruction():
+    model = MLP(3, [4, 2], activation="tanh")
+    compiled = compile(lambda x: sum(model(x)))
+    compiled(np.zeros((2, 3)))
+    assert "tanh of matrix 4 x 3" in str(compiled)
+    assert " = tanh v" not in str(compiled)

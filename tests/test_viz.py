@@ -7,17 +7,16 @@ import shutil
 import sys
 from collections import Counter
 
-import matplotlib
 import micrograd.engine
 import micrograd.nn
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 import fastgrad
 from fastgrad import Value, nn, viz
 from fastgrad.engine import _pool_statistics
 
+matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="the program `dot` is not installed")
@@ -381,7 +380,7 @@ def test_render_writes_a_file(tmp_path):
 
 @pytest.fixture
 def axes():
-    return Figure().add_subplot()
+    return pytest.importorskip("matplotlib.figure").Figure().add_subplot()
 
 
 def test_losses_are_drawn_in_order(axes):

@@ -3,12 +3,15 @@
 import array
 import numbers
 
+from cython cimport freelist
+
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES
 from cpython.buffer cimport PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.float cimport PyFloat_Check
 from cpython.long cimport PyLong_Check
 
 
+@freelist(8)
 cdef class Prepared:
     """One argument of a call, held for as long as the call runs."""
 

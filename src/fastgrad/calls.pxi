@@ -147,14 +147,15 @@ cdef class Program:
     cdef Workspace start(
         self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block
     ):
-        """A workspace with everything that does not depend on rows computed."""
+        """A workspace with the call's numbers and addresses in it."""
         cdef Workspace workspace
         cdef Prepared one
         cdef Argument *argument
         cdef Py_ssize_t index
         self.check_indices(plan, arguments, rows)
         workspace = workspace_for(plan, rows, block, threads)
-        memcpy(workspace.uniform, plan.initial, plan.uniforms * sizeof(double))
+        index = plan.parameters
+        memcpy(workspace.uniform + index, plan.initial + index, (plan.uniforms - index) * sizeof(double))
         _read_leaves(self.graph.parameters, <uintptr_t>workspace.uniform)
         for index in range(plan.arguments):
             one = arguments[index]
@@ -165,9 +166,6 @@ cdef class Program:
             argument.row_step, argument.column_step = one.row_step, one.column_step
             argument.columns = max(one.columns, 1)
             argument.gradient = NULL
-        with nogil:
-            run_uniform(plan, workspace.uniform)
-            pack(plan, workspace.uniform, workspace.packed)
         return workspace
 
     def outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
@@ -200,9 +198,6 @@ cdef class Program:
         for at in range(plan.outputs):
             workspace.seeds[at] = 1.0 / <double>rows
         run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
-        with nogil:
-            collect(plan, workspace.total, workspace.gradient)
-            run_uniform_back(plan, workspace.uniform, workspace.gradient)
         _add_gradients(self.graph.parameters, <uintptr_t>workspace.gradient)
         means = [workspace.total[at] / <double>rows for at in range(plan.outputs)]
         plan.workspaces.append(workspace)
@@ -307,23 +302,3 @@ cdef double read_argument(const Argument *argument, Py_ssize_t row, Py_ssize_t c
     if argument.kind == INDICES:
         return <double>(<const int64_t *>data)[0]
     return (<const double *>data)[0]
-
-
-cdef void collect(Plan plan, const double *total, double *gradient) noexcept nogil:
-    """The gradients of uniform numbers, from the accumulators of the rows."""
-    cdef Py_ssize_t at, number
-    cdef const Wide *wide
-    cdef const double *amounts
-    memset(gradient, 0, plan.uniforms * sizeof(double))
-    for at in range(plan.outputs, plan.scalar_accumulators):
-        gradient[plan.accumulated[at]] += total[at]
-    for number in range(plan.wide_count):
-        wide = &plan.wides[number]
-        if wide.packed < 0 or wide.gradient < 0:
-            continue
-        amounts = total + wide.gradient
-        for at in range(wide.outputs):
-            gradient[plan.table[wide.bias + at]] += amounts[at]
-        amounts += wide.outputs
-        for at in range(wide.outputs * wide.inputs):
-            gradient[plan.table[wide.weights + at]] += amounts[at]

@@ -11,10 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from fastgrad.engine import TracingError, Value, _begin_tracing, _end_tracing, _is_tracing, _read_graph
-from fastgrad.program import Graph, Program, describe_signature, prepare_arguments
+from fastgrad.program import Graph, Program, Programs, Snapshot, describe_signature
 
 __all__ = ["Compiled", "Index", "TracingError", "compile", "take"]
 
@@ -148,46 +148,21 @@ def flat_outputs(output: object) -> tuple[bool, list[Value]]:
     return single, values
 
 
-class Snapshot(NamedTuple):
-    """What the free names of a function were bound to, and the training mode, when it was traced."""
-
-    cells: list[tuple[Any, object]]
-    globals: list[tuple[dict[str, Any], str, object]]
-    nn: Any
-    mode_changes: int
-
-    def is_current(self) -> bool:
-        """Return whether all of it is as it was."""
-        try:
-            for cell, contents in self.cells:
-                if cell.cell_contents is not contents:
-                    return False
-        except ValueError:
-            # The name has been deleted.
-            return False
-        for scope, name, value in self.globals:
-            if scope.get(name) is not value:
-                return False
-        return self.nn is None or self.nn.mode_changes == self.mode_changes
-
-
 def snapshot(function: Any) -> Snapshot:
-    """Look at the cells and the globals that a function's code refers to."""
+    """Look at the cells and the globals that a function's code refers to, and at the mode of modules."""
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
     nn = sys.modules.get("fastgrad.nn")
-    modes = nn.mode_changes if nn is not None else 0
+    names: list[tuple[dict[str, Any], str, object]] = []
+    if nn is not None:
+        names.append((vars(nn), "mode_changes", nn.mode_changes))
     if code is None:
-        return Snapshot([], [], nn, modes)
+        return Snapshot([], names)
     scope = function.__globals__
-    names = dict.fromkeys(name for part in codes(code) for name in part.co_names if name in scope)
+    read = dict.fromkeys(name for part in codes(code) for name in part.co_names if name in scope)
+    names += [(scope, name, scope[name]) for name in read]
     cells = [cell for cell in function.__closure__ or () if filled(cell)]
-    return Snapshot(
-        [(cell, cell.cell_contents) for cell in cells],
-        [(scope, name, scope[name]) for name in names],
-        nn,
-        modes,
-    )
+    return Snapshot([(cell, cell.cell_contents) for cell in cells], names)
 
 
 def codes(code: CodeType) -> Iterator[CodeType]:
@@ -198,7 +173,7 @@ def codes(code: CodeType) -> Iterator[CodeType]:
             yield from codes(constant)
 
 
-class Compiled:
+class Compiled(Programs):
     """A function compiled by `compile`; see there."""
 
     def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
@@ -219,15 +194,15 @@ class Compiled:
                 raise TypeError(
                     f"{self.name} has a parameter {parameter.name!r}, which is an option of its calls"
                 )
-        self.programs: dict[tuple[int, ...], Program] = {}
-        self.latest: Program | None = None
-        self.snapshot: Snapshot | None = None
+        self.programs = {}
+        self.latest = None
+        self.snapshot = Snapshot([], [])
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
         if _is_tracing() and self.function is not None:
             return self.function(*arguments, **options)
-        program, ready, threads, block = self.prepare(arguments, options)
+        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
         return program.outputs(ready, threads, block)
 
     def backward(self, *arguments: Any, **options: Any) -> Any:
@@ -235,7 +210,7 @@ class Compiled:
 
         With a list of outputs: the list of their means, and the gradient of the means' sum.
         """
-        program, ready, threads, block = self.prepare(arguments, options)
+        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
         return program.backward(ready, threads, block)
 
     def input_gradients(self, *arguments: Any, **options: Any) -> Any:
@@ -244,7 +219,7 @@ class Compiled:
         One array for one argument, otherwise a tuple of them, with None for integer arrays. A number
         gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
         """
-        program, ready, threads, block = self.prepare(arguments, options)
+        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
         return program.input_gradients(ready, threads, block)
 
     def prepare(
@@ -260,11 +235,9 @@ class Compiled:
             bound = self.parameters_of_function.bind(*arguments, **options)
             bound.apply_defaults()
             arguments = tuple(bound.arguments.values())
-        signature, ready = prepare_arguments(arguments, self.names)
-        program = self.programs.get(signature)
-        if program is None or (self.snapshot is not None and not self.snapshot.is_current()):
-            program = self.traced(signature)
-        self.latest = program
+        signature, ready, program = self.find(arguments)
+        if program is None:
+            program = self.latest = self.traced(signature)
         if check:
             program.check(ready)
         return program, ready, threads, block
@@ -286,7 +259,7 @@ class Compiled:
             )
         seen = snapshot(self.function)
         program = trace(self.function, signature, self.names, self.name)
-        if self.snapshot is not None and not self.snapshot.is_current():
+        if not self.snapshot.is_current():
             self.programs.clear()
         self.snapshot = seen
         self.programs[signature] = program
@@ -360,7 +333,7 @@ def restored(
     self.parameters_of_function = inspect.Signature(
         [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in names]
     )
-    self.snapshot = None
+    self.snapshot = Snapshot([], [])
     if where is not None:
         try:
             found = operator.attrgetter(where[1])(importlib.import_module(where[0]))

@@ -327,9 +327,16 @@ def add(left, right):
 
 def zero_grad(values):
     """Set the gradient of every Value to 0.0."""
+    cdef list items
+    cdef Py_ssize_t index = 0
+    cdef PyObject *item
     refuse_effect("zero_grad()")
-    for value in values:
-        if type(value) is Value:
-            (<Value>value).grad = 0.0
+    items = values if type(values) is list else list(values)
+    while index < PyList_GET_SIZE(items):
+        # Borrowed: counting references takes longer than writing, and nothing is called in between.
+        item = PyList_GET_ITEM(items, index)
+        if in_pool(item):
+            (<Node *>item).grad = 0.0
         else:
-            value.grad = 0.0
+            (<object>item).grad = 0.0
+        index += 1

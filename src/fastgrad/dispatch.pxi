@@ -4,7 +4,8 @@ import os
 
 cdef extern from *:
     """
-    #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    /* Of setup.py, where it has built these kernels. */
+    #if defined(FASTGRAD_X86_KERNELS)
     static int fastgrad_has_avx2(void) {
         __builtin_cpu_init();
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

@@ -11,13 +11,19 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__GNUC__) && defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 #if defined(_MSC_VER)
 #define FG_INLINE static __forceinline
 #define FG_UNROLL
-#define restrict __restrict
+/* Not `restrict` itself: the system's headers declare functions with __declspec(restrict). */
+#define FG_RESTRICT __restrict
 #else
 #define FG_INLINE static inline __attribute__((always_inline))
 #define FG_UNROLL _Pragma("GCC unroll 16")
+#define FG_RESTRICT restrict
 #endif
 
 #if defined(__GNUC__)
@@ -44,8 +50,8 @@ FG_INLINE double fg_across(vec v) { return v; }
 #endif
 
 /* Aliasing is ruled out by the allocation of slots: a result never shares a slot with an operand. */
-typedef double *restrict lane;
-typedef const double *restrict const_lane;
+typedef double *FG_RESTRICT lane;
+typedef const double *FG_RESTRICT const_lane;
 
 #if defined(__GNUC__)
 #define fg_prefetch(p) __builtin_prefetch(p)
@@ -161,9 +167,9 @@ FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
 
 /* -- products of a uniform matrix with lanes ------------------------------------------------------- */
 
-/* Rows of the matrix that are multiplied together: 6 x 2 sums, 2 operands and a weight fill the 16
-   registers of AVX2. */
-#define FG_ROWS 6
+/* Rows of the matrix that are multiplied together: 4 x 3 sums, 3 operands and a weight fill the 16
+   registers of AVX2, and the numbers of units that people choose are multiples of 4. */
+#define FG_ROWS 4
 
 /* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. The
    start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. */
@@ -171,19 +177,22 @@ FG_INLINE void fg_tile(
     const int rows, const int vectors, Py_ssize_t depth, const double *panel, const double *bias,
     const int32_t *fresh, double *const *out, double *const *in, Py_ssize_t lane_index
 ) {
-    vec total[FG_ROWS][4];
+    vec total[FG_ROWS][8];
+    /* For all the compiler knows, a store to one of the results changes the addresses of the others. */
+    double *result[FG_ROWS];
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
+        result[i] = out[i] + lane_index;
         FG_UNROLL
         for (int v = 0; v < vectors; v++) {
             if (bias) total[i][v] = fg_all(bias[i]);
             else if (fresh[i]) total[i][v] = fg_all(0.0);
-            else total[i][v] = fg_load(out[i] + lane_index + v * FG_WIDTH);
+            else total[i][v] = fg_load(result[i] + v * FG_WIDTH);
         }
     }
     for (Py_ssize_t k = 0; k < depth; k++) {
         const double *x = in[k] + lane_index;
-        vec operand[4];
+        vec operand[8];
         FG_UNROLL
         for (int v = 0; v < vectors; v++) operand[v] = fg_load(x + v * FG_WIDTH);
         FG_UNROLL
@@ -196,15 +205,20 @@ FG_INLINE void fg_tile(
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
         FG_UNROLL
-        for (int v = 0; v < vectors; v++) fg_store(out[i] + lane_index + v * FG_WIDTH, total[i][v]);
+        for (int v = 0; v < vectors; v++) fg_store(result[i] + v * FG_WIDTH, total[i][v]);
     }
 }
 
-#define FG_PANEL(rows, vectors)                                                                       \
-    for (; l + (vectors - 1) * FG_WIDTH < lanes; l += vectors * FG_WIDTH)                             \
-        fg_tile(rows, vectors, depth, panel, bias, fresh, out, in, l);                                \
-    for (; l < lanes; l += FG_WIDTH) fg_tile(rows, 1, depth, panel, bias, fresh, out, in, l);         \
-    break
+#define FG_TILES(rows, vectors)                                                                       \
+    for (; left >= vectors; left -= vectors, l += vectors * FG_WIDTH)                                 \
+        fg_tile(rows, vectors, depth, panel, bias, fresh, out, in, l)
+
+/* Sums are added to one after the other: fewer than 8 at a time would wait for one another. So 4
+   vectors that are left are 2 and 2, not 3 and 1. */
+#define FG_FOUR_ROWS                                                                                  \
+    for (; left == 3 || left > 4; left -= 3, l += 3 * FG_WIDTH)                                       \
+        fg_tile(4, 3, depth, panel, bias, fresh, out, in, l);                                         \
+    FG_TILES(4, 2); FG_TILES(4, 1)
 
 /* Whole vectors are computed: slots have room for the lanes beyond the last. */
 static inline void fg_matrix(
@@ -213,14 +227,12 @@ static inline void fg_matrix(
 ) {
     for (Py_ssize_t row = 0; row < height; row += FG_ROWS) {
         const double *panel = packed + row * depth;
-        Py_ssize_t l = 0;
+        Py_ssize_t l = 0, left = (lanes + FG_WIDTH - 1) / FG_WIDTH;
         switch (height - row) {
-        case 1: FG_PANEL(1, 4);
-        case 2: FG_PANEL(2, 4);
-        case 3: FG_PANEL(3, 4);
-        case 4: FG_PANEL(4, 2);
-        case 5: FG_PANEL(5, 2);
-        default: FG_PANEL(6, 2);
+        case 1: FG_TILES(1, 8); FG_TILES(1, 4); FG_TILES(1, 1); break;
+        case 2: FG_TILES(2, 4); FG_TILES(2, 1); break;
+        case 3: FG_TILES(3, 4); FG_TILES(3, 1); break;
+        default: FG_FOUR_ROWS;
         }
         out += FG_ROWS;
         if (bias) bias += FG_ROWS;
@@ -228,12 +240,52 @@ static inline void fg_matrix(
     }
 }
 
+/* Adds to four numbers the sums of four vectors. */
+FG_INLINE void fg_add_across(double *numbers, const vec *v) {
+#if defined(__AVX__) && defined(__GNUC__)
+    __m256d part[4];
+    FG_UNROLL
+    for (int i = 0; i < 4; i++) {
+#if FG_WIDTH == 8
+        part[i] = _mm256_add_pd(_mm512_castpd512_pd256((__m512d)v[i]), _mm512_extractf64x4_pd((__m512d)v[i], 1));
+#else
+        part[i] = (__m256d)v[i];
+#endif
+    }
+    const __m256d first = _mm256_hadd_pd(part[0], part[1]), second = _mm256_hadd_pd(part[2], part[3]);
+    const __m256d low = _mm256_permute2f128_pd(first, second, 0x20);
+    const __m256d high = _mm256_permute2f128_pd(first, second, 0x31);
+    _mm256_storeu_pd(numbers, _mm256_add_pd(_mm256_loadu_pd(numbers), _mm256_add_pd(low, high)));
+#else
+    FG_UNROLL
+    for (int i = 0; i < 4; i++) numbers[i] += fg_across(v[i]);
+#endif
+}
+
+/* sums[i] += sum over lanes of g[i][lane]. */
+static inline void fg_sums(Py_ssize_t count, double *sums, double *const *g, Py_ssize_t lanes) {
+    Py_ssize_t i = 0, l;
+    for (; i + 4 <= count; i += 4) {
+        vec total[4] = {fg_all(0.0), fg_all(0.0), fg_all(0.0), fg_all(0.0)};
+        for (l = 0; l + FG_WIDTH <= lanes; l += FG_WIDTH) {
+            FG_UNROLL
+            for (int row = 0; row < 4; row++) total[row] += fg_load(g[i + row] + l);
+        }
+        fg_add_across(sums + i, total);
+        for (; l < lanes; l++) {
+            FG_UNROLL
+            for (int row = 0; row < 4; row++) sums[i + row] += g[i + row][l];
+        }
+    }
+    for (; i < count; i++) sums[i] += fg_sum(g[i], lanes);
+}
+
 /* gradient[i * depth + k] += sum over lanes of g[i][lane] * in[k][lane], `rows` x `columns` at a time. */
 FG_INLINE void fg_outer_tile(
     const int rows, const int columns, Py_ssize_t depth, double *gradient, double *const *g,
     double *const *in, Py_ssize_t lanes
 ) {
-    vec total[4][3];
+    vec total[4][8];
     Py_ssize_t l = 0;
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -241,7 +293,7 @@ FG_INLINE void fg_outer_tile(
         for (int k = 0; k < columns; k++) total[i][k] = fg_all(0.0);
     }
     for (; l + FG_WIDTH <= lanes; l += FG_WIDTH) {
-        vec operand[3];
+        vec operand[8];
         FG_UNROLL
         for (int k = 0; k < columns; k++) operand[k] = fg_load(in[k] + l);
         FG_UNROLL
@@ -253,28 +305,46 @@ FG_INLINE void fg_outer_tile(
     }
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
+        double *sums = gradient + i * depth;
+        int k = 0;
         FG_UNROLL
-        for (int k = 0; k < columns; k++) {
-            double sum = fg_across(total[i][k]);
-            for (Py_ssize_t rest = l; rest < lanes; rest++) sum += g[i][rest] * in[k][rest];
-            gradient[i * depth + k] += sum;
+        for (; k + 4 <= columns; k += 4) fg_add_across(sums + k, &total[i][k]);
+        FG_UNROLL
+        for (; k < columns; k++) sums[k] += fg_across(total[i][k]);
+        for (Py_ssize_t rest = l; rest < lanes; rest++) {
+            FG_UNROLL
+            for (k = 0; k < columns; k++) sums[k] += g[i][rest] * in[k][rest];
         }
     }
 }
 
-#define FG_OUTER(columns)                                                                             \
-    for (row = 0; row + 4 <= height; row += 4)                                                        \
-        fg_outer_tile(4, columns, depth, gradient + row * depth + k, g + row, in + k, lanes);         \
-    for (; row < height; row++)                                                                       \
-        fg_outer_tile(1, columns, depth, gradient + row * depth + k, g + row, in + k, lanes)
+#define FG_OUTER_TILES(rows, columns)                                                                 \
+    for (; left >= rows; left -= rows, row += rows)                                                   \
+        fg_outer_tile(rows, columns, depth, gradient + row * depth + k, g + row, in + k, lanes)
 
 static inline void fg_outer(
     Py_ssize_t height, Py_ssize_t depth, double *gradient, double *const *g,
     double *const *in, Py_ssize_t lanes
 ) {
-    Py_ssize_t k = 0, row;
-    for (; k + 3 <= depth; k += 3) { FG_OUTER(3); }
-    for (; k < depth; k++) { FG_OUTER(1); }
+    Py_ssize_t k = 0, row, left;
+    for (; height == 1 && k + 8 <= depth; k += 8) {
+        row = 0, left = 1;
+        FG_OUTER_TILES(1, 8);
+    }
+    for (; k + 4 <= depth; k += 4) {
+        row = 0, left = height;
+        for (; left == 3 || left > 4; left -= 3, row += 3)
+            fg_outer_tile(3, 4, depth, gradient + row * depth + k, g + row, in + k, lanes);
+        FG_OUTER_TILES(2, 4); FG_OUTER_TILES(1, 4);
+    }
+    for (; k + 2 <= depth; k += 2) {
+        row = 0, left = height;
+        FG_OUTER_TILES(4, 2); FG_OUTER_TILES(1, 2);
+    }
+    for (; k < depth; k++) {
+        row = 0, left = height;
+        FG_OUTER_TILES(4, 1); FG_OUTER_TILES(1, 1);
+    }
 }
 
 #endif

@@ -26,7 +26,6 @@ cdef enum:
     CODE_TAKE = ROW_END * 4 + 6
 
 cdef enum:
-    NOTHING = -2147483648
     FRESH_LEFT = 1
     FRESH_RIGHT = 2
     FRESH_THIRD = 4
@@ -57,6 +56,8 @@ cdef struct Wide:
     int32_t fresh_left
     # Of a matrix: whether its weights, and not its bias alone, want a gradient.
     int32_t fresh_right
+    # Of a matrix: the row of the operation that each of its results goes through, or 0.
+    int32_t activation
     int32_t weights
     int32_t bias
     int32_t bias_adjoint

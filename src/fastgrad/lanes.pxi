@@ -8,6 +8,7 @@ cdef extern from "lanes.h" nogil:
         Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *,
         double **, double **, Py_ssize_t
     ) noexcept
+    void add_sums "fg_sums"(Py_ssize_t, double *, double **, Py_ssize_t) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
 
 
@@ -256,7 +257,7 @@ cdef void backward_inner(const Instruction *i, const Block *block) noexcept nogi
 
 
 cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogil:
-    """out_j = bias_j + sum over k of weight_jk * left_k, with uniform weights."""
+    """out_j = activation(bias_j + sum over k of weight_jk * left_k), with uniform weights."""
     cdef const Wide *wide = &block.wides[i.left]
     cdef const double *bias = block.packed + wide.packed
     cdef Py_ssize_t k
@@ -268,6 +269,8 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
         wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL,
         block.second_pointers, block.first_pointers, block.lanes,
     )
+    if wide.activation:
+        activate(wide.activation, block.second_pointers, wide.outputs, block.lanes)
 
 
 cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nogil:
@@ -276,9 +279,13 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
     cdef Py_ssize_t k, active = 0
     for k in range(wide.outputs):
         block.second_pointers[k] = slot(block, block.table[wide.out_adjoint + k])
-    if wide.gradient >= 0:
+    if wide.activation:
+        # Nobody else reads these gradients: they become those of the sums in place.
         for k in range(wide.outputs):
-            gradient[k] += sum_of(block.second_pointers[k], block.lanes)
+            block.first_pointers[k] = slot(block, block.table[wide.out + k])
+        pull(wide.activation, block.second_pointers, block.first_pointers, wide.outputs, block.lanes)
+    if wide.gradient >= 0:
+        add_sums(wide.outputs, gradient, block.second_pointers, block.lanes)
     if wide.gradient >= 0 and wide.fresh_right:
         for k in range(wide.inputs):
             block.first_pointers[k] = slot(block, block.table[wide.left + k])

@@ -125,6 +125,7 @@ cdef str row_line(Program self, Lowering lowering, Py_ssize_t at):
     operands = [lowering.ids.items[<Py_ssize_t>wide[0] + k] for k in range(wide[1])]
     if code == CODE_MATRIX:
         return f"  {', '.join([f'v{out}' for out in wide[3][:4]])}{', ..' if len(wide[3]) > 4 else ''} = " \
+            f"{ROW_NAMES[wide[6]] + ' of ' if wide[6] else ''}" \
             f"matrix {len(wide[3])} x {wide[1]} of {names_of(self, lowering, operands)}"
     if code == CODE_INNER:
         operands = [

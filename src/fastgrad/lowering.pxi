@@ -29,7 +29,7 @@ cdef enum:
 
 
 cdef class Lowering:
-    """The passes' working state; ids index the first five arrays."""
+    """The passes' working state; ids index the first six arrays."""
 
     cdef Graph graph
     cdef int purpose
@@ -38,6 +38,8 @@ cdef class Lowering:
     cdef Integers varying
     cdef Integers active
     cdef Integers uses
+    # The last operation of one operand that uses an id, or -1: the only user if there is one use.
+    cdef Integers user
     cdef Integers absorbed
     # Offset of a chain's terms, or -1: [pairs, singles, p1, q1, .., single1, sign1, ..].
     cdef Integers chain
@@ -75,6 +77,7 @@ cdef class Lowering:
     cdef int32_t new_id(self, int varying, int active) except -1:
         append(&self.active, active)
         append(&self.uses, 0)
+        append(&self.user, -1)
         append(&self.absorbed, 0)
         append(&self.chain, -1)
         return append(&self.varying, varying)
@@ -108,6 +111,7 @@ cdef void for_each_list(Lowering self) noexcept:
     free(self.varying.items)
     free(self.active.items)
     free(self.uses.items)
+    free(self.user.items)
     free(self.absorbed.items)
     free(self.chain.items)
     free(self.terms.items)
@@ -146,10 +150,10 @@ cdef int analyse(Lowering self) except -1:
     cdef int32_t *varying = self.varying.items
     cdef int32_t *active = self.active.items
     cdef int32_t *uses = self.uses.items
-    cdef Py_ssize_t index, at
+    cdef Py_ssize_t at
     cdef int row, kind
-    cdef int32_t first, second, operand
-    for index in range(graph.size):
+    cdef int32_t index, first, second, operand
+    for index in range(<int32_t>graph.size):
         row, first, second = self.records[3 * index], self.records[3 * index + 1], self.records[3 * index + 2]
         if row == ROW_LEAF:
             argument, _ = graph.leaves[first]
@@ -176,6 +180,8 @@ cdef int analyse(Lowering self) except -1:
                 varying[index] |= varying[second]
                 active[index] |= active[second]
                 uses[second] += 1
+            else:
+                self.user.items[first] = index
     for output in graph.outputs:
         uses[<int32_t>output] += 1
     return 0
@@ -347,12 +353,22 @@ cdef int32_t new_wide(Lowering self, Py_ssize_t outputs, list left, list right=N
     if right is not None:
         for operand in right:
             append(&self.ids, operand)
-    self.wides.append([start, len(left), right is not None, None, None, None])
+    self.wides.append([start, len(left), right is not None, None, None, None, 0])
     return <int32_t>(len(self.wides) - 1)
 
 
+cdef int activation_of(Lowering self, int32_t out) noexcept:
+    """The row of an id's only use if that can be done in place: its derivative needs its value alone."""
+    cdef int32_t user = self.user.items[out]
+    cdef int row = self.records[3 * user] if user >= 0 and self.uses.items[out] == 1 else 0
+    return row if row and needed_for_left(row) == NEEDS_OUT else 0
+
+
 cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) except -1:
-    """out = bias + sum of weight * lanes: with others over the same lanes, one matrix instruction."""
+    """out = bias + sum of weight * lanes: with others over the same lanes, one matrix instruction.
+
+    A relu, tanh, .. of the result and of nothing else is part of the instruction.
+    """
     cdef dict weights = {}
     cdef list ordered
     for weight, x in linear:
@@ -369,12 +385,16 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
         return self.step(CODE_MULTIPLY_ADD, out, x, weight, bias)
     ordered = [x for x in weights if self.active.items[<int32_t>x]]
     ordered += [x for x in weights if not self.active.items[<int32_t>x]]
-    key = (self.active.items[out] != 0, *ordered)
+    activation = activation_of(self, out)
+    if activation:
+        out = self.user.items[out]
+        self.absorbed.items[out] = 1
+    key = (activation, self.active.items[out] != 0, *ordered)
     wide = self.matrices.get(key)
     if wide is None:
         number = new_wide(self, 0, ordered)
         self.matrices[key] = wide = self.wides[number]
-        wide[3], wide[4], wide[5] = [], [], []
+        wide[3], wide[4], wide[5], wide[6] = [], [], [], activation
         self.step(CODE_MATRIX, 0, number)
     wide[3].append(out)
     wide[4].extend([weights[x] for x in ordered])

@@ -117,7 +117,7 @@ cdef enum:
     CHUNK_BYTES = 4096
     SLOT_BYTES = 64
     HEAD_BYTES = 16
-    FIRST_SLOT = 2
+    FIRST_SLOT = 3
     SLOTS = 64
     ARENA_CHUNKS = 512
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
@@ -157,13 +157,14 @@ cdef struct Chunk:
     Chunk *newer
     Arena *arena
     PyObject **extras
-    # Masks with a bit a slot: nodes without operands, nodes a sweep has yet to visit, nodes with Extras.
+    # Masks with a bit a slot: nodes without operands, nodes with Extras.
     uint64_t leaves
-    uint64_t pending
     uint64_t extended
     # Nodes that have passed their gradient on to their operands.
     uint64_t pulled
     unsigned char code[SLOTS]
+    # Whether a search has reached the node. A byte each: through one word, each mark waits for the last.
+    unsigned char reached[SLOTS]
 
 cdef PyTypeObject *value_type = NULL
 cdef char *next_slot = NULL
@@ -203,6 +204,15 @@ cdef inline int slot_of(void *node) noexcept nogil:
 
 cdef inline Node *node_at(Chunk *chunk, int slot) noexcept nogil:
     return <Node *>(<char *>chunk + slot * SLOT_BYTES + HEAD_BYTES)
+
+
+cdef inline bint any_reached(Chunk *chunk) noexcept nogil:
+    cdef uint64_t *words = <uint64_t *>chunk.reached
+    cdef uint64_t found = 0
+    cdef int index
+    for index in range(SLOTS // 8):
+        found |= words[index]
+    return found != 0
 
 
 cdef inline uint64_t bit_of(void *node) noexcept nogil:
@@ -292,6 +302,7 @@ cdef Chunk *new_arena() noexcept:
         chunk = <Chunk *>(arena.memory + index * CHUNK_BYTES)
         chunk.arena = arena
         chunk.extras = NULL
+        memset(chunk.reached, 0, SLOTS)
         push_free(chunk)
     return free_chunks
 
@@ -328,7 +339,7 @@ cdef int open_chunk() except -1:
     remove_free(chunk)
     chunk.arena.used += 1
     used_count += 1
-    chunk.leaves = chunk.pending = chunk.extended = chunk.pulled = 0
+    chunk.leaves = chunk.extended = chunk.pulled = 0
     chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
     chunk.code[ALL_TRACKED] = 0
     chunk.newer = NULL
@@ -519,7 +530,7 @@ cdef void release_arena(Arena *arena) noexcept:
 cdef void recycle(Chunk *chunk) noexcept:
     """Take back an empty chunk: the newest is filled again from its start, others become free."""
     global next_slot, used_count
-    expect(chunk.pending == 0, "an empty chunk has pending nodes")
+    expect(not any_reached(chunk), "an empty chunk has nodes that a search has reached")
     if chunk == newest:
         chunk.leaves = chunk.pulled = 0
         chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT

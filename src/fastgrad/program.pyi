@@ -30,6 +30,27 @@ class Program:
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def check(self, arguments: list[Any]) -> None: ...
 
+@disjoint_base
+class Snapshot:
+    def __init__(
+        self, cells: list[tuple[Any, object]], names: list[tuple[dict[str, Any], str, object]]
+    ) -> None: ...
+    def is_current(self) -> bool: ...
+
+@disjoint_base
+class Programs:
+    names: tuple[str, ...]
+    threads: int
+    check: bool
+    block: int
+    programs: dict[tuple[int, ...], Program]
+    snapshot: Snapshot
+    latest: Program | None
+    def find(self, arguments: tuple[object, ...]) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
+    def prepared(
+        self, arguments: tuple[object, ...], options: dict[str, Any]
+    ) -> tuple[Program, list[Any], int, int] | None: ...
+
 def available_kernels() -> list[str]: ...
 def prepare_arguments(
     arguments: tuple[object, ...], names: tuple[str, ...]

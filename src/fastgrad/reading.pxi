@@ -178,7 +178,8 @@ def _read_leaves(tuple leaves, uintptr_t numbers):
     cdef Node *node
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
         node = <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)
-        if code_of(node) > CODE_FRESH:
+        # A leaf has no operands; the code of others is further away.
+        if node.left != NULL and code_of(node) > CODE_FRESH:
             raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
         out[index] = node.data
 

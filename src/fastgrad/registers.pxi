@@ -28,11 +28,13 @@ cdef class Plan:
     cdef Py_ssize_t uniform_count
     cdef int32_t *uniform_table
     cdef Py_ssize_t uniform_table_size
-    # Accumulators: the sums of the outputs, the gradients of uniform numbers, those of matrices.
+    # Accumulators: the sums of the outputs, the gradients of uniform numbers, those of matrices; and
+    # the uniform number that each of them is a gradient of.
     cdef int32_t *accumulated
-    cdef Py_ssize_t scalar_accumulators
     cdef Py_ssize_t accumulators
+    # The biases and weights of matrices in the order in which they are used, and the numbers that they are.
     cdef Py_ssize_t packed
+    cdef int32_t *packed_from
     cdef double flops
     # (argument, column, number of choices) of every index.
     cdef list ranges
@@ -47,6 +49,7 @@ cdef class Plan:
         free(self.uniform_steps)
         free(self.uniform_table)
         free(self.accumulated)
+        free(self.packed_from)
 
     @property
     def bytes(self):
@@ -55,6 +58,7 @@ cdef class Plan:
             (self.forward_count + self.backward_count) * <Py_ssize_t>sizeof(Instruction)
             + self.wide_count * <Py_ssize_t>sizeof(Wide)
             + (self.table_size + self.uniform_table_size) * <Py_ssize_t>sizeof(int32_t)
+            + (self.accumulators + self.packed) * <Py_ssize_t>sizeof(int32_t)
             + 4 * self.uniform_count * <Py_ssize_t>sizeof(int32_t)
             + self.uniforms * <Py_ssize_t>sizeof(double)
         )
@@ -177,6 +181,8 @@ cdef class Allocation:
         if code == CODE_MATRIX:
             for operand in wide[3]:
                 append(&self.writes, operand)
+                if wide[6] and self.wanted(operand):
+                    self.keep(operand)
             kept = any([self.wanted(weight) for weight in wide[4]])
             for at in range(start, start + size):
                 self.read(ids[at])
@@ -302,6 +308,7 @@ cdef int lay_out_wides(Allocation self) except -1:
             wide.bias = offset + 2 * wide.outputs
             wide.weights = offset + 3 * wide.outputs
             offset += 3 * wide.outputs + wide.outputs * wide.inputs
+            wide.activation = source[6]
             wide.packed = <int32_t>plan.packed
             plan.packed += wide.outputs * (1 + wide.inputs)
     plan.table_size = offset
@@ -461,15 +468,64 @@ cdef int place_matrix(Allocation self, Wide *wide, list source) except -1:
 
 
 cdef int place_accumulators(Allocation self) except -1:
+    """Where the sums over the rows go: single numbers first, then for every matrix bias and weights."""
     cdef Plan plan = self.plan
-    cdef Py_ssize_t number
-    plan.scalar_accumulators = plan.accumulators = self.accumulated.size
+    cdef Py_ssize_t number, at
+    cdef Wide *wide
+    for number in range(plan.wide_count):
+        wide = &plan.wides[number]
+        if wide.packed < 0 or wide.gradient < 0:
+            continue
+        wide.gradient = <int32_t>self.accumulated.size
+        for at in range(wide.outputs):
+            append(&self.accumulated, plan.table[wide.bias + at])
+        for at in range(wide.outputs * wide.inputs):
+            append(&self.accumulated, plan.table[wide.weights + at])
+    plan.accumulators = self.accumulated.size
     plan.accumulated = <int32_t *>zeroed(self.accumulated.size, sizeof(int32_t))
     memcpy(plan.accumulated, self.accumulated.items, self.accumulated.size * sizeof(int32_t))
+    return 0
+
+
+cdef extern from "lanes.h":
+    Py_ssize_t PANEL_ROWS "FG_ROWS"
+
+
+cdef void list_panels(
+    const int32_t *weights, Py_ssize_t height, Py_ssize_t depth, Py_ssize_t row_step,
+    Py_ssize_t column_step, int32_t *out
+) noexcept:
+    """Panels of PANEL_ROWS rows, in each of them column by column, as fg_matrix reads them."""
+    cdef Py_ssize_t row = 0, rows, k, i
+    while row < height:
+        rows = min(PANEL_ROWS, height - row)
+        for k in range(depth):
+            for i in range(rows):
+                out[0] = weights[(row + i) * row_step + k * column_step]
+                out += 1
+        row += rows
+
+
+cdef int list_packed(Plan plan) except -1:
+    """Of every matrix: the bias, panels of rows, and panels of the columns that want a gradient."""
+    cdef Py_ssize_t number, active
+    cdef const Wide *wide
+    cdef const int32_t *weights
+    cdef int32_t *out
+    plan.packed_from = <int32_t *>zeroed(plan.packed, sizeof(int32_t))
     for number in range(plan.wide_count):
-        if plan.wides[number].packed >= 0 and plan.wides[number].gradient >= 0:
-            plan.wides[number].gradient = <int32_t>plan.accumulators
-            plan.accumulators += plan.wides[number].outputs * (1 + plan.wides[number].inputs)
+        wide = &plan.wides[number]
+        if wide.packed < 0:
+            continue
+        weights = plan.table + wide.weights
+        out = plan.packed_from + wide.packed
+        memcpy(out, plan.table + wide.bias, wide.outputs * sizeof(int32_t))
+        list_panels(weights, wide.outputs, wide.inputs, wide.inputs, 1, out + wide.outputs)
+        if wide.transposed >= 0:
+            active = 0
+            while active < wide.inputs and plan.table[wide.left_adjoint + active] >= 0:
+                active += 1
+            list_panels(weights, active, wide.outputs, 1, wide.inputs, plan.packed_from + wide.transposed)
     return 0
 
 
@@ -561,6 +617,8 @@ cdef double count_flops(Plan plan) noexcept:
         if code == CODE_MATRIX:
             wide = &plan.wides[plan.forward[at].left]
             total += 2.0 * wide.outputs * wide.inputs
+            if wide.activation:
+                total += wide.outputs * flops_of(wide.activation)
         elif code == CODE_INNER or ROW_FIRST_REDUCTION <= code >> 2 < ROW_END:
             total += 2.0 * plan.wides[plan.forward[at].left].inputs
         elif code == CODE_MULTIPLY_ADD:
@@ -595,6 +653,7 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     if purpose != FORWARD:
         place_backward(allocation)
     place_accumulators(allocation)
+    list_packed(plan)
     translate_uniform_steps(allocation)
     fill_initial(allocation)
     plan.ranges = list(set(plan.ranges))

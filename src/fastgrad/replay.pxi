@@ -31,6 +31,7 @@ cdef enum:
     # 256 KiB is 15 to 25 % slower on programs of 1000 slots and more, the same on smaller ones.
     CACHE_BYTES = 786432
     MOST_LANES = 256
+    FEWEST_LANES = 128
     MOST_PARTS = 32
     # Less arithmetic than this is not worth a part of its own.
     PART_FLOPS = 300000
@@ -55,12 +56,16 @@ cdef struct Job:
     # One set of accumulators for each part, or one that each part clears and adds to the total.
     double *part_accumulators
     double *total
-    bint each_part
     # A Jacobian: the way back is run once an output, each writing its own gradients.
     Py_ssize_t passes
     const Argument *arguments
-    Py_ssize_t next_part
+    # Under the lock: the next part to run and the next to add up, which parts are run, and whether a
+    # thread is adding.
     PyThread_type_lock lock
+    Py_ssize_t next_part
+    Py_ssize_t next_added
+    char *finished
+    bint adding
     bint stop
 
 
@@ -150,43 +155,102 @@ cdef void aim_at(Worker *worker, Py_ssize_t output) noexcept nogil:
                 + output * worker.job.rows * worker.arguments[at].columns
 
 
+cdef void add_to_total(Job *job, const double *amounts) noexcept nogil:
+    cdef double *total = job.total
+    cdef Py_ssize_t at
+    for at in range(job.accumulators):
+        total[at] += amounts[at]
+
+
 cdef void run_parts(Worker *worker) noexcept nogil:
-    """Take parts until there are no more."""
+    """Run all parts in this thread."""
     cdef Job *job = worker.job
-    cdef Py_ssize_t part, at
-    cdef double *own
-    while not job.stop:
-        if job.each_part:
-            PyThread_acquire_lock(job.lock, 1)
-            part = job.next_part
-            job.next_part += 1
-            PyThread_release_lock(job.lock)
-        else:
-            part = job.next_part
-            job.next_part += 1
-        if part >= job.parts:
+    cdef double *own = job.part_accumulators if job.parts > 1 else job.total
+    cdef Py_ssize_t part
+    worker.block.accumulators = own
+    for part in range(job.parts):
+        memset(own, 0, job.accumulators * sizeof(double))
+        run_part(worker, part)
+        if job.stop:
             return
-        own = job.part_accumulators
-        if job.each_part:
-            own += part * job.accumulators
-        elif job.parts == 1:
-            own = job.total
+        if job.parts > 1:
+            add_to_total(job, own)
+
+
+cdef void share_parts(Worker *worker) noexcept nogil:
+    """Take parts until there are no more, and add up what is finished, in the order of the parts."""
+    cdef Job *job = worker.job
+    cdef Py_ssize_t part
+    cdef double *own
+    PyThread_acquire_lock(job.lock, 1)
+    while job.next_part < job.parts and not job.stop:
+        part = job.next_part
+        job.next_part += 1
+        PyThread_release_lock(job.lock)
+        own = job.part_accumulators + part * job.accumulators
         memset(own, 0, job.accumulators * sizeof(double))
         worker.block.accumulators = own
         run_part(worker, part)
-        if not job.each_part and job.parts > 1:
-            for at in range(job.accumulators):
-                job.total[at] += own[at]
+        PyThread_acquire_lock(job.lock, 1)
+        job.finished[part] = not job.stop
+        if not job.adding:
+            add_finished(job)
+    PyThread_release_lock(job.lock)
+
+
+cdef void add_finished(Job *job) noexcept nogil:
+    """Add up what is finished, holding the lock only to look for the next: one part remains for the end."""
+    cdef Py_ssize_t part = job.next_added
+    job.adding = True
+    while part < job.parts and job.finished[part]:
+        PyThread_release_lock(job.lock)
+        add_to_total(job, job.part_accumulators + part * job.accumulators)
+        part += 1
+        PyThread_acquire_lock(job.lock, 1)
+    job.next_added = part
+    job.adding = False
 
 
 cdef void run_thread(void *argument) noexcept nogil:
     cdef Worker *worker = <Worker *>argument
-    run_parts(worker)
+    share_parts(worker)
     PyThread_release_lock(worker.done)
+
+
+cdef PyThread_type_lock new_lock() except NULL:
+    cdef PyThread_type_lock lock = PyThread_allocate_lock()
+    if lock == NULL:
+        raise MemoryError("no lock for the threads")  # no cover: a lock that the system refuses
+    return lock
 
 
 cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
     return (number + 7) // 8 * 8
+
+
+cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
+    """Share the parts among the calling thread and others, who start while this one prepares the weights."""
+    cdef Job *job = workspace.workers[0].job
+    cdef Worker *worker
+    cdef Py_ssize_t number, started = 0
+    memset(job.finished, 0, job.parts)
+    PyThread_acquire_lock(job.lock, 1)
+    for number in range(1, workspace.threads):
+        worker = &workspace.workers[number]
+        PyThread_acquire_lock(worker.done, 1)
+        if PyThread_start_new_thread(run_thread, worker) == <unsigned long>-1:
+            # This thread does the work of those that could not be started.
+            PyThread_release_lock(worker.done)
+            break
+        started += 1
+    run_uniform(plan, workspace.uniform)
+    pack(plan, workspace.uniform, workspace.packed)
+    PyThread_release_lock(job.lock)
+    share_parts(&workspace.workers[0])
+    for number in range(1, started + 1):
+        worker = &workspace.workers[number]
+        PyThread_acquire_lock(worker.done, 1)
+        PyThread_release_lock(worker.done)
 
 
 cdef class Workspace:
@@ -204,6 +268,8 @@ cdef class Workspace:
     cdef double *part_accumulators
     cdef Argument *arguments
     cdef Worker *workers
+    cdef PyThread_type_lock lock
+    cdef char *finished
     cdef void **owned
     cdef Py_ssize_t owned_count
     cdef Py_ssize_t bytes
@@ -216,7 +282,7 @@ cdef class Workspace:
         self.stride = rounded_up(block_rows) + 8
         if self.stride // 8 % 2 == 0:
             self.stride += 8
-        self.owned = <void **>zeroed(10 + 5 * threads, sizeof(void *))
+        self.owned = <void **>zeroed(11 + 5 * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         self.uniform = self.numbers(plan.uniforms)
         self.gradient = self.numbers(plan.uniforms)
@@ -224,6 +290,7 @@ cdef class Workspace:
         self.packed = self.numbers(plan.packed)
         self.total = self.numbers(plan.accumulators)
         self.part_accumulators = self.numbers(plan.accumulators * (parts if threads > 1 else 1))
+        self.finished = <char *>self.room(parts, 1)
         self.workers = <Worker *>self.room(threads, sizeof(Worker))
         for number in range(threads):
             worker = &self.workers[number]
@@ -233,6 +300,10 @@ cdef class Workspace:
             worker.block.second_pointers = worker.block.first_pointers + plan.widest
             worker.seeds = self.numbers(plan.outputs)
             worker.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+            if threads > 1:
+                worker.done = new_lock()
+        if threads > 1:
+            self.lock = new_lock()
 
     cdef void *room(self, Py_ssize_t count, size_t size) except NULL:
         cdef void *memory = zeroed(count, size)
@@ -242,10 +313,17 @@ cdef class Workspace:
         return memory
 
     cdef double *numbers(self, Py_ssize_t count) except NULL:
-        return <double *>self.room(count, sizeof(double))
+        """From the beginning of a cache line: every second vector that begins elsewhere is in two of them."""
+        cdef char *memory = <char *>self.room(count + 8, sizeof(double))
+        return <double *>(memory + (-<uintptr_t>memory) % 64)
 
     def __dealloc__(self):
         cdef Py_ssize_t number
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+        for number in range(self.threads if self.workers != NULL else 0):
+            if self.workers[number].done != NULL:
+                PyThread_free_lock(self.workers[number].done)
         if self.owned != NULL:
             for number in range(self.owned_count):
                 free(self.owned[number])
@@ -259,6 +337,8 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
         return min(wanted, rounded_up(rows))
     most = CACHE_BYTES // (8 * max(plan.slots, 1)) // 8 * 8
     most = min(max(most, 16), MOST_LANES)
+    # Enough blocks for threads to finish together, unless they became too short for the kernels.
+    most = min(most, max(<Py_ssize_t>FEWEST_LANES, rounded_up(rows // MOST_PARTS)))
     blocks = (rows + most - 1) // most
     return rounded_up((rows + blocks - 1) // blocks)
 
@@ -281,14 +361,24 @@ cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_s
     return Workspace(plan, block_rows, threads, parts)
 
 
+cdef void collect(Plan plan, const double *total, double *gradient) noexcept nogil:
+    """The gradients of uniform numbers, from the accumulators of the rows."""
+    cdef Py_ssize_t at
+    memset(gradient, 0, plan.uniforms * sizeof(double))
+    for at in range(plan.outputs, plan.accumulators):
+        gradient[plan.accumulated[at]] += total[at]
+
+
 cdef int run_rows(
     Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, double *results, Py_ssize_t passes
 ) except -1:
-    """Run all rows, without the GIL; the accumulators' sums are then in workspace.total."""
+    """Run what is uniform and all rows, without the GIL.
+
+    The accumulators' sums are then in workspace.total, the parameters' gradients in workspace.gradient.
+    """
     cdef Job job
     cdef Worker *worker
-    cdef Py_ssize_t number, at, started = 0
-    cdef double *own
+    cdef Py_ssize_t number
     job.forward, job.backward = plan.forward, plan.backward
     job.forward_count, job.backward_count = plan.forward_count, plan.backward_count
     job.run_forward, job.run_backward = kernels.forward, kernels.backward
@@ -297,13 +387,14 @@ cdef int run_rows(
     job.parts = workspace.parts
     job.accumulators = plan.accumulators
     job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
-    job.each_part = workspace.threads > 1
     job.passes = passes
     job.arguments = workspace.arguments
-    job.next_part = 0
+    job.next_part = job.next_added = 0
+    job.finished, job.adding = workspace.finished, False
     job.stop = False
-    job.lock = NULL
-    memset(job.total, 0, job.accumulators * sizeof(double))
+    job.lock = workspace.lock
+    if job.parts > 1:
+        memset(job.total, 0, job.accumulators * sizeof(double))
     for number in range(workspace.threads):
         worker = &workspace.workers[number]
         worker.job = &job
@@ -319,38 +410,15 @@ cdef int run_rows(
         worker.block.seeds = worker.seeds
         if seeds != NULL:
             memcpy(worker.seeds, seeds, plan.outputs * sizeof(double))
-    if not job.each_part:
-        with nogil:
+    # Once without the GIL for everything: letting it go and taking it again is 50 ns.
+    with nogil:
+        if workspace.threads > 1:
+            run_threads(plan, workspace)
+        else:
+            run_uniform(plan, workspace.uniform)
+            pack(plan, workspace.uniform, workspace.packed)
             run_parts(&workspace.workers[0])
-    else:
-        job.lock = PyThread_allocate_lock()
-        if job.lock == NULL:
-            raise MemoryError("no lock for the threads")  # no cover: a lock that malloc refuses
-        with nogil:
-            for number in range(1, workspace.threads):
-                worker = &workspace.workers[number]
-                worker.done = PyThread_allocate_lock()
-                if worker.done == NULL:
-                    break  # no cover: a lock that malloc refuses
-                PyThread_acquire_lock(worker.done, 1)
-                if PyThread_start_new_thread(run_thread, worker) == <unsigned long>-1:
-                    # This thread does the work of those that could not be started.
-                    PyThread_release_lock(worker.done)
-                    PyThread_free_lock(worker.done)
-                    break
-                started += 1
-            run_parts(&workspace.workers[0])
-            for number in range(1, started + 1):
-                worker = &workspace.workers[number]
-                PyThread_acquire_lock(worker.done, 1)
-                PyThread_release_lock(worker.done)
-                PyThread_free_lock(worker.done)
-            PyThread_free_lock(job.lock)
-            if not job.stop:
-                for number in range(job.parts):
-                    own = job.part_accumulators + number * job.accumulators
-                    for at in range(job.accumulators):
-                        job.total[at] += own[at]
-    if job.stop:
-        return -1
-    return 0
+        if plan.purpose == BACKWARD and not job.stop:
+            collect(plan, workspace.total, workspace.gradient)
+            run_uniform_back(plan, workspace.uniform, workspace.gradient)
+    return -1 if job.stop else 0

@@ -3,8 +3,9 @@
 
 cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil:
     """The value of a reduction, or of an operation of three operands."""
-    cdef double total = 0.0, shift = 0.0
-    cdef int32_t k
+    cdef double shift = 0.0
+    cdef double first = 0.0, second = 0.0, third = 0.0, fourth = 0.0
+    cdef int32_t k = 0
     if row >= ROW_FIRST_TERNARY:
         return ternary_value(row, u[operands[0]], u[operands[1]], u[operands[2]])
     if needs_shift(row):
@@ -14,9 +15,18 @@ cdef double value_of_many(int row, const int32_t *operands, int32_t count, const
                 shift = u[operands[k]]
         if not isfinite(shift):
             shift = 0.0
-    for k in range(count):
-        total = reduction_step(row, total, u[operands[k]], shift)
-    return reduction_finish(row, total, <double>count, shift)
+        k = 0
+    # Every step adds something to a total: four of them need not wait for one another.
+    while k + 4 <= count:
+        first = reduction_step(row, first, u[operands[k]], shift)
+        second = reduction_step(row, second, u[operands[k + 1]], shift)
+        third = reduction_step(row, third, u[operands[k + 2]], shift)
+        fourth = reduction_step(row, fourth, u[operands[k + 3]], shift)
+        k += 4
+    while k < count:
+        first = reduction_step(row, first, u[operands[k]], shift)
+        k += 1
+    return reduction_finish(row, first + second + (third + fourth), <double>count, shift)
 
 
 cdef double total_of(const int32_t *terms, const double *u) noexcept nogil:
@@ -91,52 +101,8 @@ cdef void run_uniform_back(Plan plan, const double *u, double *gradient) noexcep
 
 
 cdef void pack(Plan plan, const double *u, double *packed) noexcept nogil:
-    """Copy the weights of every matrix: bias, then panels of rows, and panels of columns for the way back."""
-    cdef Py_ssize_t number
-    cdef Wide *wide
-    for number in range(plan.wide_count):
-        wide = &plan.wides[number]
-        if wide.packed < 0:
-            continue
-        pack_bias(plan, wide, u, packed + wide.packed)
-        pack_panels(
-            plan.table + wide.weights, wide.outputs, wide.inputs, wide.inputs, 1, u,
-            packed + wide.packed + wide.outputs,
-        )
-        if wide.transposed >= 0:
-            pack_panels(
-                plan.table + wide.weights, active_inputs(plan, wide), wide.outputs, 1, wide.inputs, u,
-                packed + wide.transposed,
-            )
-
-
-cdef inline Py_ssize_t active_inputs(Plan plan, const Wide *wide) noexcept nogil:
-    cdef Py_ssize_t active = 0
-    while active < wide.inputs and plan.table[wide.left_adjoint + active] >= 0:
-        active += 1
-    return active
-
-
-cdef inline void pack_bias(Plan plan, const Wide *wide, const double *u, double *out) noexcept nogil:
+    """Copy the biases and weights of every matrix to where fg_matrix reads them."""
+    cdef const int32_t *source = plan.packed_from
     cdef Py_ssize_t at
-    for at in range(wide.outputs):
-        out[at] = u[plan.table[wide.bias + at]]
-
-
-cdef extern from "lanes.h":
-    Py_ssize_t PANEL_ROWS "FG_ROWS"
-
-
-cdef void pack_panels(
-    const int32_t *weights, Py_ssize_t height, Py_ssize_t depth, Py_ssize_t row_step, Py_ssize_t column_step,
-    const double *u, double *out
-) noexcept nogil:
-    """Panels of PANEL_ROWS rows, in each of them column by column, as fg_matrix reads them."""
-    cdef Py_ssize_t row = 0, rows, k, i
-    while row < height:
-        rows = min(PANEL_ROWS, height - row)
-        for k in range(depth):
-            for i in range(rows):
-                out[0] = u[weights[(row + i) * row_step + k * column_step]]
-                out += 1
-        row += rows
+    for at in range(plan.packed):
+        packed[at] = u[source[at]]
