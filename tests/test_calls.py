@@ -214,6 +214,7 @@ def heavy(x):
     return x
 
 
+@pytest.mark.processes
 def test_an_interrupt_stops_within_a_fifth_of_a_second_and_leaves_gradients():
     script = textwrap.dedent("""
         import os, signal, sys, threading, time
@@ -408,6 +409,7 @@ def gradients_of(compiled, x):
     return compiled.backward(x), [leaf.grad for leaf in compiled.parameters]
 
 
+@pytest.mark.processes
 def test_a_program_runs_in_other_processes():
     x = np.linspace(-1, 1, 40)
     value = squares.backward(x)
@@ -417,6 +419,7 @@ def test_a_program_runs_in_other_processes():
     assert sum(gradient[0] for _, gradient in parts) / 2 == pytest.approx(p.grad, rel=1e-12)
 
 
+@pytest.mark.processes
 def test_without_numpy_results_are_views_of_doubles():
     script = textwrap.dedent("""
         import sys
@@ -440,6 +443,7 @@ def test_without_numpy_results_are_views_of_doubles():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["baseline", "avx2", "avx512"])
 def test_every_instruction_set_gives_the_same_to_1e_12(name):
     from fastgrad.program import available_kernels
@@ -459,6 +463,7 @@ def test_every_instruction_set_gives_the_same_to_1e_12(name):
     subprocess.run([sys.executable, "-c", script, TESTS, name], check=True, env=environment)
 
 
+@pytest.mark.processes
 def test_an_unknown_instruction_set_is_refused():
     script = "from fastgrad import compile; compile(lambda x: x)([1.0])"
     environment = {**os.environ, "FASTGRAD_KERNELS": "abacus"}

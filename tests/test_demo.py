@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 for needed in ("numpy", "sklearn", "matplotlib", "tqdm"):
     pytest.importorskip(needed)
 

@@ -36,6 +36,7 @@ def example(monkeypatch):
     return import_example
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_tells_what_the_script_is_for(name):
     skip_without_its_packages(name)

@@ -81,12 +81,14 @@ def test_notebook_is_stored_as_an_editor_would_store_it(name):
     assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n"
 
 
+@pytest.mark.processes
 @each_notebook
 def test_notebook_runs_without_error_or_warning(name, executed):
     outputs = outputs_of(executed(name))
     assert [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"] == []
 
 
+@pytest.mark.processes
 def test_moons_ends_like_micrograds_demo(executed):
     text = printed(executed("moons"))
     assert "before training: loss 0.8958, accuracy 50%" in text
@@ -94,6 +96,7 @@ def test_moons_ends_like_micrograds_demo(executed):
     assert pictures(executed("moons")).count("image/png") == 3
 
 
+@pytest.mark.processes
 def test_backprop_finds_the_slopes_that_nudging_finds(executed):
     text = printed(executed("backprop"))
     # By hand, by backward(), and node by node.

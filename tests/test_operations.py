@@ -324,10 +324,17 @@ def test_gradient_of_the_exponent_at_a_negative_base_is_nan():
     assert math.isnan(exponent.grad)
 
 
-def test_gradient_of_the_exponent_at_base_zero_is_zero():
-    exponent = Value(2.0)
+@pytest.mark.parametrize("power", [0.0, 0.5, 2.0, 1e300])
+def test_gradient_of_the_exponent_at_base_zero_is_zero(power):
+    exponent = Value(power)
     (Value(0.0) ** exponent).backward()
     assert exponent.grad == 0.0
+
+
+def test_gradient_of_a_negative_exponent_at_base_zero_is_that_of_the_infinite_result():
+    exponent = Value(-math.inf)
+    (Value(0.0) ** exponent).backward()
+    assert exponent.grad == -math.inf
 
 
 @pytest.mark.parametrize("base", [0.0, math.nan, 5e-324, -2.0])
@@ -351,6 +358,13 @@ def test_gradient_by_a_huge_divisor_does_not_vanish():
     divisor = Value(1e200)
     (Value(1e200) / divisor).backward()
     assert divisor.grad == -1e-200
+
+
+def test_a_quotient_is_refused_only_if_the_reciprocal_is_too_large():
+    """2 / b already is, but 1 / b is not: the quotient overflows as IEEE says."""
+    assert (Value(1e10) / 1.2e-308).data == math.inf
+    with pytest.raises(OverflowError, match="1 / right is too large"):
+        Value(1e-10) / 1e-309
 
 
 def test_negative_base_with_a_fractional_exponent_is_an_error():

@@ -4,7 +4,7 @@
 # youngest to the oldest and runs no Python code. While a node lives that has a backward of the
 # user's own, or operands younger than itself, graphs are ordered by depth-first search instead.
 
-from libc.stdlib cimport free, malloc, realloc
+from cpython.mem cimport PyMem_RawRealloc
 
 # Raised whenever inspection replaces a node's operands; see inspection.pxi.
 cdef Py_ssize_t expansions = 0
@@ -64,9 +64,13 @@ cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept
     cdef Node *x
     cdef double w_data
     # Leaves need not be marked, nor inputs shared with the node before: that is half of the work.
-    cdef bint mark_weights = code >> 2 != ROW_DOT
-    cdef bint mark_inputs = sweep.marked_inputs != node.right.node
-    sweep.marked_inputs = node.right.node
+    if code >> 2 != ROW_DOT:
+        for index in range(size):
+            mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
+    if sweep.marked_inputs != node.right.node:
+        sweep.marked_inputs = node.right.node
+        for index in range(size):
+            mark(<Node *>PyTuple_GET_ITEM(node.right.node, index), sweep)
     g *= unary_derivative(activation_row(code), 0.0, node.data)
     for index in range(size):
         w = <Node *>PyTuple_GET_ITEM(node.left, index)
@@ -74,10 +78,6 @@ cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept
         w_data = w.data
         w.grad += x.data * g
         x.grad += w_data * g
-        if mark_weights:
-            mark(w, sweep)
-        if mark_inputs:
-            mark(x, sweep)
     if PyTuple_GET_SIZE(node.left) > size:
         give(<Node *>PyTuple_GET_ITEM(node.left, size), g, sweep)
 
@@ -161,11 +161,13 @@ cdef void sweep_from(Node *root, bint whole_graph) noexcept nogil:
 cdef int run_backward(Value root) except -1:
     cdef Node *node = <Node *><PyObject *>root
     refuse_effect("backward()")
-    node.grad = 1.0
     if irregular_count > 0:
         run_ordered(root)
     else:
+        node.grad = 1.0
         sweep_from(node, True)
+    if CHECKED:
+        check_after_backward()
     return 0
 
 
@@ -200,7 +202,7 @@ cdef int make_room(Stack *stack) except -1:
     """Have room for one more frame, so that nothing can fail between a visit and its frame."""
     cdef Frame *grown
     if stack.size == stack.room:
-        grown = <Frame *>realloc(stack.frames, (2 * stack.room + 64) * sizeof(Frame))
+        grown = <Frame *>PyMem_RawRealloc(stack.frames, (2 * stack.room + 64) * sizeof(Frame))
         if grown == NULL:
             raise MemoryError("no memory to order the graph for backward()")
         stack.frames = grown
@@ -280,7 +282,7 @@ cdef list topological_order(list roots):
             unvisit(stack.frames[stack.size].node)
         for node in order:
             unvisit(<PyObject *>node)
-        free(stack.frames)
+        PyMem_RawFree(stack.frames)
     return order
 
 
@@ -291,10 +293,12 @@ cdef inline void unvisit(PyObject *node) noexcept:
 
 cdef int run_ordered(Value root) except -1:
     """backward() for graphs in which the user's own code takes part."""
-    cdef list order = [root]
-    cdef Py_ssize_t seen = -1
+    cdef list order = topological_order([root])
+    cdef Py_ssize_t seen = expansions
     cdef object current
     cdef PyObject *extras
+    # Not before the order is known: without the memory for it nothing has changed.
+    root.grad = 1.0
     while order:
         if seen != expansions:
             # Also when a `_backward` has looked at the graph and so replaced operands in it.
