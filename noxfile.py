@@ -113,27 +113,6 @@ def workflows(session):
         session.run("cibuildwheel", "--print-build-identifiers", *chosen)
 
 
-@nox.session(python="3.11")
-def leaks(session):
-    """Nothing is left of a million graphs of each form, and a survivor costs its chunk."""
-    session.install(".", "numpy")
-    session.run("python", "tests/reliability/leaks.py", *session.posargs)
-
-
-@nox.session(python=["3.11", "3.13"])
-def faults(session):
-    """Every allocation fails in turn, in a build with the engine's assertions."""
-    session.install(".", "--force-reinstall", "--no-cache-dir", env={"FASTGRAD_ASSERTIONS": "1"})
-    session.run("python", "tests/reliability/allocation_failure.py", *session.posargs)
-
-
-@nox.session(python="3.11")
-def files(session):
-    """Damaged pickles of Values and programs, by the hundred thousand."""
-    session.install(".", "numpy")
-    session.run("python", "tests/reliability/damaged_pickles.py", *session.posargs)
-
-
 def install_compiled(session, **environment):
     """Install the package, compiled anew in this environment, with what its tests need."""
     session.install(".[test]", "build")
@@ -209,3 +188,24 @@ def compilers(session):
 def ports(session, port):
     """The suite on an emulated architecture or a CPython that is not here; needs root and Debian."""
     session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)
+
+
+@nox.session(python="3.11")
+def leaks(session):
+    """Nothing is left of a million graphs of each form, and a survivor costs its chunk."""
+    session.install(".", "numpy")
+    session.run("python", "tests/reliability/leaks.py", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.13"])
+def faults(session):
+    """Every allocation fails in turn, in a build with the engine's assertions."""
+    session.install(".", "--force-reinstall", "--no-cache-dir", env={"FASTGRAD_ASSERTIONS": "1"})
+    session.run("python", "tests/reliability/allocation_failure.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def files(session):
+    """Damaged pickles of Values and programs, by the hundred thousand."""
+    session.install(".", "numpy")
+    session.run("python", "tests/reliability/damaged_pickles.py", *session.posargs)

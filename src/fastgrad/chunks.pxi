@@ -18,12 +18,12 @@ cdef extern from *:
     #if defined(_WIN32)
         memory = _aligned_malloc(size, size);
     #else
-    #if defined(FASTGRAD_ASSERTIONS)
+        #if defined(FASTGRAD_ASSERTIONS)
         /* Lets a test that replaces Python's allocators fail this one too. */
         memory = PyMem_RawMalloc(1);
         if (memory == NULL) return NULL;
         PyMem_RawFree(memory);
-    #endif
+        #endif
         if (posix_memalign(&memory, size, size) != 0) return NULL;
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
         madvise(memory, size, MADV_HUGEPAGE);

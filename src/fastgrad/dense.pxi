@@ -157,13 +157,20 @@ cdef class Rows:
             raise RuntimeError(CHANGED)
         return 0
 
-    cdef int require(self, Py_ssize_t size) except -1:
-        """RuntimeError unless the tuples have this size: a number's __float__ may have used them."""
+    cdef int require(self, Py_ssize_t size, PyObject *inputs) except -1:
+        """RuntimeError unless the tuples have this size: a number's __float__ may have used them.
+
+        It may have tracked their Values too, which are then visible to the collector in them.
+        """
         cdef PyObject **rows = PySequence_Fast_ITEMS(<PyObject *>self.tuples)
         cdef Py_ssize_t index
         for index in range(PyList_GET_SIZE(self.tuples)):
             if PyTuple_GET_SIZE(rows[index]) != size:
                 raise RuntimeError(CHANGED)
+            if self.late_tracks != late_tracks:
+                track_tuple(rows[index])
+        if self.late_tracks != late_tracks:
+            track_tuple(inputs)
         return 0
 
     cdef int fill(self, PyObject *x, PyObject **out) except -1:
@@ -229,11 +236,16 @@ def dot(weights, inputs, bias=None, activation="linear"):
     The arguments may hold Values or numbers. Raises ValueError if the lengths differ or are 0.
     """
     cdef tuple x = operands_of(inputs)
+    cdef Py_ssize_t known = late_tracks
     cdef tuple w = operands_of(weights)
     if len(w) != len(x) or not x:
         raise ValueError(f"dot needs as many weights as inputs, at least one: {len(w)} and {len(x)}")
     if bias is not None:
         w = values_tuple((*w, *operands_of((bias,))))
+    if late_tracks != known:
+        # Meanwhile a number's __float__ has tracked Values.
+        track_tuple(<PyObject *>x)
+        track_tuple(<PyObject *>w)
     return owned(
         dot_node(
             (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | activation_code(activation),
@@ -276,7 +288,7 @@ def linear(x, weight, bias=None, activation="linear"):
             raise ValueError(
                 f"row {index} has {size - width + len(inputs)} weights for {len(inputs)} inputs"
             )
-    rows.require(width)
+    rows.require(width, <PyObject *>inputs)
     return rows.nodes(inputs)
 
 

@@ -100,7 +100,7 @@ cdef tuple plain_outputs(LayerFields layer, tuple x):
     cdef Py_ssize_t index
     if not is_current(layer, PyTuple_GET_SIZE(<PyObject *>x)):
         refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x))
-        layer.rows.require(PyTuple_GET_SIZE(<PyObject *>x) + 1)
+        layer.rows.require(PyTuple_GET_SIZE(<PyObject *>x) + 1, <PyObject *>x)
     out = PyTuple_New(PyList_GET_SIZE(layer.rows.tuples))
     nodes = PySequence_Fast_ITEMS(<PyObject *>out)
     layer.rows.fill(<PyObject *>x, nodes)
