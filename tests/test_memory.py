@@ -1,7 +1,10 @@
 """Depth, size and leaks. Node counts are exact, so most leaks are found without measuring memory."""
 
+import copy
 import gc
+import pickle
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from fastgrad import Value
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import Layer
 
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 linux_only = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
 
 
@@ -62,6 +66,7 @@ def test_a_deep_chain_is_built_run_and_freed_without_recursion(run_script, form,
 
 
 @linux_only
+@pytest.mark.skipif(FREE_THREADED, reason="without the pool a node takes what CPython's allocator takes")
 def test_a_node_takes_at_most_80_bytes(run_script):
     assert 60 < float(run_script("node_size.py", 1_000_000)) <= 80
 
@@ -76,7 +81,8 @@ def test_training_does_not_grow(run_script, form):
     assert nodes == 0
     assert irregular == 0
     assert chunks <= 1
-    assert resident < 2**20
+    # Without the pool, what the collector frees late leaves holes: 13 MB after 30,000 steps as after 60,000.
+    assert resident < (2**24 if FREE_THREADED else 2**20)
 
 
 def test_chunks_of_a_freed_graph_are_used_for_the_next():
@@ -91,6 +97,18 @@ def test_chunks_of_a_freed_graph_are_used_for_the_next():
     for _ in range(20):
         build()
     assert _pool_statistics() == before
+
+
+FORMS = (
+    "operations errors custom_node cycles failing_backward layers optimizers programs compilations survivors"
+)
+
+
+@linux_only
+@pytest.mark.parametrize("form", FORMS.split())
+def test_nothing_is_left_of_many_graphs(run_script, form):
+    """One million of each: `nox -s leaks`."""
+    run_script("../reliability/leaks.py", "--only", form, "--graphs", 20_000)
 
 
 # -- freed at once -------------------------------------------------------------------------------
@@ -118,6 +136,9 @@ CYCLES = {
     "dict that leads to a later node": lambda x: later_dict(x * 2),
     "label that leads to the node": lambda x: label_list(x * 2),
     "hook that leads to a later node": lambda x: later_hook(x * 2),
+    "attribute of a node that was not made yet": lambda x: shown_attribute(x - x * 2),
+    "attribute of a constant that was not made yet": lambda x: shown_attribute(x + 2),
+    "operand of its own operand": lambda x: operand_of_its_operand(x * 2),
 }
 
 
@@ -156,6 +177,18 @@ def later_dict(node):
 def label_list(node):
     node.label = [node]
     return node
+
+
+def shown_attribute(node):
+    node._children[1].note = node
+    return node * 2
+
+
+def operand_of_its_operand(node):
+    fresh = Value.__new__(Value)
+    out = fresh * node
+    fresh.__init__(1.0, (out,), "late")
+    return out
 
 
 def later_hook(node):
@@ -220,6 +253,21 @@ def test_hooks_added_to_a_finished_graph_in_any_order_are_collected(live_nodes):
             hooked(nodes[index])
             nodes[index].loss = out
         del nodes, out
+    assert live_nodes() == before
+
+
+@pytest.mark.parametrize("keep", ["attribute", "label"])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda node: pickle.loads(pickle.dumps(node))])
+def test_a_copied_graph_that_one_of_its_leaves_refers_to_is_collected(duplicate, keep, live_nodes):
+    before = live_nodes()
+    leaf = Value(1.0)
+    out = leaf * 2.0
+    if keep == "attribute":
+        leaf.result = out
+    else:
+        leaf.label = [out]
+    duplicate(out)
+    del leaf, out
     assert live_nodes() == before
 
 
@@ -414,10 +462,46 @@ def test_a_finaliser_may_build_graphs_while_a_graph_is_freed(live_nodes):
     assert results == [7.0] * 100
 
 
+def test_a_finaliser_may_collect_garbage_while_a_graph_is_freed(live_nodes):
+    """The collector must not meet the nodes that wait to be freed."""
+
+    class Collecting:
+        def __del__(self):
+            gc.collect()
+
+    before = live_nodes()
+    for _ in range(10):
+        x = Value(1.0)
+        nodes = [x * number for number in range(4)]
+        for node in nodes:
+            node.note = Collecting()
+        out = (nodes[0] + nodes[1]) * closure_node(nodes[2], nodes[3])
+        del nodes, node, x
+        del out
+    assert live_nodes() == before
+
+
 def test_replacing_attributes_frees_the_old_ones(live_nodes):
     node = Value(1.0)
     before = live_nodes()
     for _ in range(100):
         node.note = Value(2.0) * 3
     del node.note
+    assert live_nodes() == before
+
+
+class Collecting:
+    def __del__(self):
+        gc.collect()
+
+
+def test_a_collection_may_run_while_a_graph_is_freed(live_nodes):
+    before = live_nodes()
+    x = Value(1.0)
+    # A cycle that is garbage: what it drops is queued behind the node being freed.
+    closure_node(x * 2.0)
+    node = x * 3.0
+    node.note = Collecting()
+    del node
+    del x
     assert live_nodes() == before

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from fastgrad import Value, nn
+from fastgrad import functional as F
 from fastgrad.nn import MLP, Dropout, Layer, Module, Neuron
 
 oracle = pytest.importorskip("micrograd.nn")
@@ -393,3 +394,39 @@ def test_a_neuron_without_inputs_is_its_bias():
     neuron = Neuron(0)
     assert neuron([]).data == 0.0
     assert Layer(0, 2)([])[0].data == 0.0
+
+
+class Meddling:
+    """A number that does something when it is asked for its value."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def __float__(self):
+        self.action()
+        return 1.0
+
+
+def test_inputs_that_change_the_layer_while_they_are_converted():
+    layer = Layer(2, 3)
+    with pytest.raises(TypeError, match="not callable"):
+        layer([1.0, Meddling(lambda: layer.neurons.__setitem__(0, 3))])
+
+
+def test_weights_that_change_the_layer_while_they_are_converted():
+    layer = Layer(2, 3)
+
+    def change():
+        layer.neurons[:] = [Neuron(5)]
+        layer([1.0] * 5)
+
+    layer.neurons[0].w[0] = Meddling(change)
+    with pytest.raises(RuntimeError, match="changed while they were being converted"):
+        layer([1.0, 2.0])
+    assert layer([1.0] * 5)._op == "ReLU"
+
+
+def test_a_matrix_that_changes_while_it_is_converted():
+    matrix = [[1.0, 2.0], [3.0, 4.0]]
+    matrix[0][1] = Meddling(matrix.clear)
+    assert [value.data for value in F.linear([1.0, 1.0], matrix)] == [2.0, 7.0]

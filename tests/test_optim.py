@@ -385,3 +385,32 @@ def test_a_list_of_parameters_that_was_changed_is_noticed():
     optimizer.param_groups[0]["params"][:] = ["w"]
     with pytest.raises(TypeError, match="must be a Value, not str"):
         optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["Adam", "SGD"])
+def test_a_step_that_fails_counts_for_nothing(name):
+    x = Value(1.0)
+    x.grad = 0.5
+    options = {"lr": 0.1} | ({"momentum": 0.9, "dampening": 0.5} if name == "SGD" else {})
+    optimizer, other = (getattr(optim, name)([x], **options) for _ in range(2))
+    optimizer.param_groups[0]["params"].append("no Value")
+    with pytest.raises((TypeError, ValueError)):
+        optimizer.step()
+    optimizer.param_groups[0]["params"].pop()
+    assert x.data == 1.0
+    optimizer.state_dict()
+    if name == "SGD":
+        optimizer.step()
+        after, x.data = x.data, 1.0
+        other.step()
+        assert x.data == after
+
+
+def test_moments_of_another_type_are_refused():
+    from array import array
+
+    from fastgrad.updates import adam
+
+    x = Value(1.0)
+    with pytest.raises(ValueError, match="state"):
+        adam([x], array("d", [0.0]), array("f", [0.0]), 1, 0.1, 0.9, 0.999, 1e-8, 0.0, False, False)

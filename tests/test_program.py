@@ -328,6 +328,30 @@ def test_several_outputs():
     np.testing.assert_array_equal(dy, [[0, 0], [1, 2], [0, 0]])
 
 
+@pytest.mark.parametrize(
+    "total",
+    [lambda a, b: F.sum([a]) + b, lambda a, b: a - F.sum([b]), lambda a, b: F.sum([F.sum([a])]) - F.sum([b])],
+)
+@pytest.mark.parametrize("varies", [False, True])
+def test_the_sum_of_a_single_number_inside_a_sum(total, varies):
+    a, b = Value(2.0), Value(0.5)
+    compiled = compile(lambda x: total(a * x, b) if varies else total(a, b) * x)
+    expected = total(a * 3.0, b) if varies else total(a, b) * 3.0
+    assert compiled([3.0]) == [expected.data]
+    expected.backward()
+    gradients = a.grad, b.grad
+    a.grad = b.grad = 0.0
+    assert compiled.backward([3.0]) == expected.data
+    assert (a.grad, b.grad) == gradients
+
+
+def test_the_way_back_of_one_output_leaves_the_values_for_the_others():
+    compiled = compile(lambda x, y: [y * x, (1.0 + x) ** 3.0])
+    dx, dy = compiled.input_gradients(np.array([2.0, 0.0]), np.array([3.0, -0.25]))
+    np.testing.assert_array_equal(dx, [[3.0, -0.25], [27.0, 3.0]])
+    np.testing.assert_array_equal(dy, [[2.0, 0.0], [0.0, 0.0]])
+
+
 def test_a_program_of_no_arguments_is_the_whole_graph():
     p, q = Value(3.0), Value(0.5)
     compiled = compile(lambda: p * q + p.log())

@@ -260,3 +260,126 @@ def test_pickle_is_not_run(ending, model, tmp_path):
     path.write_bytes(pickle.dumps(Bomb()))
     message = refused(path, model, "not an? ")
     assert "allow_pickle" not in message
+
+
+# -- files of which a part is missing or wrong -----------------------------------------------------
+
+
+def loaded(contents, ending, model, tmp_path):
+    """Load damaged contents; return the state, or None if they are refused and nothing has changed."""
+    before = bits(model.state_dict())
+    path = tmp_path / f"damaged.{ending}"
+    path.write_bytes(contents)
+    state, message = None, str(path)
+    try:
+        state = bits(saving.load(path, model))
+    except ValueError as error:
+        message = str(error)
+    assert str(path) in message
+    assert state is not None or bits(model.state_dict()) == before
+    return state
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A small model with an infinity in it, and its file in each format."""
+    model = nn.MLP(2, [1])
+    model.parameters()[0].data = math.inf
+    files = {}
+    for ending in ENDINGS:
+        saving.save(model, tmp_path / f"saved.{ending}")
+        files[ending] = (tmp_path / f"saved.{ending}").read_bytes()
+    return model, files
+
+
+@each_format
+def test_a_file_cut_short_anywhere_is_refused(ending, saved, tmp_path):
+    model, files = saved
+    good = files[ending].rstrip()
+    for size in range(len(good)):
+        assert loaded(good[:size], ending, model, tmp_path) is None
+
+
+@pytest.mark.parametrize("bit", [0, 3, 7])
+def test_a_flipped_bit_of_an_npz_file_changes_no_number(bit, saved, tmp_path):
+    """An archive has a checksum of every array; what a bit may change elsewhere is a date, say."""
+    model, files = saved
+    good = files["npz"]
+    state = bits(model.state_dict())
+    for place in range(len(good)):
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << bit
+        assert loaded(bytes(damaged), "npz", model, tmp_path) in (None, state)
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_flipped_bit_of_a_json_file_is_refused_or_is_another_number(bit, saved, tmp_path):
+    """JSON has no checksum: a digit more or less is a number, too. Names and structure are checked."""
+    model, files = saved
+    good = files["json"]
+    state = model.state_dict()
+    for place in range(len(good)):
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << bit
+        found = loaded(bytes(damaged), "json", model, tmp_path)
+        if found is not None:
+            assert found.keys() == state.keys()
+            differing = [name for name, number in bits(state).items() if found[name] != number]
+            assert len(differing) <= 1
+        model.load_state_dict(state)
+
+
+@each_format
+def test_more_after_the_end_is_refused_or_ignored(ending, saved, tmp_path):
+    model, files = saved
+    state = bits(model.state_dict())
+    for extra in (b"x", b"\0" * 100, files[ending]):
+        assert loaded(files[ending] + extra, ending, model, tmp_path) in (None, state)
+
+
+def archive(tmp_path, **members):
+    """An .npz file whose members are given as bytes."""
+    import zipfile
+
+    path = tmp_path / "state.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, contents in members.items():
+            file.writestr(f"{name}.npy", contents)
+    return path
+
+
+def array_file(header, contents=b""):
+    """A .npy file with this header."""
+    text = repr(header).encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + contents
+
+
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(model, tmp_path):
+    header = {"descr": "<f8", "fortran_order": False, "shape": (2**22,)}
+    zeros = array_file(header, bytes(8 * 2**22))
+    refused(archive(tmp_path, version=zeros, names=zeros, values=zeros), model, "claim to unpack to")
+
+
+def test_an_array_that_claims_to_be_larger_than_it_is_is_refused(model, tmp_path):
+    for size in (2, 2**20, 2**40, 2**62):
+        values = array_file({"descr": "<f8", "fortran_order": False, "shape": (size,)}, bytes(8))
+        names = array_file({"descr": "<U1", "fortran_order": False, "shape": (size,)}, bytes(4))
+        version = array_file({"descr": "<i8", "fortran_order": False, "shape": ()}, struct.pack("<q", 1))
+        refused(archive(tmp_path, version=version, names=names, values=values), model, "not an .npz file")
+
+
+@pytest.mark.parametrize("descr", ["|O", "<f4,<f4", "|V8", "(", "__import__('os').abort()"])
+def test_an_array_of_another_kind_is_refused_unread(descr, model, tmp_path):
+    values = array_file({"descr": descr, "fortran_order": False, "shape": (1,)}, pickle.dumps(Bomb()))
+    refused(
+        archive(tmp_path, version=values, names=values, values=values),
+        model,
+        "not an .npz file|not as many|version",
+    )
+
+
+def test_a_large_network_is_no_suspicious_archive(tmp_path):
+    """Zeros and regular names shrink to a thirtieth."""
+    state = {f"layers.{k // 1000}.neurons.{k // 10 % 100}.w.{k % 10}": 0.0 for k in range(20_000)}
+    saving.save(state, tmp_path / "state.npz")
+    assert saving.load(tmp_path / "state.npz") == state

@@ -4,7 +4,7 @@
 # youngest to the oldest and runs no Python code. While a node lives that has a backward of the
 # user's own, or operands younger than itself, graphs are ordered by depth-first search instead.
 
-from libc.stdlib cimport free, malloc, realloc
+from cpython.mem cimport PyMem_RawRealloc
 
 # Raised whenever inspection replaces a node's operands; see inspection.pxi.
 cdef Py_ssize_t expansions = 0
@@ -161,10 +161,10 @@ cdef void sweep_from(Node *root, bint whole_graph) noexcept nogil:
 cdef int run_backward(Value root) except -1:
     cdef Node *node = <Node *><PyObject *>root
     refuse_effect("backward()")
-    node.grad = 1.0
     if irregular_count > 0:
         run_ordered(root)
     else:
+        node.grad = 1.0
         sweep_from(node, True)
     if CHECKED:
         check_after_backward()
@@ -202,7 +202,7 @@ cdef int make_room(Stack *stack) except -1:
     """Have room for one more frame, so that nothing can fail between a visit and its frame."""
     cdef Frame *grown
     if stack.size == stack.room:
-        grown = <Frame *>realloc(stack.frames, (2 * stack.room + 64) * sizeof(Frame))
+        grown = <Frame *>PyMem_RawRealloc(stack.frames, (2 * stack.room + 64) * sizeof(Frame))
         if grown == NULL:
             raise MemoryError("no memory to order the graph for backward()")
         stack.frames = grown
@@ -282,7 +282,7 @@ cdef list topological_order(list roots):
             unvisit(stack.frames[stack.size].node)
         for node in order:
             unvisit(<PyObject *>node)
-        free(stack.frames)
+        PyMem_RawFree(stack.frames)
     return order
 
 
@@ -293,10 +293,12 @@ cdef inline void unvisit(PyObject *node) noexcept:
 
 cdef int run_ordered(Value root) except -1:
     """backward() for graphs in which the user's own code takes part."""
-    cdef list order = [root]
-    cdef Py_ssize_t seen = -1
+    cdef list order = topological_order([root])
+    cdef Py_ssize_t seen = expansions
     cdef object current
     cdef PyObject *extras
+    # Not before the order is known: without the memory for it nothing has changed.
+    root.grad = 1.0
     while order:
         if seen != expansions:
             # Also when a `_backward` has looked at the graph and so replaced operands in it.

@@ -191,6 +191,9 @@ cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     node.right.node = <PyObject *>detail
     chunk_of(node).code[slot_of(node)] = <unsigned char>(row << 2)
     chunk_of(node).leaves &= ~bit_of(node)
-    if tracked:
+    if tracked and is_youngest(node):
         track(node)
+    elif tracked:
+        # It may be an operand of its own operands.
+        track_used(node)
     return 0

@@ -80,8 +80,15 @@ cdef class Program:
     cdef dict plans
     cdef tuple kinds
 
-    def __init__(self, Graph graph, tuple signature, tuple names, str name, bint single):
+    def __init__(
+        self, Graph graph not None, tuple signature not None, tuple names not None, str name, bint single
+    ):
         choose_kernels()
+        if len(names) != len(signature):
+            raise ValueError(f"a program of {len(signature)} arguments has {len(names)} names")
+        for argument, column in [place for place in graph.leaves if place[0] >= 0] + graph.selections:
+            if not 0 <= argument < len(signature) or not 0 <= column < max(signature[argument] // 4 - 1, 1):
+                raise ValueError(f"a damaged program: there is no argument ({argument}, {column})")
         self.graph = graph
         self.signature = signature
         self.names = names
@@ -111,8 +118,12 @@ cdef class Program:
         """The number of rows of a call, 1 if all arguments are numbers."""
         cdef Prepared one
         cdef Py_ssize_t rows = -1, first = 0, index
+        if len(arguments) != len(self.signature):
+            raise TypeError(f"{self.name} takes {len(self.signature)} arguments, not {len(arguments)}")
         for index in range(len(arguments)):
             one = arguments[index]
+            if one is None or one.key() != self.signature[index]:
+                raise TypeError(f"{self.names[index]} is not what the program was made for")
             if one.rows < 0:
                 continue
             if one.rows == 0:
@@ -195,12 +206,14 @@ cdef class Program:
         cdef Py_ssize_t rows = self.count_rows(arguments), at
         cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
         cdef list means
+        cdef object amounts = <uintptr_t>workspace.gradient
         for at in range(plan.outputs):
             workspace.seeds[at] = 1.0 / <double>rows
         run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
-        _add_gradients(self.graph.parameters, <uintptr_t>workspace.gradient)
+        # The gradients come last: nothing that can fail follows.
         means = [workspace.total[at] / <double>rows for at in range(plan.outputs)]
         plan.workspaces.append(workspace)
+        _add_gradients(self.graph.parameters, amounts)
         return means[0] if self.single else means
 
     def input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
@@ -247,7 +260,7 @@ cdef class Program:
                 self.check_row(values, workspace.arguments, workspace.uniform, row)
             plan.workspaces.append(workspace)
         finally:
-            free(values)
+            PyMem_RawFree(values)
 
     cdef int check_row(
         self, double *values, const Argument *arguments, const double *parameters, Py_ssize_t row

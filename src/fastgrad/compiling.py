@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import operator
+import os
 import random
 import sys
 import threading
@@ -21,6 +22,17 @@ __all__ = ["Compiled", "Index", "TracingError", "compile", "take"]
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
 OPTIONS = ("threads", "check", "block")
+
+
+def reset_after_fork() -> None:
+    """In a new process, release the lock if a thread that is not in it was tracing."""
+    global TRACING
+    if not _is_tracing():
+        TRACING = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=reset_after_fork)
 
 
 class Index(Value):
@@ -249,7 +261,7 @@ class Compiled(Programs):
         attributes that the function reads.
         """
         self.programs.clear()
-        self.latest = None
+        self.latest, self.snapshot = None, Snapshot([], [])
 
     def traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""

@@ -107,6 +107,9 @@ cdef inline PyObject *dot_node(int code, double total, PyObject *weights, PyObje
     return <PyObject *>binary_node(code, out, weights, inputs)
 
 
+cdef str CHANGED = "the weights were changed while they were being converted"
+
+
 cdef class Rows:
     """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), shared by nodes."""
 
@@ -133,16 +136,42 @@ cdef class Rows:
 
     cdef Py_ssize_t refresh(self, Py_ssize_t index, object w, object bias, int activation) except -1:
         """The size of the row's tuple, made again if w and bias (None: there is none) are other objects."""
-        cdef PyObject *known = PyList_GET_ITEM(self.tuples, index)
-        cdef char *code = PyByteArray_AS_STRING(self.codes) + index
+        cdef PyObject *known
+        cdef char *code
         cdef tuple weights
+        self.require_row(index)
+        known = PyList_GET_ITEM(self.tuples, index)
         if not holds(known, <PyObject *>w, <PyObject *>bias, PyTuple_GET_SIZE(known)):
             weights = operands_of(w if bias is None else (*w, bias))
-            code[0] = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
+            self.require_row(index)
             self.tuples[index] = weights
             known = <PyObject *>weights
+            code = PyByteArray_AS_STRING(self.codes) + index
+            code[0] = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
+        code = PyByteArray_AS_STRING(self.codes) + index
         code[0] = code[0] & ~3 | activation
         return PyTuple_GET_SIZE(known)
+
+    cdef inline int require_row(self, Py_ssize_t index) except -1:
+        if index >= PyList_GET_SIZE(self.tuples):
+            raise RuntimeError(CHANGED)
+        return 0
+
+    cdef int require(self, Py_ssize_t size, PyObject *inputs) except -1:
+        """RuntimeError unless the tuples have this size: a number's __float__ may have used them.
+
+        It may have tracked their Values too, which are then visible to the collector in them.
+        """
+        cdef PyObject **rows = PySequence_Fast_ITEMS(<PyObject *>self.tuples)
+        cdef Py_ssize_t index
+        for index in range(PyList_GET_SIZE(self.tuples)):
+            if PyTuple_GET_SIZE(rows[index]) != size:
+                raise RuntimeError(CHANGED)
+            if self.late_tracks != late_tracks:
+                track_tuple(rows[index])
+        if self.late_tracks != late_tracks:
+            track_tuple(inputs)
+        return 0
 
     cdef int fill(self, PyObject *x, PyObject **out) except -1:
         """Put one new node a row into an array of empty places; the rows' tuples are all of one length."""
@@ -207,11 +236,16 @@ def dot(weights, inputs, bias=None, activation="linear"):
     The arguments may hold Values or numbers. Raises ValueError if the lengths differ or are 0.
     """
     cdef tuple x = operands_of(inputs)
+    cdef Py_ssize_t known = late_tracks
     cdef tuple w = operands_of(weights)
     if len(w) != len(x) or not x:
         raise ValueError(f"dot needs as many weights as inputs, at least one: {len(w)} and {len(x)}")
     if bias is not None:
         w = values_tuple((*w, *operands_of((bias,))))
+    if late_tracks != known:
+        # Meanwhile a number's __float__ has tracked Values.
+        track_tuple(<PyObject *>x)
+        track_tuple(<PyObject *>w)
     return owned(
         dot_node(
             (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | activation_code(activation),
@@ -231,27 +265,30 @@ def linear(x, weight, bias=None, activation="linear"):
     """
     cdef tuple inputs = operands_of(x)
     cdef list biases = None if bias is None else list(bias)
+    # A number's __float__ may change the caller's.
+    cdef list matrix = list(weight)
     cdef Rows rows
     cdef Py_ssize_t index, size
     cdef Py_ssize_t width = len(inputs) if bias is None else len(inputs) + 1
     cdef int code = activation_code(activation)
-    if not inputs or not len(weight):
-        raise ValueError(f"linear of {len(inputs)} inputs and {len(weight)} rows of weights")
-    if biases is not None and len(biases) != len(weight):
-        raise ValueError(f"linear of {len(weight)} rows of weights was given {len(biases)} biases")
+    if not inputs or not matrix:
+        raise ValueError(f"linear of {len(inputs)} inputs and {len(matrix)} rows of weights")
+    if biases is not None and len(biases) != len(matrix):
+        raise ValueError(f"linear of {len(matrix)} rows of weights was given {len(biases)} biases")
     if type(weight) is Matrix:
         if (<Matrix>weight).rows is None:
             (<Matrix>weight).rows = Rows()
         rows = (<Matrix>weight).rows
     else:
         rows = Rows()
-    rows.resize(len(weight))
-    for index in range(len(weight)):
-        size = rows.refresh(index, weight[index], None if biases is None else biases[index], code)
+    rows.resize(len(matrix))
+    for index in range(len(matrix)):
+        size = rows.refresh(index, matrix[index], None if biases is None else biases[index], code)
         if size != width:
             raise ValueError(
                 f"row {index} has {size - width + len(inputs)} weights for {len(inputs)} inputs"
             )
+    rows.require(width, <PyObject *>inputs)
     return rows.nodes(inputs)
 
 

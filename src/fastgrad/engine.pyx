@@ -14,7 +14,6 @@ include "inspection.pxi"
 include "methods.pxi"
 include "parts.pxi"
 include "reading.pxi"
-include "invariants.pxi"
 
 
 cdef class Extras:

@@ -2,6 +2,7 @@
 
 cdef enum:
     ROW_CONSTANT = -1
+    COLUMNS_END = 0x7fffffff
 
 
 cdef class Graph:
@@ -21,7 +22,16 @@ cdef class Graph:
     cdef list selections
     cdef list outputs
 
-    def __init__(self, records, operands, constants, parameters, leaves, selections, outputs):
+    def __init__(
+        self,
+        bytes records not None,
+        bytes operands not None,
+        list constants not None,
+        tuple parameters not None,
+        list leaves not None,
+        list selections not None,
+        list outputs not None,
+    ):
         self.records_bytes = records
         self.operands_bytes = operands
         self.constants = constants
@@ -32,6 +42,57 @@ cdef class Graph:
         self.records = <const int32_t *><const char *>self.records_bytes
         self.operands = <const int32_t *><const char *>self.operands_bytes
         self.size = len(self.records_bytes) // 12
+        self.validate()
+
+    cdef int validate(self) except -1:
+        """ValueError or TypeError for what a damaged pickle may hold: nothing later looks at bounds."""
+        cdef Py_ssize_t index
+        if len(self.records_bytes) % 12 or len(self.operands_bytes) % 4 or not self.outputs:
+            raise ValueError("a damaged program: its graph is incomplete")
+        for index in range(self.size):
+            if not self.is_valid(index):
+                raise ValueError(f"a damaged program: there is something wrong with node {index}")
+        for output in self.outputs:
+            if not 0 <= output < self.size:
+                raise ValueError(f"a damaged program: output {output} is not in it")
+        for parameter in self.parameters:
+            if not isinstance(parameter, Value):
+                raise TypeError(f"a parameter of a program is a Value, not a {type(parameter).__name__}")
+        for constant in self.constants:
+            if type(constant) is not float:
+                raise TypeError(f"a constant of a program is a float, not a {type(constant).__name__}")
+        for leaf, column in self.leaves:
+            if leaf < -1 or not 0 <= column < (len(self.parameters) if leaf < 0 else COLUMNS_END):
+                raise ValueError(f"a damaged program: there is no leaf ({leaf}, {column})")
+        return 0
+
+    cdef bint is_valid(self, Py_ssize_t index) noexcept:
+        """Whether a record refers only to what is there and, in the graph, before it."""
+        cdef int row = self.row(index)
+        cdef int64_t first = self.first(index), second = self.second(index), at
+        if row == ROW_LEAF:
+            return 0 <= first < len(self.leaves)
+        if row == ROW_CONSTANT:
+            return 0 <= first < len(self.constants)
+        if row < ROW_CONSTANT or row >= ROW_END or row == ROW_LOCAL or row == ROW_DOT:
+            return False
+        if not has_many_operands(row):
+            return 0 <= first < index and (not has_two_operands(row) or 0 <= second < index)
+        if first < 0 or second < 1 or first + second > len(self.operands_bytes) // 4:
+            return False
+        if row >= ROW_FIRST_TERNARY and second != 3:
+            return False
+        if row == ROW_CUSTOM or row == ROW_INNER:
+            if second < 2:
+                return False
+        if row == ROW_CUSTOM:
+            if not 0 <= self.operands[first] < len(self.selections):
+                return False
+            first, second = first + 1, second - 1
+        for at in range(first, first + second):
+            if not 0 <= self.operands[at] < index:
+                return False
+        return True
 
     def __reduce__(self):
         return Graph, (

@@ -111,8 +111,6 @@ cdef int expand_two(Value self, int outer, int inner, int kind) except -1:
     cdef Value left = <Value>node.left
     cdef Value right
     cdef double a, b, g = passed_on(node)
-    # The inner node is younger than the node that uses it, which no sweep can follow.
-    mark_irregular(node)
     if kind == NODE_NODE:
         right = <Value>node.right.node
         a, b = left.data, binary_value(inner, right.data, -1.0)
@@ -121,6 +119,8 @@ cdef int expand_two(Value self, int outer, int inner, int kind) except -1:
         a, b = binary_value(inner, left.data, -1.0), node.right.constant
         left = shown_inner(inner, left, a, share(left_derivative(outer, a, b, node.data), g))
         right = shown_leaf(b, share(right_derivative(outer, a, b, node.data), g))
+    # The inner node is younger than the node that uses it, which no sweep can follow.
+    mark_irregular(node)
     replace(self, outer << 2 | NODE_NODE, left, right)
     return 0
 
@@ -140,17 +140,17 @@ cdef int expand_dot(Value self, int code) except -1:
     cdef list terms = [*weights[size:], *products]
     cdef Value total = terms[0]
     cdef Value last = terms[len(terms) - 1]
-    mark_irregular(node)
     for term in terms[1:len(terms) - 1]:
         total = shown_outer(ROW_ADD, total, term, grad)
+    if activation != ROW_LEAF and len(terms) > 1:
+        total = shown_outer(ROW_ADD, total, last, grad)
+    mark_irregular(node)
     if activation == ROW_LEAF and len(terms) == 1:
         replace(self, ROW_MUL << 2, weights[0], inputs[0])
     elif activation == ROW_LEAF:
         replace(self, ROW_ADD << 2, total, last)
-    elif len(terms) == 1:
-        replace(self, activation << 2, total, None)
     else:
-        replace(self, activation << 2, shown_outer(ROW_ADD, total, last, grad), None)
+        replace(self, activation << 2, total, None)
     return 0
 
 

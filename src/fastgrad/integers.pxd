@@ -1,7 +1,8 @@
 """A growing array of 32-bit integers, for the passes over a program."""
 
 from libc.stdint cimport int32_t
-from libc.stdlib cimport realloc
+
+from cpython.mem cimport PyMem_RawRealloc
 
 cdef struct Integers:
     int32_t *items
@@ -11,13 +12,14 @@ cdef struct Integers:
 
 cdef inline int32_t append(Integers *list, int32_t item) except -1:
     """Append an item and return its position."""
+    cdef Py_ssize_t room = 2 * list.room + 256
     cdef int32_t *grown
     if list.size == list.room:
-        list.room = 2 * list.room + 256
-        grown = <int32_t *>realloc(list.items, list.room * sizeof(int32_t))
+        grown = <int32_t *>PyMem_RawRealloc(list.items, room * sizeof(int32_t))
         if grown == NULL:
             raise MemoryError("no memory for a program")
         list.items = grown
+        list.room = room
     list.items[list.size] = item
     list.size += 1
     return <int32_t>(list.size - 1)

@@ -100,6 +100,7 @@ cdef tuple plain_outputs(LayerFields layer, tuple x):
     cdef Py_ssize_t index
     if not is_current(layer, PyTuple_GET_SIZE(<PyObject *>x)):
         refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x))
+        layer.rows.require(PyTuple_GET_SIZE(<PyObject *>x) + 1, <PyObject *>x)
     out = PyTuple_New(PyList_GET_SIZE(layer.rows.tuples))
     nodes = PySequence_Fast_ITEMS(<PyObject *>out)
     layer.rows.fill(<PyObject *>x, nodes)
@@ -114,9 +115,12 @@ cdef tuple plain_outputs(LayerFields layer, tuple x):
 cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bint *ours):
     """What a layer gives for x; `ours` says whether x, and then whether the result, is of plain_outputs."""
     cdef tuple out
+    cdef bint converted
     if is_plain(layer, neuron_type):
-        x = x if ours[0] else operands_of(x)
-        if x:
+        converted = not ours[0]
+        x = operands_of(x) if converted else x
+        # A number's __float__ may have changed the layer.
+        if x and not (converted and not is_plain(layer, neuron_type)):
             out = plain_outputs(layer, x)
             ours[0] = len(out) != 1
             return out if ours[0] else out[0]

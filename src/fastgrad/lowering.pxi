@@ -63,7 +63,7 @@ cdef class Lowering:
         self.wides = []
         self.matrices = {}
         self.constants = {}
-        self.records = <int32_t *>malloc((graph.size * 3 + 1) * sizeof(int32_t))
+        self.records = <int32_t *>PyMem_RawMalloc((graph.size * 3 + 1) * sizeof(int32_t))
         if self.records == NULL:
             raise MemoryError("no memory for a program")
         memcpy(self.records, graph.records, graph.size * 3 * sizeof(int32_t))
@@ -71,7 +71,7 @@ cdef class Lowering:
             self.new_id(0, 0)
 
     def __dealloc__(self):
-        free(self.records)
+        PyMem_RawFree(self.records)
         for_each_list(self)
 
     cdef int32_t new_id(self, int varying, int active) except -1:
@@ -108,19 +108,19 @@ cdef class Lowering:
 
 cdef void for_each_list(Lowering self) noexcept:
     """Free every list."""
-    free(self.varying.items)
-    free(self.active.items)
-    free(self.uses.items)
-    free(self.user.items)
-    free(self.absorbed.items)
-    free(self.chain.items)
-    free(self.terms.items)
-    free(self.steps.items)
-    free(self.uniform_steps.items)
-    free(self.ids.items)
-    free(self.pairs.items)
-    free(self.singles.items)
-    free(self.stack.items)
+    PyMem_RawFree(self.varying.items)
+    PyMem_RawFree(self.active.items)
+    PyMem_RawFree(self.uses.items)
+    PyMem_RawFree(self.user.items)
+    PyMem_RawFree(self.absorbed.items)
+    PyMem_RawFree(self.chain.items)
+    PyMem_RawFree(self.terms.items)
+    PyMem_RawFree(self.steps.items)
+    PyMem_RawFree(self.uniform_steps.items)
+    PyMem_RawFree(self.ids.items)
+    PyMem_RawFree(self.pairs.items)
+    PyMem_RawFree(self.singles.items)
+    PyMem_RawFree(self.stack.items)
 
 
 cdef int simplify_powers(Lowering self) except -1:
@@ -244,7 +244,10 @@ cdef int find_chain(Lowering self, int32_t root) except -1:
         append(&self.singles, sign)
     row = self.records[3 * root]
     if (row == ROW_ADD or row == ROW_SUB) and self.pairs.size == 0 and self.singles.size == 4:
-        return 0
+        # Unless an operand is the sum of a single number, which nobody computes now.
+        if self.singles.items[0] == self.records[3 * root + 1]:
+            if self.singles.items[2] == self.records[3 * root + 2]:
+                return 0
     self.chain.items[root] = save_terms(self, &self.pairs, &self.singles)
     return 0
 

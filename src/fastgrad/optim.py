@@ -206,11 +206,12 @@ class SGD(Optimizer):
 
     def _update(self, group: Group, state: dict[str, Any]) -> None:
         first = "momentum_buffer" not in state
-        if first and group["momentum"] != 0.0:
-            state["momentum_buffer"] = zeros(len(group["params"]))
+        buffer = None
+        if group["momentum"] != 0.0:
+            buffer = zeros(len(group["params"])) if first else state["momentum_buffer"]
         sgd(
             group["params"],
-            state["momentum_buffer"] if group["momentum"] != 0.0 else None,
+            buffer,
             first,
             group["lr"],
             group["momentum"],
@@ -219,6 +220,8 @@ class SGD(Optimizer):
             group["nesterov"],
             group["maximize"],
         )
+        if buffer is not None:
+            state["momentum_buffer"] = buffer
 
 
 class Adam(Optimizer):
@@ -260,13 +263,13 @@ class Adam(Optimizer):
         if not state:
             size = len(group["params"])
             state.update(step=0, exp_avg=zeros(size), exp_avg_sq=zeros(size))
-        state["step"] += 1
+        step = state["step"] + 1
         beta1, beta2 = group["betas"]
         adam(
             group["params"],
             state["exp_avg"],
             state["exp_avg_sq"],
-            state["step"],
+            step,
             group["lr"],
             beta1,
             beta2,
@@ -275,6 +278,7 @@ class Adam(Optimizer):
             self.decoupled,
             group["maximize"],
         )
+        state["step"] = step
 
 
 class AdamW(Adam):

@@ -14,7 +14,7 @@ def _graph_order(list roots):
     return topological_order(roots)
 
 
-def _take_apart(Value self):
+def _take_apart(Value self not None):
     """Return (operation, kind, operands, detail): how the node was made, without expanding it.
 
     The detail is a constant operand, the symbol of a custom node, the derivatives of one given by
@@ -104,7 +104,7 @@ cdef bint fits(int row, int kind, tuple operands, object detail) except -1:
     return count == 1 and type(detail) is float
 
 
-def _get_extras(Value self):
+def _get_extras(Value self not None):
     """Return (label, symbol, attributes) if the node has any of them, else None; TypeError for a closure."""
     cdef PyObject *found = extras_of(<Node *><PyObject *>self)
     cdef Extras extras
@@ -121,11 +121,15 @@ def _get_extras(Value self):
     return extras.label, extras.symbol, extras.attributes
 
 
-def _set_extras(Value self, label, symbol, attributes):
+def _set_extras(Value self not None, label, symbol, attributes):
     """Give the node what _get_extras returned."""
-    cdef Extras extras = require_extras(<Node *><PyObject *>self)
+    cdef Node *node = <Node *><PyObject *>self
+    cdef Extras extras = require_extras(node)
     extras.label = label
     extras.symbol = symbol
+    track_holder(node, label)
+    track_holder(node, symbol)
     if attributes:
         extras.attributes = dict(attributes)
-        track(<Node *><PyObject *>self)
+        # What was computed from the node is there already, and may be among the attributes.
+        track_used(node)

@@ -4,8 +4,9 @@
 
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int32_t, int64_t, uintptr_t
-from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
+
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.engine import Value, _add_gradients, _read_leaves, _refuse
 from fastgrad.integers cimport Integers, append

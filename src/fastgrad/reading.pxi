@@ -11,7 +11,6 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t
-from libc.stdlib cimport calloc
 
 from fastgrad.integers cimport Integers, append
 
@@ -49,10 +48,10 @@ cdef class GraphReader:
     cdef dict known_constants
 
     def __dealloc__(self):
-        free(self.records.items)
-        free(self.operands.items)
-        free(self.table.keys)
-        free(self.table.numbers)
+        PyMem_RawFree(self.records.items)
+        PyMem_RawFree(self.operands.items)
+        PyMem_RawFree(self.table.keys)
+        PyMem_RawFree(self.table.numbers)
 
     cdef int32_t record(self, int row, Py_ssize_t first, Py_ssize_t second) except -1:
         append(&self.records, row)
@@ -139,8 +138,8 @@ cdef class GraphReader:
         while room < 2 * <size_t>len(order):
             room *= 2
         self.table.mask = room - 1
-        self.table.keys = <PyObject **>calloc(room, sizeof(PyObject *))
-        self.table.numbers = <int32_t *>malloc(room * sizeof(int32_t))
+        self.table.keys = <PyObject **>PyMem_RawCalloc(room, sizeof(PyObject *))
+        self.table.numbers = <int32_t *>PyMem_RawMalloc(room * sizeof(int32_t))
         if self.table.keys == NULL or self.table.numbers == NULL:
             raise MemoryError("no memory for a program")
         for value in order:

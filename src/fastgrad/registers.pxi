@@ -41,15 +41,15 @@ cdef class Plan:
     cdef list workspaces
 
     def __dealloc__(self):
-        free(self.forward)
-        free(self.backward)
-        free(self.wides)
-        free(self.table)
-        free(self.initial)
-        free(self.uniform_steps)
-        free(self.uniform_table)
-        free(self.accumulated)
-        free(self.packed_from)
+        PyMem_RawFree(self.forward)
+        PyMem_RawFree(self.backward)
+        PyMem_RawFree(self.wides)
+        PyMem_RawFree(self.table)
+        PyMem_RawFree(self.initial)
+        PyMem_RawFree(self.uniform_steps)
+        PyMem_RawFree(self.uniform_table)
+        PyMem_RawFree(self.accumulated)
+        PyMem_RawFree(self.packed_from)
 
     @property
     def bytes(self):
@@ -88,11 +88,11 @@ cdef class Allocation:
         self.lowering = lowering
         self.plan = plan
         self.count = lowering.steps.size // STEP
-        self.slot = <int32_t *>malloc((size + 1) * sizeof(int32_t))
-        self.adjoint = <int32_t *>malloc((size + 1) * sizeof(int32_t))
-        self.uniform = <int32_t *>malloc((size + 1) * sizeof(int32_t))
-        self.accumulator = <int32_t *>malloc((size + 1) * sizeof(int32_t))
-        self.last = <Py_ssize_t *>malloc((size + 1) * sizeof(Py_ssize_t))
+        self.slot = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
+        self.adjoint = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
+        self.uniform = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
+        self.accumulator = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
+        self.last = <Py_ssize_t *>PyMem_RawMalloc((size + 1) * sizeof(Py_ssize_t))
         if not (self.slot and self.adjoint and self.uniform and self.accumulator and self.last):
             raise MemoryError("no memory for a program")
         for index in range(size):
@@ -100,17 +100,17 @@ cdef class Allocation:
             self.last[index] = -1
 
     def __dealloc__(self):
-        free(self.slot)
-        free(self.adjoint)
-        free(self.uniform)
-        free(self.accumulator)
-        free(self.last)
-        free(self.free_slots.items)
-        free(self.accumulated.items)
-        free(self.writes.items)
-        free(self.reads.items)
-        free(self.keeps.items)
-        free(self.targets.items)
+        PyMem_RawFree(self.slot)
+        PyMem_RawFree(self.adjoint)
+        PyMem_RawFree(self.uniform)
+        PyMem_RawFree(self.accumulator)
+        PyMem_RawFree(self.last)
+        PyMem_RawFree(self.free_slots.items)
+        PyMem_RawFree(self.accumulated.items)
+        PyMem_RawFree(self.writes.items)
+        PyMem_RawFree(self.reads.items)
+        PyMem_RawFree(self.keeps.items)
+        PyMem_RawFree(self.targets.items)
 
     cdef int32_t *step(self, Py_ssize_t index) noexcept:
         return self.lowering.steps.items + index * STEP
@@ -271,7 +271,7 @@ cdef int lifetimes(Allocation self) except -1:
 
 
 cdef void *zeroed(Py_ssize_t count, size_t size) except NULL:
-    cdef void *memory = calloc(count + 1, size)
+    cdef void *memory = PyMem_RawCalloc(count + 1, size)
     if memory == NULL:
         raise MemoryError("no memory for a program")
     return memory
@@ -443,7 +443,9 @@ cdef int place_backward(Allocation self) except -1:
             operand = self.writes.items[at]
             if self.adjoint[operand] >= 0:
                 append(&self.free_slots, self.adjoint[operand])
-        self.release(&self.keeps, 2 * self.count - 1 - time)
+        if plan.purpose != INPUTS or plan.outputs == 1:
+            # The way back of a Jacobian is run once an output, and needs the values every time.
+            self.release(&self.keeps, 2 * self.count - 1 - time)
     return 0
 
 

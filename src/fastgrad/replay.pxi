@@ -326,8 +326,8 @@ cdef class Workspace:
                 PyThread_free_lock(self.workers[number].done)
         if self.owned != NULL:
             for number in range(self.owned_count):
-                free(self.owned[number])
-        free(self.owned)
+                PyMem_RawFree(self.owned[number])
+        PyMem_RawFree(self.owned)
 
 
 cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcept:

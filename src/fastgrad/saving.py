@@ -7,7 +7,9 @@ A JSON file is one object:
 Numbers are written with as many digits as give back every bit. JSON has no infinity and no nan: these
 are strings, in words and as the 16 hexadecimal digits of their bits, `"inf 7ff0000000000000"`,
 `"nan 7ff8000000000000"`; the digits decide. An .npz file holds the same in three arrays: `version`,
-`names` and `values` (float64). Reading either never runs code from the file.
+`names` and `values` (float64), each with a checksum, which JSON has not: there a damaged digit is another
+number. Reading either never runs code from the file, as loading a pickle may: take pickles, of Values and
+programs too, only from where you would take a program.
 """
 
 from __future__ import annotations
@@ -28,6 +30,24 @@ __all__ = ["load", "save"]
 
 FORMAT = "fastgrad state"
 VERSION = 1
+
+# What an archive claims to unpack to is believed up to here; a large network shrinks to a thirtieth.
+MOST_EXPANSION = 200
+SMALL_FILE = 1 << 24
+# RuntimeError is an encrypted member's, MemoryError that of an array that claims to be huge.
+DAMAGED_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
+    KeyError,
+    TypeError,
+)
 
 
 class DamagedError(Exception):
@@ -125,10 +145,11 @@ def from_json(contents: bytes) -> dict[str, float]:
 
 def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of these pairs; DamagedError if a name is there twice."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise DamagedError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise DamagedError(f"{name} is there twice")
+        result[name] = value
     return result
 
 
@@ -201,8 +222,11 @@ def from_npz(contents: bytes) -> dict[str, float]:
             missing = [name for name in ("version", "names", "values") if name not in arrays]
             if missing:
                 raise DamagedError(f"not a file of parameters: there is no array {missing[0]!r} in it")
+            size = sum(member.file_size for member in arrays.zip.infolist())
+            if size > MOST_EXPANSION * len(contents) + SMALL_FILE:
+                raise DamagedError(f"{len(contents)} bytes that claim to unpack to {size}")
             version, names, values = arrays["version"], arrays["names"], arrays["values"]
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+    except DAMAGED_ARCHIVE as error:
         raise DamagedError(f"not an .npz file, or cut short: {error}") from error
     check_version(version.item() if version.ndim == 0 else version.tolist())
     if (

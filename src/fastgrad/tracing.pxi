@@ -4,6 +4,8 @@
 # long as it runs, and in its thread only, reading a number that would be frozen into the program
 # is refused, and operations do not raise for the operands they happen to see.
 
+import os
+
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
@@ -56,15 +58,7 @@ cdef inline bint traced_here() noexcept:
 
 cdef bint made_inside(Node *node) noexcept:
     """Whether a node of the pool was made by the traced function: is younger than first_traced."""
-    cdef Chunk *last = chunk_of(<PyObject *>first_traced)
-    cdef Chunk *chunk = newest
-    if not in_pool(node):
-        return False
-    while chunk != last and chunk != chunk_of(node):
-        chunk = chunk.older
-    if chunk == last:
-        return chunk_of(node) == last and slot_of(node) > slot_of(<PyObject *>first_traced)
-    return True
+    return in_pool(node) and is_younger(node, <Node *><PyObject *>first_traced)
 
 
 cdef int refuse_reading(Value self, str what) except -1:
@@ -127,3 +121,14 @@ def _end_tracing():
         unguard(value_type)
         tracing = False
         first_traced = None
+
+
+def _reset_after_fork():
+    """In a new process, end what threads that are not in it were doing: tracing, freeing a graph."""
+    drain()
+    if not traced_here():
+        _end_tracing()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

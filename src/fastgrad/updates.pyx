@@ -99,8 +99,7 @@ def adam(
     cdef Py_ssize_t start, index, size
     cdef double data
     require(parameters, exp_avg)
-    if len(exp_avg_sq) != len(exp_avg):
-        raise ValueError(f"{len(exp_avg)} first moments, but {len(exp_avg_sq)} second ones")
+    require(parameters, exp_avg_sq)
     if decoupled:
         weight_decay = 0.0
     for start in range(0, len(parameters), BLOCK):

@@ -1,0 +1,169 @@
+"""The two namespaces in which a program's lines are executed, and the words that programs use."""
+
+import copy
+import functools
+import gc
+import math
+import pickle
+from types import SimpleNamespace
+
+import numpy
+import reference
+
+import fastgrad
+import fastgrad.functional
+import fastgrad.optim
+from fastgrad import engine, nn
+
+
+class EngineSub(fastgrad.Value):
+    """A subclass, which pickle must find by its name."""
+
+
+class ReferenceSub(reference.Value):
+    """The same of the reference."""
+
+
+# Pickle finds a class by its qualified name; messages show this one, alike in both worlds.
+EngineSub.__name__ = ReferenceSub.__name__ = "Sub"
+
+ENGINE = SimpleNamespace(
+    Value=fastgrad.Value,
+    Sub=EngineSub,
+    F=fastgrad.functional,
+    dot=engine.dot,
+    nn=nn,
+    optim=fastgrad.optim,
+    compile=fastgrad.compile,
+    take=fastgrad.take,
+    apply=engine.apply,
+    reduce=engine.reduce,
+)
+REFERENCE = SimpleNamespace(
+    Value=reference.Value,
+    Sub=ReferenceSub,
+    F=reference.functional,
+    dot=reference.functional.fused_dot,
+    nn=reference.nn,
+    optim=reference.optim,
+    compile=reference.compile,
+    take=reference.take,
+    apply=reference.apply,
+    reduce=reference.reduce,
+)
+
+
+@functools.lru_cache(maxsize=20_000)
+def compiled(line):
+    return compile(line, line, "exec")
+
+
+class World:
+    """A library's names and a program's variables; statements inside user code run in it too."""
+
+    def __init__(self, library):
+        self.library = library
+        self.before = {cls: dict(vars(cls)) for cls in (library.Value, library.Sub)}
+        self.names = dict(
+            vars(library), copy=copy, gc=gc, pickle=pickle, numpy=numpy, inf=math.inf, nan=math.nan
+        )
+        for word in (self.closure, self.farewell, self.hook, self.late, self.number):
+            self.names[word.__name__] = word
+        exec("", self.names)
+        self.vocabulary = frozenset(self.names)
+        self.names["reply"] = None
+        self.depth = 0
+
+    def run(self, line):
+        """Execute a statement; those of user code, which may run others in turn, to a depth of 3."""
+        if self.depth > 3 or not line:
+            return
+        self.depth += 1
+        try:
+            exec(compiled(line), self.names)
+        finally:
+            self.depth -= 1
+
+    def variables(self):
+        """What the program has assigned, by name."""
+        return {name: self.names[name] for name in self.names if name not in self.vocabulary}
+
+    def close(self):
+        """Forget the variables and take back what was assigned to the classes."""
+        self.run = lambda line: None
+        self.names.clear()
+        for cls, before in self.before.items():
+            for name in set(vars(cls)) - set(before):
+                delattr(cls, name)
+
+    # -- the words of programs --------------------------------------------------------------------
+
+    def closure(self, *children, then=""):
+        """A node of the user's: the sum of its children, whose `_backward` then runs a statement."""
+        out = self.library.Value(sum(child.data for child in children), children, "closure")
+
+        def _backward():
+            for child in children:
+                child.grad += out.grad
+            self.run(then)
+
+        out._backward = UserCode(_backward)
+        return out
+
+    def hook(self, node, then=""):
+        """Have a statement run after the node's own `_backward`."""
+        before = node._backward
+
+        def _backward():
+            before()
+            self.run(then)
+
+        node._backward = UserCode(_backward)
+
+    def late(self, data, operand):
+        """A node that is older than its operand."""
+        node = self.library.Value.__new__(self.library.Value)
+        node.__init__(data, (operand * 2.0,), "late")
+        return node
+
+    def number(self, value, then=""):
+        """A number that runs a statement whenever it is asked for its value."""
+        return Number(self, value, then)
+
+    def farewell(self, then):
+        """An object that runs a statement when it is freed."""
+        return Farewell(self, then)
+
+
+class UserCode:
+    """A function that cannot be copied; in an instance's __dict__ it is an attribute like others."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self):
+        self.function()
+
+    def __reduce__(self):
+        raise TypeError("a node with a _backward of its own")
+
+
+class Number:
+    def __init__(self, world, value, then):
+        self.world, self.value, self.then = world, value, then
+
+    def __float__(self):
+        self.world.run(self.then)
+        return self.value
+
+
+class Farewell:
+    def __init__(self, world, then):
+        self.world, self.then = world, then
+
+    def __del__(self):
+        self.world.run(self.then)
+
+    def __reduce__(self):
+        """A copy of it is an empty string."""
+        return str, ()

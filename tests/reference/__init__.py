@@ -1,0 +1,11 @@
+"""fastgrad's documented semantics in plain Python, to compare the compiled package with.
+
+Slow and short; it shares no code with the package, not even the table of operations. The files are
+named like those of the package.
+"""
+
+from reference import functional, nn, optim
+from reference.compiling import TracingError, compile, take  # noqa: A004
+from reference.value import Value, apply, reduce
+
+__all__ = ["TracingError", "Value", "apply", "compile", "functional", "nn", "optim", "reduce", "take"]

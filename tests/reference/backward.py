@@ -1,0 +1,61 @@
+"""backward(): each node's contribution to its operands, results before operands."""
+
+from reference import inspection
+from reference.rules import rule_of
+from reference.value import Value, numbers_of, refuse_effect
+
+
+def give(operand, derivative, result):
+    operand._grad += derivative * result._grad
+    operand.grad_bound += abs(derivative) * max(result.grad_bound, abs(result._grad))
+
+
+def propagate(node):
+    """grad of each operand += its partial derivative * the node's grad."""
+    if node.name in ("leaf", "custom"):
+        partials = ()
+    elif node.name == "local":
+        partials = node.detail
+    else:
+        partials = rule_of(node.name, node.detail).partials(*numbers_of(node.operands), node._data)
+    if type(node) is Value and node.name != "leaf":
+        node.has_passed_on = True
+    for operand, partial in zip(node.operands, partials, strict=node.name != "custom"):
+        if isinstance(operand, Value):
+            give(operand, partial, node)
+
+
+def topological_order(roots):
+    """The nodes below the roots, operands before results, by a depth-first search in their order."""
+    order, visited, stack = [], set(), []
+    for root in roots:
+        if root not in visited:
+            visited.add(root)
+            stack.append((root, iter(root.operands)))
+        while stack:
+            node, rest = stack[-1]
+            for operand in rest:
+                if isinstance(operand, Value) and operand not in visited:
+                    visited.add(operand)
+                    stack.append((operand, iter(operand.operands)))
+                    break
+            else:
+                order.append(node)
+                stack.pop()
+    return order
+
+
+def run_backward(root):
+    refuse_effect()
+    root._grad = root.grad_bound = 1.0
+    order, expansions = [root], None
+    while order:
+        if inspection.expansions != expansions:
+            # Also when a `_backward` has looked at the graph and so replaced operands in it.
+            order = topological_order(order[::-1])
+            expansions = inspection.expansions
+        node = order.pop()
+        if type(node) is Value:
+            (propagate(node) if node.own_backward is None else node.own_backward())
+        else:
+            node._backward()

@@ -1,0 +1,320 @@
+"""compile and take: the function is traced once a signature, then evaluated row by row.
+
+Programs add in another order than the engine does and contract multiply-adds, so each number comes
+with the error that 1e-12 in every operation can make of it, derivatives included.
+"""
+
+import itertools
+import math
+import operator
+from typing import NamedTuple
+
+from reference import value as values_module
+from reference.backward import topological_order
+from reference.rules import rule_of
+from reference.value import TracingError, Value, births
+
+RELATIVE = 1e-12
+
+
+class Approximate(NamedTuple):
+    """A number and how far from it a correct program may be."""
+
+    number: float
+    error: float
+
+
+class Record(NamedTuple):
+    """One node of a traced graph; operands are the numbers of records."""
+
+    name: str
+    detail: object
+    operands: tuple[int, ...] = ()
+
+
+class Selection(NamedTuple):
+    place: tuple[int, int]
+
+
+class Index(Value):
+    """What an integer argument is while its function is traced."""
+
+    def __init__(self, place):
+        super().__init__(math.nan)
+        self.place = place
+
+    def refuse(self, *_):
+        raise TracingError("an index is only known when the program runs")
+
+    __index__ = __int__ = __bool__ = refuse
+
+
+def take(values, index):
+    values = list(values)
+    if not values:
+        raise ValueError("take needs at least one value")
+    if isinstance(index, Index):
+        leaves = [each if isinstance(each, Value) else Value(each) for each in values]
+        return Value(math.nan, leaves, Selection(index.place))
+    position = operator.index(index)
+    if not 0 <= position < len(values):
+        raise IndexError(f"take has {len(values)} values to choose from, not number {position}")
+    return values[position]
+
+
+class Trace:
+    """A function's graph as it was when traced, and what its free names were bound to."""
+
+    def __init__(self, function, arguments):
+        placeholders = [
+            [self.placeholder(column, (number, place)) for place, column in enumerate(argument.columns)]
+            for number, argument in enumerate(arguments)
+        ]
+        self.bindings = bindings(function)
+        values_module.tracing_since = next(births)
+        try:
+            output = function(
+                *(
+                    row if argument.is_row else row[0]
+                    for row, argument in zip(placeholders, arguments, strict=True)
+                )
+            )
+            self.single = not isinstance(output, (list, tuple))
+            outputs = [output] if self.single else list(output)
+            if not outputs:
+                raise TracingError("the function returns nothing")
+            outputs = [Value(each) if isinstance(each, (int, float)) else each for each in outputs]
+            if not all(isinstance(each, Value) for each in outputs):
+                raise TracingError("a compiled function returns a Value or a list of Values")
+            self.read(outputs, placeholders)
+        finally:
+            values_module.tracing_since = None
+
+    def placeholder(self, column, place):
+        return Index(place) if all(type(number) is int for number in column) else Value(math.nan)
+
+    def read(self, outputs, placeholders):
+        places = {
+            id(leaf): (number, place)
+            for number, row in enumerate(placeholders)
+            for place, leaf in enumerate(row)
+        }
+        self.records, self.parameters, numbers = [], [], {}
+        for node in topological_order(outputs):
+            if node.own_backward is not None or node.name == "local":
+                raise TracingError("cannot be compiled")
+            if node.name == "custom" and not isinstance(node._op, Selection):
+                raise TracingError("no rule that could be compiled")
+            operands = []
+            for operand in node.operands:
+                if isinstance(operand, Value):
+                    operands.append(numbers[id(operand)])
+                else:
+                    operands.append(self.append(Record("constant", operand)))
+            if node.name != "leaf":
+                name = "take" if node.name == "custom" else node.name
+                record = Record(name, node._op if name == "take" else node.detail, tuple(operands))
+            elif id(node) in places:
+                record = Record("argument", places[id(node)])
+            elif type(node) is Value and node.birth >= values_module.tracing_since:
+                record = Record("constant", node._data)
+            else:
+                record = Record("parameter", node)
+                self.parameters.append(node)
+            numbers[id(node)] = self.append(record)
+        self.outputs = [numbers[id(each)] for each in outputs]
+
+    def append(self, record):
+        self.records.append(record)
+        return len(self.records) - 1
+
+
+class Argument:
+    """An argument's columns, and its number of rows (None for a number)."""
+
+    def __init__(self, source):
+        array = isinstance(source, list)
+        self.rows = len(source) if array else None
+        self.is_row = array and isinstance(source[0], list)
+        rows = source if self.is_row else [[each] for each in source] if array else [[source]]
+        self.columns = [
+            [each if type(each) is int else float(each) for each in column]
+            for column in zip(*rows, strict=True)
+        ]
+        whole = all(type(each) is int for column in self.columns for each in column)
+        if not whole:
+            self.columns = [[float(each) for each in column] for column in self.columns]
+        self.signature = (array, self.is_row and len(self.columns), whole)
+
+    def at(self, row, column):
+        return self.columns[column][0 if self.rows is None else row]
+
+
+def bindings(function):
+    scope = function.__globals__
+    names = list(itertools.chain.from_iterable(code.co_names for code in codes(function.__code__)))
+    return [(scope, name, scope[name]) for name in names if name in scope]
+
+
+def codes(code):
+    yield code
+    for constant in code.co_consts:
+        if hasattr(constant, "co_names"):
+            yield from codes(constant)
+
+
+class Compiled:
+    def __init__(self, function):
+        self.function, self.traces, self.bindings = function, {}, []
+
+    def is_current(self):
+        """Whether the function's free names are bound to what they were bound to at the last trace."""
+        return all(scope.get(name) is bound for scope, name, bound in self.bindings)
+
+    def forget(self):
+        self.traces.clear()
+        self.bindings = []
+
+    def prepared(self, sources):
+        arguments = [Argument(source) for source in sources]
+        rows = {argument.rows for argument in arguments} - {None}
+        signature = tuple(argument.signature for argument in arguments)
+        trace = self.traces.get(signature)
+        if trace is None or not self.is_current():
+            new = Trace(self.function, arguments)
+            if not self.is_current():
+                self.traces.clear()
+            self.bindings = new.bindings
+            self.traces[signature] = trace = new
+        if len(rows) > 1:
+            raise ValueError("rows")
+        if any(parameter.name != "leaf" for parameter in trace.parameters):
+            raise ValueError("is a leaf no more")
+        count = rows.pop() if rows else None
+        evaluations = [Evaluation(trace, arguments, row) for row in range(1 if count is None else count)]
+        return trace, arguments, evaluations, count
+
+    def __call__(self, *sources):
+        trace, _, evaluations, count = self.prepared(sources)
+        rows = [[evaluation.result(output) for output in trace.outputs] for evaluation in evaluations]
+        rows = [row[0] for row in rows] if trace.single else rows
+        return rows[0] if count is None else rows
+
+    def backward(self, *sources):
+        trace, _, evaluations, count = self.prepared(sources)
+        count = count or 1
+        for evaluation in evaluations:
+            evaluation.run_backward(trace.outputs)
+        for number, record in enumerate(trace.records):
+            if record.name == "parameter":
+                node = record.detail
+                node._grad += sum(each.grads[number] for each in evaluations) / count
+                error = sum(
+                    each.grad_errors[number] + RELATIVE * abs(each.grads[number]) for each in evaluations
+                )
+                node.grad_bound += (error / count + RELATIVE * abs(node._grad)) / RELATIVE
+        means = []
+        for output in trace.outputs:
+            results = [each.result(output) for each in evaluations]
+            mean = sum(each.number for each in results) / count
+            error = sum(each.error + RELATIVE * abs(each.number) for each in results) / count
+            means.append(Approximate(mean, error))
+        return means[0] if trace.single else means
+
+    def input_gradients(self, *sources):
+        trace, arguments, evaluations, count = self.prepared(sources)
+        results = []
+        for number, argument in enumerate(arguments):
+            if argument.rows is not None and argument.signature[2]:
+                results.append(None)
+                continue
+            by_output = []
+            for output in trace.outputs:
+                rows = []
+                for evaluation in evaluations:
+                    evaluation.run_backward([output])
+                    columns = [evaluation.gradient((number, place)) for place in range(len(argument.columns))]
+                    rows.append(columns if argument.is_row else columns[0])
+                by_output.append(rows)
+            if count is None and trace.single:
+                results.append(by_output[0][0])
+            else:
+                results.append(by_output[0] if trace.single else by_output)
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+class Evaluation:
+    """One row's values, and after `run_backward` its gradients, with their errors."""
+
+    def __init__(self, trace, arguments, row):
+        self.records = trace.records
+        self.values, self.errors, self.chosen = [], [], {}
+        for record in trace.records:
+            number, error = self.evaluate(record, arguments, row)
+            self.values.append(number)
+            self.errors.append(error)
+
+    def evaluate(self, record, arguments, row):
+        if record.name == "constant":
+            return record.detail, 0.0
+        if record.name == "parameter":
+            return record.detail._data, 0.0
+        if record.name == "argument":
+            argument, column = record.detail
+            return float(arguments[argument].at(row, column)), 0.0
+        if record.name == "take":
+            argument, column = record.detail.place
+            index = arguments[argument].at(row, column)
+            if not 0 <= index < len(record.operands):
+                raise IndexError("take")
+            chosen = self.chosen[len(self.values)] = record.operands[index]
+            return self.values[chosen], self.errors[chosen]
+        numbers = [self.values[operand] for operand in record.operands]
+        rule = rule_of(record.name, record.detail)
+        result = rule.value(*numbers)
+        error = abs(result)
+        partials = rule.partials(*numbers, result)
+        for operand, number, partial in zip(record.operands, numbers, partials, strict=True):
+            error += abs(partial * number) + abs(partial) * self.errors[operand] / RELATIVE
+        return result, RELATIVE * error if math.isfinite(error) else math.inf
+
+    def partials(self, record, number, sign):
+        """The partial derivatives with every operand moved by its error."""
+        moved = [
+            self.values[each] + (sign * self.errors[each] if sign else 0.0)
+            for each in (*record.operands, number)
+        ]
+        return rule_of(record.name, record.detail).partials(*moved)
+
+    def run_backward(self, outputs):
+        self.grads, self.grad_errors = [0.0] * len(self.records), [0.0] * len(self.records)
+        for output in outputs:
+            self.grads[output] += 1.0
+        for number in reversed(range(len(self.records))):
+            record, grad, error = self.records[number], self.grads[number], self.grad_errors[number]
+            if record.name in ("constant", "parameter", "argument"):
+                continue
+            if record.name == "take":
+                self.grads[self.chosen[number]] += grad
+                self.grad_errors[self.chosen[number]] += error
+                continue
+            partials = [self.partials(record, number, sign) for sign in (0.0, 1.0, -1.0)]
+            for operand, partial, more, less in zip(record.operands, *partials, strict=True):
+                moved = max(abs(more - partial), abs(less - partial)) + RELATIVE * abs(partial)
+                added = abs(partial) * error + moved * (abs(grad) + error)
+                self.grads[operand] += partial * grad
+                self.grad_errors[operand] += added if math.isfinite(added) else math.inf
+
+    def result(self, number):
+        return Approximate(self.values[number], self.errors[number])
+
+    def gradient(self, place):
+        for number, record in enumerate(self.records):
+            if record == Record("argument", place):
+                error = self.grad_errors[number] + RELATIVE * abs(self.grads[number])
+                return Approximate(self.grads[number], error)
+        return Approximate(0.0, 0.0)
+
+
+def compile(function):  # noqa: A001
+    return Compiled(function)

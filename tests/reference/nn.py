@@ -1,0 +1,62 @@
+"""micrograd's Neuron, Layer and MLP, with an activation."""
+
+import random
+
+from reference.functional import fused_dot
+from reference.value import Value, operands_of, refuse_effect
+
+
+class Module:
+    def zero_grad(self):
+        refuse_effect()
+        for parameter in self.parameters():
+            parameter.grad = 0.0
+
+
+class Neuron(Module):
+    def __init__(self, nin, nonlin=True, activation=None):
+        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        self.b = Value(0)
+        self.nonlin, self.activation = nonlin, activation or "relu"
+
+    def __call__(self, x):
+        x = list(x)
+        if len(x) != len(self.w):
+            raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
+        activation = self.activation if self.nonlin else "linear"
+        if not x:
+            return self.b if activation == "linear" else getattr(self.b, activation)()
+        return fused_dot(self.w, x, self.b, activation)
+
+    def parameters(self):
+        return [*self.w, self.b]
+
+
+class Layer(Module):
+    def __init__(self, nin, nout, **options):
+        self.neurons = [Neuron(nin, **options) for _ in range(nout)]
+
+    def __call__(self, x):
+        x = operands_of(list(x))
+        out = [neuron(x) for neuron in self.neurons]
+        return out[0] if len(out) == 1 else out
+
+    def parameters(self):
+        return [parameter for neuron in self.neurons for parameter in neuron.parameters()]
+
+
+class MLP(Module):
+    def __init__(self, nin, nouts, activation="relu"):
+        sizes = [nin, *nouts]
+        self.layers = [
+            Layer(sizes[i], sizes[i + 1], nonlin=i != len(nouts) - 1, activation=activation)
+            for i in range(len(nouts))
+        ]
+
+    def __call__(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def parameters(self):
+        return [parameter for layer in self.layers for parameter in layer.parameters()]

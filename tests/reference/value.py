@@ -1,0 +1,320 @@
+"""Value: nodes, their operators, attributes and copies."""
+
+import itertools
+import math
+
+from reference.rules import COMMUTING, REDUCTIONS, RULES, divide, rule_of
+
+# While a function is traced: the number of the first node made inside it, else None.
+tracing_since = None
+births = itertools.count()
+
+
+class TracingError(RuntimeError):
+    """A compiled function does what a program cannot repeat."""
+
+
+def is_number(candidate):
+    kind = type(candidate)
+    return (hasattr(kind, "__float__") or hasattr(kind, "__index__")) and not hasattr(kind, "__len__")
+
+
+def required_float(number, name):
+    kind = type(number)
+    if not (hasattr(kind, "__float__") or hasattr(kind, "__index__")):
+        raise TypeError(f"{name} must be a real number, not {kind.__name__}")
+    return float(number)
+
+
+def unary_method(name):
+    return lambda self: node(name, (self,))
+
+
+def left_method(name):
+    return lambda self, other: binary(name, self, other)
+
+
+def right_method(name):
+    return lambda self, other: binary(name, other, self)
+
+
+class Arithmetic:
+    """The operators, on a base class: what is assigned to Value can be deleted again."""
+
+    __slots__ = ()
+    __abs__ = unary_method("abs")
+    relu = unary_method("relu")
+    tanh = unary_method("tanh")
+    exp = unary_method("exp")
+    log = unary_method("log")
+    sigmoid = unary_method("sigmoid")
+    sqrt = unary_method("sqrt")
+    sin = unary_method("sin")
+    cos = unary_method("cos")
+    __add__ = left_method("add")
+    __radd__ = right_method("add")
+    __sub__ = left_method("sub")
+    __rsub__ = right_method("sub")
+    __mul__ = left_method("mul")
+    __rmul__ = right_method("mul")
+    __truediv__ = left_method("div")
+    __rtruediv__ = right_method("div")
+    __pow__ = left_method("pow")
+    __rpow__ = right_method("pow")
+
+
+class Value(Arithmetic):
+    """A node: an operation's name and operands, each a Value or, where none was made yet, a number.
+
+    `grad_bound` is the sum of the absolute contributions to `grad`, and `data_bound` of what `data`
+    was computed from if that may round in another way than the engine: 1e-12 of them is the tolerance.
+    """
+
+    __slots__ = (
+        *("_data", "_grad", "grad_bound", "data_bound", "own_label"),
+        *("name", "operands", "detail", "own_symbol", "own_backward", "has_passed_on", "fresh"),
+        *("birth", "twin", "__dict__", "__weakref__"),
+    )
+    __array_ufunc__ = None
+
+    def __new__(cls, *arguments, **keywords):
+        self = super().__new__(cls)
+        self._data = self._grad = self.grad_bound = self.data_bound = 0.0
+        self.own_label = None
+        self.name, self.operands, self.detail = "leaf", (), None
+        self.own_symbol = self.own_backward = self.twin = None
+        self.has_passed_on, self.fresh = False, True
+        self.birth = next(births)
+        return self
+
+    def __init__(self, data, _children=(), _op="", label=""):
+        number = required_float(data, "data")
+        children = tuple(_children)
+        for child in children:
+            if not isinstance(child, Value):
+                raise TypeError(f"a child of a Value must be a Value, not {type(child).__name__}")
+        derivatives = None
+        if type(_op) is tuple:
+            if len(_op) != len(children):
+                raise ValueError(f"{len(children)} children need as many derivatives, not {len(_op)}")
+            derivatives = tuple(required_float(derivative, "a derivative") for derivative in _op)
+            _op = ""
+        if self.name != "leaf" or (children and type(self) is Value and not self.fresh):
+            raise TypeError("a Value that is in use cannot be given other children")
+        if label != "":
+            self.label = label
+        if children:
+            self.name = "custom" if derivatives is None else "local"
+            self.operands, self.detail = children, _op if derivatives is None else derivatives
+            if type(self) is not Value:
+                self.own_symbol = _op
+        elif _op != "":
+            self.own_symbol = _op
+        self.fresh = False
+        self._data, self._grad, self.grad_bound, self.data_bound = number, 0.0, 0.0, 0.0
+
+    def __neg__(self):
+        return binary("mul", self, -1.0)
+
+    def __float__(self):
+        refuse_reading(self)
+        return self._data
+
+    def __bool__(self):
+        refuse_reading(self)
+        return True
+
+    def __repr__(self):
+        refuse_reading(self)
+        return f"Value(data={self._data}, grad={self._grad})"
+
+    def __delattr__(self, name):
+        if name in ("data", "grad", "label", "_op", "_children", "_prev", "_backward"):
+            raise AttributeError(f"{name} of a Value cannot be deleted")
+        super().__delattr__(name)
+
+    @property
+    def data(self):
+        refuse_reading(self)
+        return self._data
+
+    @data.setter
+    def data(self, number):
+        refuse_setting(self)
+        self._data, self.data_bound = required_float(number, "data"), 0.0
+
+    @property
+    def grad(self):
+        refuse_reading(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, number):
+        refuse_setting(self)
+        # User code accumulates by setting.
+        self._grad = required_float(number, "grad")
+        self.grad_bound += abs(self._grad)
+
+    @property
+    def label(self):
+        return "" if self.own_label is None else self.own_label
+
+    @label.setter
+    def label(self, label):
+        self.own_label = label
+
+    @property
+    def _op(self):
+        if self.own_symbol is not None:
+            return self.own_symbol
+        if self.name in ("leaf", "local"):
+            return ""
+        if self.name == "custom":
+            return self.detail
+        if self.name == "pow" and isinstance(self.operands[1], float):
+            exponent = self.operands[1]
+            return f"**{int(exponent) if self.detail == 'integer' else exponent}"
+        return rule_of(self.name, self.detail).symbol
+
+    @_op.setter
+    def _op(self, symbol):
+        self.own_symbol = symbol
+
+    @property
+    def _children(self):
+        from reference.inspection import children_of
+
+        return children_of(self)
+
+    @property
+    def _prev(self):
+        return set(self._children)
+
+    @property
+    def _backward(self):
+        return self._propagate if self.own_backward is None else self.own_backward
+
+    @_backward.setter
+    def _backward(self, function):
+        if not callable(function):
+            raise TypeError(f"_backward must be callable, not {type(function).__name__}")
+        self.own_backward = function
+
+    def _propagate(self):
+        from reference.backward import propagate
+
+        propagate(self)
+
+    def backward(self):
+        from reference.backward import run_backward
+
+        run_backward(self)
+
+    def __getstate__(self):
+        if self.own_backward is not None:
+            raise TypeError("a node with a _backward of its own")
+        kept = [name for name in Value.__slots__ if name not in ("birth", "twin", "__dict__", "__weakref__")]
+        # A copy is in use at once.
+        return self.__dict__, {name: getattr(self, name) for name in kept} | {"fresh": False}
+
+
+def computed(name, operands, detail, data):
+    self = Value.__new__(Value)
+    self.name, self.operands, self.detail, self._data = name, operands, detail, data
+    self.fresh = False
+    return self
+
+
+def numbers_of(operands):
+    return [operand._data if isinstance(operand, Value) else operand for operand in operands]
+
+
+def evaluated(name, numbers, detail=None):
+    """The value of an operation, or its refusal; while tracing, no number means anything."""
+    rule = rule_of(name, detail)
+    data = rule.value(*numbers)
+    if not math.isfinite(data) and tracing_since is None and name in RULES:
+        error = rule.refusal(*numbers)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Else the frame and the exception hold each other, and the operands.
+                del error
+    return data
+
+
+def node(name, operands, detail=None):
+    return computed(name, tuple(operands), detail, evaluated(name, numbers_of(operands), detail))
+
+
+def binary(name, left, right):
+    """A binary operator; the constant operand of one, if any, is kept as a number."""
+    if isinstance(left, Value) and isinstance(right, Value):
+        return node(name, (left, right))
+    constant_is_right = isinstance(left, Value)
+    value, constant = (left, right) if constant_is_right else (right, left)
+    if not is_number(constant):
+        return NotImplemented
+    integer = name == "pow" and hasattr(type(constant), "__index__")
+    number = float(constant)
+    if not constant_is_right and name not in COMMUTING:
+        return node(name, (number, value))
+    data = evaluated(name, (value._data, number))
+    if name in ("sub", "div"):
+        # a - c is a + -c and a / c is a * c**-1, as in micrograd.
+        name, number = ("add", -number) if name == "sub" else ("mul", divide(1.0, number))
+    return computed(name, (value, number), "integer" if integer and constant_is_right else None, data)
+
+
+def as_value(operand, operation):
+    if isinstance(operand, Value):
+        return operand
+    if not is_number(operand):
+        raise TypeError(f"{operation} needs Values or numbers, not {type(operand).__name__}")
+    return Value(operand)
+
+
+def apply(operation, *operands):
+    if operation not in RULES:
+        raise ValueError(f"there is no operation {operation!r}")
+    count = RULES[operation].partials.__code__.co_argcount - 1
+    if len(operands) != count:
+        raise TypeError(f"{operation} takes {count} operands, not {len(operands)}")
+    if count != 2:
+        return node(operation, [as_value(operand, operation) for operand in operands])
+    left, right = operands
+    if isinstance(right, Value) and not isinstance(left, Value) and is_number(left):
+        return binary(operation, left, right)
+    left = as_value(left, operation)
+    return binary(operation, left, right if is_number(right) else as_value(right, operation))
+
+
+def operands_of(values):
+    return [
+        value if isinstance(value, Value) else Value(required_float(value, "an operand")) for value in values
+    ]
+
+
+def reduce(name, values):
+    if name not in REDUCTIONS:
+        raise KeyError(name)
+    operands = operands_of(list(values))
+    if not operands:
+        raise ValueError(f"{name} of no values")
+    return node(name, operands)
+
+
+def refuse_reading(self):
+    if tracing_since is not None and not (self.name == "leaf" and self.birth >= tracing_since):
+        raise TracingError("would be frozen into the program")
+
+
+def refuse_setting(self):
+    if tracing_since is not None and self.birth < tracing_since:
+        raise TracingError("has no place in a function that is compiled")
+
+
+def refuse_effect():
+    if tracing_since is not None:
+        raise TracingError("has no place in a function that is compiled")

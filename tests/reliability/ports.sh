@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Build the package for an architecture or a CPython that this machine does not have, and run the suite there.
+#
+#     ports.sh arm64 | s390x          Debian trixie's Python, emulated by qemu (about 10 times slower)
+#     ports.sh 3.14                   Debian forky's python3.14
+#     ports.sh free-threaded          python3.14t: the one on the PATH, or built from Debian's source
+#
+# What follows the name is given to pytest. Runs as root on Debian, with debootstrap, and for another
+# architecture with qemu-user-static and binfmt_misc; roots are kept in PORTS (/var/tmp/fastgrad-ports).
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+ports=${PORTS:-/var/tmp/fastgrad-ports}
+# Where this system's own packages come from.
+mirror=$(apt-get indextargets --format '$(SITE)' | grep -v security | head -n 1)
+port=$1
+shift
+needed="pytest hypothesis micrograd mpmath numpy"
+mkdir -p "$ports"
+
+# Copy the checkout, without what builds left in it, to a directory.
+copy_checkout() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    git -C "$top" ls-files -z --cached --others --exclude-standard \
+        | (cd "$top" && xargs -0 ls -d 2>/dev/null) | tar -C "$top" -c -T - | tar -C "$1" -x
+    # The tests are of the installed package.
+    rm -rf "$1.tests"
+    mkdir "$1.tests"
+    cp -r "$1"/{README.md,docs,examples,pyproject.toml,tests} "$1.tests"
+}
+
+# Make Debian's root for a suite and an architecture, with the packages of a Python, unless it is there.
+make_root() {
+    local root=$ports/$1 suite=$2 architecture=$3 python=$4 script=/usr/share/debootstrap/scripts/$2
+    if [ ! -e "$root/usr/bin/$python" ]; then
+        [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
+        debootstrap --variant=minbase --arch="$architecture" \
+            --include="$python-dev,$python-venv,gcc,libc6-dev,ca-certificates" \
+            "$suite" "$root" $mirror "$script"
+    fi
+    # The host's certificates and settings of pip, so that it finds what the host's pip finds.
+    cp /etc/resolv.conf "$root/etc/"
+    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+    [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+    mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
+    mountpoint -q "$root/dev" || mount --bind /dev "$root/dev"
+}
+
+# Have the kernel run an architecture's programs by qemu.
+emulate() {
+    local directory=/proc/sys/fs/binfmt_misc
+    [ -e $directory/register ] || mount -t binfmt_misc binfmt_misc $directory
+    [ -e "$directory/qemu-$1" ] || cat "/usr/lib/binfmt.d/qemu-$1.conf" >$directory/register
+}
+
+test_in_root() {
+    local root=$ports/$1 python=$2
+    shift 2
+    copy_checkout "$root/checkout"
+    [ -e "$root/environment" ] || chroot "$root" "$python" -m venv /environment
+    chroot "$root" sh -c "
+        set -e
+        CC=gcc nice /environment/bin/pip install --quiet --only-binary numpy $needed /checkout
+        cd /checkout.tests
+        nice /environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
+}
+
+# Say where python3.14t is, and build it first if need be.
+free_threaded_python() {
+    local name
+    if command -v python3.14t; then
+        return
+    fi
+    if [ ! -x "$ports/python3.14t/bin/python3.14t" ]; then
+        name=${SOURCE:-python3.14_3.14.7.orig.tar.xz}
+        mkdir -p "$ports/source"
+        curl --fail --silent "$mirror/pool/main/p/python3.14/$name" \
+            | tar -C "$ports/source" --strip-components=1 -xJ
+        (cd "$ports/source" && ./configure --disable-gil --prefix="$ports/python3.14t" \
+            && nice make -j2 && make install) >"$ports/source.log" 2>&1
+    fi
+    echo "$ports/python3.14t/bin/python3.14t"
+}
+
+case $port in
+arm64)
+    emulate aarch64
+    make_root arm64 trixie arm64 python3
+    test_in_root arm64 python3 "$@"
+    ;;
+s390x)
+    emulate s390x
+    make_root s390x trixie s390x python3
+    test_in_root s390x python3 "$@"
+    ;;
+3.14)
+    make_root forky forky amd64 python3.14
+    needed='/checkout[test]'
+    test_in_root forky python3.14 "$@"
+    ;;
+free-threaded)
+    python=$(free_threaded_python)
+    copy_checkout "$ports/checkout"
+    [ -e "$ports/environment" ] || "$python" -m venv "$ports/environment"
+    "$ports/environment/bin/pip" install --quiet $needed tqdm graphviz matplotlib scikit-learn "$ports/checkout"
+    cd "$ports/checkout.tests"
+    # Importing the package turns the lock on, and says so; here it is on from the start.
+    PYTHON_GIL=1 "$ports/environment/bin/python" -m pytest -q -p no:cacheprovider -m 'not distribution' "$@"
+    ;;
+*)
+    sed -n '4,6s/^# *//p' "$0" >&2
+    exit 2
+    ;;
+esac
