@@ -128,6 +128,12 @@ def test_a_program_has_an_infinite_power_of_zero_where_the_engine_raises(run):
     assert answer == (math.inf, (-math.inf, -math.inf))
 
 
+@pytest.mark.parametrize("run", [eager, uniform, lanes], ids=lambda run: run.__name__)
+def test_the_logistic_slope_of_a_subnormal_sigmoid_does_not_vanish(run):
+    (answer,) = run(BY_NAME["logistic"], [(-720.0, 0.0)])
+    assert answer.partials[0] == pytest.approx(math.exp(-720.0), rel=1e-9, abs=0)
+
+
 @each_row
 def test_nan_is_never_lost_in_a_value(row):
     if row.name in ("pow", "where"):

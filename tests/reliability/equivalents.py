@@ -12,6 +12,7 @@ EQUAL = "the operands are equal where the comparison differs"
 INFINITE = "what an infinity makes false is also false without its test"
 NAN = "the sum is nan anyway"
 SIGN_OF_ZERO = "a program adds its outputs to 0, which has no sign"
+CHAINS = "programs have sums and means as chains of terms, and never run these rows"
 SAME_OUT = "a program's results cannot be assigned to"
 
 LOGISTIC = "(1.0 / (1.0 + exp(-a)) if {} else exp(a) / (1.0 + exp(a))) - b"
@@ -21,7 +22,7 @@ FRACTIONAL = "a < 0.0 and isfinite(a) and isfinite(b) and b != floor(b)"
 # By row and part: the expressions, and why each is equivalent.
 EVERYWHERE: dict[tuple[str, str], dict[str, str]] = {
     ("log", "error 0"): {"a <= 1.0": NOT_FINITE},
-    ("sqrt", "error 0"): {"a < 1.0": NOT_FINITE},
+    ("sqrt", "error 0"): {"a < 1.0": NOT_FINITE, "a <= 0.0": NOT_FINITE},
     ("sigmoid", "value"): {
         SIGMOID.format(condition): BOTH_FORMULAS for condition in ("a > 0.0", "a >= 1.0", "a >= -1.0")
     },
@@ -90,6 +91,8 @@ def reason_of(m: Mutant, place: str) -> str:
     for pattern, replacement in EVEN:
         if plain(re.sub(pattern, replacement, m.mutated)) == plain(m.original):
             return "a sign that nothing depends on"
+    if place != "everywhere" and m.row in ("sum", "mean"):
+        return CHAINS
     known = EVERYWHERE.get((m.row, m.part), {})
     if place != "everywhere":
         known = {**known, **IN_PROGRAMS.get((m.row, m.part), {})}
