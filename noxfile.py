@@ -43,6 +43,8 @@ def coverage(session):
     session.chdir(copy)
     environment = {
         "FASTGRAD_COVERAGE": "1",
+        # The checks of the pool's invariants are lines, too.
+        "FASTGRAD_ASSERTIONS": "1",
         "PYTHONPATH": os.pathsep.join([str(copy / "src"), str(copy / "tests" / "reliability")]),
         "COVERAGE_RCFILE": str(copy / "pyproject.toml"),
     }

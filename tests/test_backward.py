@@ -443,3 +443,22 @@ def test_rules_by_hand_in_reverse_order_are_backward(when):
     for node in order:
         node._backward()
     assert [leaf.grad for leaf in leaves] == pytest.approx([leaf.grad for leaf in expected], rel=1e-14)
+
+
+@pytest.mark.usefixtures("depth_first")
+def test_a_custom_node_of_a_subclass_that_is_used_twice_is_visited_once():
+    class Custom(Value):
+        pass
+
+    x = Value(2.0)
+    node = Custom(3.0, (x,), "custom")
+    calls = []
+
+    def backward():
+        calls.append(node.grad)
+        x.grad += node.grad
+
+    node._backward = backward
+    (node * 2.0 + node * 3.0).backward()
+    assert calls == [5.0]
+    assert x.grad == 5.0

@@ -1,11 +1,13 @@
 """Copies and pickles of Values and graphs."""
 
+import array
 import copy
 import pickle
 import sys
 
 import pytest
 
+import fastgrad.functional as F
 from fastgrad import Value, compile, operations  # noqa: A004
 from fastgrad.engine import apply, reduce
 from fastgrad.nn import MLP
@@ -247,3 +249,34 @@ def test_a_program_refuses_arguments_of_another_signature():
     for arguments in ([], [1.0], [None, None]):
         with pytest.raises(TypeError):
             compiled.latest.outputs(arguments, 1, 0)
+
+
+def with_last_record_of(graph, count):
+    """What makes a graph of the same records, but for the number of the last one's operands."""
+    make, (records, *rest) = graph.__reduce__()
+    numbers = array.array("i", records)
+    numbers[-1] = count
+    return make, (numbers.tobytes(), *rest)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x, p: apply("where", x, p, 1.0), lambda x, p: F.dot([p, p], [x, x])],
+    ids=["where", "dot"],
+)
+def test_a_record_of_too_few_operands_is_refused(function):
+    p = Value(1.5)
+    compiled = compile(lambda x: function(x, p))
+    compiled([1.0])
+    program, (graph, *rest) = compiled.latest.__reduce__()
+    make, parts = with_last_record_of(graph, 1)
+    with pytest.raises(ValueError, match="damaged"):
+        program(make(*parts), *rest)
+
+
+def test_a_program_of_another_number_of_names_is_refused():
+    compiled = compile(lambda x: x * 2.0)
+    compiled([1.0])
+    program, (graph, signature, _, *rest) = compiled.latest.__reduce__()
+    with pytest.raises(ValueError, match="1 arguments has 2 names"):
+        program(graph, signature, ("x", "y"), *rest)

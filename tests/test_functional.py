@@ -443,3 +443,42 @@ def test_a_dot_product_of_one_pair_looks_like_micrograds(activation):
     assert (product._op, product._children) == ("*", (w, x))
     out.backward()
     assert (w.grad, x.grad) == (product.grad * 0.25, product.grad * 0.5)
+
+
+class Tracking:
+    """A number that has the collector track a Value when it is asked for its value."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __float__(self):
+        self.value.itself = self.value
+        return 1.0
+
+
+def test_a_cycle_made_while_operands_are_converted_is_freed(live_nodes):
+    before = live_nodes()
+    x, w = Value(2.0), Value(3.0)
+    dot = F.dot([w, Tracking(x)], [x, 1.0])
+    matrix = F.linear([x, 1.0], [[w, 1.0], [Tracking(w), Tracking(x)]])
+    x.itself, w.itself = dot, matrix
+    del x, w, dot, matrix
+    assert live_nodes() == before
+
+
+def test_rows_that_change_while_they_are_converted_are_refused():
+    class Meddling:
+        def __float__(self):
+            F.linear([1.0], F.Matrix([[2.0], [3.0]]))
+            weight[0].append(Value(5.0))
+            F.linear([1.0, 2.0, 3.0], [*weight[:1]] * 2)
+            F.linear([1.0, 2.0, 3.0], weight_of_three())
+            return 1.0
+
+    def weight_of_three():
+        weight[1] = [1.0, 1.0, 1.0]
+        return weight
+
+    weight = F.Matrix([leaves([1, 2]), [1.0, Meddling()]])
+    with pytest.raises(RuntimeError, match="changed while"):
+        F.linear([1.0, 2.0], weight)

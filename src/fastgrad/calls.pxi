@@ -74,7 +74,7 @@ cdef class Program:
     cdef Graph graph
     cdef readonly tuple signature
     cdef tuple names
-    cdef str name
+    cdef readonly str name
     # Whether the function returns one Value and not a list of them.
     cdef bint single
     cdef dict plans

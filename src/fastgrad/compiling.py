@@ -28,7 +28,7 @@ def reset_after_fork() -> None:
     """In a new process, release the lock if a thread that is not in it was tracing."""
     global TRACING
     if not _is_tracing():
-        TRACING = threading.Lock()
+        TRACING = threading.Lock()  # no cover: runs in a forked child, whose counts are lost with it
 
 
 if hasattr(os, "register_at_fork"):

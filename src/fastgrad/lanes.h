@@ -247,7 +247,9 @@ FG_INLINE void fg_add_across(double *numbers, const vec *v) {
     FG_UNROLL
     for (int i = 0; i < 4; i++) {
 #if FG_WIDTH == 8
-        part[i] = _mm256_add_pd(_mm512_castpd512_pd256((__m512d)v[i]), _mm512_extractf64x4_pd((__m512d)v[i], 1));
+        __m512d all = (__m512d)v[i]; /* no cover: not every processor has AVX-512 */
+        part[i] = _mm256_add_pd(_mm512_castpd512_pd256(all), /* no cover: the same */
+                                _mm512_extractf64x4_pd(all, 1)); /* no cover: the same */
 #else
         part[i] = (__m256d)v[i];
 #endif

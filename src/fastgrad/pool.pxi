@@ -299,7 +299,7 @@ cdef void track_used(Node *node) noexcept:
     PyObject_GC_Track(node)
     late_tracks += 1
     if not in_pool(node):
-        return
+        return  # no cover: CPython tracks what it allocates, and untracks no Value
     # A node made by a look is younger than the one that was looked at, which uses it.
     last = chunk_of(node) if expansions == 0 else NULL
     while chunk != last:

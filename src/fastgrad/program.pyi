@@ -20,6 +20,7 @@ class Graph:
 @disjoint_base
 class Program:
     signature: tuple[int, ...]
+    name: str
     @property
     def parameters(self) -> tuple[Value, ...]: ...
     def __init__(

@@ -129,7 +129,7 @@ def _reset_after_fork():
     abandoned = abandoned or draining
     drain()
     if not traced_here():
-        _end_tracing()
+        _end_tracing()  # no cover: runs in a forked child, whose counts are lost with it
 
 
 if hasattr(os, "register_at_fork"):

@@ -176,6 +176,9 @@ class Value(Arithmetic):
         if self.name == "pow" and isinstance(self.operands[1], float):
             exponent = self.operands[1]
             return f"**{int(exponent) if self.detail == 'integer' else exponent}"
+        if self.name == "dot" and len(self.operands) == 2 and not self.detail[1]:
+            # A sum of one product is that product.
+            return "*"
         return rule_of(self.name, self.detail).symbol
 
     @_op.setter
