@@ -193,13 +193,13 @@ def render_rules(table, reductions) -> str:
         ]
         constant_right = [f"to_left = {da}(a, node.right.constant, node.data)"]
         constant_left = [f"to_left = {db}(node.right.constant, a, node.data)"]
-        for kind, body in (
-            ("NODE_NODE", both),
-            ("NODE_CONSTANT", constant_right),
-            ("CONSTANT_NODE", constant_left),
-            ("NODE_INTEGER", constant_right),
-        ):
-            pulls.append((f"({row(o)} << 2 | {kind})", body))
+        bodies = {
+            "NODE_NODE": both,
+            "NODE_CONSTANT": constant_right,
+            "CONSTANT_NODE": constant_left,
+            "NODE_INTEGER": constant_right,
+        }
+        pulls += [(f"({row(o)} << 2 | {kind})", bodies[kind]) for kind in kinds_of(o)]
     lines = [
         NOTICE,
         "cdef dict SYMBOLS = {",
@@ -227,6 +227,11 @@ def render_rules(table, reductions) -> str:
         "}",
         "",
         "",
+        "cdef set CODES_OF_TWO = {",
+        *[f"    {row(o)} << 2 | {kind}," for o in table if o.operands == 2 for kind in kinds_of(o)],
+        "}",
+        "",
+        "",
         "cdef int refuse(int row, double a, double b) except -1:",
         "    if traced_here():",
         "        return 0",
@@ -246,6 +251,18 @@ def render_rules(table, reductions) -> str:
         "        give(right, to_right * g, sweep)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def kinds_of(operation) -> list[str]:
+    """The kinds of operands with which building.pxi makes nodes of a row of two."""
+    kinds = ["NODE_NODE"]
+    if operation.seen_as is None:
+        kinds.append("NODE_CONSTANT")
+    if not operation.commutes:
+        kinds.append("CONSTANT_NODE")
+    if operation.name == "pow":
+        kinds.append("NODE_INTEGER")
+    return kinds
 
 
 def symbol_of(operation, table) -> str:
@@ -344,5 +361,5 @@ def render_all(package: Path = PACKAGE) -> None:
     write_if_changed(package / "engine.pyi", render_stub(methods, template))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # no cover: setup.py calls render_all itself
     render_all()

@@ -1,5 +1,7 @@
 """Turn the table of operations into loops over lanes: kernels.pxi, which every kernel module includes."""
 
+# Reductions that lowering.pxi turns into sums of products before they get here.
+SUMS = ("sum", "mean")
 SPECIAL = ("LOAD", "OUTPUT", "BROADCAST", "MATRIX", "INNER", "MULTIPLY_ADD", "TAKE")
 
 HEADER = """\
@@ -278,7 +280,7 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 
 def render_kernels(table, reductions, notice: str) -> str:
     """kernels.pxi: value and derivative loops of every row, and the two interpreters."""
-    rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions)]) + ",\n)"
+    rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions) if o.name not in SUMS]) + ",\n)"
     lines = [notice, HEADER.format(rows=rows).rstrip(), *scalars(table), *activations(table)]
     lines += ["", "", 'include "lanes.pxi"']
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
@@ -289,6 +291,8 @@ def render_kernels(table, reductions, notice: str) -> str:
         forward += ahead
         backward += back
     for r in reductions:
+        if r.name in SUMS:
+            continue
         text, ahead, back = reduction_loops(r)
         lines += text
         forward += ahead
@@ -311,16 +315,13 @@ def render_needs(table, reductions, notice: str) -> str:
         body = []
         for o in table:
             if argument < o.operands < 3:
-                used = mask(o.derivatives[argument], ("a", "b", "out"))
-                body.append(f"    if row == {row(o)}:\n        return {used}")
+                body += unless(0, o, mask(o.derivatives[argument], ("a", "b", "out")))
         if argument == 0:
-            body += [
-                f"    if row == {row(r)}:\n        return {mask(r.derivative, ('a', '', 'out'))}"
-                for r in reductions
-            ]
+            for r in reductions:
+                body += unless(0, r, mask(r.derivative, ("a", "", "out")))
         lines += function(f"needed_for_{side}", "int row", [*body, "    return 0"], "int")
-    cost = [f"    if row == {row(o)}:\n        return {flops(o.value)}" for o in table]
-    lines += function("flops_of", "int row", [*cost, "    return 2"], "int")
+    cost = [line for o in table for line in unless(1, o, flops(o.value))]
+    lines += function("flops_of", "int row", [*cost, "    return 1"], "int")
     lines += [
         "",
         "",
@@ -330,6 +331,11 @@ def render_needs(table, reductions, notice: str) -> str:
     ]
     lines += ["", "cdef set REFUSING = {" + ", ".join(row(o) for o in table if o.errors) + "}"]
     return "\n".join(lines) + "\n"
+
+
+def unless(default: int, operation, number: int) -> list[str]:
+    """The number of a row, if it is not the one that the function returns in the end."""
+    return [] if number == default else [f"    if row == {row(operation)}:", f"        return {number}"]
 
 
 def identifiers(expression: str) -> set[str]:

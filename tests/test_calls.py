@@ -2,6 +2,7 @@
 
 import array
 import concurrent.futures
+import ctypes
 import os
 import pickle
 import signal
@@ -10,11 +11,14 @@ import sys
 import textwrap
 import threading
 import time
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import fastgrad.functional as F
 from fastgrad import Value, compile, take
 
 TESTS = str(Path(__file__).parent)
@@ -46,6 +50,16 @@ def reset():
     p.data, p.grad = 2.0, 0.0
 
 
+class AsArray:
+    """What numpy can make an array of, and nothing else can read."""
+
+    def __init__(self, numbers):
+        self.numbers = np.array(numbers)
+
+    def __array__(self):
+        return self.numbers
+
+
 @pytest.mark.parametrize(
     "x",
     [
@@ -61,13 +75,40 @@ def reset():
         np.array([1, 2], object),
         np.array([1, 9, 2, 9.0])[::2],
         memoryview(np.array([1.0, 2.0])),
+        memoryview(np.array([1.0, 2.0])).cast("B").cast("@d"),
         [np.float32(1), np.int8(2)],
         np.array([2.0, 1.0])[::-1],
+        AsArray([1.0, 2.0]),
+        bytes([1, 2]),
     ],
     ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}",
 )
 def test_numbers_of_any_kind_are_converted(x):
     np.testing.assert_array_equal(squares(x), [4.0, 16.0])
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        3,
+        3.0,
+        Fraction(3),
+        Decimal(3),
+        np.float32(3),
+        np.int16(3),
+        np.array(3.0),
+        np.array(3),
+        np.array(3, object),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_number_of_any_kind_is_the_same_for_all_rows(x):
+    assert squares(x) == 36.0
+
+
+@pytest.mark.parametrize(("x", "result"), [(10**400, np.inf), (-(10**400), np.inf), (2**70, 2.0**142)])
+def test_an_integer_beyond_64_bits_is_the_nearest_double(x, result):
+    assert squares(x) == result
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -95,6 +136,8 @@ BAD = [
     (squares, (np.array(["2020-01-01"], "datetime64[D]"),), TypeError, "x"),
     (squares, (np.array(["a"]),), TypeError, "x"),
     (squares, (p,), TypeError, "x"),
+    (squares, (ctypes.c_double(1.0),), TypeError, "x"),
+    (squares, (np.array(1j),), TypeError, "x"),
     (squares, ([p],), TypeError, "x"),
     (squares, ([10**30],), ValueError, "x"),
     (pairs, ([[1.0, 2.0], [3.0]], [1.0, 2.0]), ValueError, "x"),
@@ -114,6 +157,14 @@ def test_a_bad_argument_is_named_and_touches_no_gradient(compiled, arguments, er
         with pytest.raises(error, match=name):
             call(*arguments)
     assert p.grad == 5.0
+
+
+@pytest.mark.parametrize(("option", "error"), [("0", TypeError), (-1, ValueError), (1.5, TypeError)])
+def test_a_bad_number_of_rows_of_a_block(option, error):
+    with pytest.raises(error):
+        compile(lambda x: x, block=option)
+    with pytest.raises(error):
+        squares([1.0], block=option)
 
 
 @pytest.mark.parametrize(("option", "error"), [("0", TypeError), (0, ValueError), (1.5, TypeError)])
@@ -146,6 +197,15 @@ def test_check_names_row_instruction_and_value():
         compiled(ones, np.array([1.0, 1, 0, 1, 1]))
     assert p.grad == 0.0
     assert np.isnan(compiled(bad, ones, check=False)[3])
+
+
+def test_check_computes_every_kind_of_instruction():
+    def function(x, y, i):
+        return F.logsumexp([x[0], y, p]) + F.dot(x, x, p) + F.dot(x, [y, p]) + take([y, p, 1.0], i) * i
+
+    x, y = np.arange(6.0).reshape(3, 2), np.ones(3)
+    for i in (np.array([0, 1, 2]), 1):
+        np.testing.assert_array_equal(compile(function, check=True)(x, y, i), compile(function)(x, y, i))
 
 
 def heavy(x):
@@ -208,6 +268,58 @@ def test_an_exception_of_a_signal_handler_comes_through():
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
     assert p.grad == 0.0
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3, 4])
+def test_an_interrupt_is_seen_within_a_block_of_many_instructions(turn):
+    def long(x):
+        for _ in range(10_000):
+            x = (x * p).sin()
+        return x
+
+    compiled = compile(long)
+    compiled.backward([1.0])
+    p.grad = 0.0
+    turns = []
+
+    class AlarmError(Exception):
+        pass
+
+    def handler(*_):
+        turns.append(None)
+        if len(turns) == turn:
+            raise AlarmError
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    try:
+        # It goes off between any two looks for signals: before a block, within its way there and back.
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        with pytest.raises(AlarmError):
+            compiled.backward(np.ones(100_000), block=2000)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert p.grad == 0.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells about memory")
+def test_threads_that_cannot_be_started_are_done_without():
+    script = textwrap.dedent("""
+        import resource, sys
+        import numpy as np
+        sys.path.insert(0, sys.argv[1])
+        from test_calls import heavy
+        from fastgrad import compile
+        x = np.linspace(-1, 1, 2000)
+        compiled = compile(heavy)
+        expected = compiled(x)
+        # Room for the call's memory, not for the stack of another thread.
+        with open("/proc/self/statm") as status:
+            used = int(status.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 20), resource.RLIM_INFINITY))
+        np.testing.assert_array_equal(compiled(x, threads=3), expected)
+    """)
+    subprocess.run([sys.executable, "-c", script, TESTS], check=True)
 
 
 def test_concurrent_calls_lose_no_gradient():
@@ -281,6 +393,16 @@ def test_a_function_that_cannot_be_found_again_keeps_its_programs():
         copy(np.ones((2, 2)))
 
 
+def test_a_function_that_is_gone_keeps_its_programs(monkeypatch):
+    pickled = pickle.dumps(squares)
+    expected = squares([1.0, 2.0])
+    monkeypatch.delattr(sys.modules[__name__], "squares")
+    copy = pickle.loads(pickled)
+    np.testing.assert_array_equal(copy([1.0, 2.0]), expected)
+    with pytest.raises(RuntimeError, match="without its function"):
+        copy(np.ones((2, 2)))
+
+
 def gradients_of(compiled, x):
     for leaf in compiled.parameters:
         leaf.grad = 0.0
@@ -301,8 +423,12 @@ def test_a_program_runs_in_other_processes():
 def test_without_numpy_results_are_views_of_doubles():
     script = textwrap.dedent("""
         import sys
-        sys.modules["numpy"] = None
         from array import array
+        class WithoutNumpy:
+            def find_spec(self, name, path=None, target=None):
+                if name == "numpy":
+                    raise ModuleNotFoundError(name=name)
+        sys.meta_path.insert(0, WithoutNumpy())
         from fastgrad import Value, compile
         p = Value(2.0)
         f = compile(lambda x: [p * x[0], x[1]])

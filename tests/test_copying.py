@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from fastgrad import Value, compile, operations  # noqa: A004
+from fastgrad.engine import apply, reduce
 from fastgrad.nn import MLP
 
 
@@ -41,6 +42,10 @@ def expressions():
             yield operation.name, lambda a, b, method=operation.method: getattr(a, method)(b)
             yield f"{operation.name} constant", lambda a, b, method=operation.method: getattr(a, method)(3)
             yield f"constant {operation.name}", lambda a, b, method=reflected: getattr(a, method)(2.5)
+    for operation in operations.FUNCTIONS:
+        yield operation.name, lambda a, b, o=operation: apply(o.name, *(a, b, a)[: o.operands])
+    for reduction in operations.REDUCTIONS:
+        yield reduction.name, lambda a, b, name=reduction.name: reduce(name, [a, b, a])
     yield "same operand twice", lambda a, b: a * a
     yield "derivatives", lambda a, b: Value(1.0, (a, b), (2.0, 3.0))
     yield "symbol", lambda a, b: Value(1.0, (a, b), "mine")
@@ -159,6 +164,10 @@ def test_a_copy_shares_the_operands():
         ([(Value, "nonsense", 0, 1.0, 0.0, (), None)], "nonsense"),
         ([(Value, "mul", 9, 1.0, 0.0, (-1, -1), None)], "kind 9"),
         ([(Value, "mul", 0, 1.0, 0.0, (-1,), None)], "1 operands"),
+        ([(Value, "mul", 2, 1.0, 0.0, (-1,), 2.0)], "kind 2"),
+        ([(Value, "sub", 1, 1.0, 0.0, (-1,), 2.0)], "kind 1"),
+        ([(Value, "add", 3, 1.0, 0.0, (-1,), 2.0)], "kind 3"),
+        ([(Value, "where", 0, 1.0, 0.0, (-1, -1), None)], "2 operands"),
         ([(Value, "mul", 1, 1.0, 0.0, (-1,), "x")], "'x'"),
         ([(Value, "tanh", 0, 1.0, 0.0, (-1, -1), None)], "2 operands"),
         ([(Value, "dot", 0, 1.0, 0.0, (-1, -1, -1), 3)], "3 operands"),
@@ -172,6 +181,14 @@ def test_a_damaged_pickle_is_a_value_error(records, message):
 
     with pytest.raises(ValueError, match=message):
         load_nodes([Value(1.0), "no Value"], records)
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+def test_an_attribute_that_was_deleted_is_not_copied(duplicate):
+    leaf = Value(1.0)
+    leaf.moment = 2.0
+    del leaf.moment
+    assert vars(duplicate(leaf)) == {}
 
 
 @pytest.mark.parametrize("duplicate", DUPLICATE)

@@ -59,3 +59,13 @@ def test_a_wrong_number_of_steps_is_refused(tmp_path, steps):
     result = demo("--steps", steps, cwd=tmp_path)
     assert result.returncode == 2
     assert "--steps" in result.stderr
+
+
+def test_what_the_demo_lacks_is_named(monkeypatch, capsys):
+    from fastgrad.__main__ import main
+
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.delitem(sys.modules, "fastgrad.demo", raising=False)
+    monkeypatch.setattr(sys, "argv", ["fastgrad", "demo"])
+    with pytest.raises(SystemExit, match=r"the demo needs sklearn.*fastgrad\[demo\]"):
+        main()

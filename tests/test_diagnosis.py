@@ -199,3 +199,61 @@ def test_nodes_made_by_hand_are_looked_at():
     loss = out + 1
     loss.backward()
     assert kinds(check(loss, [x])) == {"no gradient", "dead ReLU"}
+
+
+def test_a_node_is_named_by_its_label():
+    spoilt = Value(1e308, label="w") * 10.0
+    spoilt.label = "spoilt"
+    out = spoilt * 1.0
+    out.backward()
+    assert "spoilt" in str(check(out))
+
+
+def test_parameters_of_a_module_like_micrograds_are_numbered():
+    class Module:
+        w = Value(2.0)
+
+        def parameters(self):
+            return [self.w]
+
+    module = Module()
+    out = module.w * 3 - 1
+    module.w.grad = 1.0
+    out.backward()
+    assert "that of parameter 0 is 4.0" in str(check(out, module))
+
+
+def test_the_derivative_to_blame_is_the_last_before_the_gradients_were_finite():
+    x = Value(0.0)
+    root = (x * 1.0 * 1.0).sqrt()
+    out = root * 2.0
+    out.backward()
+    [finding] = [finding for finding in check(out, [x]) if finding.kind == "gradient not finite"]
+    assert finding.nodes == (root,)
+
+
+def test_a_leaf_is_named_by_its_number():
+    out = Value(math.nan) * 2.0
+    out.backward()
+    assert "came in with a leaf of nan" in str(check(out))
+
+
+def test_a_gradient_that_the_users_own_backward_spoils_is_no_derivatives_fault():
+    x = Value(1.0)
+    out = Value(2.0, (x,), "mine")
+
+    def backward():
+        out.grad = math.inf
+        x.grad += 1.0
+
+    out._backward = backward
+    out.backward()
+    assert "gradient not finite" not in kinds(check(out, [x]))
+
+
+def test_a_dead_neuron_of_shared_operands_is_found():
+    w, b = Value(-2.0, label="w"), Value(-1.0, label="b")
+    shared = w * 1.0
+    out = (shared + shared + b).relu() + Value(1.0)
+    out.backward()
+    assert "dead ReLU" in kinds(check(out, [w, b]))

@@ -1,5 +1,6 @@
 """fastgrad.functional against PyTorch, and against values worked out by hand."""
 
+import copy
 import math
 import random
 
@@ -8,7 +9,7 @@ import pytest
 import fastgrad.functional as F
 from fastgrad import Value
 from fastgrad.engine import apply
-from fastgrad.operations import FUNCTIONS
+from fastgrad.operations import FUNCTIONS, TABLE
 from fastgrad.testing import gradcheck
 
 VECTORS = {
@@ -343,6 +344,23 @@ def test_a_matrix_forgets_nothing_but_keeps_no_graph_alive(live_nodes):
     assert live_nodes() == before
 
 
+def test_a_matrix_whose_rows_grow_is_read_anew():
+    weight = F.Matrix(grid(3, 2))
+    F.linear(leaves([1, 2]), weight)
+    for row in weight:
+        row.append(Value(1.0))
+    expected = [sum(w.data * x for w, x in zip(row, (1, 2, 3), strict=True)) for row in weight]
+    close([value.data for value in F.linear(leaves([1, 2, 3]), weight)], expected)
+
+
+def test_a_matrix_is_copied_as_a_list_is():
+    weight = F.Matrix(grid(3, 2))
+    copied = copy.deepcopy(weight)
+    assert type(copied) is F.Matrix
+    assert [[v.data for v in row] for row in copied] == [[v.data for v in row] for row in weight]
+    assert copied[0][0] is not weight[0][0]
+
+
 # -- what is refused -----------------------------------------------------------------------------------
 
 
@@ -403,3 +421,27 @@ def test_wrong_sizes_are_value_errors_that_name_them(call, message):
 def test_what_is_no_number_is_a_type_error(call):
     with pytest.raises(TypeError):
         call()
+
+
+@pytest.mark.parametrize("row", [o for o in TABLE if o.operands == 1], ids=lambda o: o.name)
+def test_apply_of_one_operand_is_the_method(row):
+    def outcome(call, *operands):
+        try:
+            return repr(call(*operands))
+        except (ArithmeticError, ValueError) as error:
+            return repr(error)
+
+    for number in (0.5, -1.0, 0.0, 1e300, math.inf, -math.inf, math.nan):
+        expected = outcome(getattr(Value(number), row.method))
+        assert outcome(apply, row.name, number) == expected
+        assert outcome(apply, row.name, Value(number)) == expected
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+def test_a_dot_product_of_one_pair_looks_like_micrograds(activation):
+    w, x = Value(0.5), Value(0.25)
+    [out] = F.linear([x], [[w]], activation=activation)
+    product = out if activation == "linear" else out._children[0]
+    assert (product._op, product._children) == ("*", (w, x))
+    out.backward()
+    assert (w.grad, x.grad) == (product.grad * 0.25, product.grad * 0.5)

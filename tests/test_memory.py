@@ -490,6 +490,22 @@ def test_replacing_attributes_frees_the_old_ones(live_nodes):
     assert live_nodes() == before
 
 
+def test_memory_goes_back_to_the_system_in_whatever_order_nodes_are_freed(live_nodes):
+    before = _pool_statistics()["arenas"]
+    nodes = [Value(0.0) for _ in range(2_200_000)]
+    most = _pool_statistics()["arenas"]
+    # The first chunk of every arena, then the second of every arena, and so on.
+    arena = 62 * 512
+    for start in range(0, arena, 62):
+        for chunk in range(start, len(nodes), arena):
+            nodes[chunk : chunk + 62] = [None] * len(nodes[chunk : chunk + 62])
+    del nodes
+    assert live_nodes() < 100_000
+    # 64 MiB, 32 arenas, are kept.
+    assert most - before > 40
+    assert _pool_statistics()["arenas"] <= before + 33
+
+
 class Collecting:
     def __del__(self):
         gc.collect()

@@ -396,6 +396,28 @@ def test_a_neuron_without_inputs_is_its_bias():
     assert Layer(0, 2)([])[0].data == 0.0
 
 
+def test_reprs_of_what_micrograd_has_not():
+    assert repr(Dropout(0.25)) == "Dropout(p=0.25)"
+
+
+def test_zero_grad_reaches_parameters_of_a_subclass():
+    class Parameter(Value):
+        pass
+
+    class Model(Module):
+        def __init__(self):
+            self.w = [Value(1.0), Parameter(2.0)]
+
+        def parameters(self):
+            return self.w
+
+    model = Model()
+    for p in model.parameters():
+        p.grad = 3.0
+    model.zero_grad()
+    assert [p.grad for p in model.parameters()] == [0.0, 0.0]
+
+
 class Meddling:
     """A number that does something when it is asked for its value."""
 

@@ -387,6 +387,35 @@ def test_a_list_of_parameters_that_was_changed_is_noticed():
         optimizer.step()
 
 
+def test_the_text_lists_each_groups_options_as_torchs_does():
+    groups = [{"params": [Value(1.0)]}, {"params": [Value(2.0)], "lr": 0.5}]
+    assert repr(optim.SGD(groups, lr=0.1)) == "\n".join(
+        [
+            "SGD (",
+            *("Parameter Group 0", "    dampening: 0.0", "    lr: 0.1", "    maximize: False"),
+            *("    momentum: 0.0", "    nesterov: False", "    weight_decay: 0.0"),
+            *("Parameter Group 1", "    dampening: 0.0", "    lr: 0.5", "    maximize: False"),
+            *("    momentum: 0.0", "    nesterov: False", "    weight_decay: 0.0"),
+            ")",
+        ]
+    )
+
+
+def test_an_optimizer_without_an_update_says_so():
+    class Unfinished(optim.SGD):
+        _update = optim.SGD.__base__._update
+
+    with pytest.raises(NotImplementedError):
+        Unfinished([Value(1.0)], lr=0.1).step()
+
+
+def test_a_schedule_without_a_factor_leaves_the_rate():
+    optimizer = optim.SGD([Value(1.0)], lr=0.1)
+    schedule = optim.StepLR.__base__(optimizer)
+    schedule.step()
+    assert schedule.get_last_lr() == [0.1]
+
+
 @pytest.mark.parametrize("name", ["Adam", "SGD"])
 def test_a_step_that_fails_counts_for_nothing(name):
     x = Value(1.0)

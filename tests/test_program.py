@@ -89,6 +89,35 @@ def test_an_operation_of_two_operands(operation, kinds):
     assert_agrees(function, [p, q], GRID, GRID[::-1].copy())
 
 
+@pytest.mark.parametrize("operation", [*UNARY, *BINARY], ids=lambda o: o.name)
+@pytest.mark.parametrize("kinds", ["xy", "xp", "px"])
+@pytest.mark.parametrize("also_used", [False, True])
+def test_a_gradient_is_an_operands_first_or_adds_to_others(operation, kinds, also_used):
+    p = Value(0.6)
+
+    def function(x, y):
+        pool = {"x": x * 1.1, "y": y * 0.9, "p": p}
+        operands = [pool[kind] for kind in kinds[: operation.operands]]
+        out = apply(operation.name, *operands)
+        # Used after the operation, and so with a gradient before it on the way back.
+        return out * operands[0] * operands[-1] if also_used else out
+
+    assert_agrees(function, [p], GRID, GRID[::-1].copy())
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS, ids=lambda r: r.name)
+@pytest.mark.parametrize("also_used", [False, True])
+def test_a_gradient_of_a_reduction_is_an_operands_first_or_adds_to_others(reduction, also_used):
+    p = Value(0.6)
+
+    def function(x, y):
+        u, v = x * 1.1, y * 0.9
+        out = reduce(reduction.name, [u, p, v, 1.5, u])
+        return out * u * v if also_used else out
+
+    assert_agrees(function, [p], GRID, GRID[::-1].copy())
+
+
 @pytest.mark.parametrize("operation", TERNARY, ids=lambda o: o.name)
 @pytest.mark.parametrize("kinds", ["xyz", "xxy", "pxy", "xpq", "xcp", "pqc", "yxc"])
 def test_an_operation_of_three_operands(operation, kinds):
@@ -425,6 +454,37 @@ def test_networks_agree_with_the_engine_at_every_batch_size(rows, activation):
     assert_close(compiled.backward(X, target), mean.data)
     assert_close([p.grad for p in model.parameters()], expected)
     assert_close(compiled(X, target), [loss.data for loss in losses])
+
+
+def test_a_parameter_added_to_products_of_inputs():
+    p = Value(0.6)
+    assert_agrees(lambda x, y: x * y + y * y + p, [p], GRID, GRID[::-1].copy())
+
+
+def test_choices_without_a_gradient():
+    p = Value(0.6)
+    chosen = compile(lambda x, i: take([x * p, 1.0, p], i))
+    x, i = np.array([2.0, 3.0, 4.0]), np.array([0, 1, 2])
+    assert chosen.backward(x, i) == pytest.approx((1.2 + 1.0 + 0.6) / 3, rel=CLOSE)
+    assert p.grad == pytest.approx((2.0 + 0.0 + 1.0) / 3, rel=CLOSE)
+    np.testing.assert_array_equal(chosen.input_gradients(x, i)[0], [0.6, 0.0, 0.0])
+
+
+def test_an_output_and_an_input_that_do_not_meet():
+    p = Value(0.6)
+    compiled = compile(lambda x, y, i: [x * i, p * 2, x * 0 + p])
+    x, i = np.array([2.0, 3.0]), np.array([5, 7])
+    gradients = compiled.input_gradients(x, x, i)
+    np.testing.assert_array_equal(gradients[0], [[5.0, 7.0], [0.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(gradients[1], np.zeros((3, 2)))
+    assert gradients[2] is None
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_a_reduction_of_parameters_that_are_not_finite(number):
+    p, q = Value(number), Value(0.5)
+    compiled = compile(lambda x: F.logsumexp([p, q]) * x)
+    np.testing.assert_array_equal(compiled([1.0, 2.0]), [F.logsumexp([p, q]).data * k for k in (1, 2)])
 
 
 @pytest.mark.parametrize("operation", UNARY, ids=lambda operation: operation.name)

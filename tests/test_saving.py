@@ -262,6 +262,11 @@ def test_pickle_is_not_run(ending, model, tmp_path):
     assert "allow_pickle" not in message
 
 
+def test_a_name_that_npz_would_cut_off_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="null character"):
+        saving.save({"w\0": 1.0}, tmp_path / "model.npz")
+
+
 # -- files of which a part is missing or wrong -----------------------------------------------------
 
 

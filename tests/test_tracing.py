@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import fastgrad
-from fastgrad import TracingError, Value, compile, take
+import fastgrad.functional as F
+from fastgrad import TracingError, Value, compile, engine, take
 from fastgrad.nn import Dropout
 
 X = np.array([0.5, 2.0, -1.0])
@@ -320,3 +321,108 @@ def test_a_branch_that_has_run_often_is_refused_all_the_same():
     assert all(branch(Value(0.0)) == 1 for _ in range(1000))
     with pytest.raises(TracingError):
         compile(lambda x: x * branch(x))(X)
+
+
+def test_the_listing_has_a_line_for_every_kind_of_instruction():
+    p, q = Value(2.0), Value(3.0)
+    compiled = compile(lambda x, y: F.logsumexp([x, y, p]) * (p * q + q * q + p))
+    compiled(X, X)
+    text = str(compiled)
+    assert "sum of 2 products and 1 terms: p0, p1, p1, p1, p0" in text
+    assert "logsumexp x, y, " in text
+
+
+def test_an_index_equals_only_itself():
+    compile(lambda i: Value(1.0) * (i == i) * (i != "one"))(np.array([0, 1]))
+    with pytest.raises(TracingError, match="take"):
+        compile(lambda i: Value(1.0) * (i == 1.0))(np.array([0, 1]))
+
+
+def test_rows_to_take_from_are_of_equal_length():
+    with pytest.raises(ValueError, match="equal length"):
+        compile(lambda i: take([[1.0], [1.0, 2.0]], i)[0])(np.array([0, 1]))
+
+
+def test_a_name_deleted_since_the_trace_is_a_name_error():
+    w = Value(2.0)
+
+    def forget():
+        nonlocal w
+        del w
+
+    compiled = compile(lambda x: w * x)
+    compiled([1.0])
+    forget()
+    with pytest.raises(NameError):
+        compiled([1.0])
+
+
+def test_a_name_that_is_bound_after_the_first_call_may_be_unbound_before():
+    def scope():
+        compiled = compile(lambda x: x * 2 if True else later)
+        compiled([1.0])
+        later = None
+        return compiled
+
+    np.testing.assert_array_equal(scope()([1.0]), [2.0])
+
+
+def test_a_callable_object_is_compiled():
+    class Doubler:
+        def __call__(self, x):
+            return x * 2
+
+    np.testing.assert_array_equal(compile(Doubler())([1.0]), [2.0])
+
+
+def test_a_compiled_method_of_the_class_is_itself():
+    class Model:
+        @compile
+        def forward(self, x):
+            return x * 2
+
+    assert isinstance(Model.forward, fastgrad.compiling.Compiled)
+
+
+def test_only_one_thread_traces_at_a_time():
+    engine._begin_tracing()
+    try:
+        with pytest.raises(RuntimeError, match="another function"):
+            engine._begin_tracing()
+    finally:
+        engine._end_tracing()
+
+
+def test_a_leaf_of_a_subclass_is_from_outside():
+    class Parameter(Value):
+        pass
+
+    p = Parameter(2.0)
+    with pytest.raises(TracingError):
+        compile(lambda x: x * p.data)(X)
+
+
+def test_options_may_be_given_to_the_decorator():
+    @compile(check=True)
+    def logarithm(x):
+        return x.log()
+
+    np.testing.assert_array_equal(logarithm([1.0]), [0.0])
+    with pytest.raises(ValueError, match="row 1"):
+        logarithm([1.0, -1.0])
+
+
+def test_only_a_function_can_be_compiled():
+    with pytest.raises(TypeError, match="not float"):
+        compile(1.0)
+
+
+def test_a_choice_is_called_take():
+    symbols = []
+
+    def function(x, i):
+        symbols.append(repr(take([x, x * 2], i)._op))
+        return x
+
+    compile(function)(X, np.array([0, 1, 0]))
+    assert symbols == ["take"]

@@ -458,3 +458,8 @@ def test_array_functions_work_on_arrays_of_values():
 def test_an_array_is_no_number():
     with pytest.raises(TypeError):
         Value(numpy.array([1.0, 2.0]))
+
+
+def test_a_leaf_may_have_a_symbol():
+    leaf = Value(1.0, (), "input")
+    assert (leaf._op, leaf._children) == ("input", ())

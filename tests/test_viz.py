@@ -416,3 +416,10 @@ def test_decision_boundary_colours_the_sign_of_the_score(axes):
     assert points.get_offsets().tolist() == X
     assert axes.get_xlim()[0] <= -1.5
     assert axes.get_xlim()[1] >= 1.4
+
+
+def test_only_a_missing_graphviz_is_explained(monkeypatch):
+    monkeypatch.delattr(fastgrad, "drawing", raising=False)
+    monkeypatch.setitem(sys.modules, "fastgrad.drawing", None)
+    with pytest.raises(ModuleNotFoundError, match=r"fastgrad\.drawing"):
+        viz.draw_dot(Value(1.0))

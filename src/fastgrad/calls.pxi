@@ -73,8 +73,8 @@ cdef class Program:
 
     cdef Graph graph
     cdef readonly tuple signature
-    cdef readonly tuple names
-    cdef readonly str name
+    cdef tuple names
+    cdef str name
     # Whether the function returns one Value and not a list of them.
     cdef bint single
     cdef dict plans

@@ -30,7 +30,7 @@ def available_kernels():
     if has_avx2():
         names.append("avx2")
     if has_avx512():
-        names.append("avx512")
+        names.append("avx512")  # no cover: not every processor has AVX-512
     return names
 
 
@@ -50,7 +50,7 @@ cdef int choose_kernels() except -1:
     elif name not in names:
         raise ValueError(f"FASTGRAD_KERNELS is {name!r}; this processor has {', '.join(names)}")
     if name == "avx512":
-        from fastgrad import kernels_avx512 as module
+        from fastgrad import kernels_avx512 as module  # no cover: not every processor has AVX-512
     elif name == "avx2":
         from fastgrad import kernels_avx2 as module
     else:

@@ -15,7 +15,7 @@ cdef class Graph:
     cdef Py_ssize_t size
     cdef list constants
     # The leaves from outside, read at each call, in the order of their first use.
-    cdef readonly tuple parameters
+    cdef tuple parameters
     # For each leaf: (argument, column), or (-1, index of the parameter).
     cdef list leaves
     # For each node of `take`: (argument, column) of its index.

@@ -183,7 +183,10 @@ cdef object symbol_of(Value self):
         return <object>node.right.node
     if row == ROW_DOT or row == ROW_INNER:
         row = activation_row(code)
-        return SYMBOLS[ROW_ADD if row == ROW_LEAF else row]
+        if row == ROW_LEAF:
+            # A sum, or its only product.
+            row = ROW_ADD if PyTuple_GET_SIZE(node.left) > 1 else ROW_MUL
+        return SYMBOLS[row]
     if row == ROW_POW and code & 3 == NODE_CONSTANT:
         return f"**{node.right.constant}"
     if row == ROW_POW and code & 3 == NODE_INTEGER:

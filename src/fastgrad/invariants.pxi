@@ -55,7 +55,7 @@ cdef uint64_t check_chunk(Chunk *chunk) noexcept:
     counted = popcount(alive) + (SLOTS - FIRST_SLOT - popcount(handed))
     # While a graph is freed, queued nodes count as alive but have no reference.
     expect(
-        chunk.code[LIVE_NODES] == counted or (draining and chunk.code[LIVE_NODES] > counted),
+        chunk.code[LIVE_NODES] == counted or ((draining or abandoned) and chunk.code[LIVE_NODES] > counted),
         "a chunk's count of living nodes is wrong",
     )
     return alive

@@ -79,7 +79,7 @@ cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil
     cdef double *out
     cdef Py_ssize_t j
     if i.out_adjoint < 0:
-        return
+        return  # no cover: whatever is loaded is used, and so has a gradient where one is wanted
     g = slot(block, i.out_adjoint)
     out = argument.gradient + block.row * argument.columns + i.right
     for j in range(block.lanes):
@@ -107,8 +107,6 @@ cdef void backward_output(const Instruction *i, const Block *block) noexcept nog
     cdef double seed = block.seeds[i.right]
     cdef double *target
     cdef Py_ssize_t j
-    if i.left_adjoint < 0:
-        return
     if i.left < 0:
         block.accumulators[i.left_adjoint] += seed * <double>block.lanes
         return
@@ -166,8 +164,6 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
             fill(slot(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
     for j in range(block.lanes):
         index = (<const int64_t *>(data + j * step))[0]
-        if index < 0:
-            index += wide.inputs
         adjoint = block.table[wide.left_adjoint + index]
         if adjoint < 0:
             continue

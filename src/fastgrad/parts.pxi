@@ -99,6 +99,8 @@ cdef bint fits(int row, int kind, tuple operands, object detail) except -1:
         return kind == 0 and count > 0 and detail is None
     if row < ROW_FIRST_BINARY:
         return kind == 0 and count == 1 and detail is None
+    if row << 2 | kind not in CODES_OF_TWO:
+        return False
     if kind == NODE_NODE:
         return count == 2 and detail is None
     return count == 1 and type(detail) is float

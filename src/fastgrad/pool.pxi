@@ -134,6 +134,8 @@ cdef Py_ssize_t late_tracks = 0
 cdef Node *doomed = NULL
 cdef Node *last_doomed = NULL
 cdef bint draining = False
+# Whether this is a new process in which a node is half freed, by a thread that is not in it.
+cdef bint abandoned = False
 
 # Made by codegen/render.py: chunks.pxi or, for a build without the global interpreter lock, singles.pxi.
 include "memory.pxi"

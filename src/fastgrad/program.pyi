@@ -6,7 +6,6 @@ from fastgrad.engine import Value
 
 @disjoint_base
 class Graph:
-    parameters: tuple[Value, ...]
     def __init__(
         self,
         records: bytes,
@@ -21,8 +20,6 @@ class Graph:
 @disjoint_base
 class Program:
     signature: tuple[int, ...]
-    names: tuple[str, ...]
-    name: str
     @property
     def parameters(self) -> tuple[Value, ...]: ...
     def __init__(
@@ -78,5 +75,4 @@ class Prepared: ...
 class Results: ...
 
 @disjoint_base
-class Workspace:
-    bytes: int
+class Workspace: ...

@@ -220,7 +220,7 @@ cdef void run_thread(void *argument) noexcept nogil:
 cdef PyThread_type_lock new_lock() except NULL:
     cdef PyThread_type_lock lock = PyThread_allocate_lock()
     if lock == NULL:
-        raise MemoryError("no lock for the threads")
+        raise MemoryError("no lock for the threads")  # no cover: a lock that the system refuses
     return lock
 
 
@@ -272,7 +272,7 @@ cdef class Workspace:
     cdef char *finished
     cdef void **owned
     cdef Py_ssize_t owned_count
-    cdef readonly Py_ssize_t bytes
+    cdef Py_ssize_t bytes
 
     def __cinit__(self, Plan plan, Py_ssize_t block_rows, Py_ssize_t threads, Py_ssize_t parts):
         cdef Py_ssize_t number

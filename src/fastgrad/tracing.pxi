@@ -125,6 +125,8 @@ def _end_tracing():
 
 def _reset_after_fork():
     """In a new process, end what threads that are not in it were doing: tracing, freeing a graph."""
+    global abandoned
+    abandoned = abandoned or draining
     drain()
     if not traced_here():
         _end_tracing()
