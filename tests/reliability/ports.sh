@@ -6,7 +6,8 @@
 #     ports.sh free-threaded          python3.14t: the one on the PATH, or built from Debian's source
 #
 # What follows the name is given to pytest. Runs as root on Debian, with debootstrap, and for another
-# architecture with qemu-user-static and binfmt_misc; roots are kept in PORTS (/var/tmp/fastgrad-ports).
+# architecture with qemu-user-static, binfmt_misc and Debian's cross compiler, for an emulated one takes too
+# long; roots are kept in PORTS (/var/tmp/fastgrad-ports).
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -36,7 +37,7 @@ make_root() {
     if [ ! -e "$root/usr/bin/$python" ]; then
         [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
         debootstrap --variant=minbase --arch="$architecture" \
-            --include="$python-dev,$python-venv,gcc,libc6-dev,ca-certificates" \
+            --include="$python-dev,$python-venv,gcc,libc6-dev,ca-certificates,python3-numpy" \
             "$suite" "$root" $mirror "$script"
     fi
     # The host's certificates and settings of pip, so that it finds what the host's pip finds.
@@ -66,6 +67,41 @@ test_in_root() {
         nice /environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
 }
 
+# Compile with Debian's cross compiler, and run the suite by qemu with the root's Python.
+test_emulated() {
+    local architecture=$1 machine=$2 root=$ports/$1 headers=$ports/headers-$1 module tag site
+    shift 2
+    emulate "$machine"
+    make_root "$architecture" trixie "$architecture" python3
+    copy_checkout "$root/checkout"
+    [ -e "$root/environment" ] || chroot "$root" python3 -m venv --system-site-packages /environment
+    # numpy of Debian's where there is no wheel.
+    chroot "$root" /environment/bin/pip install --quiet --only-binary numpy $needed
+    site=$(chroot "$root" /environment/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    tag=$(chroot "$root" python3 -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+    rm -rf "$headers"
+    mkdir -p "$headers/$machine-linux-gnu"
+    cp -r "$root"/usr/include/python3.* "$headers"
+    cp -r "$root/usr/include/$machine-linux-gnu"/python3.* "$headers/$machine-linux-gnu"
+    [ -e "$ports/host" ] || python3 -m venv "$ports/host"
+    "$ports/host/bin/pip" install --quiet 'cython>=3.3,<3.4'
+    (
+        cd "$root/checkout"
+        "$ports/host/bin/python" codegen/render.py
+        for module in engine program updates kernels_baseline; do
+            "$ports/host/bin/cython" -I src "src/fastgrad/$module.pyx"
+            nice "$machine-linux-gnu-gcc" -O2 -ffp-contract=off -fPIC -shared -DCYTHON_USE_TYPE_SPECS=0 \
+                -I"$(echo "$headers"/python3.*)" -I"$headers" -Isrc -Isrc/fastgrad \
+                "src/fastgrad/$module.c" -o "src/fastgrad/$module$tag" -lm
+        done
+    )
+    rm -rf "${root:?}$site/fastgrad"
+    cp -r "$root/checkout/src/fastgrad" "$root$site"
+    chroot "$root" sh -c "
+        cd /checkout.tests
+        nice /environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
+}
+
 # Say where python3.14t is, and build it first if need be.
 free_threaded_python() {
     local name
@@ -85,14 +121,10 @@ free_threaded_python() {
 
 case $port in
 arm64)
-    emulate aarch64
-    make_root arm64 trixie arm64 python3
-    test_in_root arm64 python3 "$@"
+    test_emulated arm64 aarch64 "$@"
     ;;
 s390x)
-    emulate s390x
-    make_root s390x trixie s390x python3
-    test_in_root s390x python3 "$@"
+    test_emulated s390x s390x "$@"
     ;;
 3.14)
     make_root forky forky amd64 python3.14
