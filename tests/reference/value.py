@@ -171,8 +171,6 @@ class Value(Arithmetic):
             return ""
         if self.name == "custom":
             return self.detail
-        if self.name == "dot" and len(self.operands) == 2 and not self.detail[1]:
-            return "*"
         if self.name == "pow" and isinstance(self.operands[1], float):
             exponent = self.operands[1]
             return f"**{int(exponent) if self.detail == 'integer' else exponent}"
