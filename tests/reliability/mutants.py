@@ -1,6 +1,6 @@
 """Mutation testing of the table of operations: every mutant must be killed by a test.
 
-    python tests/reliability/mutants.py                      # build once, then every mutant: twenty minutes
+    python tests/reliability/mutants.py                      # build once, then every mutant: ten minutes
     python tests/reliability/mutants.py --rows tanh,sub      # those of some rows
     python tests/reliability/mutants.py --directory /tmp/m   # keep the build, and use it again
 
