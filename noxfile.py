@@ -32,7 +32,7 @@ def coverage(session):
     """Every line of the package is run by the suite, except those marked `no cover` with a reason."""
     session.install(".[test]", "coverage>=7.10", "torch==2.13.0")
     # A copy, whose slow modules nobody takes for the package's.
-    copy = Path(session.create_tmp()) / "checkout"
+    copy = Path(session.create_tmp()).resolve() / "checkout"
     files = session.run(
         *("git", "ls-files", "--cached", "--others", "--exclude-standard"), external=True, silent=True
     ).splitlines()

@@ -38,13 +38,20 @@ EFFECTS = {
 }
 
 
+class Parameter(Value):
+    """A leaf of it is from outside, whoever makes it."""
+
+
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
-@pytest.mark.parametrize("which", ["argument", "result", "leaf from outside", "uniform argument"])
+@pytest.mark.parametrize(
+    "which", ["argument", "result", "leaf from outside", "leaf of a subclass", "uniform argument"]
+)
 def test_a_number_that_would_be_frozen_cannot_be_read(reading, which):
     p = Value(2.0)
+    places = {"leaf from outside": p, "leaf of a subclass": Parameter(2.0)}
 
     def function(x, k):
-        reading({"argument": x, "result": x * p, "leaf from outside": p, "uniform argument": k}[which])
+        reading({"argument": x, "result": x * p, "uniform argument": k, **places}[which])
         return x * p
 
     with pytest.raises(TracingError):
@@ -78,15 +85,34 @@ def test_reading_is_allowed_again_after_a_trace_and_after_one_that_failed():
     compile(lambda x: x * p)(X)
     with pytest.raises(TracingError):
         compile(lambda x: x * p.data)(X)
-    assert (p.data, float(p), bool(p), repr(p), p == 2) == (
-        2.0,
-        2.0,
-        True,
-        "Value(data=2.0, grad=0.0)",
-        False,
-    )
+    for leaf in (p, Parameter(2.0)):
+        assert (leaf.data, float(leaf), bool(leaf), leaf == 2) == (2.0, 2.0, True, False)
+        assert repr(leaf) == "Value(data=2.0, grad=0.0)"
+        with pytest.raises(TypeError):
+            leaf < 3  # noqa: B015
+
+
+def test_a_subclass_made_while_tracing_is_ordered_by_itself_afterwards():
+    made = []
+
+    def function(x):
+        made.append(type("Made", (Parameter,), {}))
+        return x
+
+    compile(function)(X)
     with pytest.raises(TypeError):
-        p < 3  # noqa: B015
+        made[0](2.0) < 3  # noqa: B015
+
+
+def test_a_subclass_keeps_its_own_order():
+    class Ordered(Value):
+        def __lt__(self, other):
+            return self.data < other
+
+    q = Ordered(2.0)
+    with pytest.raises(TracingError):
+        compile(lambda x: x if q < 3 else -x)(X)
+    assert q < 3
 
 
 def test_identity_is_no_reading():
@@ -391,15 +417,6 @@ def test_only_one_thread_traces_at_a_time():
             engine._begin_tracing()
     finally:
         engine._end_tracing()
-
-
-def test_a_leaf_of_a_subclass_is_from_outside():
-    class Parameter(Value):
-        pass
-
-    p = Parameter(2.0)
-    with pytest.raises(TracingError):
-        compile(lambda x: x * p.data)(X)
 
 
 def test_options_may_be_given_to_the_decorator():

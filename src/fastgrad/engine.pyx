@@ -41,6 +41,12 @@ cdef class Value(Arithmetic):
         """Return -self, which is self * -1 as in micrograd."""
         return binary(ROW_MUL, self, -1.0)
 
+    def __bool__(self):
+        """Return True, as for any object; TracingError in a function that is being compiled."""
+        if tracing:
+            refuse_reading(self, "the truth")
+        return True
+
     def __float__(self):
         """Return data."""
         if tracing:

@@ -101,6 +101,5 @@ cdef object construct(PyTypeObject *type, PyObject **args, size_t flags, PyObjec
 
 value_type = <PyTypeObject *>Value
 install(value_type, make, deallocate, traverse_node, clear_node, <void *>construct)
-guard_truth(value_type, truth_while_tracing)
 # numpy then leaves `numpy_scalar * value` to us at once: 80 ns, against 340 with __array_priority__.
 Value.__array_ufunc__ = None

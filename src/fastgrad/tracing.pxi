@@ -13,28 +13,25 @@ cdef extern from *:
     """
     static richcmpfunc fastgrad_plain_compare;
 
-    /* The truth is a slot for good: since 3.13 the interpreter remembers which types have none. */
-    static void fastgrad_guard_truth(PyTypeObject *type, inquiry truth) {
-        type->tp_as_number->nb_bool = truth;
-    }
-    /* Only while tracing has Value an order of its own: at other times the slot that CPython filled
+    /* Only while tracing have Values an order of their own: at other times the slot that CPython filled
        stays in place, and costs what it costs without fastgrad.compile. */
-    static void fastgrad_guard(PyTypeObject *type, richcmpfunc compare) {
-        fastgrad_plain_compare = type->tp_richcompare;
-        type->tp_richcompare = compare;
+    static void fastgrad_replace(PyTypeObject *type, richcmpfunc known, richcmpfunc by) {
+        if (type->tp_richcompare == known) type->tp_richcompare = by;
     }
-    static void fastgrad_unguard(PyTypeObject *type) {
-        type->tp_richcompare = fastgrad_plain_compare;
+    static void fastgrad_guard(PyTypeObject *type, PyTypeObject *base, richcmpfunc compare) {
+        if (type == base) fastgrad_plain_compare = base->tp_richcompare;
+        fastgrad_replace(type, fastgrad_plain_compare, compare);
+    }
+    static void fastgrad_unguard(PyTypeObject *type, richcmpfunc compare) {
+        fastgrad_replace(type, compare, fastgrad_plain_compare);
     }
     static PyObject *fastgrad_compare(PyObject *left, PyObject *right, int operation) {
         return fastgrad_plain_compare(left, right, operation);
     }
     """
-    void guard_truth "fastgrad_guard_truth"(PyTypeObject *, int (*)(PyObject *) except -1) noexcept
-    void guard "fastgrad_guard"(
-        PyTypeObject *, PyObject *(*)(PyObject *, PyObject *, int) except NULL
-    ) noexcept
-    void unguard "fastgrad_unguard"(PyTypeObject *) noexcept
+    ctypedef PyObject *(*richcmpfunc)(PyObject *, PyObject *, int) except NULL
+    void guard "fastgrad_guard"(PyTypeObject *, PyTypeObject *, richcmpfunc) noexcept
+    void unguard "fastgrad_unguard"(PyTypeObject *, richcmpfunc) noexcept
     object plain_compare "fastgrad_compare"(object, object, int)
 
 
@@ -78,13 +75,6 @@ cdef int refuse_effect(str what) except -1:
     return 0
 
 
-cdef int truth_while_tracing(PyObject *self) except -1:
-    """True, as for any object, except while tracing."""
-    if tracing:
-        refuse_reading(<Value>self, "the truth")
-    return 1
-
-
 cdef PyObject *compare_while_tracing(PyObject *left, PyObject *right, int operation) except NULL:
     cdef object result = compared(<object>left, <object>right, operation)
     Py_INCREF(<PyObject *>result)
@@ -96,6 +86,14 @@ cdef object compared(object left, object right, int operation):
     if operation < 2 or operation > 3 or not is_value(<PyObject *>right):
         refuse_reading(left, "the order or the data")
     return plain_compare(left, right, operation)
+
+
+cdef list with_subclasses(object kind):
+    """The class and, after it, all that inherit from it, each of which has a slot of its own."""
+    cdef list found = [kind]
+    for subclass in type.__subclasses__(kind):
+        found.extend(with_subclasses(subclass))
+    return found
 
 
 def _is_tracing():
@@ -111,14 +109,16 @@ def _begin_tracing():
     first_traced = Value(0.0)
     tracing_thread = PyThread_get_thread_ident()
     tracing = True
-    guard(value_type, compare_while_tracing)
+    for kind in with_subclasses(Value):
+        guard(<PyTypeObject *>kind, value_type, compare_while_tracing)
 
 
 def _end_tracing():
     """Undo _begin_tracing; does nothing if there is nothing to undo."""
     global tracing, first_traced
     if tracing:
-        unguard(value_type)
+        for kind in with_subclasses(Value):
+            unguard(<PyTypeObject *>kind, compare_while_tracing)
         tracing = False
         first_traced = None
 

@@ -4,10 +4,14 @@ from reference import inspection
 from reference.rules import rule_of
 from reference.value import Value, numbers_of, refuse_effect
 
+# Of a product that underflowed a few bits are left: half of the smallest number is 1e-12 of this one.
+LEAST_KNOWN = 5e-312
+
 
 def give(operand, derivative, result):
     operand._grad += derivative * result._grad
-    operand.grad_bound += abs(derivative) * max(result.grad_bound, abs(result._grad))
+    known = max(abs(derivative), LEAST_KNOWN)
+    operand.grad_bound += known * max(result.grad_bound, abs(result._grad))
 
 
 def propagate(node):

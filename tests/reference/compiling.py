@@ -276,7 +276,12 @@ class Evaluation:
         partials = rule.partials(*numbers, result)
         for operand, number, partial in zip(record.operands, numbers, partials, strict=True):
             error += abs(partial * number) + abs(partial) * self.errors[operand] / RELATIVE
+        if record.name == "where" and self.may_be_zero(record.operands[0]):
+            error += abs(numbers[1] - numbers[2]) / RELATIVE
         return result, RELATIVE * error if math.isfinite(error) else math.inf
+
+    def may_be_zero(self, number):
+        return abs(self.values[number]) <= self.errors[number]
 
     def partials(self, record, number, sign):
         """The partial derivatives with every operand moved by its error."""
@@ -284,6 +289,8 @@ class Evaluation:
             self.values[each] + (sign * self.errors[each] if sign else 0.0)
             for each in (*record.operands, number)
         ]
+        if record.name == "where" and sign < 0.0 and self.may_be_zero(record.operands[0]):
+            moved[0] = 0.0
         return rule_of(record.name, record.detail).partials(*moved)
 
     def run_backward(self, outputs):
