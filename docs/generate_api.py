@@ -97,10 +97,11 @@ def operation(row: Operation) -> list[str]:
 
 
 def methods(cls: type) -> list[str]:
-    """Return the lines on the public methods that a class defines itself."""
+    """Return the lines on the public methods that a class defines, or a base of it that is listed nowhere."""
     lines = []
     operations = {row.method for row in TABLE} if cls.__name__ == "Value" else set()
-    for name, member in vars(cls).items():
+    inherited = {} if cls.__base__.__module__ in {"builtins", *MODULES} else vars(cls.__base__)
+    for name, member in [*vars(cls).items(), *inherited.items()]:
         called = name == "__call__"
         if (name.startswith("_") and not called) or name in operations or not inspect.getdoc(member):
             continue

@@ -440,6 +440,6 @@ def test_moments_of_another_type_are_refused():
 
     from fastgrad.updates import adam
 
-    x = Value(1.0)
+    group = optim.Adam([Value(1.0)]).param_groups[0]
     with pytest.raises(ValueError, match="state"):
-        adam([x], array("d", [0.0]), array("f", [0.0]), 1, 0.1, 0.9, 0.999, 1e-8, 0.0, False, False)
+        adam(group, array("d", [0.0]), array("f", [0.0]), 1, False)

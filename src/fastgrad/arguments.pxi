@@ -53,7 +53,8 @@ cdef class Prepared:
             self.column_step = self.view.strides[1]
         return 0
 
-    cdef object key(self):
+    cdef Py_ssize_t key(self) noexcept:
+        """The argument's part of the signature."""
         return self.kind + 4 * (self.columns + 1)
 
 

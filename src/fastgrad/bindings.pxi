@@ -37,7 +37,7 @@ cdef class Snapshot:
 
 
 cdef class Programs:
-    """The programs of one function, by signature, and the snapshot under which they were traced."""
+    """The programs of one function, by signature, the snapshot under which they were traced, and its calls."""
 
     cdef public tuple names
     # The options of calls that give none.
@@ -48,14 +48,19 @@ cdef class Programs:
     cdef public Snapshot snapshot
     cdef public Program latest
 
-    cpdef tuple find(self, tuple arguments):
+    cpdef tuple _find(self, tuple arguments):
         """Return (signature, arguments ready for a call, program); None for what is to be traced.
 
         Raises TypeError or ValueError for a bad argument.
         """
-        cdef Program program
-        signature, ready = prepare_arguments(arguments, self.names)
-        program = self.programs.get(signature)
+        cdef list ready = prepare_arguments(arguments, self.names)
+        cdef Program program = self.latest
+        cdef tuple signature
+        if program is not None and program.fits(ready):
+            signature = program.signature
+        else:
+            signature = signature_of(ready)
+            program = self.programs.get(signature)
         if program is not None:
             if self.snapshot.is_current():
                 self.latest = program
@@ -63,12 +68,35 @@ cdef class Programs:
                 program = None
         return signature, ready, program
 
-    def prepared(self, tuple arguments not None, dict options not None):
-        """Return (program, arguments ready for it, threads, block), or None for all but the most common call.
+    cdef tuple prepared(self, tuple arguments, dict options):
+        """(program, arguments ready for it, threads, block); only the most common call is quick.
 
-        That is one without options for a signature that was traced. Raises as `find` does.
+        That is one without options for a signature that was traced. Raises as `_find` does.
         """
-        if options or self.check or len(arguments) != len(self.names):
-            return None
-        signature, ready, program = self.find(arguments)
-        return None if program is None else (program, ready, self.threads, self.block)
+        if not options and not self.check and len(arguments) == len(self.names):
+            _, ready, program = self._find(arguments)
+            if program is not None:
+                return program, ready, self.threads, self.block
+        return self._prepare(arguments, options)
+
+    def _outputs(self, *arguments, **options):
+        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
+        cdef tuple call = self.prepared(arguments, options)
+        return (<Program>call[0]).outputs(call[1], call[2], call[3])
+
+    def backward(self, *arguments, **options):
+        """Return the mean of the output over the rows, and add its gradient to that of the parameters.
+
+        With a list of outputs: the list of their means, and the gradient of the means' sum.
+        """
+        cdef tuple call = self.prepared(arguments, options)
+        return (<Program>call[0]).backward(call[1], call[2], call[3])
+
+    def input_gradients(self, *arguments, **options):
+        """Return d output / d argument for every row, in the argument's shape.
+
+        One array for one argument, otherwise a tuple of them, with None for integer arrays. A number
+        gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
+        """
+        cdef tuple call = self.prepared(arguments, options)
+        return (<Program>call[0]).input_gradients(call[1], call[2], call[3])

@@ -41,17 +41,21 @@ cdef class Results:
             PyBuffer_Release(&self.view)
 
 
-def prepare_arguments(tuple arguments, tuple names):
-    """Return (signature, arguments ready for a call); TypeError or ValueError names a bad one."""
+def prepare_arguments(tuple arguments not None, tuple names not None):
+    """Return the arguments ready for a call; TypeError or ValueError names a bad one."""
     cdef list ready = []
-    cdef list key = []
-    cdef Prepared one
     cdef Py_ssize_t index
     for index in range(len(arguments)):
-        one = prepare(arguments[index], names[index])
-        ready.append(one)
-        key.append(one.key())
-    return tuple(key), ready
+        ready.append(prepare(arguments[index], names[index]))
+    return ready
+
+
+cdef tuple signature_of(list ready):
+    cdef list keys = []
+    cdef Prepared one
+    for one in ready:
+        keys.append(one.key())
+    return tuple(keys)
 
 
 def describe_signature(tuple signature):
@@ -114,16 +118,26 @@ cdef class Program:
             self.plans[purpose] = plan = make_plan(self.graph, purpose, self.kinds)
         return plan
 
+    cdef bint fits(self, list arguments) except -1:
+        """Whether these are of the signature that the program was made for."""
+        cdef Prepared one
+        cdef Py_ssize_t index
+        if len(arguments) != len(self.signature):
+            return False
+        for index in range(len(arguments)):
+            one = arguments[index]
+            if one is None or one.key() != <Py_ssize_t>self.signature[index]:
+                return False
+        return True
+
     cdef Py_ssize_t count_rows(self, list arguments) except -1:
         """The number of rows of a call, 1 if all arguments are numbers."""
         cdef Prepared one
         cdef Py_ssize_t rows = -1, first = 0, index
-        if len(arguments) != len(self.signature):
-            raise TypeError(f"{self.name} takes {len(self.signature)} arguments, not {len(arguments)}")
+        if not self.fits(arguments):
+            raise TypeError(f"{self.name}'s program was made for other arguments")
         for index in range(len(arguments)):
             one = arguments[index]
-            if one is None or one.key() != self.signature[index]:
-                raise TypeError(f"{self.names[index]} is not what the program was made for")
             if one.rows < 0:
                 continue
             if one.rows == 0:
@@ -167,7 +181,7 @@ cdef class Program:
         workspace = workspace_for(plan, rows, block, threads)
         index = plan.parameters
         memcpy(workspace.uniform + index, plan.initial + index, (plan.uniforms - index) * sizeof(double))
-        _read_leaves(self.graph.parameters, <uintptr_t>workspace.uniform)
+        read_leaves(self.graph.parameters, workspace.uniform)
         for index in range(plan.arguments):
             one = arguments[index]
             workspace.uniform[plan.parameters + index] = one.number
@@ -179,7 +193,7 @@ cdef class Program:
             argument.gradient = NULL
         return workspace
 
-    def outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
+    cpdef outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return the outputs, row by row."""
         cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments)
@@ -200,23 +214,22 @@ cdef class Program:
         values = results.array.tolist()
         return values[0]
 
-    def backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
+    cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return the outputs' means; add the gradient of their sum to the parameters'."""
         cdef Plan plan = self.plan_for(BACKWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), at
         cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
         cdef list means
-        cdef object amounts = <uintptr_t>workspace.gradient
         for at in range(plan.outputs):
             workspace.seeds[at] = 1.0 / <double>rows
         run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
         # The gradients come last: nothing that can fail follows.
         means = [workspace.total[at] / <double>rows for at in range(plan.outputs)]
         plan.workspaces.append(workspace)
-        _add_gradients(self.graph.parameters, amounts)
+        add_gradients(self.graph.parameters, workspace.gradient)
         return means[0] if self.single else means
 
-    def input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
+    cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return d output / d argument row by row: an array an argument, None for indices."""
         cdef Plan plan = self.plan_for(INPUTS)
         cdef Py_ssize_t rows = self.count_rows(arguments), at, index

@@ -211,30 +211,15 @@ class Compiled(Programs):
         self.snapshot = Snapshot([], [])
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
+        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
+
+        In another function that is being compiled: what the function itself returns.
+        """
         if _is_tracing() and self.function is not None:
             return self.function(*arguments, **options)
-        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
-        return program.outputs(ready, threads, block)
+        return self._outputs(*arguments, **options)
 
-    def backward(self, *arguments: Any, **options: Any) -> Any:
-        """Return the mean of the output over the rows, and add its gradient to that of the parameters.
-
-        With a list of outputs: the list of their means, and the gradient of the means' sum.
-        """
-        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
-        return program.backward(ready, threads, block)
-
-    def input_gradients(self, *arguments: Any, **options: Any) -> Any:
-        """Return d output / d argument for every row, in the argument's shape.
-
-        One array for one argument, otherwise a tuple of them, with None for integer arrays. A number
-        gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
-        """
-        program, ready, threads, block = self.prepared(arguments, options) or self.prepare(arguments, options)
-        return program.input_gradients(ready, threads, block)
-
-    def prepare(
+    def _prepare(
         self, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Program, list[Any], int, int]:
         """Find or trace the program for these arguments, and make them ready for it."""
@@ -247,9 +232,9 @@ class Compiled(Programs):
             bound = self.parameters_of_function.bind(*arguments, **options)
             bound.apply_defaults()
             arguments = tuple(bound.arguments.values())
-        signature, ready, program = self.find(arguments)
+        signature, ready, program = self._find(arguments)
         if program is None:
-            program = self.latest = self.traced(signature)
+            program = self.latest = self._traced(signature)
         if check:
             program.check(ready)
         return program, ready, threads, block
@@ -263,7 +248,7 @@ class Compiled(Programs):
         self.programs.clear()
         self.latest, self.snapshot = None, Snapshot([], [])
 
-    def traced(self, signature: tuple[int, ...]) -> Program:
+    def _traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""
         if self.function is None:
             raise TracingError(

@@ -1,4 +1,4 @@
-"""The layout of a node, for `from fastgrad.engine cimport Value`."""
+"""The layout of a node, for `from fastgrad.engine cimport Value`, and what programs ask of the engine."""
 
 from cpython.object cimport PyObject
 
@@ -27,3 +27,7 @@ cdef class Extras:
     cdef object symbol
     cdef tuple derivatives
     cdef bint irregular
+
+
+cdef int read_leaves(tuple leaves, double *out) except -1
+cdef void add_gradients(tuple leaves, const double *amounts) noexcept

@@ -139,6 +139,16 @@ FG_INLINE double fg_tanh(double x) {
     return size < 0.625 ? near : x < 0.0 ? -far : far;
 }
 
+/* The table's relu; nan stays nan, and -0.0 what it is. */
+FG_INLINE vec fg_relu(vec x) {
+#if FG_WIDTH > 1
+    typedef int64_t mask __attribute__((vector_size(8 * FG_WIDTH)));
+    return (vec)((mask)x & ~(mask)(x < fg_all(0.0)));
+#else
+    return x < 0.0 ? 0.0 : x;
+#endif
+}
+
 /* -- sums over the lanes ------------------------------------------------------------------------- */
 
 FG_INLINE double fg_sum(const double *a, Py_ssize_t lanes) {
@@ -172,10 +182,11 @@ FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
 #define FG_ROWS 4
 
 /* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. The
-   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. */
+   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. Rectified, the
+   result is the relu of that: a loop of its own over what was just written takes 3 % of a step of moons. */
 FG_INLINE void fg_tile(
     const int rows, const int vectors, Py_ssize_t depth, const double *panel, const double *bias,
-    const int32_t *fresh, double *const *out, double *const *in, Py_ssize_t lane_index
+    const int32_t *fresh, const int rectified, double *const *out, double *const *in, Py_ssize_t lane_index
 ) {
     vec total[FG_ROWS][8];
     /* For all the compiler knows, a store to one of the results changes the addresses of the others. */
@@ -202,6 +213,13 @@ FG_INLINE void fg_tile(
             for (int v = 0; v < vectors; v++) total[i][v] += weight * operand[v];
         }
     }
+    if (rectified) {
+        FG_UNROLL
+        for (int i = 0; i < rows; i++) {
+            FG_UNROLL
+            for (int v = 0; v < vectors; v++) total[i][v] = fg_relu(total[i][v]);
+        }
+    }
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
         FG_UNROLL
@@ -211,19 +229,19 @@ FG_INLINE void fg_tile(
 
 #define FG_TILES(rows, vectors)                                                                       \
     for (; left >= vectors; left -= vectors, l += vectors * FG_WIDTH)                                 \
-        fg_tile(rows, vectors, depth, panel, bias, fresh, out, in, l)
+        fg_tile(rows, vectors, depth, panel, bias, fresh, rectified, out, in, l)
 
 /* Sums are added to one after the other: fewer than 8 at a time would wait for one another. So 4
    vectors that are left are 2 and 2, not 3 and 1. */
 #define FG_FOUR_ROWS                                                                                  \
     for (; left == 3 || left > 4; left -= 3, l += 3 * FG_WIDTH)                                       \
-        fg_tile(4, 3, depth, panel, bias, fresh, out, in, l);                                         \
+        fg_tile(4, 3, depth, panel, bias, fresh, rectified, out, in, l);                                         \
     FG_TILES(4, 2); FG_TILES(4, 1)
 
 /* Whole vectors are computed: slots have room for the lanes beyond the last. */
 static inline void fg_matrix(
     Py_ssize_t height, Py_ssize_t depth, const double *packed, const double *bias,
-    const int32_t *fresh, double *const *out, double *const *in, Py_ssize_t lanes
+    const int32_t *fresh, const int rectified, double *const *out, double *const *in, Py_ssize_t lanes
 ) {
     for (Py_ssize_t row = 0; row < height; row += FG_ROWS) {
         const double *panel = packed + row * depth;
@@ -264,21 +282,29 @@ FG_INLINE void fg_add_across(double *numbers, const vec *v) {
 #endif
 }
 
-/* sums[i] += sum over lanes of g[i][lane]. */
-static inline void fg_sums(Py_ssize_t count, double *sums, double *const *g, Py_ssize_t lanes) {
-    Py_ssize_t i = 0, l;
-    for (; i + 4 <= count; i += 4) {
-        vec total[4] = {fg_all(0.0), fg_all(0.0), fg_all(0.0), fg_all(0.0)};
-        for (l = 0; l + FG_WIDTH <= lanes; l += FG_WIDTH) {
-            FG_UNROLL
-            for (int row = 0; row < 4; row++) total[row] += fg_load(g[i + row] + l);
-        }
-        fg_add_across(sums + i, total);
-        for (; l < lanes; l++) {
-            FG_UNROLL
-            for (int row = 0; row < 4; row++) sums[i + row] += g[i + row][l];
-        }
+/* Adds to each of the numbers, of which there are 8 or 4, the sum of the lanes of its row. */
+FG_INLINE void fg_sums_tile(const int rows, double *sums, double *const *g, Py_ssize_t lanes) {
+    vec total[8];
+    Py_ssize_t l = 0;
+    FG_UNROLL
+    for (int row = 0; row < rows; row++) total[row] = fg_all(0.0);
+    for (; l + FG_WIDTH <= lanes; l += FG_WIDTH) {
+        FG_UNROLL
+        for (int row = 0; row < rows; row++) total[row] += fg_load(g[row] + l);
     }
+    FG_UNROLL
+    for (int row = 0; row < rows; row += 4) fg_add_across(sums + row, total + row);
+    for (; l < lanes; l++) {
+        FG_UNROLL
+        for (int row = 0; row < rows; row++) sums[row] += g[row][l];
+    }
+}
+
+/* sums[i] += sum over lanes of g[i][lane]. Four rows alone would wait for their own last sums. */
+static inline void fg_sums(Py_ssize_t count, double *sums, double *const *g, Py_ssize_t lanes) {
+    Py_ssize_t i = 0;
+    for (; i + 8 <= count; i += 8) fg_sums_tile(8, sums + i, g + i, lanes);
+    for (; i + 4 <= count; i += 4) fg_sums_tile(4, sums + i, g + i, lanes);
     for (; i < count; i++) sums[i] += fg_sum(g[i], lanes);
 }
 

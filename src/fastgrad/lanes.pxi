@@ -5,7 +5,7 @@ cdef extern from "lanes.h" nogil:
     double sum_of "fg_sum"(const double *, Py_ssize_t) noexcept
     double dot_of "fg_dot"(const double *, const double *, Py_ssize_t) noexcept
     void matrix "fg_matrix"(
-        Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *,
+        Py_ssize_t, Py_ssize_t, const double *, const double *, const int32_t *, bint,
         double **, double **, Py_ssize_t
     ) noexcept
     void add_sums "fg_sums"(Py_ssize_t, double *, double **, Py_ssize_t) noexcept
@@ -62,6 +62,9 @@ cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
         if step == sizeof(double):
             for j in range(block.lanes):
                 out[j] = (<const double *>data)[j]
+        elif step <= 64:
+            for j in range(block.lanes):
+                out[j] = (<const double *>(data + j * step))[0]
         else:
             # A column after the other, and a row's next cache line is needed 8 columns later: more
             # streams than the processor foresees, a third of the time of a program of 252 columns.
@@ -266,10 +269,10 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
     for k in range(wide.outputs):
         block.second_pointers[k] = slot(block, block.table[wide.out + k])
     matrix(
-        wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL,
+        wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL, wide.activation == ROW_RELU,
         block.second_pointers, block.first_pointers, block.lanes,
     )
-    if wide.activation:
+    if wide.activation and wide.activation != ROW_RELU:
         activate(wide.activation, block.second_pointers, wide.outputs, block.lanes)
 
 
@@ -299,6 +302,6 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
             block.first_pointers[active] = slot(block, block.table[wide.left_adjoint + active])
             active += 1
         matrix(
-            active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left],
+            active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,
             block.first_pointers, block.second_pointers, block.lanes,
         )

@@ -209,17 +209,7 @@ class SGD(Optimizer):
         buffer = None
         if group["momentum"] != 0.0:
             buffer = zeros(len(group["params"])) if first else state["momentum_buffer"]
-        sgd(
-            group["params"],
-            buffer,
-            first,
-            group["lr"],
-            group["momentum"],
-            group["dampening"],
-            group["weight_decay"],
-            group["nesterov"],
-            group["maximize"],
-        )
+        sgd(group, buffer, first)
         if buffer is not None:
             state["momentum_buffer"] = buffer
 
@@ -264,20 +254,7 @@ class Adam(Optimizer):
             size = len(group["params"])
             state.update(step=0, exp_avg=zeros(size), exp_avg_sq=zeros(size))
         step = state["step"] + 1
-        beta1, beta2 = group["betas"]
-        adam(
-            group["params"],
-            state["exp_avg"],
-            state["exp_avg_sq"],
-            step,
-            group["lr"],
-            beta1,
-            beta2,
-            group["eps"],
-            group["weight_decay"],
-            self.decoupled,
-            group["maximize"],
-        )
+        adam(group, state["exp_avg"], state["exp_avg_sq"], step, self.decoupled)
         state["step"] = step
 
 

@@ -8,7 +8,8 @@ from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 
-from fastgrad.engine import Value, _add_gradients, _read_leaves, _refuse
+from fastgrad.engine cimport add_gradients, read_leaves
+from fastgrad.engine import Value, _refuse
 from fastgrad.integers cimport Integers, append
 from fastgrad.lanes cimport *
 from fastgrad.ops cimport *

@@ -170,9 +170,8 @@ def _read_graph(list outputs):
     )
 
 
-def _read_leaves(tuple leaves, uintptr_t numbers):
-    """Write the data of each leaf to the doubles at an address; ValueError if one is a leaf no more."""
-    cdef double *out = <double *>numbers
+cdef int read_leaves(tuple leaves, double *out) except -1:
+    """Write down the data of each leaf; ValueError if one is a leaf no more."""
     cdef Py_ssize_t index
     cdef Node *node
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
@@ -181,11 +180,11 @@ def _read_leaves(tuple leaves, uintptr_t numbers):
         if node.left != NULL and code_of(node) > CODE_FRESH:
             raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
         out[index] = node.data
+    return 0
 
 
-def _add_gradients(tuple leaves, uintptr_t numbers):
-    """Add to the gradient of each leaf the number at its place from an address on."""
-    cdef double *amounts = <double *>numbers
+cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
+    """Add to the gradient of each leaf the number at its place."""
     cdef Py_ssize_t index
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
         (<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)).grad += amounts[index]

@@ -35,6 +35,8 @@ cdef enum:
     MOST_PARTS = 32
     # Less arithmetic than this is not worth a part of its own.
     PART_FLOPS = 300000
+    # Nor are a program of fewer instructions and numbers and less arithmetic worth a release of the GIL.
+    SHORT = 4096
     # Instructions between two looks for Ctrl-C: some milliseconds of the most expensive ones.
     STRETCH = 16384
 
@@ -76,6 +78,7 @@ cdef struct Worker:
     Argument *arguments
     Py_ssize_t argument_count
     PyThread_type_lock done
+    # 0 before the first.
     double last_check
     bint main
 
@@ -87,6 +90,8 @@ cdef inline bint interrupted(Worker *worker) noexcept nogil:
         return True
     if worker.main:
         now = seconds()
+        if worker.last_check == 0.0:
+            worker.last_check = now
         if now - worker.last_check > SIGNAL_SECONDS:
             worker.last_check = now
             return look_for_signals(worker)
@@ -343,6 +348,11 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     return rounded_up((rows + blocks - 1) // blocks)
 
 
+cdef inline bint is_short(Plan plan, Py_ssize_t rows) noexcept:
+    """Whether a call takes some microseconds: letting go of the GIL and taking it again would be one in 100."""
+    return plan.flops * 3.0 * <double>rows < PART_FLOPS and plan.forward_count + plan.uniforms < SHORT
+
+
 cdef Py_ssize_t parts_for(Plan plan, Py_ssize_t rows, Py_ssize_t blocks) noexcept:
     cdef double parts = plan.flops * 3.0 * <double>rows / PART_FLOPS
     return max(min(<Py_ssize_t>min(parts, <double>MOST_PARTS), blocks), 1)
@@ -399,7 +409,7 @@ cdef int run_rows(
         worker = &workspace.workers[number]
         worker.job = &job
         worker.main = number == 0
-        worker.last_check = seconds() if number == 0 else 0.0
+        worker.last_check = 0.0
         worker.argument_count = plan.arguments
         memcpy(worker.arguments, workspace.arguments, plan.arguments * sizeof(Argument))
         worker.block.stride = workspace.stride
@@ -410,15 +420,21 @@ cdef int run_rows(
         worker.block.seeds = worker.seeds
         if seeds != NULL:
             memcpy(worker.seeds, seeds, plan.outputs * sizeof(double))
-    # Once without the GIL for everything: letting it go and taking it again is 50 ns.
-    with nogil:
-        if workspace.threads > 1:
-            run_threads(plan, workspace)
-        else:
-            run_uniform(plan, workspace.uniform)
-            pack(plan, workspace.uniform, workspace.packed)
-            run_parts(&workspace.workers[0])
-        if plan.purpose == BACKWARD and not job.stop:
-            collect(plan, workspace.total, workspace.gradient)
-            run_uniform_back(plan, workspace.uniform, workspace.gradient)
+    if is_short(plan, rows * passes):
+        run_job(plan, workspace, &job)
+    else:
+        with nogil:
+            run_job(plan, workspace, &job)
     return -1 if job.stop else 0
+
+
+cdef void run_job(Plan plan, Workspace workspace, Job *job) noexcept nogil:
+    if workspace.threads > 1:
+        run_threads(plan, workspace)
+    else:
+        run_uniform(plan, workspace.uniform)
+        pack(plan, workspace.uniform, workspace.packed)
+        run_parts(&workspace.workers[0])
+    if plan.purpose == BACKWARD and not job.stop:
+        collect(plan, workspace.total, workspace.gradient)
+        run_uniform_back(plan, workspace.uniform, workspace.gradient)

@@ -1,30 +1,11 @@
 from array import array
+from typing import Any
 
 from fastgrad.engine import Value
 
-def sgd(
-    parameters: list[Value],
-    momentum_buffer: array[float] | None,
-    first: bool,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    maximize: bool,
-) -> None: ...
+def sgd(group: dict[str, Any], momentum_buffer: array[float] | None, first: bool) -> None: ...
 def adam(
-    parameters: list[Value],
-    exp_avg: array[float],
-    exp_avg_sq: array[float],
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    decoupled: bool,
-    maximize: bool,
+    group: dict[str, Any], exp_avg: array[float], exp_avg_sq: array[float], step: int, decoupled: bool
 ) -> None: ...
 def gradient_norm(parameters: list[Value], order: float) -> float: ...
 def scale_gradients(parameters: list[Value], factor: float) -> None: ...

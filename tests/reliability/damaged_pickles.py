@@ -44,7 +44,7 @@ def graph():
 
 
 def use_program(program):
-    _, ready = prepare_arguments((ROWS, INDICES), ("x", "i"))
+    ready = prepare_arguments((ROWS, INDICES), ("x", "i"))
     str(program)
     program.outputs(ready, 1, 0)
     program.backward(ready, 2, 0)
