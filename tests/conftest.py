@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -84,3 +85,21 @@ def depth_first():
     node._backward = lambda: None
     assert _pool_statistics()["irregular"] > 0
     return node
+
+
+@pytest.fixture
+def alarm():
+    """alarm(handler, seconds, interval=0): call the handler after so long; skips where there is no such timer."""
+    if not hasattr(signal, "setitimer"):
+        pytest.skip("this system has no timers")
+    before = signal.getsignal(signal.SIGALRM)
+
+    def start(handler, seconds, interval=0.0):
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, seconds, interval)
+
+    yield start
+    # Ignored at first: one that is on its way would end the process if that is the default.
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)

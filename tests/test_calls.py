@@ -252,26 +252,21 @@ def test_an_interrupt_stops_within_a_fifth_of_a_second_and_leaves_gradients():
     assert len(output.splitlines()) == 2
 
 
-def test_an_exception_of_a_signal_handler_comes_through():
+def test_an_exception_of_a_signal_handler_comes_through(alarm):
     class AlarmError(Exception):
         pass
 
     def handler(*_):
         raise AlarmError
 
-    previous = signal.signal(signal.SIGALRM, handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with pytest.raises(AlarmError):
-            compile(heavy).backward(np.ones(10_000_000))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    alarm(handler, 0.2)
+    with pytest.raises(AlarmError):
+        compile(heavy).backward(np.ones(10_000_000))
     assert p.grad == 0.0
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3, 4])
-def test_an_interrupt_is_seen_within_a_block_of_many_instructions(turn):
+def test_an_interrupt_is_seen_within_a_block_of_many_instructions(alarm, turn):
     def long(x):
         for _ in range(10_000):
             x = (x * p).sin()
@@ -290,15 +285,10 @@ def test_an_interrupt_is_seen_within_a_block_of_many_instructions(turn):
         if len(turns) == turn:
             raise AlarmError
 
-    previous = signal.signal(signal.SIGALRM, handler)
-    try:
-        # It goes off between any two looks for signals: before a block, within its way there and back.
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-        with pytest.raises(AlarmError):
-            compiled.backward(np.ones(100_000), block=2000)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    # It goes off between any two looks for signals: before a block, within its way there and back.
+    alarm(handler, 0.001, 0.001)
+    with pytest.raises(AlarmError):
+        compiled.backward(np.ones(100_000), block=2000)
     assert p.grad == 0.0
 
 

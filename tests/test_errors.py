@@ -1,7 +1,6 @@
 """Bad input is an error at the line that makes it, naming operation and value; nothing is half-built."""
 
 import math
-import signal
 import time
 
 import numpy
@@ -369,8 +368,7 @@ def repeat(call):
         call()
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
-def test_a_sweep_is_finished_before_an_interrupt_is_raised():
+def test_a_sweep_is_finished_before_an_interrupt_is_raised(alarm):
     """A sweep runs no Python code, so that it cannot stop half-way: 0.15 s for ten million nodes."""
 
     def handler(*_):
@@ -378,21 +376,15 @@ def test_a_sweep_is_finished_before_an_interrupt_is_raised():
 
     x = Value(1.0)
     out = engine.reduce("sum", [x] * 100_000)
-    previous = signal.signal(signal.SIGALRM, handler)
-    try:
-        for _ in range(20):
-            signal.setitimer(signal.ITIMER_REAL, 0.002)
-            with pytest.raises(KeyboardInterrupt):
-                repeat(out.backward)
-            assert x.grad % 100_000 == 0.0
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    for _ in range(20):
+        alarm(handler, 0.002)
+        with pytest.raises(KeyboardInterrupt):
+            repeat(out.backward)
+        assert x.grad % 100_000 == 0.0
     assert x.grad > 0.0
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
-def test_an_interrupt_stops_a_backward_of_the_users_own_rules():
+def test_an_interrupt_stops_a_backward_of_the_users_own_rules(alarm):
     def handler(*_):
         raise KeyboardInterrupt
 
@@ -400,12 +392,7 @@ def test_an_interrupt_stops_a_backward_of_the_users_own_rules():
     for _ in range(300):
         out = Value(1.0, (out,), "slow")
         out._backward = lambda: time.sleep(1)
-    previous = signal.signal(signal.SIGALRM, handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(KeyboardInterrupt):
-            out.backward()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    alarm(handler, 0.05)
+    with pytest.raises(KeyboardInterrupt):
+        out.backward()
     assert out.grad == 1.0

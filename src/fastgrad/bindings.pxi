@@ -37,7 +37,7 @@ cdef class Snapshot:
 
 
 cdef class Programs:
-    """The programs of one function, by signature, the snapshot under which they were traced, and its calls."""
+    """The programs of one function, by signature, the snapshot they were traced under, and its calls."""
 
     cdef public tuple names
     # The options of calls that give none.

@@ -245,6 +245,7 @@ cdef inline Node *new_node(int code, double data) except NULL:
     node.grad = 0.0
     chunk_of(slot).code[slot_of(slot)] = <unsigned char>code
     if code <= CODE_FRESH:
+        node.left = NULL
         chunk_of(slot).leaves |= bit_of(slot)
     return node
 

@@ -176,7 +176,7 @@ cdef int read_leaves(tuple leaves, double *out) except -1:
     cdef Node *node
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
         node = <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)
-        # A leaf has no operands; the code of others is further away.
+        # A leaf's is NULL; the code is further away.
         if node.left != NULL and code_of(node) > CODE_FRESH:
             raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
         out[index] = node.data

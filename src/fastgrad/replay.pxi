@@ -349,7 +349,7 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
 
 
 cdef inline bint is_short(Plan plan, Py_ssize_t rows) noexcept:
-    """Whether a call takes some microseconds: letting go of the GIL and taking it again would be one in 100."""
+    """Whether a call takes some microseconds: letting go of the GIL would be one in 100."""
     return plan.flops * 3.0 * <double>rows < PART_FLOPS and plan.forward_count + plan.uniforms < SHORT
 
 

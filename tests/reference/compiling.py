@@ -124,6 +124,14 @@ class Trace:
             numbers[id(node)] = self.append(record)
         self.outputs = [numbers[id(each)] for each in outputs]
 
+    def require_indices_in_range(self, arguments, count):
+        for record in self.records:
+            if record.name == "take":
+                argument, column = record.detail.place
+                for row in range(1 if count is None else count):
+                    if not 0 <= arguments[argument].at(row, column) < len(record.operands):
+                        raise IndexError("take")
+
     def append(self, record):
         self.records.append(record)
         return len(self.records) - 1
@@ -188,9 +196,10 @@ class Compiled:
             self.traces[signature] = trace = new
         if len(rows) > 1:
             raise ValueError("rows")
+        count = rows.pop() if rows else None
+        trace.require_indices_in_range(arguments, count)
         if any(parameter.name != "leaf" for parameter in trace.parameters):
             raise ValueError("is a leaf no more")
-        count = rows.pop() if rows else None
         evaluations = [Evaluation(trace, arguments, row) for row in range(1 if count is None else count)]
         return trace, arguments, evaluations, count
 
@@ -264,10 +273,8 @@ class Evaluation:
             return float(arguments[argument].at(row, column)), 0.0
         if record.name == "take":
             argument, column = record.detail.place
-            index = arguments[argument].at(row, column)
-            if not 0 <= index < len(record.operands):
-                raise IndexError("take")
-            chosen = self.chosen[len(self.values)] = record.operands[index]
+            chosen = record.operands[arguments[argument].at(row, column)]
+            self.chosen[len(self.values)] = chosen
             return self.values[chosen], self.errors[chosen]
         numbers = [self.values[operand] for operand in record.operands]
         rule = rule_of(record.name, record.detail)
