@@ -89,7 +89,7 @@ def depth_first():
 
 @pytest.fixture
 def alarm():
-    """alarm(handler, seconds, interval=0): call the handler after so long; skips where there is no such timer."""
+    """alarm(handler, seconds, interval=0): call the handler after so long; skips where no timer is."""
     if not hasattr(signal, "setitimer"):
         pytest.skip("this system has no timers")
     before = signal.getsignal(signal.SIGALRM)

@@ -5,7 +5,6 @@ import concurrent.futures
 import ctypes
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import textwrap
@@ -310,6 +309,26 @@ def test_threads_that_cannot_be_started_are_done_without():
         np.testing.assert_array_equal(compiled(x, threads=3), expected)
     """)
     subprocess.run([sys.executable, "-c", script, TESTS], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells about threads")
+def test_threads_are_kept_for_the_next_call():
+    compiled = compile(heavy, threads=3)
+    x = np.linspace(-1, 1, 2000)
+    compiled(x)
+    before = len(list(Path("/proc/self/task").iterdir()))
+    for _ in range(20):
+        compiled(x)
+    assert len(list(Path("/proc/self/task").iterdir())) == before
+
+
+def test_concurrent_calls_on_threads_of_their_own_give_the_same_bits():
+    compiled = compile(heavy, threads=2)
+    x = np.linspace(-1, 1, 2000)
+    expected = compiled(x)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(compiled, x) for _ in range(40)]:
+            np.testing.assert_array_equal(future.result(), expected)
 
 
 def test_concurrent_calls_lose_no_gradient():

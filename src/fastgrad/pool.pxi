@@ -11,7 +11,7 @@
 # or a custom node, never the result of an operation of the table.
 #
 # What a pool node owns, by its code:
-#     leaf                      nothing
+#     leaf                      nothing; left is NULL
 #     table, NODE_NODE          left and right: references to Values
 #     table, other kinds        left: a reference to a Value; right: a constant
 #     ROW_CUSTOM                left: tuple of Values; right: the symbol, any object

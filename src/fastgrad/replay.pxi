@@ -71,13 +71,16 @@ cdef struct Job:
     bint stop
 
 
+cdef struct Helper
+
+
 cdef struct Worker:
     Job *job
     Block block
     double *seeds
     Argument *arguments
     Py_ssize_t argument_count
-    PyThread_type_lock done
+    Helper *helper
     # 0 before the first.
     double last_check
     bint main
@@ -216,12 +219,6 @@ cdef void add_finished(Job *job) noexcept nogil:
     job.adding = False
 
 
-cdef void run_thread(void *argument) noexcept nogil:
-    cdef Worker *worker = <Worker *>argument
-    share_parts(worker)
-    PyThread_release_lock(worker.done)
-
-
 cdef PyThread_type_lock new_lock() except NULL:
     cdef PyThread_type_lock lock = PyThread_allocate_lock()
     if lock == NULL:
@@ -229,33 +226,28 @@ cdef PyThread_type_lock new_lock() except NULL:
     return lock
 
 
+include "helpers.pxi"
+
+
 cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
     return (number + 7) // 8 * 8
 
 
 cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
-    """Share the parts among the calling thread and others, who start while this one prepares the weights."""
+    """Share the parts among this thread and others, who wake up while this one prepares the weights."""
     cdef Job *job = workspace.workers[0].job
-    cdef Worker *worker
-    cdef Py_ssize_t number, started = 0
+    cdef Py_ssize_t number, helpers = 0
     memset(job.finished, 0, job.parts)
     PyThread_acquire_lock(job.lock, 1)
-    for number in range(1, workspace.threads):
-        worker = &workspace.workers[number]
-        PyThread_acquire_lock(worker.done, 1)
-        if PyThread_start_new_thread(run_thread, worker) == <unsigned long>-1:
-            # This thread does the work of those that could not be started.
-            PyThread_release_lock(worker.done)
-            break
-        started += 1
+    # This thread does the work of those that cannot be had.
+    while helpers + 1 < workspace.threads and call_helper(&workspace.workers[helpers + 1]):
+        helpers += 1
     run_uniform(plan, workspace.uniform)
     pack(plan, workspace.uniform, workspace.packed)
     PyThread_release_lock(job.lock)
     share_parts(&workspace.workers[0])
-    for number in range(1, started + 1):
-        worker = &workspace.workers[number]
-        PyThread_acquire_lock(worker.done, 1)
-        PyThread_release_lock(worker.done)
+    for number in range(1, helpers + 1):
+        await_helper(&workspace.workers[number])
 
 
 cdef class Workspace:
@@ -305,8 +297,6 @@ cdef class Workspace:
             worker.block.second_pointers = worker.block.first_pointers + plan.widest
             worker.seeds = self.numbers(plan.outputs)
             worker.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
-            if threads > 1:
-                worker.done = new_lock()
         if threads > 1:
             self.lock = new_lock()
 
@@ -326,9 +316,6 @@ cdef class Workspace:
         cdef Py_ssize_t number
         if self.lock != NULL:
             PyThread_free_lock(self.lock)
-        for number in range(self.threads if self.workers != NULL else 0):
-            if self.workers[number].done != NULL:
-                PyThread_free_lock(self.workers[number].done)
         if self.owned != NULL:
             for number in range(self.owned_count):
                 PyMem_RawFree(self.owned[number])
