@@ -37,14 +37,22 @@ SPEED_GOALS = [
     Goal("16-pair sum of products against floats", ours("dot", "run"), Figure("dot", "run", "float"), 1.3),
     Goal("backward, layered graph of 1e5 nodes", ours("layered-1e5", "backward"), None, 8.0, "ns a node"),
     Goal("backward, layered graph of 1e7 nodes", ours("layered-1e7", "backward"), None, 20.0, "ns a node"),
+    # Three times the 6 ns of CoDiPack's reverse sweep, for either size.
     Goal(
-        "the same against a tape in C, 1e5 nodes",
+        "never over 3 x a C++ reverse of 6 ns a node",
+        ours("layered-1e7", "backward"),
+        None,
+        18.0,
+        "ns a node",
+    ),
+    Goal(
+        "against the tape in C of this benchmark, 1e5 nodes",
         ours("layered-1e5", "backward"),
         Figure("layered-1e5", "backward", "c"),
         3.0,
     ),
     Goal(
-        "the same against a tape in C, 1e7 nodes",
+        "against the tape in C of this benchmark, 1e7 nodes",
         ours("layered-1e7", "backward"),
         Figure("layered-1e7", "backward", "c"),
         3.0,
