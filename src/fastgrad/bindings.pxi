@@ -48,33 +48,35 @@ cdef class Programs:
     cdef public Snapshot snapshot
     cdef public Program latest
 
-    cpdef tuple _find(self, tuple arguments):
+    cdef Program traced(self, list ready):
+        """The program for these arguments, or None if they are to be traced."""
+        cdef Program program = self.latest
+        if program is None or not program.fits(ready):
+            program = self.programs.get(signature_of(ready))
+        if program is not None:
+            if not self.snapshot.is_current():
+                return None
+            self.latest = program
+        return program
+
+    def _find(self, tuple arguments not None):
         """Return (signature, arguments ready for a call, program); None for what is to be traced.
 
         Raises TypeError or ValueError for a bad argument.
         """
         cdef list ready = prepare_arguments(arguments, self.names)
-        cdef Program program = self.latest
-        cdef tuple signature
-        if program is not None and program.fits(ready):
-            signature = program.signature
-        else:
-            signature = signature_of(ready)
-            program = self.programs.get(signature)
-        if program is not None:
-            if self.snapshot.is_current():
-                self.latest = program
-            else:
-                program = None
-        return signature, ready, program
+        return signature_of(ready), ready, self.traced(ready)
 
     cdef tuple prepared(self, tuple arguments, dict options):
         """(program, arguments ready for it, threads, block); only the most common call is quick.
 
         That is one without options for a signature that was traced. Raises as `_find` does.
         """
+        cdef list ready
+        cdef Program program
         if not options and not self.check and len(arguments) == len(self.names):
-            _, ready, program = self._find(arguments)
+            ready = prepare_arguments(arguments, self.names)
+            program = self.traced(ready)
             if program is not None:
                 return program, ready, self.threads, self.block
         return self._prepare(arguments, options)

@@ -41,7 +41,7 @@ cdef class Results:
             PyBuffer_Release(&self.view)
 
 
-def prepare_arguments(tuple arguments not None, tuple names not None):
+cpdef list prepare_arguments(tuple arguments, tuple names):
     """Return the arguments ready for a call; TypeError or ValueError names a bad one."""
     cdef list ready = []
     cdef Py_ssize_t index
