@@ -145,9 +145,10 @@ Written by `python -m benchmarks.report` from [benchmarks.json](benchmarks.json)
 
 Every row of a workload computes the same values and gradients, which `pytest benchmarks` checks to 1e-9; rows
 marked "no gradients" stop at the value. All rows of a workload ran in turn, round after round, in one
-process on one core; each turn began with a step that was not timed. A time is the median of the rounds; a ratio is the median of the rounds' ratios. What is
-"timed on 1/10 of it" did that share of the work, piece by piece, each piece as long as any other; the
-figure is for all of it. What was not done with its first pass after the time given has no figure.
+process on one core; each turn began with a step that was not timed. A time is the median of the rounds; a
+ratio is the median of the rounds' ratios. What is "timed on 1/10 of it" did that share of the work, piece by
+piece, each piece as long as any other; the figure is for all of it. What was not done with its first pass
+after the time given has no figure.
 
 ![bar chart](benchmarks.svg)
 

@@ -112,6 +112,7 @@ cdef void check_node(Node *node) noexcept:
         )
         expect((<Extras>extras).derivatives is None, "a node of the pool keeps derivatives in its Extras")
     if code <= CODE_FRESH:
+        expect(node.left == NULL, "a leaf has an operand")
         return
     if chunk.code[ALL_TRACKED]:
         expect(is_tracked(node), "a chunk that the collector knows has a node that it does not know")
