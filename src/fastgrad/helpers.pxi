@@ -42,7 +42,7 @@ cdef Helper *new_helper() noexcept nogil:
     """A helper with a thread of its own, or NULL."""
     cdef Helper *helper = <Helper *>PyMem_RawCalloc(1, sizeof(Helper))
     if helper == NULL:
-        return NULL
+        return NULL  # no cover: 32 bytes that the system refuses
     helper.called = PyThread_allocate_lock()
     helper.finished = PyThread_allocate_lock()
     if helper.called != NULL and helper.finished != NULL:
@@ -91,8 +91,8 @@ cdef void await_helper(Worker *worker) noexcept nogil:
 def _forget_helpers():
     """In a new process, there are no threads but one, and nobody to give the lock back."""
     global idle_helpers, idle_lock
-    idle_helpers = NULL
-    idle_lock = new_lock()
+    idle_helpers = NULL  # no cover: runs in a forked child, whose counts are lost with it
+    idle_lock = new_lock()  # no cover: the same
 
 
 idle_lock = new_lock()
