@@ -2,6 +2,7 @@
 
 import math
 
+from reference.backward import LEAST_KNOWN
 from reference.value import Value
 
 
@@ -27,7 +28,8 @@ class Optimizer:
         for parameter, moments in zip(self.parameters, self.moments, strict=True):
             change = self.change(parameter._data, parameter._grad, moments, **self.options)
             parameter._data -= change
-            parameter.data_bound = abs(parameter._data) + abs(change)
+            known = min((abs(each) for each in moments.values() if each), default=1.0)
+            parameter.data_bound = abs(parameter._data) + abs(change) * max(1.0, LEAST_KNOWN / known)
 
 
 class SGD(Optimizer):
