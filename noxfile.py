@@ -174,7 +174,7 @@ def asan(session):
     session.env.update(
         LD_PRELOAD=" ".join(libraries),
         # CPython leaves at its end what the system takes back anyway; tests/test_memory.py counts leaks.
-        ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1",
+        ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=2048",
         UBSAN_OPTIONS="print_stacktrace=1",
         # Python's own allocator would hide its objects in large blocks.
         PYTHONMALLOC="malloc",

@@ -10,6 +10,7 @@ import argparse
 import collections
 import faulthandler
 import io
+import os
 import pickle
 import random
 import resource
@@ -78,7 +79,9 @@ def main():
     options = parser.parse_args()
     faulthandler.enable()
     # A damaged pickle may ask for any amount of memory.
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    # AddressSanitizer, which reserves all addresses, has a limit of its own.
+    if "ASAN_OPTIONS" not in os.environ:
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     generator = random.Random(options.seed)
     function(ROWS, INDICES)
     kinds = [(use_value, pickle.dumps(graph())), (use_program, pickle.dumps(function.latest))]
