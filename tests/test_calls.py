@@ -119,6 +119,29 @@ def test_an_array_is_read_where_it_is(order):
     np.testing.assert_array_equal(pairs(x.tolist(), y.tolist()), 2 * x[:, 0] + x[:, 1] * y)
 
 
+def off_by_one(numbers):
+    """The same numbers one byte further on than C may read them, as an array and as a buffer."""
+    array = np.array(numbers)
+    memory = bytearray(array.nbytes + 8)
+    view = np.frombuffer(memory, array.dtype, array.size, offset=1)
+    view[:] = array
+    return view
+
+
+def in_records(numbers):
+    """The same numbers as a field of records of nine bytes."""
+    records = np.zeros(len(numbers), np.dtype([("sign", "i1"), ("number", np.array(numbers).dtype)]))
+    records["number"] = numbers
+    return records["number"]
+
+
+@pytest.mark.parametrize("displaced", [off_by_one, in_records, lambda x: memoryview(off_by_one(x))])
+def test_numbers_may_lie_at_any_address(displaced):
+    np.testing.assert_array_equal(squares(displaced([1.0, 2.0, 3.0])), [4.0, 16.0, 36.0])
+    rows = np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(chosen(rows, displaced([0, 1, 0])), [0.0, 6.0, 8.0])
+
+
 BAD = [
     (squares, ([],), ValueError, "x"),
     (squares, (np.empty(0),), ValueError, "x"),

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import os
 import pickle
 import sys
 import sysconfig
@@ -15,6 +16,8 @@ from fastgrad.nn import Layer
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 linux_only = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
+# It keeps what is freed, to see who uses it after that.
+not_sanitized = pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="AddressSanitizer frees no memory")
 
 
 def closure_node(*children):
@@ -66,6 +69,7 @@ def test_a_deep_chain_is_built_run_and_freed_without_recursion(run_script, form,
 
 
 @linux_only
+@not_sanitized
 @pytest.mark.skipif(FREE_THREADED, reason="without the pool a node takes what CPython's allocator takes")
 def test_a_node_takes_at_most_80_bytes(run_script):
     assert 60 < float(run_script("node_size.py", 1_000_000)) <= 80
@@ -75,6 +79,7 @@ def test_a_node_takes_at_most_80_bytes(run_script):
 
 
 @linux_only
+@not_sanitized
 @pytest.mark.parametrize("form", ["operations", "closures"])
 def test_training_does_not_grow(run_script, form):
     resident, nodes, chunks, irregular = map(int, run_script("training.py", 10_000, form).split())
@@ -105,6 +110,7 @@ FORMS = (
 
 
 @linux_only
+@not_sanitized
 @pytest.mark.parametrize("form", FORMS.split())
 def test_nothing_is_left_of_many_graphs(run_script, form):
     """One million of each: `nox -s leaks`."""

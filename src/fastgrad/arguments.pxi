@@ -6,7 +6,7 @@ import numbers
 from cython cimport freelist
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES
-from cpython.buffer cimport PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.buffer cimport PyBuffer_Release, PyBuffer_ToContiguous, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.float cimport PyFloat_Check
 from cpython.long cimport PyLong_Check
 
@@ -67,6 +67,34 @@ cdef inline bint is_code(const char *format, char code) noexcept:
     return format[0] == code and format[1] == 0
 
 
+cdef inline bint is_aligned(const Py_buffer *view) noexcept:
+    """Whether every item is where C may read one: what came through a pickle or a record may lie anywhere."""
+    cdef uintptr_t bits = <uintptr_t>view.buf
+    cdef int index
+    for index in range(view.ndim):
+        bits |= <uintptr_t>view.strides[index]
+    return bits % sizeof(double) == 0 or view.len == 0
+
+
+cdef Prepared adopted(Prepared self, int kind, str name):
+    """The buffer with its shape, or a copy of it if C may not read it where it is."""
+    cdef Prepared copied = self
+    if not is_aligned(&self.view):
+        copied = Prepared()
+        copied.hold(contiguous(&self.view, "d" if kind == REALS else "q"))
+    copied.kind = kind
+    copied.adopt(name)
+    return copied
+
+
+cdef object contiguous(Py_buffer *view, str code):
+    """The items of a buffer, row by row."""
+    flat = bytearray(view.len)
+    cdef char *memory = flat
+    PyBuffer_ToContiguous(memory, view, view.len, b'C')
+    return memoryview(flat).cast(code, [view.shape[axis] for axis in range(view.ndim)])
+
+
 cdef bint NATIVE_LITTLE = __import__("sys").byteorder == "little"
 
 
@@ -90,13 +118,9 @@ cdef Prepared prepare(object source, str name):
             return prepare(real(item, name), name)
         if self.view.itemsize == 8:
             if is_code(self.view.format, b'd'):
-                self.kind = REALS
-                self.adopt(name)
-                return self
+                return adopted(self, REALS, name)
             if is_code(self.view.format, b'l') or is_code(self.view.format, b'q'):
-                self.kind = INDICES
-                self.adopt(name)
-                return self
+                return adopted(self, INDICES, name)
     elif isinstance(source, Value):
         raise TypeError(f"{name} is a Value: the function finds its parameters itself")
     elif not hasattr(source, "__len__") and not hasattr(source, "__array__"):
