@@ -2,6 +2,8 @@
 
 # Reductions that lowering.pxi turns into sums of products before they get here.
 SUMS = ("sum", "mean")
+# Rows whose value lanes.pxi applies to a matrix's results in registers.
+FUSED = ("relu",)
 SPECIAL = ("LOAD", "OUTPUT", "BROADCAST", "MATRIX", "INNER", "MULTIPLY_ADD", "TAKE")
 
 HEADER = """\
@@ -231,9 +233,11 @@ def activations(table) -> list[str]:
     """The rows whose derivative needs their value alone, in place: on results, and on their gradients."""
     fitting = [o for o in table if o.operands == 1 and mask(o.derivatives[0], ("a", "b", "out")) == 4]
 
-    def chosen(name: str, arguments: str, statement: str, results: str, pointers: str) -> list[str]:
+    def chosen(
+        name: str, rows: list, arguments: str, statement: str, results: str, pointers: str
+    ) -> list[str]:
         lines, choice = [], ["    cdef Py_ssize_t k"]
-        for number, o in enumerate(fitting):
+        for number, o in enumerate(rows):
             lines += function(
                 f"{name}_{o.name}",
                 f"{arguments}, Py_ssize_t lanes",
@@ -253,9 +257,12 @@ def activations(table) -> list[str]:
         return lines + function(name, arguments, choice, "void")
 
     value, derivative = "out[j] = {}_value(out[j])", "g[j] = {}_da(0.0, out[j]) * g[j]"
+    late = [o for o in fitting if o.name not in FUSED]
     return [
-        *chosen("activate", "lane out", value, "out[k]", "double **out"),
-        *chosen("pull", "lane g, const_lane out", derivative, "g[k], out[k]", "double **g, double **out"),
+        *chosen("activate", late, "lane out", value, "out[k]", "double **out"),
+        *chosen(
+            "pull", fitting, "lane g, const_lane out", derivative, "g[k], out[k]", "double **g, double **out"
+        ),
     ]
 
 

@@ -174,7 +174,7 @@ cdef Chunk *new_arena() noexcept:
     cdef Chunk *chunk
     cdef Py_ssize_t index
     if arena == NULL:
-        return NULL
+        return NULL  # no cover: 16 bytes that the system refuses
     arena.memory = NULL
     # Without, a test that replaces Python's allocators could not fail this one.
     if not CHECKED or raw_memory_is_left():

@@ -198,7 +198,7 @@ cdef Extras require_extras(Node *node):
         if chunk.extras == NULL:
             chunk.extras = <PyObject **>PyMem_RawCalloc(SLOTS, sizeof(PyObject *))
             if chunk.extras == NULL:
-                raise MemoryError("no memory for the attributes of a Value")
+                raise MemoryError("no memory for the attributes of a Value")  # no cover: in `nox -s faults`
         chunk.extras[slot_of(node)] = <PyObject *>extras
         chunk.extended |= bit_of(node)
     else:

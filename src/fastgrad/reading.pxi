@@ -141,7 +141,7 @@ cdef class GraphReader:
         self.table.keys = <PyObject **>PyMem_RawCalloc(room, sizeof(PyObject *))
         self.table.numbers = <int32_t *>PyMem_RawMalloc(room * sizeof(int32_t))
         if self.table.keys == NULL or self.table.numbers == NULL:
-            raise MemoryError("no memory for a program")
+            raise MemoryError("no memory for a program")  # no cover: in `nox -s faults`
         for value in order:
             record = self.read(value)
             place = place_of(&self.table, <PyObject *>value)

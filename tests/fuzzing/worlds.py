@@ -27,6 +27,17 @@ class ReferenceSub(reference.Value):
 # Pickle finds a class by its qualified name; messages show this one, alike in both worlds.
 EngineSub.__name__ = ReferenceSub.__name__ = "Sub"
 
+
+def add_gradient(child, out):
+    child.grad += out.grad
+
+
+def add_gradient_of_reference(child, out):
+    """The same, with what `out.grad` may be off by, which a plain number does not carry."""
+    add_gradient(child, out)
+    child.grad_bound += out.grad_bound
+
+
 ENGINE = SimpleNamespace(
     Value=fastgrad.Value,
     Sub=EngineSub,
@@ -38,6 +49,7 @@ ENGINE = SimpleNamespace(
     take=fastgrad.take,
     apply=engine.apply,
     reduce=engine.reduce,
+    add_gradient=add_gradient,
 )
 REFERENCE = SimpleNamespace(
     Value=reference.Value,
@@ -50,6 +62,7 @@ REFERENCE = SimpleNamespace(
     take=reference.take,
     apply=reference.apply,
     reduce=reference.reduce,
+    add_gradient=add_gradient_of_reference,
 )
 
 
@@ -104,7 +117,7 @@ class World:
 
         def _backward():
             for child in children:
-                child.grad += out.grad
+                self.library.add_gradient(child, out)
             self.run(then)
 
         out._backward = UserCode(_backward)
