@@ -47,14 +47,18 @@ cdef class Graph:
     cdef int validate(self) except -1:
         """ValueError or TypeError for what a damaged pickle may hold: nothing later looks at bounds."""
         cdef Py_ssize_t index
+        cdef bytearray used = bytearray(self.size)
         if len(self.records_bytes) % 12 or len(self.operands_bytes) % 4 or not self.outputs:
             raise ValueError("a damaged program: its graph is incomplete")
-        for index in range(self.size):
-            if not self.is_valid(index):
-                raise ValueError(f"a damaged program: there is something wrong with node {index}")
         for output in self.outputs:
             if not 0 <= output < self.size:
                 raise ValueError(f"a damaged program: output {output} is not in it")
+            used[<Py_ssize_t>output] = 1
+        for index in range(self.size - 1, -1, -1):
+            # What nobody uses would have no gradient to hand on.
+            if not self.is_valid(index) or not (used[index] or self.row(index) == ROW_CONSTANT):
+                raise ValueError(f"a damaged program: there is something wrong with node {index}")
+            self.mark_operands(index, used)
         for parameter in self.parameters:
             if not isinstance(parameter, Value):
                 raise TypeError(f"a parameter of a program is a Value, not a {type(parameter).__name__}")
@@ -93,6 +97,21 @@ cdef class Graph:
             if not 0 <= self.operands[at] < index:
                 return False
         return True
+
+    cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1:
+        """Mark what a valid record uses."""
+        cdef int row = self.row(index)
+        cdef Py_ssize_t first = self.first(index), second = self.second(index), at
+        if row == ROW_LEAF or row == ROW_CONSTANT:
+            return 0
+        if not has_many_operands(row):
+            used[first] = 1
+            if has_two_operands(row):
+                used[second] = 1
+            return 0
+        for at in range(first + (row == ROW_CUSTOM), first + second):
+            used[self.operands[at]] = 1
+        return 0
 
     def __reduce__(self):
         return Graph, (

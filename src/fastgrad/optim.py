@@ -48,6 +48,9 @@ class Optimizer:
     or is there twice, and for an option out of range; TypeError for a parameter that is no Value.
     """
 
+    # What the state of a parameter is made of, once there is any.
+    moments: tuple[str, ...] = ()
+
     def __init__(self, params: Parameters, defaults: Group) -> None:
         if isinstance(params, Value):
             raise TypeError("params should be an iterable of Values or of dicts, but is a Value")
@@ -122,6 +125,13 @@ class Optimizer:
 
         Raises ValueError, and changes nothing, if groups or their sizes differ or moments are missing.
         """
+        try:
+            self.param_groups[:], self._states = self._read_state(state_dict)
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            raise ValueError(f"not the state of {type(self).__name__}: {error!r}") from error
+
+    def _read_state(self, state_dict: Mapping[str, Any]) -> tuple[list[Group], list[dict[str, Any]]]:
+        """Return the groups and the moments that a state_dict stands for."""
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError(f"the state has {len(saved)} parameter groups, not {len(self.param_groups)}")
@@ -135,14 +145,17 @@ class Optimizer:
             groups.append({**group, **other, "params": group["params"]})
             self._require_valid(groups[-1])
             states.append(self._joined([moments.get(int(number), {}) for number in other["params"]]))
-        self.param_groups[:] = groups
-        self._states = states
+        return groups, states
 
     def _joined(self, moments: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the moments of a group's parameters as arrays; the step number is the same for all."""
         names = moments[0].keys() if moments else ()
         if any(each.keys() != names for each in moments):
             raise ValueError("the state has moments for some parameters of a group only")
+        if names and names != set(self.moments):
+            raise ValueError(
+                f"the state has {', '.join(names)}, where {type(self).__name__} has {', '.join(self.moments)}"
+            )
         state: dict[str, Any] = {}
         for name in names:
             values = [each[name] for each in moments]
@@ -175,6 +188,8 @@ class Optimizer:
 
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, as torch.optim.SGD."""
+
+    moments = ("momentum_buffer",)
 
     def __init__(
         self,
@@ -221,6 +236,7 @@ class Adam(Optimizer):
     """
 
     decoupled = False
+    moments = ("step", "exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -245,6 +261,8 @@ class Adam(Optimizer):
         super()._require_valid(group)
         if group["eps"] < 0.0:
             raise ValueError(f"Invalid epsilon value: {group['eps']}")
+        if len(group["betas"]) != 2:
+            raise ValueError(f"betas must be two numbers, not {group['betas']}")
         for index, beta in enumerate(group["betas"]):
             if not 0.0 <= beta < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
@@ -395,6 +413,8 @@ class StepLR(LRScheduler):
     """`gamma` times the rate every `step_size` epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        if step_size < 1:
+            raise ValueError(f"step_size must be at least 1, not {step_size}")
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer)
@@ -423,6 +443,8 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        if T_max < 1:
+            raise ValueError(f"T_max must be at least 1, not {T_max}")
         self.T_max = T_max
         self.eta_min = eta_min
         super().__init__(optimizer)

@@ -74,18 +74,20 @@ def adam(
     """A group's step with this number, from 1, of Adam or, if the weight decay is `decoupled`, of AdamW."""
     cdef list parameters = group["params"]
     cdef double lr = group["lr"], eps = group["eps"], weight_decay = group["weight_decay"]
-    cdef double beta1 = group["betas"][0], beta2 = group["betas"][1]
+    cdef double beta1, beta2
     cdef double g[BLOCK]
     cdef double change[BLOCK]
     cdef double *m
     cdef double *v
-    cdef double root = sqrt(1.0 - pow(beta2, <double>step))
-    # step_size * m / (sqrt(v) / root + eps) with one division instead of two.
-    cdef double step_size = root * lr / (1.0 - pow(beta1, <double>step))
+    cdef double root, step_size
     cdef double shrink = 1.0 - lr * weight_decay if decoupled else 1.0
     cdef double sign = -1.0 if group["maximize"] else 1.0
     cdef Py_ssize_t start, index, size
     cdef double data
+    beta1, beta2 = group["betas"]
+    root = sqrt(1.0 - pow(beta2, <double>step))
+    # step_size * m / (sqrt(v) / root + eps) with one division instead of two.
+    step_size = root * lr / (1.0 - pow(beta1, <double>step))
     require(parameters, exp_avg)
     require(parameters, exp_avg_sq)
     if decoupled:
@@ -99,7 +101,11 @@ def adam(
             if weight_decay != 0.0:
                 g[index] += weight_decay * data_at(parameters, start + index)
         for index in range(size):
-            m[index] = m[index] + (1.0 - beta1) * (g[index] - m[index])
+            # The form that ends exactly at the gradient for a beta of 0, as torch's lerp.
+            if beta1 < 0.5:
+                m[index] = g[index] - beta1 * (g[index] - m[index])
+            else:
+                m[index] = m[index] + (1.0 - beta1) * (g[index] - m[index])
             v[index] = beta2 * v[index] + (1.0 - beta2) * g[index] * g[index]
             change[index] = step_size * m[index] / (sqrt(v[index]) + root * eps)
         for index in range(size):
