@@ -82,6 +82,8 @@ cdef struct Chunk:
     Chunk *newer
     Arena *arena
     PyObject **extras
+    # How many chunks had been opened before.
+    uint64_t number
     # Masks with a bit a slot: nodes without operands, nodes with Extras.
     uint64_t leaves
     uint64_t extended
@@ -97,6 +99,7 @@ cdef Chunk *free_chunks = NULL
 cdef Py_ssize_t free_count = 0
 cdef Py_ssize_t used_count = 0
 cdef Py_ssize_t arena_count = 0
+cdef uint64_t opened_count = 0
 
 
 cdef inline Chunk *chunk_of(void *node) noexcept nogil:
@@ -222,7 +225,7 @@ cdef inline void remove_free(Chunk *chunk) noexcept:
 
 cdef int open_chunk() except -1:
     """Make a free chunk the newest one, from which nodes are handed out."""
-    global next_slot, newest, used_count
+    global next_slot, newest, used_count, opened_count
     cdef Chunk *chunk = free_chunks
     if chunk == NULL:
         chunk = new_arena()
@@ -231,6 +234,8 @@ cdef int open_chunk() except -1:
     remove_free(chunk)
     chunk.arena.used += 1
     used_count += 1
+    chunk.number = opened_count
+    opened_count += 1
     chunk.leaves = chunk.extended = chunk.pulled = 0
     chunk.code[LIVE_NODES] = SLOTS - FIRST_SLOT
     chunk.code[ALL_TRACKED] = 0
@@ -284,15 +289,11 @@ cdef inline bint is_youngest(Node *node) noexcept nogil:
     return <char *>node - HEAD_BYTES + SLOT_BYTES == next_slot
 
 
-cdef bint is_younger(Node *node, Node *other) noexcept:
-    """Whether a node of the pool was made after another one, which is alive and keeps its chunk in place."""
-    cdef Chunk *last = chunk_of(other)
-    cdef Chunk *chunk = newest
-    while chunk != last and chunk != chunk_of(node):
-        chunk = chunk.older
-    if chunk == last:
-        return chunk_of(node) == last and slot_of(node) > slot_of(other)
-    return True
+cdef inline bint is_younger(Node *node, Node *other) noexcept nogil:
+    """Whether a node of the pool was made after another one."""
+    if chunk_of(node) == chunk_of(other):
+        return slot_of(node) > slot_of(other)
+    return chunk_of(node).number > chunk_of(other).number
 
 
 # -- freeing a node ---------------------------------------------------------------------------

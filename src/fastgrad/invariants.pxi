@@ -198,6 +198,7 @@ cdef void check_links() noexcept:
         expect(used <= used_count, "more chunks are in use than are counted, or their list is a ring")
         expect(<uintptr_t>chunk & (CHUNK_BYTES - 1) == 0, "a chunk is not aligned")
         expect(chunk.older == NULL or chunk.older.newer == chunk, "the links of chunks in use disagree")
+        expect(chunk.older == NULL or chunk.older.number < chunk.number, "a chunk is older than it says")
         expect(chunk == newest or chunk.code[LIVE_NODES] > 0, "an empty chunk was not recycled")
         chunk.arena.used -= 1
         chunk = chunk.older
