@@ -9,6 +9,7 @@ import numpy
 import pytest
 
 from fastgrad import Value
+from fastgrad.engine import Arithmetic
 
 # -- making a Value ------------------------------------------------------------------------------
 
@@ -69,9 +70,10 @@ def test_children_keep_their_order_and_repetitions():
     assert out._prev == {a, b}
 
 
-def test_tuple_as_third_argument_holds_local_derivatives():
+@pytest.mark.parametrize("collect", [tuple, list])
+def test_tuple_or_list_as_third_argument_holds_local_derivatives(collect):
     a, b = Value(2.0), Value(3.0)
-    out = Value(6.0, (a, b), (3.0, 2.0))
+    out = Value(6.0, (a, b), collect([3.0, 2.0]))
     out.backward()
     assert (a.grad, b.grad) == (3.0, 2.0)
 
@@ -458,6 +460,52 @@ def test_array_functions_work_on_arrays_of_values():
 def test_an_array_is_no_number():
     with pytest.raises(TypeError):
         Value(numpy.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("number", [1j, numpy.complex64(1j), numpy.complex128(1j)], ids=repr)
+def test_a_complex_number_is_no_number(number):
+    with pytest.raises(TypeError, match="complex"):
+        Value(number)
+    with pytest.raises(TypeError):
+        Value(1.0) * number
+    with pytest.raises(TypeError):
+        number - Value(1.0)
+
+
+class Tensor:
+    """What has a length, as far as Python can tell, whatever its number of axes."""
+
+    def __init__(self, number, ndim=0):
+        self.number, self.ndim = number, ndim
+
+    def __float__(self):
+        return self.number
+
+    def __len__(self):
+        raise TypeError("len() of a 0-d tensor")
+
+
+def test_a_tensor_without_axes_is_a_number():
+    a = Value(2.0)
+    assert ((a - Tensor(0.5)).data, (Tensor(0.5) - a).data) == (1.5, -1.5)
+
+
+def test_a_tensor_of_one_element_is_no_number():
+    with pytest.raises(TypeError):
+        Value(2.0) - Tensor(0.5, ndim=1)
+
+
+def test_an_array_without_axes_may_hold_a_value():
+    a, b = Value(2.0), Value(3.0)
+    (a * numpy.array(b, dtype=object)).backward()
+    assert (a.grad, b.grad) == (3.0, 2.0)
+
+
+def test_what_has_the_operators_and_is_no_value_is_no_operand():
+    for other in (Arithmetic(), type("Own", (Arithmetic,), {})()):
+        for left, right in ((2.0, other), (other, 2.0), (Value(2.0), other), (other, Value(2.0))):
+            with pytest.raises(TypeError, match="unsupported operand"):
+                left + right
 
 
 def test_a_leaf_may_have_a_symbol():

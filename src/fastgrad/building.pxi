@@ -62,6 +62,9 @@ cdef object binary(int row, object left, object right):
             )
         if is_array(right):
             return over_array(row, boxed(left), right)
+    elif not is_value(<PyObject *>right):
+        # A class of the caller's own, made from Arithmetic.
+        return NotImplemented
     elif is_number(left):
         return constant_and_node(row, to_double(left), <Node *><PyObject *>right)
     elif is_array(left):
@@ -144,7 +147,7 @@ cdef int initialise(Value self, data, children, op, label) except -1:
     for child in operands:
         if not is_value(<PyObject *>child):
             raise TypeError(f"a child of a Value must be a Value, not {type(child).__name__}")
-    if type(op) is tuple:
+    if type(op) is tuple or type(op) is list:
         if len(op) != len(operands):
             raise ValueError(f"{len(operands)} children need as many derivatives, not {len(op)}")
         derivatives = tuple([required_double(derivative, "a derivative") for derivative in op])

@@ -1,11 +1,14 @@
-# What counts as a number: floats, ints, bools, numpy scalars, anything with __float__ or __index__,
-# but nothing with a length (an array converts to float when it has one element).
+# What counts as a number: floats, ints, bools, numpy scalars, anything with __float__ or __index__ that is
+# not complex, but nothing with a length (an array converts to float when it has one element), unless it is
+# a tensor without axes.
+
+import numbers
 
 from cpython.long cimport PyLong_AsDouble
 
 cdef extern from *:
     """
-    static inline int fastgrad_converts(PyObject *o) {
+    static inline int fastgrad_has_float(PyObject *o) {
         PyNumberMethods *number = Py_TYPE(o)->tp_as_number;
         return number != NULL && (number->nb_float != NULL || number->nb_index != NULL);
     }
@@ -16,7 +19,7 @@ cdef extern from *:
             || (mapping != NULL && mapping->mp_length != NULL);
     }
     """
-    bint converts "fastgrad_converts"(object) noexcept
+    bint has_float "fastgrad_has_float"(object) noexcept
     bint has_length "fastgrad_has_length"(object) noexcept
 
 cdef extern from "Python.h":
@@ -26,10 +29,26 @@ cdef extern from "Python.h":
     double PyFloat_AsDouble(object) except? -1.0
 
 
-cdef inline bint is_number(object candidate) noexcept:
+cdef bint is_complex(object candidate) except -1:
+    """Whether float() would lose an imaginary part: numpy's complex numbers have a __float__."""
+    if not hasattr(type(candidate), "__complex__"):
+        return False
+    return isinstance(candidate, numbers.Complex) and not isinstance(candidate, numbers.Real)
+
+
+cdef bint has_no_axes(object candidate) except -1:
+    """Whether it is a tensor of a single number; an array of numpy's may hold a Value, and is for numpy."""
+    return getattr(candidate, "ndim", None) == 0 and not is_array(candidate)
+
+
+cdef inline bint converts(object candidate) except -1:
+    return has_float(candidate) and (PyIndex_Check(candidate) or not is_complex(candidate))
+
+
+cdef inline bint is_number(object candidate) except -1:
     if PyFloat_Check(candidate) or PyLong_CheckExact(candidate):
         return True
-    return converts(candidate) and not has_length(candidate)
+    return converts(candidate) and (not has_length(candidate) or has_no_axes(candidate))
 
 
 cdef inline double to_double(object number) except? -1.0:

@@ -94,7 +94,7 @@ class Value(Arithmetic):
             if not isinstance(child, Value):
                 raise TypeError(f"a child of a Value must be a Value, not {type(child).__name__}")
         derivatives = None
-        if type(_op) is tuple:
+        if type(_op) in (tuple, list):
             if len(_op) != len(children):
                 raise ValueError(f"{len(children)} children need as many derivatives, not {len(_op)}")
             derivatives = tuple(required_float(derivative, "a derivative") for derivative in _op)
