@@ -448,6 +448,27 @@ def test_weights_that_change_the_layer_while_they_are_converted():
     assert layer([1.0] * 5)._op == "ReLU"
 
 
+def test_weights_that_take_a_bias_away_while_they_are_converted():
+    layer = Layer(2, 3)
+    layer.neurons[0].w[0] = Meddling(lambda: setattr(layer.neurons[1], "b", None))
+    with pytest.raises(RuntimeError, match="changed while they were being converted"):
+        layer([1.0, 2.0])
+
+
+def test_a_neuron_of_a_layer_may_have_no_bias():
+    layer = Layer(2, 2, activation="linear")
+    layer.neurons[0].b = None
+    w, v = layer.neurons[0].w
+    assert layer([1.0, 2.0])[0].data == w.data + v.data * 2.0
+    with pytest.raises(ValueError, match="a neuron of 2 inputs was given 1"):
+        layer([1.0])
+
+
+def test_a_bias_of_linear_is_a_number_or_a_value():
+    with pytest.raises(TypeError, match="a bias must be"):
+        F.linear([1.0, 2.0], [[1.0, 2.0, 100.0]], [None])
+
+
 def test_a_matrix_that_changes_while_it_is_converted():
     matrix = [[1.0, 2.0], [3.0, 4.0]]
     matrix[0][1] = Meddling(matrix.clear)

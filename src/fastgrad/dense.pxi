@@ -290,6 +290,8 @@ def linear(x, weight, bias=None, activation="linear"):
         raise ValueError(f"linear of {len(inputs)} inputs and {len(matrix)} rows of weights")
     if biases is not None and len(biases) != len(matrix):
         raise ValueError(f"linear of {len(matrix)} rows of weights was given {len(biases)} biases")
+    if biases is not None and any([b is None for b in biases]):
+        raise TypeError("a bias must be a Value or a number, not NoneType")
     if type(weight) is Matrix:
         if (<Matrix>weight).rows is None:
             (<Matrix>weight).rows = Rows()

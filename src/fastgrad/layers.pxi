@@ -34,13 +34,15 @@ cdef class LayerFields:
 
 
 cdef bint is_plain(LayerFields layer, PyObject *neuron_type) noexcept:
-    """Whether the neurons are a list, each exactly of the type whose __call__ is known here."""
+    """Whether the neurons are a list, each with a bias and of the very type whose __call__ is known."""
     cdef PyObject *neurons = <PyObject *>layer.neurons
     cdef Py_ssize_t index
     if type(layer.neurons) is not list:
         return False
     for index in range(PyList_GET_SIZE(layer.neurons)):
         if <PyObject *>Py_TYPE(PySequence_Fast_ITEMS(neurons)[index]) != neuron_type:
+            return False
+        if (<NeuronFields>PySequence_Fast_ITEMS(neurons)[index]).b is None:
             return False
     return True
 
@@ -87,6 +89,8 @@ cdef int refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
     for index in range(len(neurons)):
         neuron = neurons[index]
         activation = activation_code(neuron.activation) if neuron.nonlin else 0
+        if neuron.b is None:
+            raise RuntimeError(CHANGED)
         size = layer.rows.refresh(index, neuron.w, neuron.b, activation)
         if size != inputs + 1:
             raise ValueError(f"a neuron of {size - 1} inputs was given {inputs}")
