@@ -15,6 +15,8 @@ from reference.rules import rule_of
 from reference.value import TracingError, Value, births
 
 RELATIVE = 1e-12
+# Where they are steep, and how far they go, does not show at one point.
+PERIODIC = ("sin", "cos")
 
 
 class Approximate(NamedTuple):
@@ -283,6 +285,8 @@ class Evaluation:
         partials = rule.partials(*numbers, result)
         for operand, number, partial in zip(record.operands, numbers, partials, strict=True):
             error += abs(partial * number) + abs(partial) * self.errors[operand] / RELATIVE
+        if record.name in PERIODIC:
+            error += min(self.errors[record.operands[0]], 2.0) / RELATIVE
         if record.name == "where" and self.may_be_zero(record.operands[0]):
             error += abs(numbers[1] - numbers[2]) / RELATIVE
         return result, RELATIVE * error if math.isfinite(error) else math.inf
@@ -315,6 +319,8 @@ class Evaluation:
             partials = [self.partials(record, number, sign) for sign in (0.0, 1.0, -1.0)]
             for operand, partial, more, less in zip(record.operands, *partials, strict=True):
                 moved = max(abs(more - partial), abs(less - partial)) + RELATIVE * abs(partial)
+                if record.name in PERIODIC:
+                    moved += min(self.errors[operand], 2.0)
                 added = abs(partial) * error + moved * (abs(grad) + error)
                 self.grads[operand] += partial * grad
                 self.grad_errors[operand] += added if math.isfinite(added) else math.inf
