@@ -3,6 +3,7 @@
 import array
 import concurrent.futures
 import ctypes
+import functools
 import os
 import pickle
 import subprocess
@@ -59,6 +60,33 @@ class AsArray:
         return self.numbers
 
 
+class Column:
+    """A column of a table: it has numpy's methods, but no buffer."""
+
+    def __init__(self, numbers):
+        self.numbers = np.array(numbers)
+        self.dtype = self.numbers.dtype
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def __array__(self):
+        return self.numbers
+
+
+class Tensor:
+    """What has a length whatever its number of axes, and lists to give."""
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def tolist(self):
+        return self.numbers
+
+
 @pytest.mark.parametrize(
     "x",
     [
@@ -78,6 +106,10 @@ class AsArray:
         [np.float32(1), np.int8(2)],
         np.array([2.0, 1.0])[::-1],
         AsArray([1.0, 2.0]),
+        Column([1.0, 2.0]),
+        Column([1, 2]),
+        Tensor([1.0, 2.0]),
+        np.array([1, 2], "u8"),
         bytes([1, 2]),
     ],
     ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}",
@@ -98,6 +130,7 @@ def test_numbers_of_any_kind_are_converted(x):
         np.array(3.0),
         np.array(3),
         np.array(3, object),
+        Tensor(3.0),
     ],
     ids=lambda x: type(x).__name__,
 )
@@ -147,6 +180,7 @@ BAD = [
     (squares, (np.empty(0),), ValueError, "x"),
     (squares, (np.empty((2, 2, 2)),), ValueError, "x"),
     (squares, ([[[1.0]]],), ValueError, "x"),
+    (squares, (functools.reduce(lambda inner, _: [inner], range(10_000), 1.0),), ValueError, "x"),
     (squares, (["a"],), TypeError, "x"),
     (squares, ("ab",), TypeError, "x"),
     (squares, (None,), TypeError, "x"),
@@ -156,6 +190,10 @@ BAD = [
     (squares, (np.array([1j]),), TypeError, "x"),
     (squares, ({1: 2},), TypeError, "x"),
     (squares, (np.array(["2020-01-01"], "datetime64[D]"),), TypeError, "x"),
+    (squares, (np.array([1], "datetime64[ns]"),), TypeError, "x"),
+    (squares, (np.array([1], "timedelta64[ns]"),), TypeError, "x"),
+    (squares, (Column(["a"]),), TypeError, "x"),
+    (squares, (np.array([2**63], "u8"),), ValueError, "x"),
     (squares, (np.array(["a"]),), TypeError, "x"),
     (squares, (p,), TypeError, "x"),
     (squares, (ctypes.c_double(1.0),), TypeError, "x"),
@@ -172,7 +210,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("compiled", "arguments", "error", "name"), BAD)
+@pytest.mark.parametrize(("compiled", "arguments", "error", "name"), BAD, ids=range(len(BAD)))
 def test_a_bad_argument_is_named_and_touches_no_gradient(compiled, arguments, error, name):
     p.grad = 5.0
     for call in calls(compiled):
@@ -219,6 +257,13 @@ def test_check_names_row_instruction_and_value():
         compiled(ones, np.array([1.0, 1, 0, 1, 1]))
     assert p.grad == 0.0
     assert np.isnan(compiled(bad, ones, check=False)[3])
+
+
+def test_check_computes_every_row():
+    x = np.ones(100_000)
+    x[-1] = 0.0
+    with pytest.raises(ZeroDivisionError, match="row 99999, instruction"):
+        compile(lambda x: p / x, check=True)(x)
 
 
 def test_check_computes_every_kind_of_instruction():

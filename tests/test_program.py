@@ -403,6 +403,11 @@ def test_a_number_is_the_same_for_all_rows():
     assert compiled.input_gradients(2.0, 3.0) == (6.0, 5.0)
 
 
+def test_gradients_of_several_outputs_without_rows_are_floats():
+    compiled = compile(lambda x, y: [x * y, x + 1])
+    assert compiled.input_gradients(2.0, 3.0) == ([3.0, 1.0], [2.0, 0.0])
+
+
 def test_leaves_are_read_at_each_call_and_gradients_accumulate():
     p = Value(2.0)
     compiled = compile(lambda x: p * x)

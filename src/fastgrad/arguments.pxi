@@ -95,6 +95,7 @@ cdef object contiguous(Py_buffer *view, str code):
     return memoryview(flat).cast(code, [view.shape[axis] for axis in range(view.ndim)])
 
 
+cdef object LARGEST = 2**63 - 1
 cdef bint NATIVE_LITTLE = __import__("sys").byteorder == "little"
 
 
@@ -158,8 +159,10 @@ cdef object real(object item, str name):
     return int(item) if isinstance(item, numbers.Integral) else float(item)
 
 
-cdef object nested(object source, str name):
+cdef object nested(object source, str name, int depth=0):
     """A buffer, an array or any sequence as lists of Python objects."""
+    if depth > 1:
+        raise ValueError(f"{name} must have one or two dimensions, not three or more")
     if hasattr(source, "tolist"):
         return source.tolist()
     if hasattr(source, "__array__"):
@@ -168,8 +171,11 @@ cdef object nested(object source, str name):
         return memoryview(source).tolist()
     if isinstance(source, (str, dict, set, frozenset)):
         raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
-    return [item if isinstance(item, (int, float)) or not hasattr(item, "__len__") else nested(item, name)
-            for item in source]
+    return [
+        item if isinstance(item, (int, float)) or not hasattr(item, "__len__")
+        else nested(item, name, depth + 1)
+        for item in source
+    ]
 
 
 cdef Prepared convert(object source, str name):
@@ -179,13 +185,25 @@ cdef Prepared convert(object source, str name):
     cdef Py_ssize_t columns = -1
     cdef list flat
     cdef str kind = getattr(getattr(source, "dtype", None), "kind", "")
+    if kind and kind in "mM":
+        # Of some units, `tolist` makes whole numbers.
+        raise TypeError(f"{name} must be numbers, not {source.dtype}")
+    if kind and not PyObject_CheckBuffer(source) and hasattr(source, "__array__"):
+        # A column of a table, for example.
+        return prepare(source.__array__(), name)
     if kind and kind in "iufb" and hasattr(source, "astype"):
         # An array of another size or byte order, which numpy converts faster.
         self.kind = INDICES if kind in "iu" else REALS
+        if kind == "u" and source.itemsize == 8 and source.size and source.max() > LARGEST:
+            raise ValueError(f"{name} has an integer too large for 64 bits")
         self.hold(source.astype("=i8" if self.kind == INDICES else "=f8"))
         self.adopt(name)
         return self
-    rows = nested(source, name)
+    items = nested(source, name)
+    if not isinstance(items, list):
+        # A tensor without axes.
+        return prepare(real(items, name), name)
+    rows = items
     if any([isinstance(row, list) for row in rows]):
         flat = []
         for number, row in enumerate(rows):

@@ -204,7 +204,7 @@ cdef class Program:
         plan.workspaces.append(workspace)
         return self.shaped(results, arguments)
 
-    cdef object shaped(self, Results results, list arguments):
+    cdef object shaped(self, Results results, list arguments, bint by_output=False):
         """The array, or its only row as numbers if no argument had rows."""
         cdef Prepared one
         for argument in arguments:
@@ -212,7 +212,7 @@ cdef class Program:
             if one.rows >= 0:
                 return results.array
         values = results.array.tolist()
-        return values[0]
+        return [rows[0] for rows in values] if by_output else values[0]
 
     cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return the outputs' means; add the gradient of their sum to the parameters'."""
@@ -252,8 +252,7 @@ cdef class Program:
         run_rows(plan, workspace, rows, workspace.seeds, NULL, 1 if self.single else plan.outputs)
         plan.workspaces.append(workspace)
         gradients = [
-            None if results is None
-            else self.shaped(results, arguments) if self.single else (<Results>results).array
+            None if results is None else self.shaped(results, arguments, not self.single)
             for results in gradients
         ]
         return gradients[0] if len(gradients) == 1 else tuple(gradients)
@@ -264,12 +263,16 @@ cdef class Program:
         The message names the row, the instruction as `print` numbers it, and the operands.
         """
         cdef Plan plan = self.plan_for(FORWARD)
-        cdef Py_ssize_t rows = self.count_rows(arguments), row
+        cdef Py_ssize_t rows = self.count_rows(arguments), row, since = 0
         cdef Workspace workspace
         cdef double *values = <double *>zeroed(self.graph.size, sizeof(double))
         try:
             workspace = self.start(plan, arguments, rows, 1, 0)
             for row in range(rows):
+                since += self.graph.size
+                if since > CHECKED_RECORDS:
+                    since = 0
+                    let_others_run()
                 self.check_row(values, workspace.arguments, workspace.uniform, row)
             plan.workspaces.append(workspace)
         finally:
@@ -321,6 +324,14 @@ cdef class Program:
                         raise type(error)(f"row {row}, instruction v{index}: {error}") from None
             values[index] = out
         return 0
+
+
+cdef int let_others_run() except -1:
+    """Raise what Ctrl-C raises, and give other threads a turn."""
+    PyErr_CheckSignals()
+    with nogil:
+        pass
+    return 0
 
 
 cdef double read_argument(const Argument *argument, Py_ssize_t row, Py_ssize_t column) noexcept:

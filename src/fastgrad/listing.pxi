@@ -36,13 +36,19 @@ cdef str listing(Program self):
         f"  {forward.uniform_count} instructions once a batch, {forward.forward_count} for every row, "
         f"{backward.backward_count} on the way back",
         f"  {forward.slots} registers forward, {backward.slots} with the way back; "
-        f"{forward.bytes + backward.bytes + len(graph.records_bytes) + len(graph.operands_bytes)} bytes; "
+        f"{forward.bytes + backward.bytes + len(graph.records_bytes) + len(graph.operands_bytes)} bytes, "
+        f"and {block_bytes(backward)} for a block of rows in each thread; "
         f"{forward.flops:.0f} flops a row; kernels: {kernels_name}",
     ]
     if once:
         lines += ["once a batch:", *once, *rest(lowering.uniform_steps.size // 4)]
     lines += ["for every row:", *rows, *rest(lowering.steps.size // STEP)]
     return "\n".join(lines)
+
+
+cdef Py_ssize_t block_bytes(Plan plan) noexcept:
+    """What the registers take for as many rows as are computed together."""
+    return 8 * plan.slots * stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))
 
 
 cdef Py_ssize_t shown(Py_ssize_t count) noexcept:

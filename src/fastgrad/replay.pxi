@@ -33,12 +33,16 @@ cdef enum:
     MOST_LANES = 256
     FEWEST_LANES = 128
     MOST_PARTS = 32
-    # Less arithmetic than this is not worth a part of its own.
-    PART_FLOPS = 300000
+    # Less work than this is not worth a part of its own.
+    PART_WORK = 300000
+    # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
+    BLOCK_WORK = 100000000
     # Nor are a program of fewer instructions and numbers and less arithmetic worth a release of the GIL.
     SHORT = 4096
     # Instructions between two looks for Ctrl-C: some milliseconds of the most expensive ones.
     STRETCH = 16384
+    # The same for the records of the graph, which `check` computes one by one.
+    CHECKED_RECORDS = 65536
 
 cdef double SIGNAL_SECONDS = 0.03
 
@@ -233,6 +237,12 @@ cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
     return (number + 7) // 8 * 8
 
 
+cdef inline Py_ssize_t stride_of(Py_ssize_t block_rows) noexcept nogil:
+    """From slot to slot: an odd number of cache lines, so that slots do not compete for the same set."""
+    cdef Py_ssize_t stride = rounded_up(block_rows) + 8
+    return stride + 8 if stride // 8 % 2 == 0 else stride
+
+
 cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
     """Share the parts among this thread and others, who wake up while this one prepares the weights."""
     cdef Job *job = workspace.workers[0].job
@@ -275,10 +285,7 @@ cdef class Workspace:
         cdef Py_ssize_t number
         cdef Worker *worker
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
-        # An odd number of cache lines from slot to slot, so that slots do not compete for the same set.
-        self.stride = rounded_up(block_rows) + 8
-        if self.stride // 8 % 2 == 0:
-            self.stride += 8
+        self.stride = stride_of(block_rows)
         self.owned = <void **>zeroed(11 + 5 * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         self.uniform = self.numbers(plan.uniforms)
@@ -326,7 +333,8 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     """The rows of a block: what fits the cache, in blocks of about equal size."""
     cdef Py_ssize_t most, blocks
     if wanted > 0:
-        return min(wanted, rounded_up(rows))
+        most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
+        return min(wanted, most, rounded_up(rows))
     most = CACHE_BYTES // (8 * max(plan.slots, 1)) // 8 * 8
     most = min(max(most, 16), MOST_LANES)
     # Enough blocks for threads to finish together, unless they became too short for the kernels.
@@ -335,13 +343,18 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     return rounded_up((rows + blocks - 1) // blocks)
 
 
+cdef inline double work_of(Plan plan) noexcept nogil:
+    """Of a row, in operations: an instruction without arithmetic copies a number."""
+    return plan.flops + <double>plan.forward_count
+
+
 cdef inline bint is_short(Plan plan, Py_ssize_t rows) noexcept:
     """Whether a call takes some microseconds: letting go of the GIL would be one in 100."""
-    return plan.flops * 3.0 * <double>rows < PART_FLOPS and plan.forward_count + plan.uniforms < SHORT
+    return work_of(plan) * 3.0 * <double>rows < PART_WORK and plan.forward_count + plan.uniforms < SHORT
 
 
 cdef Py_ssize_t parts_for(Plan plan, Py_ssize_t rows, Py_ssize_t blocks) noexcept:
-    cdef double parts = plan.flops * 3.0 * <double>rows / PART_FLOPS
+    cdef double parts = work_of(plan) * 3.0 * <double>rows / PART_WORK
     return max(min(<Py_ssize_t>min(parts, <double>MOST_PARTS), blocks), 1)
 
 
