@@ -203,6 +203,37 @@ def test_a_layer_calls_neurons_of_a_subclass():
     assert layer([1.0, 2.0]).data == 2 * plain
 
 
+def leaky(self):
+    return self * (1.0 if self.data > 0 else 0.5)
+
+
+@pytest.mark.parametrize("make", [lambda: Neuron(1), lambda: Layer(1, 1), lambda: MLP(1, [1, 1]).layers[0]])
+def test_neurons_use_an_activation_assigned_on_value(monkeypatch, make):
+    module = make()
+    module.parameters()[0].data = -3.0
+    assert module([1.0]).data == 0.0
+    monkeypatch.setattr(Value, "relu", leaky)
+    assert module([1.0]).data == -1.5
+    monkeypatch.undo()
+    assert module([1.0]).data == 0.0
+
+
+@pytest.mark.parametrize("name", ["__add__", "__mul__"])
+def test_neurons_use_an_operator_assigned_on_value(monkeypatch, name):
+    calls, own = [], getattr(Value, name)
+    monkeypatch.setattr(Value, name, lambda self, other: calls.append(name) or own(self, other))
+    Layer(3, 2)([Value(1.0), Value(2.0), Value(3.0)])
+    assert len(calls) == 6
+
+
+def test_neurons_are_one_node_whatever_else_is_assigned_on_value(monkeypatch):
+    monkeypatch.setattr(Value, "tanh", leaky)
+    neurons = Layer(1, 2), Layer(1, 2, activation="tanh")
+    monkeypatch.setattr(Value, "swish", leaky, raising=False)
+    one, other = (layer([1.0])[0] for layer in neurons)
+    assert (one._op, other._op) == ("ReLU", "*")
+
+
 def test_a_layer_calls_a_neuron_call_assigned_on_the_class(monkeypatch):
     monkeypatch.setattr(Neuron, "__call__", lambda self, x: Value(42.0))
     assert Layer(2, 1)([1.0, 2.0]).data == 42.0

@@ -1,5 +1,32 @@
 # Layers of neurons: what nn.py keeps at fixed places, and their forward pass.
 
+cdef tuple NEURON_OPERATORS = ("__add__", "__radd__", "__mul__", "__rmul__")
+# Which of Value's operations the user has assigned, a bit an activation and bit 0 for the operators, as of
+# a version of the class. Every assignment to a class ends its version; 0 is none.
+cdef int replaced = 0
+cdef unsigned int replaced_version = 0
+
+
+cdef int look_for_replaced() except -1:
+    """See which operations were assigned on Value, whose own are those of Arithmetic."""
+    global replaced, replaced_version
+    names = vars(Value)
+    # Looking for an attribute gives the class a version.
+    getattr(Value, "relu")
+    replaced = any([name in names for name in NEURON_OPERATORS])
+    for code in range(1, len(ACTIVATION_NAMES)):
+        replaced |= (ACTIVATION_NAMES[code] in names) << code
+    replaced_version = value_type.tp_version_tag
+    return 0
+
+
+cdef inline bint any_replaced() except -1:
+    cdef unsigned int version = value_type.tp_version_tag
+    if version == 0 or version != replaced_version:
+        look_for_replaced()
+    return replaced != 0
+
+
 cdef class NeuronFields:
     """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
 
@@ -7,6 +34,12 @@ cdef class NeuronFields:
     cdef public object b
     cdef public object nonlin
     cdef public object activation
+
+    cpdef bint _uses_replaced(self) except -1:
+        """Return whether the user has assigned an operation on Value that this neuron is made of."""
+        if not any_replaced():
+            return False
+        return replaced & (1 | 1 << (activation_code(self.activation) if self.nonlin else 0)) != 0
 
     def __getstate__(self):
         return self.w, self.b, self.nonlin, self.activation, vars(self)
@@ -33,16 +66,19 @@ cdef class LayerFields:
         vars(self).update(attributes)
 
 
-cdef bint is_plain(LayerFields layer, PyObject *neuron_type) noexcept:
+cdef bint is_plain(LayerFields layer, PyObject *neuron_type) except -1:
     """Whether the neurons are a list, each with a bias and of the very type whose __call__ is known."""
     cdef PyObject *neurons = <PyObject *>layer.neurons
     cdef Py_ssize_t index
+    cdef bint some_replaced = any_replaced()
     if type(layer.neurons) is not list:
         return False
     for index in range(PyList_GET_SIZE(layer.neurons)):
         if <PyObject *>Py_TYPE(PySequence_Fast_ITEMS(neurons)[index]) != neuron_type:
             return False
         if (<NeuronFields>PySequence_Fast_ITEMS(neurons)[index]).b is None:
+            return False
+        if some_replaced and (<NeuronFields>PySequence_Fast_ITEMS(neurons)[index])._uses_replaced():
             return False
     return True
 

@@ -159,10 +159,10 @@ class Neuron(Module, NeuronFields):
         if len(x) != len(self.w):
             raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
         activation = self.activation if self.nonlin else "linear"
-        if x:
+        if x and not self._uses_replaced():
             return dot(self.w, x, self.b, activation)
-        out: Value = self.b if activation == "linear" else getattr(self.b, activation)()
-        return out
+        out: Value = sum((w * each for w, each in zip(self.w, x, strict=True)), self.b)
+        return out if activation == "linear" else getattr(out, activation)()
 
     def parameters(self) -> list[Value]:
         """Return the weights, then the bias."""

@@ -97,6 +97,7 @@ cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *) noexcept
     ctypedef struct PyTypeObject:
         PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t) noexcept
+        unsigned int tp_version_tag
         void (*tp_free)(void *) noexcept
         Py_ssize_t tp_basicsize
         Py_ssize_t tp_dictoffset

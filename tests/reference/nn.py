@@ -24,9 +24,15 @@ class Neuron(Module):
         if len(x) != len(self.w):
             raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
         activation = self.activation if self.nonlin else "linear"
-        if not x:
-            return self.b if activation == "linear" else getattr(self.b, activation)()
-        return fused_dot(self.w, x, self.b, activation)
+        if x and not self.uses_replaced():
+            return fused_dot(self.w, x, self.b, activation)
+        out = sum((w * each for w, each in zip(self.w, x, strict=True)), self.b)
+        return out if activation == "linear" else getattr(out, activation)()
+
+    def uses_replaced(self):
+        """Whether a program has assigned an operation on Value that this neuron is made of."""
+        names = ["__add__", "__radd__", "__mul__", "__rmul__", *([self.activation] if self.nonlin else [])]
+        return any(name in vars(Value) for name in names)
 
     def parameters(self):
         return [*self.w, self.b]
@@ -37,7 +43,9 @@ class Layer(Module):
         self.neurons = [Neuron(nin, **options) for _ in range(nout)]
 
     def __call__(self, x):
-        x = operands_of(list(x))
+        x = list(x)
+        if not any(neuron.uses_replaced() for neuron in self.neurons):
+            x = operands_of(x)
         out = [neuron(x) for neuron in self.neurons]
         return out[0] if len(out) == 1 else out
 
