@@ -1,5 +1,6 @@
 """Value as its user meets it: making one, reading and writing it, operators, classes, numpy."""
 
+import inspect
 import math
 import operator
 from decimal import Decimal
@@ -511,3 +512,7 @@ def test_what_has_the_operators_and_is_no_value_is_no_operand():
 def test_a_leaf_may_have_a_symbol():
     leaf = Value(1.0, (), "input")
     assert (leaf._op, leaf._children) == ("input", ())
+
+
+def test_the_signature_can_be_inspected():
+    assert str(inspect.signature(Value)) == "(data, _children=(), _op='', label='')"

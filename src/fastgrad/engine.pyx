@@ -21,11 +21,11 @@ cdef class Extras:
 
 
 cdef class Value(Arithmetic):
-    """A number, its gradient and the operation that made it.
+    # CPython takes the first line for the signature.
+    """Value(data, _children=(), _op='', label='')\n--\n\nA number, its gradient and the operation that made it.
 
-    `Value(data, _children=(), _op='', label='')` is a leaf, or a node of the caller's own: then
-    either its `_backward` is assigned afterwards, or `_op` is a tuple with the local derivative by
-    each child.
+    `Value(data)` is a leaf, `Value(data, children, op)` a node of the caller's own: then either its
+    `_backward` is assigned afterwards, or `_op` is a tuple with the local derivative by each child.
 
     >>> x = Value(3.0)
     >>> y = x * x + 1

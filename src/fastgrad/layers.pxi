@@ -7,15 +7,17 @@ cdef int replaced = 0
 cdef unsigned int replaced_version = 0
 
 
+cdef bint is_replaced(str name) except -1:
+    """Whether an operation of Value is another than Arithmetic's."""
+    return getattr(Value, name) is not getattr(Arithmetic, name)
+
+
 cdef int look_for_replaced() except -1:
-    """See which operations were assigned on Value, whose own are those of Arithmetic."""
+    """See which operations were assigned; looking for them gives the class a version."""
     global replaced, replaced_version
-    names = vars(Value)
-    # Looking for an attribute gives the class a version.
-    getattr(Value, "relu")
-    replaced = any([name in names for name in NEURON_OPERATORS])
+    replaced = any([is_replaced(name) for name in NEURON_OPERATORS])
     for code in range(1, len(ACTIVATION_NAMES)):
-        replaced |= (ACTIVATION_NAMES[code] in names) << code
+        replaced |= is_replaced(ACTIVATION_NAMES[code]) << code
     replaced_version = value_type.tp_version_tag
     return 0
 

@@ -3,7 +3,7 @@
 import random
 
 from reference.functional import fused_dot
-from reference.value import Value, operands_of, refuse_effect
+from reference.value import Arithmetic, Value, operands_of, refuse_effect
 
 
 class Module:
@@ -32,7 +32,7 @@ class Neuron(Module):
     def uses_replaced(self):
         """Whether a program has assigned an operation on Value that this neuron is made of."""
         names = ["__add__", "__radd__", "__mul__", "__rmul__", *([self.activation] if self.nonlin else [])]
-        return any(name in vars(Value) for name in names)
+        return any(getattr(Value, name) is not getattr(Arithmetic, name) for name in names)
 
     def parameters(self):
         return [*self.w, self.b]
