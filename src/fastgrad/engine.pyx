@@ -22,7 +22,8 @@ cdef class Extras:
 
 cdef class Value(Arithmetic):
     # CPython takes the first line for the signature.
-    """Value(data, _children=(), _op='', label='')\n--\n\nA number, its gradient and the operation that made it.
+    """Value(data, _children=(), _op='', label='')\n--\n
+A number, its gradient and the operation that made it.
 
     `Value(data)` is a leaf, `Value(data, children, op)` a node of the caller's own: then either its
     `_backward` is assigned afterwards, or `_op` is a tuple with the local derivative by each child.

@@ -61,6 +61,8 @@ cdef inline double to_double(object number) except? -1.0:
 
 cdef double required_double(object number, str name) except? -1.0:
     """The number as a double, or a TypeError that names what was being set."""
+    if PyFloat_Check(number):
+        return PyFloat_AS_DOUBLE(<PyObject *>number)
     if not converts(number):
         raise TypeError(f"{name} must be a real number, not {type(number).__name__}")
     return to_double(number)
