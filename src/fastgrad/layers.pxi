@@ -69,7 +69,7 @@ cdef class LayerFields:
 
 
 cdef bint is_plain(LayerFields layer, PyObject *neuron_type) except -1:
-    """Whether the neurons are a list, each with a bias and of the very type whose __call__ is known."""
+    """Whether the neurons are a list, each exactly of the type whose __call__ is known here."""
     cdef PyObject *neurons = <PyObject *>layer.neurons
     cdef Py_ssize_t index
     cdef bint some_replaced = any_replaced()
@@ -77,8 +77,6 @@ cdef bint is_plain(LayerFields layer, PyObject *neuron_type) except -1:
         return False
     for index in range(PyList_GET_SIZE(layer.neurons)):
         if <PyObject *>Py_TYPE(PySequence_Fast_ITEMS(neurons)[index]) != neuron_type:
-            return False
-        if (<NeuronFields>PySequence_Fast_ITEMS(neurons)[index]).b is None:
             return False
         if some_replaced and (<NeuronFields>PySequence_Fast_ITEMS(neurons)[index])._uses_replaced():
             return False
@@ -110,6 +108,8 @@ cdef bint is_current(LayerFields layer, Py_ssize_t inputs) noexcept:
         neuron = neurons[index]
         w = <PyObject *>(<NeuronFields>neuron).w
         b = <PyObject *>(<NeuronFields>neuron).b
+        if b == <PyObject *>None:
+            return False
         if not same_activation(<NeuronFields>neuron, codes[index]):
             return False
         if not holds(tuples[index], w, b, inputs + 1):
@@ -117,8 +117,11 @@ cdef bint is_current(LayerFields layer, Py_ssize_t inputs) noexcept:
     return True
 
 
-cdef int refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
-    """See every change of the neurons since the last call; ValueError if one has other inputs."""
+cdef bint refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
+    """See every change of the neurons since the last call; return False if one has no bias.
+
+    Raises ValueError if one has other inputs.
+    """
     cdef NeuronFields neuron
     cdef Py_ssize_t index, size
     cdef int activation
@@ -128,20 +131,24 @@ cdef int refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
         neuron = neurons[index]
         activation = activation_code(neuron.activation) if neuron.nonlin else 0
         if neuron.b is None:
-            raise RuntimeError(CHANGED)
+            return False
         size = layer.rows.refresh(index, neuron.w, neuron.b, activation)
         if size != inputs + 1:
             raise ValueError(f"a neuron of {size - 1} inputs was given {inputs}")
-    return 0
+    return True
 
 
 cdef tuple plain_outputs(LayerFields layer, tuple x):
-    """One node a neuron, in a tuple that may be the next layer's inputs: see values_tuple."""
+    """One node a neuron, in a tuple that may be the next layer's inputs: see values_tuple.
+
+    None if a neuron has no bias.
+    """
     cdef tuple out
     cdef PyObject **nodes
     cdef Py_ssize_t index
     if not is_current(layer, PyTuple_GET_SIZE(<PyObject *>x)):
-        refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x))
+        if not refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x)):
+            return None
         layer.rows.require(PyTuple_GET_SIZE(<PyObject *>x) + 1, <PyObject *>x)
     out = PyTuple_New(PyList_GET_SIZE(layer.rows.tuples))
     nodes = PySequence_Fast_ITEMS(<PyObject *>out)
@@ -164,8 +171,9 @@ cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bi
         # A number's __float__ may have changed the layer.
         if x and not (converted and not is_plain(layer, neuron_type)):
             out = plain_outputs(layer, x)
-            ours[0] = len(out) != 1
-            return out if ours[0] else out[0]
+            if out is not None:
+                ours[0] = PyTuple_GET_SIZE(<PyObject *>out) != 1
+                return out if ours[0] else out[0]
     x = list(x)
     ours[0] = False
     called = [neuron(x) for neuron in layer.neurons]
