@@ -31,7 +31,9 @@ class Neuron(Module):
 
     def uses_replaced(self):
         """Whether a program has assigned an operation on Value that this neuron is made of."""
-        names = ["__add__", "__radd__", "__mul__", "__rmul__", *([self.activation] if self.nonlin else [])]
+        names = ["__add__", "__radd__", "__mul__", "__rmul__"]
+        if self.nonlin and self.activation != "linear":
+            names.append(self.activation)
         return any(getattr(Value, name) is not getattr(Arithmetic, name) for name in names)
 
     def parameters(self):
