@@ -119,6 +119,20 @@ def test_the_defaults_are_torchs(torch, name):
     assert ours == {option: theirs[option] for option in ours}
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+@pytest.mark.parametrize("second", [-0.25, 1e-20, -3e-200, 1e20], ids="a second gradient of {}".format)
+def test_adam_without_averages_ends_exactly_where_torchs_does(torch, name, second):
+    options = {"lr": 0.1, "betas": (0.0, 0.0), "eps": 0}
+    p = Value(1.5)
+    tensor = torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
+    ours, theirs = getattr(optim, name)([p], **options), getattr(torch.optim, name)([tensor], **options)
+    for grad in (4.0, second, 2.0):
+        p.grad, tensor.grad = grad, torch.tensor([grad], dtype=torch.float64)
+        ours.step()
+        theirs.step()
+        assert p.data == tensor.item()
+
+
 # -- by hand ------------------------------------------------------------------------------------------
 
 
@@ -277,6 +291,21 @@ def test_a_schedule_goes_on_from_a_saved_state():
         (lambda state: state["param_groups"][0].update(lr=-1.0), "Invalid learning rate"),
         (lambda state: state["state"].pop(1), "some parameters of a group only"),
         (lambda state: state["state"][1].update(step=7), "not all at the same step"),
+        (
+            lambda state: state["param_groups"][0].update(betas=(0.9,)),
+            r"betas must be two numbers, not \(0.9,\)",
+        ),
+        (lambda state: state["param_groups"][0].update(betas=[0.9] * 3), "betas must be two numbers"),
+        (lambda state: state["param_groups"][0].update(betas=0.9), "not the state of Adam"),
+        (lambda state: state["param_groups"][0].update(lr="fast"), "not the state of Adam"),
+        (lambda state: state["state"][1].update(exp_avg="much"), "not the state of Adam"),
+        (
+            lambda state: [moments.update(step=math.inf) for moments in state["state"].values()],
+            "not the state",
+        ),
+        (lambda state: state["param_groups"][0].pop("params"), "not the state of Adam: KeyError"),
+        (lambda state: state.pop("state"), "not the state of Adam: KeyError"),
+        (dict.clear, "not the state of Adam: KeyError"),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, message):
@@ -288,6 +317,37 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, messag
     change(state)
     with pytest.raises(ValueError, match=message):
         optimizer.load_state_dict(state)
+    assert optimizer.state_dict() == before
+
+
+@pytest.mark.parametrize("state", [None, [], 3, "state", {"param_groups": None, "state": {}}], ids=repr)
+def test_what_is_no_state_is_refused_and_changes_nothing(state):
+    optimizer = optim.Adam([parameter(1.0, 1.0)])
+    optimizer.step()
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match="not the state of Adam"):
+        optimizer.load_state_dict(state)
+    assert optimizer.state_dict() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "message"),
+    [
+        ("SGD", "Adam", "has step, exp_avg, exp_avg_sq, where SGD has momentum_buffer"),
+        ("AdamW", "SGD", "has momentum_buffer, where AdamW has step, exp_avg, exp_avg_sq"),
+    ],
+)
+def test_the_moments_of_another_optimizer_are_refused_and_change_nothing(name, other, message):
+    def stepped(name):
+        options = {"momentum": 0.9} if name == "SGD" else {}
+        optimizer = getattr(optim, name)([parameter(1.0, 1.0)], **options)
+        optimizer.step()
+        return optimizer
+
+    optimizer = stepped(name)
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(stepped(other).state_dict())
     assert optimizer.state_dict() == before
 
 
@@ -362,17 +422,39 @@ def test_wrong_options_are_refused_as_in_torch(torch, name, options, message):
         getattr(torch.optim, name)([torch.zeros(1, requires_grad=True)], **options)
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+@pytest.mark.parametrize("betas", [(), (0.9,), [0.9, 0.99, 0.999]])
+def test_betas_of_another_length_are_refused(name, betas):
+    with pytest.raises(ValueError, match="betas must be two numbers, not "):
+        getattr(optim, name)([Value(1.0)], betas=betas)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+@pytest.mark.parametrize("betas", [[], [0.9], (0.9, 0.99, 0.999)])
+def test_betas_that_were_changed_to_another_length_are_refused_by_the_step(name, betas):
+    p = parameter(1.0, 1.0)
+    optimizer = getattr(optim, name)([p])
+    optimizer.param_groups[0]["betas"] = betas
+    with pytest.raises(ValueError, match="unpack"):
+        optimizer.step()
+    assert p.data == 1.0
+
+
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "options", "message"),
     [
-        ("LinearLR", {"start_factor": 0.0}),
-        ("LinearLR", {"start_factor": 1.5}),
-        ("LinearLR", {"end_factor": -0.1}),
-        ("LambdaLR", {"lr_lambda": [abs, abs]}),
+        ("LinearLR", {"start_factor": 0.0}, "start_factor must be greater than 0 and at most 1, not 0.0"),
+        ("LinearLR", {"start_factor": 1.5}, "start_factor must be greater than 0 and at most 1, not 1.5"),
+        ("LinearLR", {"end_factor": -0.1}, "end_factor must be between 0 and 1, not -0.1"),
+        ("LambdaLR", {"lr_lambda": [abs, abs]}, "Expected 1 lr_lambdas, but got 2"),
+        ("StepLR", {"step_size": 0}, "step_size must be at least 1, not 0"),
+        ("StepLR", {"step_size": -3}, "step_size must be at least 1, not -3"),
+        ("CosineAnnealingLR", {"T_max": 0}, "T_max must be at least 1, not 0"),
+        ("CosineAnnealingLR", {"T_max": -1}, "T_max must be at least 1, not -1"),
     ],
 )
-def test_wrong_schedules_are_refused(name, options):
-    with pytest.raises(ValueError, match=r"_factor|lr_lambdas"):
+def test_wrong_schedules_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
         getattr(optim, name)(optim.SGD([Value(1.0)]), **options)
 
 
