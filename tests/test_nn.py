@@ -344,6 +344,100 @@ def test_named_parameters_and_parameters_agree():
         assert [value for _, value in module.named_parameters()] == module.parameters()
 
 
+class Tied(Module):
+    def __init__(self):
+        self.a = Value(1.0)
+        self.rest = [Value(2.0), self.a]
+        self.again = self.rest
+
+
+def test_a_tied_parameter_is_listed_once_at_its_first_place():
+    tied = Tied()
+    assert tied.parameters() == [tied.a, tied.rest[0]]
+
+
+def test_a_tied_parameter_keeps_all_its_names():
+    tied = Tied()
+    names = ["a", "rest.0", "rest.1", "again.0", "again.1"]
+    assert [name for name, _ in tied.named_parameters()] == names
+    assert list(tied.state_dict()) == names
+    tied.load_state_dict(tied.state_dict())
+
+
+def test_parameters_that_are_equal_and_not_the_same_are_all_listed():
+    class Equal(Value):
+        __hash__ = None
+
+        def __eq__(self, other):
+            return True
+
+    module = Module()
+    module.w = [Equal(1.0), Equal(2.0)]
+    assert [p.data for p in module.parameters()] == [1.0, 2.0]
+    assert module.state_dict() == {"w.0": 1.0, "w.1": 2.0}
+
+
+def test_parameters_and_modules_in_an_object_array_are_found():
+    np = pytest.importorskip("numpy")
+    module = Module()
+    module.w = np.array([[Value(1.0), Value(2.0)], [Value(3.0), Value(4.0)]])
+    module.parts_of_it = np.array([Dropout(0.5), None], dtype=object)
+    module.numbers = np.array([1.0, 2.0])
+    assert module.state_dict() == {"w.0.0": 1.0, "w.0.1": 2.0, "w.1.0": 3.0, "w.1.1": 4.0}
+    assert module.parameters() == list(module.w.flat)
+    assert not module.eval().parts_of_it[0].training
+
+
+class Hidden(Module):
+    """A module of the user's own, as in micrograd, whose attribute no name leads to."""
+
+    def __init__(self):
+        self._layer = Layer(2, 1)
+        self.b = Value(0.0)
+
+    def parameters(self):
+        return [*self._layer.parameters(), self.b]
+
+
+def below(module):
+    outer = Module()
+    outer.inner = [module]
+    return outer
+
+
+def of_two_keys():
+    module = Module()
+    module.w = {1: Value(1.0), "1": Value(2.0)}
+    return module
+
+
+def beside_a_layer():
+    model = MLP(2, [2])
+    model.layers.append(type("Other", (), {"parameters": lambda self: [Value(1.0)]})())
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(Hidden, 3), (lambda: below(Hidden()), 3), (of_two_keys, 1), (beside_a_layer, 1)],
+    ids=["a hidden attribute", "one in a module below", "two keys of one name", "a layer that is no Module"],
+)
+def test_a_state_that_would_lack_parameters_is_refused(make, count):
+    module = make()
+    with pytest.raises(ValueError, match=f"not found under a name of their own: {count};"):
+        module.state_dict()
+    with pytest.raises(ValueError, match=f"not found under a name of their own: {count};"):
+        module.load_state_dict({})
+
+
+def test_a_module_may_list_fewer_parameters_than_it_names_and_in_another_order():
+    class Frozen(Pair):
+        def parameters(self):
+            return [self.scale, self.mlp.parameters()[-1], self.scale]
+
+    assert len(Frozen().state_dict()) == 12
+
+
 def test_state_dict_round_trip():
     source, target = MLP(2, [3, 1]), MLP(2, [3, 1])
     target.load_state_dict(source.state_dict())
@@ -356,7 +450,14 @@ def test_state_dict_round_trip():
         (lambda state: state.pop("layers.0.neurons.1.b"), "layers.0.neurons.1.b"),
         (lambda state: state.update(wrong=1.0), "wrong"),
         (lambda state: state.update({"layers.1.neurons.0.b": "x"}), "layers.1.neurons.0.b"),
-        (lambda state: state.update({"layers.1.neurons.0.b": None}), "layers.1.neurons.0.b"),
+        (lambda state: state.update({"layers.1.neurons.0.b": None}), "layers.1.neurons.0.b is not a number"),
+        (
+            lambda state: state.update({"layers.1.neurons.0.b": 10**400}),
+            "layers.1.neurons.0.b is not a number",
+        ),
+        (lambda state: state.update({"layers.1.neurons.0.b": "1.5"}), "b is not a number: '1.5'"),
+        (lambda state: state.update({"layers.1.neurons.0.b": b"1.5"}), "b is not a number: b'1.5'"),
+        (lambda state: state.update({"layers.1.neurons.0.b": bytearray(b"1.5")}), "b is not a number"),
         (lambda state: state.update(MLP(2, [4, 1]).state_dict()), "layers.0.neurons.3.w.0"),
     ],
 )
@@ -429,6 +530,9 @@ def test_a_neuron_without_inputs_is_its_bias():
 
 def test_reprs_of_what_micrograd_has_not():
     assert repr(Dropout(0.25)) == "Dropout(p=0.25)"
+    neuron = Neuron(2)
+    neuron.activation = "softplus"
+    assert repr(neuron) == "softplusNeuron(2)"
 
 
 def test_zero_grad_reaches_parameters_of_a_subclass():

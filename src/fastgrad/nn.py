@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat
 
@@ -32,7 +33,8 @@ class Module:
     """The base of everything that has parameters.
 
     A subclass may define `parameters()`, as in micrograd, or leave it to this class, which finds the
-    Values, Modules, lists, tuples and dicts of them among its attributes.
+    Values, Modules, lists, tuples, dicts and numpy object arrays of them among its attributes; those
+    whose names begin with _ it passes over.
     """
 
     training = True
@@ -42,23 +44,28 @@ class Module:
         zero_grad(self.parameters())
 
     def parameters(self) -> list[Value]:
-        """Return the parameters in a fixed order: that of the attributes' definition."""
-        return [parameter for _, parameter in self.named_parameters()]
+        """Return the parameters, each once, in a fixed order: that of the attributes' definition."""
+        # By identity: a subclass of Value may have an == of its own.
+        return list({id(parameter): parameter for _, parameter in self.named_parameters()}.values())
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
         """Yield (name, Value) pairs; a name is the path to its Value: `layers.0.neurons.1.w.0`."""
         return named_values(self, prefix)
 
     def state_dict(self) -> dict[str, float]:
-        """Return the parameters' data by name."""
-        return {name: parameter.data for name, parameter in self.named_parameters()}
+        """Return the parameters' data by name.
+
+        Raises ValueError if `parameters()`, here or of a module below, has some that no name leads to.
+        """
+        return {name: parameter.data for name, parameter in all_named(self).items()}
 
     def load_state_dict(self, state: Mapping[str, SupportsFloat]) -> None:
         """Set the parameters' data by name.
 
-        Raises ValueError, and changes nothing, if a name is missing or unknown or a value is no number.
+        Raises ValueError, and changes nothing, if a name is missing or unknown, if a value is no number,
+        and where `state_dict` does.
         """
-        named = dict(self.named_parameters())
+        named = all_named(self)
         missing = [name for name in named if name not in state]
         unknown = [name for name in state if name not in named]
         if missing or unknown:
@@ -66,12 +73,7 @@ class Module:
                 f"the state has {len(state)} entries for {len(named)} parameters; "
                 f"missing: {summary(missing)}; unknown: {summary(unknown)}"
             )
-        numbers = {}
-        for name in named:
-            try:
-                numbers[name] = float(state[name])
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{name} is not a number: {state[name]!r}") from error
+        numbers = {name: number_of(name, state[name]) for name in named}
         for name, parameter in named.items():
             parameter.data = numbers[name]
 
@@ -106,8 +108,44 @@ def summary(names: Sequence[str]) -> str:
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 
 
-def attributes(holder: object) -> Iterator[tuple[str, Any]]:
-    """Yield the named parts of a Module, list, tuple or dict."""
+def number_of(name: str, value: Any) -> float:
+    """Return what a state has under a name as a float; ValueError if it is no number."""
+    try:
+        if isinstance(value, (str, bytes, bytearray, memoryview)):
+            raise TypeError("text that reads as a number is none")
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} is not a number: {value!r}") from error
+
+
+def all_named(module: Module) -> dict[str, Value]:
+    """Return the parameters by name; ValueError if a module has parameters that no name leads to."""
+    named = dict(module.named_parameters())
+    known = {id(parameter) for parameter in named.values()}
+    nameless = {
+        id(parameter): parameter
+        for part in module.modules()
+        for parameter in part.parameters()
+        if isinstance(parameter, Value) and id(parameter) not in known
+    }
+    if nameless:
+        raise ValueError(
+            f"parameters of the {type(module).__name__} that are not found under a name of their own: "
+            f"{len(nameless)}; keep them in attributes that do not begin with _, or in lists or dicts there"
+        )
+    return named
+
+
+def is_object_array(holder: object) -> bool:
+    """Whether this is an array of Python objects; without numpy, nothing is."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(holder, numpy.ndarray) and bool(holder.dtype == object)
+
+
+def attributes(holder: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the named parts of a Module, list, tuple, dict or numpy object array."""
+    if is_object_array(holder):
+        holder = holder.tolist()
     if isinstance(holder, Module):
         yield from holder.parts()
     elif isinstance(holder, (list, tuple)):
@@ -133,7 +171,7 @@ def children(holder: object) -> Iterator[tuple[str, Module]]:
     for name, part in attributes(holder):
         if isinstance(part, Module):
             yield name, part
-        else:
+        elif not isinstance(part, Value):
             yield from children(part)
 
 
@@ -175,7 +213,8 @@ class Neuron(Module, NeuronFields):
         yield from super().parts()
 
     def __repr__(self) -> str:
-        return f"{KIND[self.activation] if self.nonlin else 'Linear'}Neuron({len(self.w)})"
+        kind = KIND.get(self.activation, self.activation) if self.nonlin else "Linear"
+        return f"{kind}Neuron({len(self.w)})"
 
 
 # A user who assigns one of these must see it called; None then stands for the class in the C functions.
