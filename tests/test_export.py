@@ -211,6 +211,44 @@ class Own(nn.Module):
     pass
 
 
+class Renamed(nn.MLP):
+    """A subclass that computes what its base does."""
+
+
+class RenamedLayer(nn.Layer):
+    pass
+
+
+class RenamedNeuron(nn.Neuron):
+    pass
+
+
+class RenamedDropout(nn.Dropout):
+    pass
+
+
+def doubled(base):
+    """A subclass that computes something else."""
+
+    class Doubled(base):
+        def __call__(self, x):
+            return super().__call__(x) * 2
+
+    return Doubled
+
+
+def with_neuron(neuron):
+    layer = nn.Layer(2, 2)
+    layer.neurons[1] = neuron
+    return layer
+
+
+def of_activation(activation):
+    layer = nn.Layer(2, 1)
+    layer.neurons[0].activation = activation
+    return layer
+
+
 def uneven(change):
     model = mlp((3, 4, 2))
     change(model.layers[0].neurons[2])
@@ -222,6 +260,24 @@ NOT_WRITTEN = {
     "one within a list": (lambda: [nn.Layer(2, 2), Own()], "^part 1, a Own, cannot be exported"),
     "no layer": (list, "^there is no Layer"),
     "only a dropout": (lambda: nn.Dropout(0.1), "^there is no Layer"),
+    "an MLP that computes something else": (
+        lambda: doubled(nn.MLP)(2, [2]),
+        "^the Doubled cannot be exported: its __call__ is not the library's MLP's",
+    ),
+    "a layer that does": (
+        lambda: [nn.Layer(2, 2), doubled(nn.Layer)(2, 2)],
+        "^part 1, a Doubled, cannot be exported: its __call__ is not the library's Layer's",
+    ),
+    "a neuron that does": (
+        lambda: with_neuron(doubled(nn.Neuron)(2)),
+        "^part 0, a Layer, neuron 1, a Doubled, cannot be exported: its __call__ is not .* Neuron's",
+    ),
+    "a neuron that is none": (lambda: with_neuron(abs), "^part 0, a Layer, neuron 1, a builtin_"),
+    "a dropout that does": (
+        lambda: [nn.Layer(2, 2), doubled(nn.Dropout)(0.5)],
+        "^part 1, a Doubled, cannot be exported: its __call__ is not the library's Dropout's",
+    ),
+    "an unknown activation": (lambda: of_activation("gelu"), "^part 0, a Layer, .* activation is 'gelu'"),
     "no neurons": (lambda: nn.Layer(2, 0), "^part 0, a Layer, .* there are none"),
     "no inputs": (lambda: nn.Layer(0, 2), "^part 0, a Layer, .* no inputs"),
     "sizes": (lambda: [nn.Layer(2, 3), nn.Layer(4, 2)], "^layer 0 has 3 outputs and the next takes 4 inputs"),
@@ -243,6 +299,23 @@ def test_what_cannot_be_exported_is_named(name, tmp_path):
     with pytest.raises(ValueError, match=match):
         export.to_onnx(build(), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("replaced", [nn.MLP, nn.Layer, nn.Neuron])
+def test_a_class_whose_call_was_replaced_is_not_exported(replaced, monkeypatch, tmp_path):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(replaced, "__call__", lambda self, x: [Value(42.0)])
+    with pytest.raises(ValueError, match=f"its __call__ is not the library's {replaced.__name__}'s"):
+        export.to_onnx(mlp((2, 2)), tmp_path / "model.onnx")
+
+
+def test_subclasses_that_leave_the_call_alone_are_exported(torch):
+    model = Renamed(2, [2])
+    layer = RenamedLayer(2, 2)
+    layer.neurons[0] = RenamedNeuron(2)
+    names = [type(part).__name__ for part in export.to_torch([*model.layers, RenamedDropout(0.5), layer])]
+    assert names == ["Linear", "Dropout", "Linear", "ReLU"]
+    assert len(export.to_torch(model)) == 1
 
 
 def test_without_onnx_the_error_says_how_to_install_it(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """The way out, for those who outgrow scalars: networks as PyTorch modules and ONNX files, and back.
 
-What can be exported is an MLP, a Layer, or a list of Layers and Dropouts, one after the other.
+What can be exported is an MLP, a Layer, or a list of Layers and Dropouts, one after the other; also of
+subclasses, as long as they leave `__call__` alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastgrad.engine import Value
-from fastgrad.nn import MLP, Dropout, Layer, Module, Neuron
+from fastgrad.nn import ACTIVATIONS, MLP, OWN_CALLS, Dropout, Layer, Module, Neuron
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,8 @@ def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
     """Return a torch.nn.Sequential in float64 with the same parameters: (..., nin) -> (..., nout).
 
     Layers become Linear and ReLU, Tanh or Sigmoid, a Dropout stays one, and `training` is the
-    model's. Raises ValueError that names the part for anything else, and for a Layer whose neurons
-    differ in their number of inputs or activation.
+    model's. Raises ValueError that names the part for anything else, for a part whose class has a
+    `__call__` of its own, and for a Layer whose neurons differ in their number of inputs or activation.
     """
     import torch
 
@@ -150,6 +151,7 @@ def parts_of(model: Module | Iterable[Module]) -> list[Dense | Dropout]:
     if isinstance(model, (Layer, Dropout)):
         modules: list[Module] = [model]
     elif isinstance(model, MLP):
+        require_own_call(f"the {type(model).__name__}", model, MLP)
         modules = list(model.layers)
     elif isinstance(model, Module):
         raise ValueError(
@@ -157,9 +159,7 @@ def parts_of(model: Module | Iterable[Module]) -> list[Dense | Dropout]:
         )
     else:
         modules = list(model)
-    parts = [
-        part if isinstance(part, Dropout) else dense(name_of(part, k), part) for k, part in enumerate(modules)
-    ]
+    parts = [part_of(f"part {number}, a {type(part).__name__},", part) for number, part in enumerate(modules)]
     layers = [part for part in parts if isinstance(part, Dense)]
     if not layers:
         raise ValueError("there is no Layer to export")
@@ -170,15 +170,27 @@ def parts_of(model: Module | Iterable[Module]) -> list[Dense | Dropout]:
     return parts
 
 
-def name_of(part: object, number: int) -> str:
-    """Return what an error calls a part of a model."""
-    return f"part {number}, a {type(part).__name__},"
+def require_own_call(name: str, part: object, known: type[Module]) -> None:
+    """Raise ValueError unless calling the part does what calling the known class does."""
+    if type(part).__call__ is not OWN_CALLS[known]:
+        raise ValueError(f"{name} cannot be exported: its __call__ is not the library's {known.__name__}'s")
 
 
-def dense(name: str, layer: Module) -> Dense:
-    """Return a Layer as numbers; ValueError if it is none, or its neurons are not alike."""
-    if not isinstance(layer, Layer):
+def part_of(name: str, part: object) -> Dense | Dropout:
+    """Return a Layer as numbers, or a Dropout; ValueError if it is neither."""
+    if isinstance(part, Dropout):
+        require_own_call(name, part, Dropout)
+        return part
+    if not isinstance(part, Layer):
         raise ValueError(f"{name} cannot be exported: only Layer and Dropout can")
+    require_own_call(name, part, Layer)
+    return dense(name, part)
+
+
+def dense(name: str, layer: Layer) -> Dense:
+    """Return a Layer as numbers; ValueError if its neurons are not alike, or not the library's."""
+    for number, neuron in enumerate(layer.neurons):
+        require_own_call(f"{name} neuron {number}, a {type(neuron).__name__},", neuron, Neuron)
     kinds = {(len(neuron.w), activation_of(neuron)) for neuron in layer.neurons}
     if len(kinds) != 1:
         shown = ", ".join(f"{activation} of {nin} inputs" for nin, activation in sorted(kinds))
@@ -186,6 +198,8 @@ def dense(name: str, layer: Module) -> Dense:
     ((nin, activation),) = kinds
     if nin == 0:
         raise ValueError(f"{name} cannot be exported: it has no inputs")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"{name} cannot be exported: its activation is {activation!r}")
     return Dense(
         [[w.data for w in neuron.w] for neuron in layer.neurons],
         [neuron.b.data for neuron in layer.neurons],

@@ -300,3 +300,7 @@ class Dropout(Module):
 
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"
+
+
+# What `export` knows how to write: a class that has another does something else.
+OWN_CALLS = {Neuron: NEURON_CALL, Layer: LAYER_CALL, MLP: MLP.__call__, Dropout: Dropout.__call__}
