@@ -9,11 +9,12 @@ import random
 import stat
 import struct
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
-from fastgrad import nn, saving
+from fastgrad import Value, nn, optim, saving
 
 ENDINGS = ("json", "npz")
 each_format = pytest.mark.parametrize("ending", ENDINGS)
@@ -104,6 +105,17 @@ def test_json_needs_no_numpy(monkeypatch, tmp_path):
     assert saving.load(tmp_path / "state.json") == {"a": 1.0}
 
 
+@pytest.mark.parametrize("use", [lambda path: saving.save({}, path), saving.load], ids=["save", "load"])
+def test_without_numpy_the_error_says_how_to_install_it(use, monkeypatch, tmp_path):
+    path = tmp_path / "state.npz"
+    saving.save({"a": 1.0}, path)
+    before = path.read_bytes()
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs numpy: pip install 'fastgrad\[export\]'"):
+        use(path)
+    assert path.read_bytes() == before
+
+
 @each_format
 @pytest.mark.parametrize("value", ["1.0", "x", None, [1.0], 1j, 10**400], ids=repr)
 def test_what_is_no_number_is_not_saved(ending, value, tmp_path):
@@ -111,6 +123,45 @@ def test_what_is_no_number_is_not_saved(ending, value, tmp_path):
     with pytest.raises(ValueError, match=r"^b is not a number"):
         saving.save({"a": 1.0, "b": value}, path)
     assert list(tmp_path.iterdir()) == []
+
+
+@each_format
+@pytest.mark.parametrize("state", [{1: 1.0, "1": 2.0}, {"None": 1.0, None: 2.0}], ids=repr)
+def test_two_keys_of_one_name_are_not_saved(ending, state, tmp_path):
+    with pytest.raises(ValueError, match=r"^(1|None) is there twice"):
+        saving.save(state, tmp_path / f"state.{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@each_format
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [(optim.SGD([Value(1.0)]), "SGD"), ([1, 2], "list"), (Value(1.0), "Value"), (None, "NoneType")],
+    ids=["an optimizer", "a list", "a Value", "None"],
+)
+def test_what_has_no_names_is_not_saved(ending, source, kind, tmp_path):
+    with pytest.raises(TypeError, match=f"save takes a Module or a dict .*, not a {kind}$"):
+        saving.save(source, tmp_path / f"state.{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@each_format
+def test_a_module_with_parameters_that_have_no_name_is_not_saved(ending, tmp_path):
+    module = nn.Module()
+    module._layer = nn.Layer(2, 1)
+    module.parameters = module._layer.parameters
+    with pytest.raises(ValueError, match="not found under a name of their own: 3"):
+        saving.save(module, tmp_path / f"state.{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@each_format
+@pytest.mark.parametrize("module", [Value(1.0), {}, optim.SGD([Value(1.0)])], ids=["Value", "dict", "SGD"])
+def test_parameters_are_loaded_into_modules_only(ending, module, tmp_path):
+    path = tmp_path / f"state.{ending}"
+    saving.save({"a": 1.0}, path)
+    with pytest.raises(TypeError, match=f"to a Module, not to a {type(module).__name__}$"):
+        saving.load(path, module)
 
 
 @pytest.mark.parametrize("name", ["state", "state.txt", "state.pt", "state.json.gz"])
@@ -148,6 +199,34 @@ def test_file_has_ordinary_permissions(tmp_path):
     saving.save({}, tmp_path / "state.json")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ordinary", "state.json")]
     assert modes[0] == modes[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o400], ids=oct)
+def test_a_file_that_is_replaced_keeps_its_permissions(mode, tmp_path):
+    path = tmp_path / "state.json"
+    saving.save({"a": 1.0}, path)
+    path.chmod(mode)
+    saving.save({"a": 2.0}, path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert saving.load(path) == {"a": 2.0}
+
+
+@each_format
+@pytest.mark.parametrize("there", [True, False], ids=["of a file", "of none yet"])
+def test_a_link_is_followed(ending, there, tmp_path):
+    target, link = tmp_path / "elsewhere" / f"target.{ending}", tmp_path / f"link.{ending}"
+    target.parent.mkdir()
+    try:
+        link.symlink_to(target)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    if there:
+        saving.save({"a": 1.0}, target)
+    saving.save({"a": 2.0}, link)
+    assert link.is_symlink()
+    assert saving.load(target) == {"a": 2.0}
+    assert list(target.parent.iterdir()) == [target]
 
 
 # -- damaged files -----------------------------------------------------------------------------
@@ -197,6 +276,8 @@ def document(**changes):
 JSON_FILES = {
     "version 2": (document(version=2), "version 2 of the format is not known"),
     "no version": (document(version=None), "version None of the format is not known"),
+    "version true": (document(version=True), "version True of the format is not known"),
+    "version 1.0": (document(version=1.0), "version 1.0 of the format is not known"),
     "version in words": (document(version="1"), "version '1' of the format is not known"),
     "another format": (document(format="torch"), "not a file of parameters"),
     "a list": ("[1, 2]", "not a file of parameters"),
@@ -235,6 +316,7 @@ class Bomb:
 ARRAYS = {
     "version 2": ({"version": 2, "names": ["a"], "values": [1.0]}, "version 2 of the format"),
     "many versions": ({"version": [1, 1], "names": ["a"], "values": [1.0]}, r"version \[1, 1\] of"),
+    "version true": ({"version": True, "names": ["a"], "values": [1.0]}, "version True of the format"),
     "no names": ({"version": 1, "values": [1.0]}, "no array 'names'"),
     "fewer names": ({"version": 1, "names": ["a"], "values": [1.0, 2.0]}, "not as many"),
     "integers": ({"version": 1, "names": ["a"], "values": [1]}, "not as many strings and float64s"),
@@ -344,8 +426,6 @@ def test_more_after_the_end_is_refused_or_ignored(ending, saved, tmp_path):
 
 def archive(tmp_path, **members):
     """An .npz file whose members are given as bytes."""
-    import zipfile
-
     path = tmp_path / "state.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, contents in members.items():
@@ -357,6 +437,46 @@ def array_file(header, contents=b""):
     """A .npy file with this header."""
     text = repr(header).encode().ljust(117) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + contents
+
+
+GOOD_ARRAYS = {
+    "version": array_file({"descr": "<i8", "fortran_order": False, "shape": ()}, struct.pack("<q", 1)),
+    "names": array_file({"descr": "<U1", "fortran_order": False, "shape": (1,)}, b"a\0\0\0"),
+    "values": array_file({"descr": "<f8", "fortran_order": False, "shape": (1,)}, bytes(8)),
+}
+
+
+@pytest.mark.parametrize("member", GOOD_ARRAYS)
+@pytest.mark.parametrize("contents", [b"", b"no array"])
+def test_a_member_that_is_no_array_is_refused(member, contents, model, tmp_path):
+    path = archive(tmp_path, **(GOOD_ARRAYS | {member: contents}))
+    refused(path, model, f"{member} is not an array|not an .npz file")
+
+
+@pytest.mark.parametrize("member", GOOD_ARRAYS)
+def test_a_member_of_a_name_like_an_arrays_is_refused(member, model, tmp_path):
+    path = archive(tmp_path, **GOOD_ARRAYS)
+    assert saving.load(path) == {"a": 0.0}
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(member, b"no array")
+    refused(path, model, f"{member} is not an array")
+
+
+@pytest.mark.parametrize("contents", [b"", b"no array", pickle.dumps(1)])
+def test_what_else_is_in_an_archive_is_not_looked_at(contents, tmp_path):
+    path = archive(tmp_path, **GOOD_ARRAYS, another=contents)
+    assert saving.load(path) == {"a": 0.0}
+
+
+@pytest.mark.parametrize("header", ["(", "'", '{\'descr\': """', "\\", "{'descr': 1L"])
+def test_a_header_that_is_no_python_is_refused(header, model, tmp_path):
+    values = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.encode().ljust(117) + b"\n" + bytes(8)
+    refused(archive(tmp_path, **(GOOD_ARRAYS | {"values": values})), model, "not an .npz file, or cut short")
+
+
+def test_names_that_are_no_text_are_refused(model, tmp_path):
+    names = GOOD_ARRAYS["names"][:-4] + b"\xff\xff\xff\xff"
+    refused(archive(tmp_path, **(GOOD_ARRAYS | {"names": names})), model, "not an .npz file, or cut short")
 
 
 def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(model, tmp_path):

@@ -14,17 +14,17 @@ programs too, only from where you would take a program.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shutil
 import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsFloat
 
-from fastgrad.nn import Module
+from fastgrad.nn import Module, number_of
 
 __all__ = ["load", "save"]
 
@@ -34,20 +34,6 @@ VERSION = 1
 # What an archive claims to unpack to is believed up to here; a large network shrinks to a thirtieth.
 MOST_EXPANSION = 200
 SMALL_FILE = 1 << 24
-# RuntimeError is an encrypted member's, MemoryError that of an array that claims to be huge.
-DAMAGED_ARCHIVE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-    SyntaxError,
-    KeyError,
-    TypeError,
-)
 
 
 class DamagedError(Exception):
@@ -57,18 +43,20 @@ class DamagedError(Exception):
 def save(source: Module | Mapping[str, SupportsFloat], path: str | os.PathLike[str]) -> None:
     """Write a module's parameters, or a state_dict, to a file whose name ends in .json or .npz.
 
-    A file of that name is replaced at once and as a whole: an interrupted save leaves it as it was.
-    Raises ValueError for another ending or a value that is not a number; numpy is needed for .npz.
+    A file of that name, or that a link of that name leads to, is replaced at once and as a whole and
+    keeps its permissions: an interrupted save leaves it as it was. Raises ValueError for another ending,
+    a value that is not a number, and a name that is there twice; TypeError for another source. For .npz
+    numpy is needed.
     """
+    if not isinstance(source, (Module, Mapping)):
+        raise TypeError(f"save takes a Module or a dict of numbers by name, not a {type(source).__name__}")
     state = source.state_dict() if isinstance(source, Module) else source
-    numbers = {}
-    for name, value in state.items():
-        try:
-            if isinstance(value, (str, bytes)):
-                raise TypeError("text that reads as a number is none")
-            numbers[str(name)] = float(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{name} is not a number: {value!r}") from error
+    numbers: dict[str, float] = {}
+    for key, value in state.items():
+        name = str(key)
+        if name in numbers:
+            raise ValueError(f"{name} is there twice, as {key!r} and under another key that reads the same")
+        numbers[name] = number_of(name, value)
     path = Path(path)
     contents = to_npz(numbers) if is_npz(path) else to_json(numbers)
     replace_file(path, contents)
@@ -78,8 +66,11 @@ def load(path: str | os.PathLike[str], module: Module | None = None) -> dict[str
     """Return the parameters in a file by name, bit for bit, and give them to the module if there is one.
 
     Raises ValueError that names the file, with the module unchanged, if the file is damaged, of a
-    version that this one does not know, or does not fit the module; OSError if it cannot be read.
+    version that this one does not know, or does not fit the module; OSError if it cannot be read;
+    TypeError for what is no Module.
     """
+    if module is not None and not isinstance(module, Module):
+        raise TypeError(f"load gives the parameters to a Module, not to a {type(module).__name__}")
     path = Path(path)
     read = from_npz if is_npz(path) else from_json
     contents = path.read_bytes()
@@ -100,10 +91,16 @@ def is_npz(path: Path) -> bool:
 
 
 def replace_file(path: Path, contents: bytes) -> None:
-    """Write a file beside the old one and put it in its place."""
+    """Write a file beside the old one and put it in its place, with the permissions of the old one."""
+    # Through links: what they lead to is replaced.
+    path = Path(os.path.realpath(path))
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(contents)
+        with temporary.open("wb") as file:
+            # There may be no old one, and file systems without permissions. Before a secret is in it.
+            with contextlib.suppress(OSError):
+                shutil.copymode(path, temporary)
+            file.write(contents)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -112,7 +109,8 @@ def replace_file(path: Path, contents: bytes) -> None:
 
 def check_version(version: object) -> None:
     """Raise DamagedError unless this is the version written here."""
-    if version != VERSION:
+    # True is no version, though it equals 1.
+    if type(version) is not int or version != VERSION:
         raise DamagedError(f"version {version!r} of the format is not known, only {VERSION}")
 
 
@@ -193,12 +191,22 @@ def finite(number: float) -> float:
 # -- npz ---------------------------------------------------------------------------------------
 
 
+def imported_numpy() -> Any:
+    """Return numpy; ModuleNotFoundError that says how to get it."""
+    try:
+        import numpy
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"an .npz file needs {error.name}: pip install 'fastgrad[export]'", name=error.name
+        ) from None
+    return numpy
+
+
 def to_npz(state: Mapping[str, float]) -> bytes:
     """Return the file for a state: a name and a number for each parameter, in two arrays."""
     import io
 
-    import numpy as np
-
+    np = imported_numpy()
     names = np.array(list(state), dtype=str)
     if names.tolist() != list(state):
         raise ValueError("a name that ends in a null character cannot be saved as .npz")
@@ -210,24 +218,35 @@ def to_npz(state: Mapping[str, float]) -> bytes:
 
 def from_npz(contents: bytes) -> dict[str, float]:
     """Return the state in an .npz file."""
-    import io
-
-    import numpy as np
-
     # numpy takes what is no archive for a pickle, which its message would offer to run.
     if not contents.startswith(b"PK"):
         raise DamagedError("not an .npz file")
+    np = imported_numpy()
     try:
-        with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
-            missing = [name for name in ("version", "names", "values") if name not in arrays]
-            if missing:
-                raise DamagedError(f"not a file of parameters: there is no array {missing[0]!r} in it")
-            size = sum(member.file_size for member in arrays.zip.infolist())
-            if size > MOST_EXPANSION * len(contents) + SMALL_FILE:
-                raise DamagedError(f"{len(contents)} bytes that claim to unpack to {size}")
-            version, names, values = arrays["version"], arrays["names"], arrays["values"]
-    except DAMAGED_ARCHIVE as error:
+        return state_in(contents, np)
+    except DamagedError:
+        raise
+    except Exception as error:
+        # numpy passes on what zipfile, zlib, tokenize and Python itself raise for what is damaged.
         raise DamagedError(f"not an .npz file, or cut short: {error}") from error
+
+
+def state_in(contents: bytes, np: Any) -> dict[str, float]:
+    """Return the state in an archive; DamagedError, or any other, if there is none."""
+    import io
+
+    with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
+        missing = [name for name in ("version", "names", "values") if name not in arrays]
+        if missing:
+            raise DamagedError(f"not a file of parameters: there is no array {missing[0]!r} in it")
+        size = sum(member.file_size for member in arrays.zip.infolist())
+        if size > MOST_EXPANSION * len(contents) + SMALL_FILE:
+            raise DamagedError(f"{len(contents)} bytes that claim to unpack to {size}")
+        version, names, values = arrays["version"], arrays["names"], arrays["values"]
+    for name, array in (("version", version), ("names", names), ("values", values)):
+        # numpy gives the bytes of a member that does not begin as an array does.
+        if not isinstance(array, np.ndarray):
+            raise DamagedError(f"{name} is not an array")
     check_version(version.item() if version.ndim == 0 else version.tolist())
     if (
         names.dtype.kind != "U"
