@@ -1,9 +1,12 @@
 """`python -m fastgrad demo`."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+
+from fastgrad.__main__ import main
 
 pytestmark = pytest.mark.processes
 
@@ -54,6 +57,61 @@ def test_another_seed_is_another_run(tmp_path):
     assert first != second
 
 
+@pytest.fixture
+def in_process(monkeypatch, tmp_path):
+    """Run the demo in this process, in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: main(["demo", "--plain", "--steps", "1", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("output", "written"), [("pic", "pic.png"), ("pic.", "pic.png"), ("pic.PDF", "pic.PDF")]
+)
+def test_the_pictures_suffix_is_png_unless_another_is_given(output, written, in_process, tmp_path, capsys):
+    in_process("--output", output)
+    assert capsys.readouterr().out.splitlines()[-1] == f"decision boundary: {tmp_path / written}"
+    assert [path.name for path in tmp_path.iterdir()] == [written]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("", "the picture needs a name"),
+        (".", ".* is a directory"),
+        ("below", ".*below' is a directory"),
+        ("other", ".*other.png' is a directory"),
+        ("none/pic.png", "there is no directory .*none'"),
+        ("pic.txt", "matplotlib writes .*png.*, not '.txt'"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_training(
+    output, message, in_process, tmp_path, capsys
+):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "other.png").mkdir()
+    with pytest.raises(SystemExit) as caught:
+        in_process("--output", output)
+    assert caught.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert re.match(f"python -m fastgrad demo: error: argument --output: {message}", line)
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32), "many"])
+def test_a_wrong_seed_is_refused(seed, in_process, capsys):
+    with pytest.raises(SystemExit) as caught:
+        in_process(f"--seed={seed}")
+    assert caught.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert re.search(f"argument --seed: .*{seed}", shown.err)
+
+
+def test_the_largest_seed_is_taken(in_process):
+    in_process("--seed", str(2**32 - 1))
+
+
 @pytest.mark.parametrize("steps", ["0", "-3", "many"])
 def test_a_wrong_number_of_steps_is_refused(tmp_path, steps):
     result = demo("--steps", steps, cwd=tmp_path)
@@ -62,8 +120,6 @@ def test_a_wrong_number_of_steps_is_refused(tmp_path, steps):
 
 
 def test_what_the_demo_lacks_is_named(monkeypatch, capsys):
-    from fastgrad.__main__ import main
-
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.delitem(sys.modules, "fastgrad.demo", raising=False)
     monkeypatch.setattr(sys, "argv", ["fastgrad", "demo"])

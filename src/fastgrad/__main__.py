@@ -18,8 +18,10 @@ def parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="train micrograd's moons demo and draw its decision boundary")
     demo.add_argument("--steps", type=positive, default=100, help="full-batch steps (default: 100)")
-    demo.add_argument("--seed", type=int, default=1337, help="for random and numpy (default: 1337)")
-    demo.add_argument("--output", default="moons.png", help="the picture's path (default: moons.png)")
+    demo.add_argument("--seed", type=seed, default=1337, help="for random and numpy (default: 1337)")
+    demo.add_argument(
+        "--output", default="moons.png", help="the picture's path, .png without a suffix (default: moons.png)"
+    )
     demo.add_argument("--plain", action="store_true", help="one line a step instead of a progress bar")
     demo.add_argument("--compiled", action="store_true", help="compile the loss for all rows at once")
     return result
@@ -33,6 +35,14 @@ def positive(text: str) -> int:
     return number
 
 
+def seed(text: str) -> int:
+    """Parse a whole number that numpy takes for a seed."""
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 2**32, not {number}")
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with status 2 on wrong arguments."""
     options = parser().parse_args(arguments)
@@ -42,10 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run_script(options.script, options.arguments)
     else:
         try:
-            from fastgrad.demo import train_moons
+            from fastgrad.demo import picture_path, train_moons
         except ModuleNotFoundError as error:
             sys.exit(f"the demo needs {error.name}: pip install 'fastgrad[demo]'")
-        train_moons(options.steps, options.seed, options.output, options.plain, options.compiled)
+        try:
+            path = picture_path(options.output)
+        except ValueError as error:
+            # Like argparse's errors, whose parser has not matplotlib's list of formats.
+            print(f"python -m fastgrad demo: error: argument --output: {error}", file=sys.stderr)
+            sys.exit(2)
+        train_moons(options.steps, options.seed, path, options.plain, options.compiled)
 
 
 if __name__ == "__main__":

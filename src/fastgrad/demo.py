@@ -86,7 +86,24 @@ def compiled_step(model: MLP, X: np.ndarray, y: np.ndarray) -> Step:
     return step
 
 
-def train_moons(steps: int, seed: int, output: str, plain: bool = False, compiled: bool = False) -> None:
+def picture_path(output: str) -> Path:
+    """Return where a picture goes, with .png if there is no suffix; ValueError if none can be written."""
+    if not output:
+        raise ValueError("the picture needs a name")
+    path = Path(output).resolve()
+    if not path.is_dir() and not path.suffix.strip("."):
+        path = path.with_name(path.name.rstrip(".") + ".png")
+    if path.is_dir():
+        raise ValueError(f"{str(path)!r} is a directory")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no directory {str(path.parent)!r}")
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise ValueError(f"matplotlib writes {', '.join(sorted(known))}, not {path.suffix!r}")
+    return path
+
+
+def train_moons(steps: int, seed: int, path: Path, plain: bool = False, compiled: bool = False) -> None:
     """Train for some full-batch steps, print the result, and draw the decision boundary to a file.
 
     With `compiled`, the loss is a program over all rows; the numbers are the same to 1e-12.
@@ -112,6 +129,5 @@ def train_moons(steps: int, seed: int, output: str, plain: bool = False, compile
     axes = figure.add_subplot()
     plot_decision_boundary(model, X, y, axes)
     axes.set_title(f"micrograd's moons after {steps} steps: accuracy {accuracy:.0%}")
-    path = Path(output).resolve()
     figure.savefig(path, dpi=120)
     print(f"decision boundary: {path}")
