@@ -1,5 +1,6 @@
 """`python -m fastgrad run`: a micrograd program cannot tell the difference from `python script.py`."""
 
+import multiprocessing
 import subprocess
 import sys
 
@@ -45,6 +46,38 @@ def test_micrograd_resolves_to_fastgrad(both):
         "print(Value.__module__, engine.Value is Value, nn.MLP.__module__, micrograd.engine is engine)\n"
     )
     assert ours.stdout == "fastgrad.engine True fastgrad.nn True\n"
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize("imports", ["import micrograd.engine, micrograd.nn", "import micrograd"])
+def test_micrograd_resolves_to_fastgrad_in_processes_of_the_programs(both, method, imports):
+    _, ours = both(
+        f"import multiprocessing\n{imports}\n"
+        "def names(number):\n"
+        "    from micrograd.engine import Value\n"
+        "    return Value.__module__, micrograd.nn.MLP.__module__, (Value(number) * 2).data\n"
+        "if __name__ == '__main__':\n"
+        f"    with multiprocessing.get_context({method!r}).Pool(1) as pool:\n"
+        "        print(*pool.map(names, [3.0]))\n"
+    )
+    assert (ours.stdout, ours.stderr) == ("('fastgrad.engine', 'fastgrad.nn', 6.0)\n", "")
+
+
+def test_values_pass_between_processes_of_the_programs(both):
+    _, ours = both(
+        "import multiprocessing\n"
+        "from micrograd.engine import Value\n"
+        "def double(value):\n"
+        "    return value * 2\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print(*pool.map(double, [Value(3.0)]))\n"
+    )
+    assert (ours.stdout, ours.stderr) == ("Value(data=6.0, grad=0.0)\n", "")
+
+
+def test_the_builtins_are_pythons(both):
+    same(both("import builtins\nprint(__builtins__ is builtins, __builtins__.len([1]))\n"))
 
 
 def test_a_program_prints_what_it_prints_with_micrograd(both):

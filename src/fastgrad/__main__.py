@@ -12,7 +12,12 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m fastgrad", description=__doc__)
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run a micrograd program unchanged, on fastgrad")
+    run = commands.add_parser(
+        "run",
+        help="run a micrograd program unchanged, on fastgrad",
+        description="run a micrograd program unchanged, on fastgrad, with the processes that it starts by "
+        "multiprocessing; other programs that it starts are run as ever",
+    )
     run.add_argument("script", help="the program's path")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own arguments")
 

@@ -1,12 +1,21 @@
-"""Run an unmodified micrograd program on fastgrad: `python -m fastgrad run script.py [args]`."""
+"""Run an unmodified micrograd program on fastgrad: `python -m fastgrad run script.py [args]`.
+
+Processes that the program starts with multiprocessing use fastgrad, too: however they are started, they
+take over sys.path, in which a directory with a `micrograd` of its own comes after that of the script. A
+`micrograd` beside the script comes before it there, and other programs that it starts are run as ever.
+"""
 
 from __future__ import annotations
 
+import builtins
 import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
+
+# Its `micrograd` calls install_alias().
+ALIASES = Path(__file__).resolve().parent / "aliases"
 
 
 def install_alias() -> None:
@@ -33,8 +42,8 @@ def script_frames(traceback: TracebackType | None, path: str) -> TracebackType |
 def run_script(script: str, arguments: Sequence[str]) -> None:
     """Run a script as `python script arguments` would, with micrograd resolving to fastgrad.
 
-    sys.argv, `__main__`, `__file__`, sys.path[0], tracebacks and the exit status are Python's. Exits
-    with status 2 if the script cannot be read.
+    sys.argv, `__main__`, `__file__`, sys.path[0], tracebacks and the exit status are Python's; sys.path
+    has one entry more. Exits with status 2 if the script cannot be read.
     """
     # Not normalised, as Python leaves it.
     path = str(Path.cwd() / script)
@@ -51,11 +60,13 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
 
     main = ModuleType("__main__")
     main.__file__ = path
-    main.__builtins__ = __builtins__  # type: ignore[attr-defined]
+    main.__builtins__ = builtins  # type: ignore[attr-defined]
     sys.modules["__main__"] = main
     sys.argv = [script, *arguments]
-    if not getattr(sys.flags, "safe_path", False):
+    safe_path = getattr(sys.flags, "safe_path", False)
+    if not safe_path:
         sys.path[0] = str(Path(path).resolve().parent)
+    sys.path.insert(0 if safe_path else 1, str(ALIASES))
 
     previous_hook = sys.excepthook
 

@@ -1,0 +1,1 @@
+"""A directory for sys.path: what is imported from it goes by another name and is fastgrad."""

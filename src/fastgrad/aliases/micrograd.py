@@ -1,0 +1,6 @@
+"""fastgrad under micrograd's name, in the processes that a program starts."""
+
+from fastgrad.running import install_alias
+
+if __name__ == "micrograd":
+    install_alias()
