@@ -7,7 +7,7 @@ import pytest
 
 import fastgrad.functional as F
 from fastgrad import Value, check
-from fastgrad.nn import MLP
+from fastgrad.nn import MLP, Module
 
 
 def kinds(findings):
@@ -189,6 +189,36 @@ def test_the_right_uses_of_softmax(right, data):
 def test_the_loss_must_be_a_value():
     with pytest.raises(TypeError, match="not float"):
         check(1.0, [])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ([1.0], r"parameters must be Values, but number 0 is 1\.0"),
+        ([Value(1.0), "w"], "parameters must be Values, but number 1 is 'w'"),
+        (5, "parameters must be Values or a Module, not 5"),
+        (None, "parameters must be Values or a Module, not None"),
+        (Value(1.0), "parameters must be Values or a Module, not Value"),
+    ],
+    ids=["a number", "a word", "no list", "None", "one Value"],
+)
+def test_the_parameters_must_be_values(parameters, message):
+    with pytest.raises(TypeError, match=message):
+        check(Value(1.0) * 2, parameters)
+
+
+def test_parameters_that_no_name_leads_to_are_looked_at():
+    module = Module()
+    module.w, hidden = Value(2.0), Value(3.0)
+    module.parameters = lambda: [hidden, module.w]
+    (module.w * 2).backward()
+    assert str(check(module.w * 2, module)) == "- the loss does not depend on parameter 0"
+
+
+def test_a_tied_parameter_goes_by_its_first_name():
+    module = Module()
+    module.first = module.second = Value(2.0)
+    assert str(check(Value(1.0) * 2, module)) == "- the loss does not depend on first"
 
 
 def test_nodes_made_by_hand_are_looked_at():

@@ -86,5 +86,7 @@ def test_values_and_gradients_are_left_as_they_were():
 
 @pytest.mark.parametrize("result", [1.0, None, [Value(1.0), 2.0]])
 def test_a_function_that_returns_no_values_is_a_type_error(result):
-    with pytest.raises(TypeError):
+    with pytest.raises(
+        TypeError, match="the function must return a Value or a sequence of them, but returned"
+    ):
         gradcheck(lambda x: result, [1.0])

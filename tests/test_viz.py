@@ -193,6 +193,13 @@ def test_rankdir_and_format_are_passed_on(rankdir):
     assert f"rankdir={rankdir}" in picture.source
 
 
+@pytest.mark.parametrize("look", [viz.trace, viz.draw_dot])
+@pytest.mark.parametrize("root", [1.0, None, [Value(1.0)]], ids=repr)
+def test_root_that_is_no_value_is_refused(look, root):
+    with pytest.raises(TypeError, match=f"root must be a Value, not {type(root).__name__}"):
+        look(root)
+
+
 def test_unknown_rankdir_is_refused():
     with pytest.raises(ValueError, match="rankdir must be one of LR, TB, RL, BT, not 'XY'"):
         viz.draw_dot(Value(1.0), rankdir="XY")
@@ -416,6 +423,30 @@ def test_decision_boundary_colours_the_sign_of_the_score(axes):
     assert points.get_offsets().tolist() == X
     assert axes.get_xlim()[0] <= -1.5
     assert axes.get_xlim()[1] >= 1.4
+
+
+PLOTS = {
+    "plot_losses": lambda: viz.plot_losses([1.0]),
+    "plot_decision_boundary": lambda: viz.plot_decision_boundary(lambda point: point[0], [[0.0, 0.0]], [1]),
+}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("missing", ["matplotlib", "matplotlib.pyplot"])
+def test_without_matplotlib_the_error_says_how_to_install_it(name, missing, monkeypatch):
+    for module in [module for module in sys.modules if module.startswith(missing)]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, missing, None)
+    # A package keeps its modules as attributes, too, where `from` looks first.
+    monkeypatch.delattr(matplotlib, "pyplot", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=rf"{name} needs matplotlib.*: pip .* 'fastgrad\[viz\]'"):
+        PLOTS[name]()
+
+
+def test_without_numpy_the_boundary_says_how_to_install_it(axes, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ModuleNotFoundError, match=r"boundary needs numpy: pip install 'fastgrad\[viz\]'"):
+        viz.plot_decision_boundary(lambda point: point[0], [[0.0, 0.0]], [1], axes)
 
 
 def test_only_a_missing_graphviz_is_explained(monkeypatch):

@@ -82,7 +82,7 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
     found. Reports, by their `kind`: 'no backward', 'gradients not zeroed', 'no gradient' (a parameter the
     loss does not depend on, or only through derivatives of 0), 'not finite' (the first node where nan or
     inf arose), 'gradient not finite', 'dead ReLU' and 'saturated' (neurons that passed no gradient for
-    any input), 'softmax before cross_entropy'. Raises TypeError if the loss is no Value.
+    any input), 'softmax before cross_entropy'. Raises TypeError if the loss or a parameter is no Value.
 
     >>> w = Value(2.0, label="w")
     >>> for _ in range(2):
@@ -103,12 +103,24 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
 
 
 def names_of(parameters: Any) -> dict[Value, str]:
-    """Return the parameters with their names: of a Module, from labels, or by number."""
+    """Return the parameters with their names: of a Module, from labels, or by number.
+
+    Raises TypeError for one that is no Value.
+    """
+    names: dict[Value, str] = {}
     if hasattr(parameters, "named_parameters"):
-        return {value: name for name, value in parameters.named_parameters()}
+        for name, value in parameters.named_parameters():
+            names.setdefault(value, name)
     if hasattr(parameters, "parameters"):
+        # A Module may have some that no name leads to.
         parameters = parameters.parameters()
-    return {value: str(value.label or f"parameter {index}") for index, value in enumerate(parameters)}
+    if not isinstance(parameters, Iterable):
+        raise TypeError(f"parameters must be Values or a Module, not {parameters!r}")
+    for index, value in enumerate(parameters):
+        if not isinstance(value, Value):
+            raise TypeError(f"parameters must be Values, but number {index} is {value!r}")
+        names.setdefault(value, str(value.label or f"parameter {index}"))
+    return names
 
 
 def taken_apart(value: Value) -> Node:

@@ -39,10 +39,12 @@ def gradcheck(
 
     def outputs() -> list[Value]:
         result = function(*values)
-        listed = [result] if isinstance(result, Value) else list(result)
+        listed = list(result) if isinstance(result, Iterable) else [result]
         for item in listed:
             if not isinstance(item, Value):
-                raise TypeError(f"the function returned a {type(item).__name__}, not Values")
+                raise TypeError(
+                    f"the function must return a Value or a sequence of them, but returned {result!r}"
+                )
         return listed
 
     analytic = [gradients(output, values) for output in outputs()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from fastgrad.engine import Value, _put_together, _take_apart
@@ -29,12 +29,14 @@ def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
 
     This is micrograd's graph. As with `_prev`, nodes that stand for several of micrograd's are
     replaced by those, and `backward()` is slower while they live; `draw_dot` leaves the graph alone.
+    Raises TypeError if the root is no Value.
 
     >>> a = Value(2.0)
     >>> nodes, edges = trace(a * a + 1)
     >>> len(nodes), len(edges)
     (4, 3)
     """
+    require_value(root)
     nodes, edges = graph_of(root, None)
     return set(nodes), set(edges)
 
@@ -52,10 +54,12 @@ def draw_dot(
     file of the format. rankdir is 'LR' (from left to right), 'TB', 'RL' or 'BT'. The graph itself
     is left as it is.
 
-    Raises ValueError for another rankdir and, without having walked further, for a graph of more
-    than `limit` nodes (None: no limit); ImportError without the graphviz package. Rendering raises
-    graphviz.ExecutableNotFound, which says how to get it, without the program `dot`.
+    Raises TypeError if the root is no Value; ValueError for another rankdir and, without having walked
+    further, for a graph of more than `limit` nodes (None: no limit); ImportError without the graphviz
+    package. Rendering raises graphviz.ExecutableNotFound, which says how to get it, without the program
+    `dot`.
     """
+    require_value(root)
     if rankdir not in RANKDIRS:
         raise ValueError(f"rankdir must be one of {', '.join(RANKDIRS)}, not {rankdir!r}")
     try:
@@ -67,6 +71,12 @@ def draw_dot(
             "draw_dot needs the graphviz package: pip install 'fastgrad[viz]'", name="graphviz"
         ) from None
     return drawing.draw(*graph_of(likeness(root, limit), limit), format, rankdir)
+
+
+def require_value(root: object) -> None:
+    """Raise TypeError unless this is a Value."""
+    if not isinstance(root, Value):
+        raise TypeError(f"root must be a Value, not {type(root).__name__}")
 
 
 def notebook_display(root: Value) -> dict[str, str]:
@@ -144,6 +154,25 @@ def likeness(root: Value, limit: int | None) -> Value:
     return copies[root]
 
 
+@contextlib.contextmanager
+def explained(function: str) -> Iterator[None]:
+    """Say how to get what a function of this name imports, if it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{function} needs {error.name}: pip install 'fastgrad[viz]'", name=error.name
+        ) from None
+
+
+def current_axes(function: str) -> Axes:
+    """Return the axes of the current figure."""
+    with explained(function):
+        from matplotlib import pyplot
+
+    return pyplot.gca()
+
+
 def plot_losses(losses: Iterable[Value | SupportsFloat], axes: Axes | None = None) -> Axes:
     """Draw losses, Values or numbers, one a step, counted from 0.
 
@@ -151,15 +180,13 @@ def plot_losses(losses: Iterable[Value | SupportsFloat], axes: Axes | None = Non
     current figure unless given; `axes.set_yscale("log")` suits losses that fall by orders of
     magnitude. Raises ValueError if there are no losses.
     """
-    from matplotlib.ticker import MaxNLocator
+    with explained("plot_losses"):
+        from matplotlib.ticker import MaxNLocator
 
     heights = [float(loss) for loss in losses]
     if not heights:
         raise ValueError("there are no losses to draw")
-    if axes is None:
-        from matplotlib import pyplot
-
-        axes = pyplot.gca()
+    axes = current_axes("plot_losses") if axes is None else axes
     # One point makes no line.
     axes.plot(range(len(heights)), heights, marker="." if len(heights) <= 50 else "")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -181,12 +208,10 @@ def plot_decision_boundary(
     X is (N, 2), y is (N,) with labels of two values; the model maps two numbers to one Value. Needs
     numpy and matplotlib. Returns the axes, those of the current figure unless given.
     """
-    import numpy as np
+    axes = current_axes("plot_decision_boundary") if axes is None else axes
+    with explained("plot_decision_boundary"):
+        import numpy as np
 
-    if axes is None:
-        from matplotlib import pyplot
-
-        axes = pyplot.gca()
     X = np.asarray(X, dtype=float)
     low, high = X.min(axis=0) - 0.5, X.max(axis=0) + 0.5
     across = np.arange(low[0], high[0] + step, step)
