@@ -1,5 +1,7 @@
 # Which program a call needs: by the signature of its arguments, and while names are bound as they were.
 
+from fastgrad.engine import TracingError, _is_tracing
+
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 
@@ -39,7 +41,10 @@ cdef class Snapshot:
 cdef class Programs:
     """The programs of one function, by signature, the snapshot they were traced under, and its calls."""
 
+    cdef public str name
     cdef public tuple names
+    # Whether all arguments may be given by position.
+    cdef public bint by_position
     # The options of calls that give none.
     cdef public int threads
     cdef public bint check
@@ -47,6 +52,25 @@ cdef class Programs:
     cdef public dict programs
     cdef public Snapshot snapshot
     cdef public Program latest
+    # A method's key in the dicts of instances; of one instance's method that, and what it was made from.
+    cdef public str key
+    cdef public object instance
+    cdef public Programs origin
+
+    def __get__(self, instance, owner):
+        """Return the method of one instance: the one that the instance keeps, or a new one."""
+        cdef Programs kept
+        if instance is None:
+            return self
+        attributes = getattr(instance, "__dict__", None)
+        if self.key is not None and type(attributes) is dict:
+            found = (<dict>attributes).get(self.key)
+            if isinstance(found, Programs):
+                kept = found
+                # A copy of an instance has copied what the instance kept.
+                if kept.instance is instance and kept.origin is self:
+                    return kept
+        return self._method(instance, owner, attributes)
 
     cdef Program traced(self, list ready):
         """The program for these arguments, or None if they are to be traced."""
@@ -67,14 +91,19 @@ cdef class Programs:
         cdef list ready = prepare_arguments(arguments, self.names)
         return signature_of(ready), ready, self.traced(ready)
 
-    cdef tuple prepared(self, tuple arguments, dict options):
+    cdef tuple prepared(self, str what, tuple arguments, dict options):
         """(program, arguments ready for it, threads, block); only the most common call is quick.
 
-        That is one without options for a signature that was traced. Raises as `_find` does.
+        That is one without options for a signature that was traced. Raises as `_find` does, and
+        TracingError in a function that is being traced, which would not repeat the call.
         """
         cdef list ready
         cdef Program program
-        if not options and not self.check and len(arguments) == len(self.names):
+        if _is_tracing():
+            raise TracingError(
+                f"{self.name}.{what} has no place in a function that is compiled: it would happen only once"
+            )
+        if not options and not self.check and self.by_position and len(arguments) == len(self.names):
             ready = prepare_arguments(arguments, self.names)
             program = self.traced(ready)
             if program is not None:
@@ -83,7 +112,7 @@ cdef class Programs:
 
     def _outputs(self, *arguments, **options):
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
-        cdef tuple call = self.prepared(arguments, options)
+        cdef tuple call = self.prepared("_outputs", arguments, options)
         return (<Program>call[0]).outputs(call[1], call[2], call[3])
 
     def backward(self, *arguments, **options):
@@ -91,7 +120,7 @@ cdef class Programs:
 
         With a list of outputs: the list of their means, and the gradient of the means' sum.
         """
-        cdef tuple call = self.prepared(arguments, options)
+        cdef tuple call = self.prepared("backward", arguments, options)
         return (<Program>call[0]).backward(call[1], call[2], call[3])
 
     def input_gradients(self, *arguments, **options):
@@ -100,5 +129,5 @@ cdef class Programs:
         One array for one argument, otherwise a tuple of them, with None for integer arrays. A number
         gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
         """
-        cdef tuple call = self.prepared(arguments, options)
+        cdef tuple call = self.prepared("input_gradients", arguments, options)
         return (<Program>call[0]).input_gradients(call[1], call[2], call[3])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dis
 import functools
 import importlib
 import inspect
@@ -11,17 +13,23 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType
+from types import CodeType, FunctionType, MethodType
 from typing import Any, NoReturn
 
 from fastgrad.engine import TracingError, Value, _begin_tracing, _end_tracing, _is_tracing, _read_graph
-from fastgrad.program import Graph, Program, Programs, Snapshot, describe_signature
+from fastgrad.program import Graph, Program, Programs, Snapshot, describe_signature, prepare_arguments
 
 __all__ = ["Compiled", "Index", "TracingError", "compile", "take"]
 
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
 OPTIONS = ("threads", "check", "block")
+# The largest int of C, in which the options are kept.
+MOST = 2**31 - 1
+# What a pickled function says about itself.
+DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
+# The instructions that read a global.
+READ_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
 def reset_after_fork() -> None:
@@ -81,16 +89,27 @@ def take(values: Sequence[Any], index: Any) -> Any:
     if not values:
         raise ValueError("take needs at least one value")
     if isinstance(index, Index):
-        if isinstance(values[0], (list, tuple)):
+        if hasattr(values[0], "__len__"):
             if len({len(row) for row in values}) != 1:
                 raise ValueError("take needs rows of equal length")
-            return [take(column, index) for column in zip(*values, strict=True)]
+            return alike(values[0], [take(column, index) for column in zip(*values, strict=True)])
         leaves = [value if isinstance(value, Value) else Value(value) for value in values]
         return Value(float("nan"), leaves, Selection(index.place))  # type: ignore[arg-type]
+    if isinstance(index, Value):
+        raise TypeError("the index of take must be an argument of integers, or an integer, not a Value")
     position = operator.index(index)
     if not 0 <= position < len(values):
         raise IndexError(f"take has {len(values)} values to choose from, not number {position}")
     return values[position]
+
+
+def alike(row: Any, items: list[Any]) -> Any:
+    """Return the items as a list, or as an array of objects if the row is one of numpy's."""
+    if not hasattr(row, "astype"):
+        return items
+    array = row.astype(object)
+    array[:] = items
+    return array
 
 
 def placeholder(kind: str, argument: int, column: int) -> Value:
@@ -100,9 +119,16 @@ def placeholder(kind: str, argument: int, column: int) -> Value:
 
 
 def trace(
-    function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], name: str
+    function: Callable[..., Any],
+    signature: tuple[int, ...],
+    names: tuple[str, ...],
+    positional: int,
+    name: str,
 ) -> Program:
-    """Run the function on placeholders and return its program; TracingError if it cannot be one."""
+    """Run the function on placeholders and return its program; TracingError if it cannot be one.
+
+    positional: how many of the arguments are given by position, the others by name.
+    """
     places: dict[int, tuple[int, int]] = {}
     arguments: list[Any] = []
     for number, (kind, columns) in enumerate(describe_signature(signature)):
@@ -114,7 +140,8 @@ def trace(
         drawn_by_numpy = numpy_state()
         _begin_tracing()
         try:
-            output = function(*arguments)
+            named = dict(zip(names[positional:], arguments[positional:], strict=True))
+            output = function(*arguments[:positional], **named)
             single, outputs = flat_outputs(output)
             records, operands, constants, leaves, symbols, numbers = _read_graph(outputs)
         finally:
@@ -138,8 +165,15 @@ def numpy_state() -> Any:
     generator = getattr(numpy, "random", None) if numpy else None
     if generator is None:
         return None
-    _, keys, *rest = generator.get_state()
-    return keys.tobytes(), *rest
+    # In any form but the legacy one, which only one of numpy's generators has.
+    return comparable(generator.get_state(legacy=False))
+
+
+def comparable(state: Any) -> Any:
+    """Return a generator's state, dicts of numbers and arrays, with bytes for the arrays."""
+    if isinstance(state, dict):
+        return {name: comparable(part) for name, part in state.items()}
+    return state.tobytes() if hasattr(state, "tobytes") else state
 
 
 def flat_outputs(output: object) -> tuple[bool, list[Value]]:
@@ -160,21 +194,58 @@ def flat_outputs(output: object) -> tuple[bool, list[Value]]:
     return single, values
 
 
-def snapshot(function: Any) -> Snapshot:
-    """Look at the cells and the globals that a function's code refers to, and at the mode of modules."""
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
+def snapshot(compiled: Compiled) -> Snapshot:
+    """Look at the cells and globals that the function and its helpers read, and at the mode of modules.
+
+    Helpers are the Python functions that cells and globals contain, and those behind methods, partials
+    and compiled functions; what attributes and containers contain is not looked at.
+    """
+    names: dict[tuple[int, str], tuple[dict[str, Any], str, object]] = {}
+    cells: dict[int, tuple[Any, object]] = {}
     nn = sys.modules.get("fastgrad.nn")
-    names: list[tuple[dict[str, Any], str, object]] = []
     if nn is not None:
-        names.append((vars(nn), "mode_changes", nn.mode_changes))
-    if code is None:
-        return Snapshot([], names)
+        names[0, ""] = (vars(nn), "mode_changes", nn.mode_changes)
+    seen: dict[int, object] = {}
+    waiting: list[object] = [compiled]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen[id(thing)] = thing
+        waiting += called_by(thing)
+        if isinstance(thing, FunctionType) and not is_ours(thing):
+            read = {(id(scope), name): (scope, name, bound) for scope, name, bound in globals_of(thing)}
+            closed = {id(cell): (cell, cell.cell_contents) for cell in filled_cells(thing)}
+            names |= read
+            cells |= closed
+            waiting += [entry[-1] for entry in (*read.values(), *closed.values())]
+    return Snapshot(list(cells.values()), list(names.values()))
+
+
+def called_by(thing: object) -> list[object]:
+    """Return what is behind a compiled function, a partial or a method: what may be a function."""
+    if isinstance(thing, Compiled):
+        return [thing.function, inspect.getattr_static(type(thing.function), "__call__", None)]
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
+    if isinstance(thing, (MethodType, staticmethod)):
+        return [thing.__func__]
+    return []
+
+
+def is_ours(function: FunctionType) -> bool:
+    """Return whether a function is one of this package, whose names stay what they are."""
+    module: str = function.__globals__.get("__name__") or ""
+    return module.partition(".")[0] == "fastgrad"
+
+
+def globals_of(function: FunctionType) -> Iterator[tuple[dict[str, Any], str, object]]:
+    """Yield the scope, name and object of each global that the function's code reads."""
     scope = function.__globals__
-    read = dict.fromkeys(name for part in codes(code) for name in part.co_names if name in scope)
-    names += [(scope, name, scope[name]) for name in read]
-    cells = [cell for cell in function.__closure__ or () if filled(cell)]
-    return Snapshot([(cell, cell.cell_contents) for cell in cells], names)
+    for code in codes(function.__code__):
+        for instruction in dis.get_instructions(code):
+            if instruction.opname in READ_GLOBAL and instruction.argval in scope:
+                yield scope, instruction.argval, scope[instruction.argval]
 
 
 def codes(code: CodeType) -> Iterator[CodeType]:
@@ -185,29 +256,86 @@ def codes(code: CodeType) -> Iterator[CodeType]:
             yield from codes(constant)
 
 
+def filled_cells(function: FunctionType) -> Iterator[Any]:
+    """Yield the cells of a function's closure that are bound to something."""
+    for cell in function.__closure__ or ():
+        try:
+            cell.cell_contents  # noqa: B018
+        except ValueError:
+            continue
+        yield cell
+
+
+def arguments_of(function: Callable[..., Any], name: str) -> inspect.Signature:
+    """Return the parameters that are arguments of the compiled function; TypeError for what cannot be one.
+
+    One that must be named, and whose default is nothing to compute with, is left to the function:
+    `functools.partial(loss, model=model)`.
+    """
+    parameters = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"{name} takes *{parameter.name}: a compiled function's arguments need names")
+        if parameter.name in OPTIONS:
+            raise TypeError(f"{name} has a parameter {parameter.name!r}, which is an option of its calls")
+        if parameter.kind is not parameter.KEYWORD_ONLY or may_be_given(parameter):
+            parameters.append(parameter)
+    return inspect.Signature(parameters)
+
+
+def may_be_given(parameter: inspect.Parameter) -> bool:
+    """Return whether a parameter has no default, or one that could be given as an argument."""
+    if parameter.default is parameter.empty:
+        return True
+    try:
+        prepare_arguments((parameter.default,), (parameter.name,))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def portable(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature that pickles: without annotations, and None for defaults that are no arguments."""
+    return inspect.Signature(
+        [
+            parameter.replace(
+                annotation=parameter.empty, default=parameter.default if may_be_given(parameter) else None
+            )
+            for parameter in signature.parameters.values()
+        ]
+    )
+
+
 class Compiled(Programs):
     """A function compiled by `compile`; see there."""
 
+    # The class and the name that a method was defined with.
+    home: tuple[type, str] | None = None
+
     def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
+        # The attributes of a callable object are its own.
+        functools.update_wrapper(self, function, updated=())
         self.function: Callable[..., Any] | None = function
-        self.threads = threads
-        self.check = check
-        self.block = block
-        functools.update_wrapper(self, function)
-        self.name = getattr(function, "__name__", type(function).__name__)
-        self.parameters_of_function = inspect.signature(function)
-        self.names = tuple(self.parameters_of_function.parameters)
-        for parameter in self.parameters_of_function.parameters.values():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise TypeError(
-                    f"{self.name} takes *{parameter.name}: a compiled function's arguments need names"
-                )
-            if parameter.name in OPTIONS:
-                raise TypeError(
-                    f"{self.name} has a parameter {parameter.name!r}, which is an option of its calls"
-                )
-        self.programs = {}
-        self.latest = None
+        name = getattr(function, "__name__", type(function).__name__)
+        self._set(name, arguments_of(function, name), (threads, check, block), [])
+
+    def _set(
+        self,
+        name: str,
+        parameters: inspect.Signature,
+        options: tuple[int, bool, int],
+        programs: list[Program],
+    ) -> None:
+        """Set everything but the function."""
+        self.name = name
+        self.parameters_of_function = parameters
+        self.names = tuple(parameters.parameters)
+        kinds = [parameter.kind for parameter in parameters.parameters.values()]
+        self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
+        self.by_position = self.positional == len(kinds)
+        self.threads, self.check, self.block = options
+        self.programs = {program.signature: program for program in programs}
+        self.latest = programs[-1] if programs else None
         self.snapshot = Snapshot([], [])
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
@@ -215,20 +343,29 @@ class Compiled(Programs):
 
         In another function that is being compiled: what the function itself returns.
         """
-        if _is_tracing() and self.function is not None:
-            return self.function(*arguments, **options)
-        return self._outputs(*arguments, **options)
+        if not _is_tracing():
+            return self._outputs(*arguments, **options)
+        if self.function is None:
+            raise TracingError(
+                f"{self.name} cannot be part of another compiled function: it was unpickled with its "
+                "programs, without the function itself"
+            )
+        return self.function(
+            *arguments, **{name: option for name, option in options.items() if name not in OPTIONS}
+        )
 
     def _prepare(
         self, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Program, list[Any], int, int]:
         """Find or trace the program for these arguments, and make them ready for it."""
         threads, check, block = self.threads, self.check, self.block
+        if self.function is None and not self.programs:
+            raise self._unknown_call()
         if options:
             threads = threads_option(options.pop("threads", threads))
             check = options.pop("check", check)
             block = block_option(options.pop("block", block))
-        if options or len(arguments) != len(self.names):
+        if options or not self.by_position or len(arguments) != len(self.names):
             bound = self.parameters_of_function.bind(*arguments, **options)
             bound.apply_defaults()
             arguments = tuple(bound.arguments.values())
@@ -251,16 +388,20 @@ class Compiled(Programs):
     def _traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""
         if self.function is None:
-            raise TracingError(
-                f"{self.name} was unpickled without its function: it knows only the calls it was traced for"
-            )
-        seen = snapshot(self.function)
-        program = trace(self.function, signature, self.names, self.name)
+            raise self._unknown_call()
+        seen = snapshot(self)
+        program = trace(self.function, signature, self.names, self.positional, self.name)
         if not self.snapshot.is_current():
             self.programs.clear()
         self.snapshot = seen
         self.programs[signature] = program
         return program
+
+    def _unknown_call(self) -> TracingError:
+        return TracingError(
+            f"{self.name} was unpickled or deep-copied, and knows only the calls it was traced for: "
+            "call it once with such arguments before pickling"
+        )
 
     @property
     def parameters(self) -> list[Value]:
@@ -274,32 +415,83 @@ class Compiled(Programs):
             return f"{self.name}: not traced yet; call it first"
         return str(self.latest)
 
-    def __get__(self, instance: object, owner: type | None = None) -> Compiled:
-        """Return the function of one instance, compiled on its own and kept in the instance."""
-        if instance is None or self.function is None:
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.home = owner, name
+        self.key = f"_compiled {owner.__module__}.{owner.__qualname__}.{name}"
+
+    def _method(self, instance: object, owner: type | None, attributes: object) -> Compiled:
+        """Compile the function of an instance, to be kept in the instance's dict.
+
+        Raises TypeError if the instance cannot keep it, having no dict, or being a class.
+        """
+        function = self.function
+        if not hasattr(type(function), "__get__") or isinstance(function, (staticmethod, MethodType)):
+            # As with any such object that is called, the instance is no argument.
             return self
-        bound = Compiled(self.function.__get__(instance, owner), self.threads, self.check, self.block)
-        vars(instance)[self.name] = bound
+        if not isinstance(attributes, dict):
+            raise TypeError(
+                f"{type(instance).__name__!r} objects cannot keep a compiled method {self.name!r}: "
+                "it needs an instance with a __dict__"
+            )
+        if self.home is None:
+            self._find_home(type(instance))
+        method = function.__get__(instance, owner)  # type: ignore[union-attr]
+        bound = Compiled(method, self.threads, self.check, self.block)
+        if self.home is not None:
+            bound.home, bound.instance, bound.origin = self.home, instance, self
+            attributes[self.key] = bound
         return bound
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return restored, (
-            reference(self),
+    def _find_home(self, kind: type) -> None:
+        """Look for the name by which a class has this method, which was set when the class was there."""
+        for owner in kind.__mro__:
+            for name, found in vars(owner).items():
+                if found is self:
+                    self.__set_name__(owner, name)
+                    return
+
+    def __copy__(self) -> Compiled:
+        copied = Compiled.__new__(Compiled)
+        vars(copied).update(vars(self))
+        copied.key, copied.instance, copied.origin = self.key, self.instance, self.origin
+        copied._set(
             self.name,
-            self.names,
-            self.threads,
-            self.check,
-            self.block,
+            self.parameters_of_function,
+            (self.threads, self.check, self.block),
+            list(self.programs.values()),
+        )
+        copied.snapshot = self.snapshot
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        """Copy the programs with their parameters; without programs, the function is shared."""
+        if not self.programs and not isinstance(self.function, MethodType):
+            return copy.copy(self)
+        rebuild, arguments = self.__reduce__()
+        arguments = copy.deepcopy(arguments, memo)
+        # The instance of a method may have copied it with its attributes.
+        copied: Compiled = memo.get(id(self)) or rebuild(*arguments)
+        return copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = self.threads, self.check, self.block
+        if self.instance is not None and self.home is not None:
+            return method_of, (*self.home, self.instance)
+        if isinstance(self.function, MethodType):
+            return Compiled, (self.function, *options)
+        return restored, (
+            None if self.programs else reference(self),
+            {name: getattr(self, name, None) for name in DESCRIPTION},
+            self.name,
+            portable(self.parameters_of_function),
+            options,
             list(self.programs.values()),
         )
 
 
-def filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
+def method_of(owner: type, name: str, instance: object) -> Any:
+    """Return an instance's method as a class defines it, whatever other classes make of the name."""
+    return inspect.getattr_static(owner, name).__get__(instance, type(instance))
 
 
 def reference(compiled: Compiled) -> tuple[str, str] | None:
@@ -315,47 +507,48 @@ def reference(compiled: Compiled) -> tuple[str, str] | None:
 
 def restored(
     where: tuple[str, str] | None,
+    description: dict[str, Any],
     name: str,
-    names: tuple[str, ...],
-    threads: int,
-    check: bool,
-    block: int,
+    parameters: inspect.Signature,
+    options: tuple[int, bool, int],
     programs: list[Program],
 ) -> Compiled:
-    """Rebuild a pickled function: the programs as they were, and the function if it can be found."""
+    """Rebuild a pickled function: its programs, or if it had none the function if it can be found.
+
+    Not both: a new trace would use this process's parameters, the programs those of the pickle.
+    """
     self = Compiled.__new__(Compiled)
     self.function = None
-    self.name, self.names = name, names
-    self.threads, self.check, self.block = threads, check, block
-    self.parameters_of_function = inspect.Signature(
-        [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in names]
-    )
-    self.snapshot = Snapshot([], [])
+    vars(self).update(description)
     if where is not None:
         try:
             found = operator.attrgetter(where[1])(importlib.import_module(where[0]))
         except (ImportError, AttributeError):
             found = None
         self.function = found.function if isinstance(found, Compiled) else found
-    self.programs = {program.signature: program for program in programs}
-    self.latest = programs[-1] if programs else None
+    self._set(name, parameters, options, programs)
     return self
+
+
+def whole_option(name: str, option: Any, lowest: int) -> int:
+    """Check an option that is a whole number; raise TypeError or ValueError that names it."""
+    try:
+        number = operator.index(option)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {option!r}") from None
+    if not lowest <= number <= MOST:
+        raise ValueError(f"{name} must be at least {lowest} and at most {MOST}, not {number}")
+    return number
 
 
 def threads_option(threads: Any) -> int:
     """Check the number of threads."""
-    number = operator.index(threads)
-    if number < 1:
-        raise ValueError(f"threads must be at least 1, not {number}")
-    return number
+    return whole_option("threads", threads, 1)
 
 
 def block_option(block: Any) -> int:
     """Check the number of rows of a block; 0 is for the program to choose."""
-    number = operator.index(block)
-    if number < 0:
-        raise ValueError(f"block must not be negative, not {number}")
-    return number
+    return whole_option("block", block, 0)
 
 
 def compile(

@@ -40,13 +40,19 @@ class Snapshot:
 
 @disjoint_base
 class Programs:
+    name: str
     names: tuple[str, ...]
+    by_position: bool
     threads: int
     check: bool
     block: int
     programs: dict[tuple[int, ...], Program]
     snapshot: Snapshot
     latest: Program | None
+    key: str | None
+    instance: object
+    origin: Programs | None
+    def __get__(self, instance: object, owner: type | None = None) -> Any: ...
     def _find(self, arguments: tuple[object, ...]) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
     def _outputs(self, *arguments: Any, **options: Any) -> Any: ...
     def backward(self, *arguments: Any, **options: Any) -> Any: ...
