@@ -2,6 +2,7 @@
 
 import array
 import concurrent.futures
+import copy
 import ctypes
 import functools
 import os
@@ -19,9 +20,10 @@ import numpy as np
 import pytest
 
 import fastgrad.functional as F
-from fastgrad import Value, compile, take
+from fastgrad import TracingError, Value, compile, take
 
 TESTS = str(Path(__file__).parent)
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda thing: pickle.loads(pickle.dumps(thing))}
 
 p = Value(2.0)
 
@@ -219,18 +221,23 @@ def test_a_bad_argument_is_named_and_touches_no_gradient(compiled, arguments, er
     assert p.grad == 5.0
 
 
-@pytest.mark.parametrize(("option", "error"), [("0", TypeError), (-1, ValueError), (1.5, TypeError)])
-def test_a_bad_number_of_rows_of_a_block(option, error):
-    with pytest.raises(error):
-        compile(lambda x: x, block=option)
-    with pytest.raises(error):
-        squares([1.0], block=option)
+@pytest.mark.parametrize("option", ["threads", "block"])
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [("0", TypeError), (None, TypeError), (1.5, TypeError), (-1, ValueError), (10**10, ValueError)],
+)
+def test_a_bad_option_is_named_with_its_value(option, number, error):
+    for call in (
+        lambda **options: compile(lambda x: x, **options),
+        lambda **options: squares([1.0], **options),
+    ):
+        with pytest.raises(error, match=rf"{option} must be .*{number}"):
+            call(**{option: number})
 
 
-@pytest.mark.parametrize(("option", "error"), [("0", TypeError), (0, ValueError), (1.5, TypeError)])
-def test_a_bad_number_of_threads(option, error):
-    with pytest.raises(error):
-        squares([1.0], threads=option)
+def test_at_least_one_thread():
+    with pytest.raises(ValueError, match="threads must be at least 1"):
+        squares([1.0], threads=0)
 
 
 def test_a_leaf_that_has_been_given_operands_is_refused():
@@ -445,39 +452,114 @@ def test_the_lock_is_released_while_a_program_runs():
 def test_a_program_survives_pickling_with_its_parameters():
     pairs(np.ones((2, 2)), np.ones(2))
     pairs(np.ones((2, 2)), 1.0)
-    copy = pickle.loads(pickle.dumps(pairs))
+    other = pickle.loads(pickle.dumps(pairs))
     x, y = np.arange(6.0).reshape(3, 2), np.arange(3.0)
-    np.testing.assert_array_equal(copy(x, y), pairs(x, y))
-    assert copy.backward(x, y) == pairs.backward(x, y)
-    assert copy.parameters[0] is not p
-    assert copy.parameters[0].grad == p.grad
-    assert str(copy) == str(pairs)
+    np.testing.assert_array_equal(other(x, y), pairs(x, y))
+    assert other.backward(x, y) == pairs.backward(x, y)
+    assert other.parameters[0] is not p
+    assert other.parameters[0].grad == p.grad
+    assert str(other) == str(pairs)
 
 
 def test_parameters_pickled_together_stay_the_same():
     squares([1.0])
-    copy, leaf = pickle.loads(pickle.dumps((squares, p)))
-    assert copy.parameters[0] is leaf
+    other, leaf = pickle.loads(pickle.dumps((squares, p)))
+    assert other.parameters[0] is leaf
 
 
-def test_a_function_that_cannot_be_found_again_keeps_its_programs():
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_with_programs_knows_only_their_calls(copied):
     w = Value(3.0)
     compiled = compile(lambda x: w * x)
     compiled([1.0])
-    copy = pickle.loads(pickle.dumps(compiled))
-    np.testing.assert_array_equal(copy([1.0, 2.0]), compiled([1.0, 2.0]))
-    with pytest.raises(RuntimeError, match="knows only the calls"):
-        copy(np.ones((2, 2)))
+    for original in (compiled, squares):
+        expected = original([1.0, 2.0])
+        other = copied(original)
+        np.testing.assert_array_equal(other([1.0, 2.0]), expected)
+        # A new trace would use the parameters of this process, not those of the copy.
+        with pytest.raises(TracingError, match="knows only the calls it was traced for"):
+            other(np.ones((2, 2)))
+        np.testing.assert_array_equal(copied(other)([1.0, 2.0]), expected)
 
 
-def test_a_function_that_is_gone_keeps_its_programs(monkeypatch):
-    pickled = pickle.dumps(squares)
-    expected = squares([1.0, 2.0])
-    monkeypatch.delattr(sys.modules[__name__], "squares")
-    copy = pickle.loads(pickled)
-    np.testing.assert_array_equal(copy([1.0, 2.0]), expected)
-    with pytest.raises(RuntimeError, match="knows only the calls"):
-        copy(np.ones((2, 2)))
+@compile
+def untraced(x):
+    """Twice x."""
+    return 2 * x
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_without_programs_has_its_function(copied):
+    other = copied(untraced)
+    np.testing.assert_array_equal(other([1.0]), [2.0])
+    np.testing.assert_array_equal(other(1.0), 2.0)
+    assert other is not untraced
+
+
+def test_a_deep_copy_without_programs_shares_a_function_that_has_no_name():
+    w = Value(3.0)
+    other = copy.deepcopy(compile(lambda x: w * x))
+    assert other(2.0) == 6.0
+    assert other.parameters == [w]
+
+
+def test_a_function_that_is_gone_and_has_no_programs_says_so(monkeypatch):
+    pickled = [pickle.dumps(untraced), pickle.dumps(compile(lambda x: x))]
+    monkeypatch.delattr(sys.modules[__name__], "untraced")
+    for each in pickled:
+        for call in calls(pickle.loads(each)):
+            with pytest.raises(TracingError, match="knows only the calls it was traced for"):
+                call()
+
+
+def test_a_shallow_copy_shares_the_function_and_not_the_programs():
+    w = Value(3.0)
+    compiled = compile(lambda x: w * x, threads=2)
+    compiled([1.0])
+    other = copy.copy(compiled)
+    assert other.programs == compiled.programs
+    assert other(2.0) == 6.0
+    assert len(compiled.programs) == 1
+    compiled.forget()
+    np.testing.assert_array_equal(other([1.0]), [3.0])
+    assert (other.threads, other.parameters) == (2, [w])
+
+
+def test_a_shallow_copy_notices_names_bound_since_the_trace():
+    w = Value(3.0)
+    compiled = compile(lambda x: w * x)
+    compiled(1.0)
+    other = copy.copy(compiled)
+    w = Value(4.0)
+    assert other(1.0) == 4.0
+
+
+def scaled(x, k=2.0, *, shift: "float" = 1.0, mode=None) -> Value:
+    """x scaled and shifted."""
+    return x * k + shift if mode is None else x
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_is_called_like_the_original(copied):
+    compiled = compile(scaled)
+    compiled([1.0])
+    other = copied(compiled)
+    for arguments, names in (([1.0],), {}), (([1.0], 3.0), {}), (([1.0],), {"k": 3.0, "shift": 0.5}):
+        np.testing.assert_array_equal(other(*arguments, **names), compiled(*arguments, **names))
+    with pytest.raises(TypeError, match="positional"):
+        other([1.0], 2.0, 1.0)
+    assert (other.__name__, other.__doc__) == ("scaled", "x scaled and shifted.")
+    assert (other.__module__, other.__qualname__) == (__name__, "scaled")
+
+
+def test_a_default_that_no_program_computes_with_is_not_pickled():
+    lock = threading.Lock()
+    compiled = compile(lambda x, k=lock: x * k)
+    compiled([1.0], 2.0)
+    other = pickle.loads(pickle.dumps(compiled))
+    np.testing.assert_array_equal(other([1.0], 3.0), [3.0])
+    with pytest.raises(TypeError, match="k must be"):
+        other([1.0])
 
 
 def gradients_of(compiled, x):

@@ -1,6 +1,10 @@
 """What a compiled function may do with its arguments, and what it is told when it may not."""
 
+import functools
+import pickle
 import random
+import threading
+import types
 
 import numpy as np
 import pytest
@@ -172,6 +176,24 @@ def test_random_numbers_would_be_frozen(draw):
         compile(lambda x: x * draw())(X)
 
 
+@pytest.fixture
+def other_numpy_generator():
+    if not hasattr(np.random, "set_bit_generator"):
+        pytest.skip("this numpy has one global generator")
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(np.random.PCG64(0))
+    yield
+    np.random.set_bit_generator(before)
+
+
+@pytest.mark.usefixtures("other_numpy_generator")
+def test_random_numbers_of_another_numpy_generator_are_noticed_too():
+    np.testing.assert_array_equal(compile(lambda x: x * 2)(X), 2 * X)
+    draw = np.random.normal
+    with pytest.raises(TracingError, match="random"):
+        compile(lambda x: x * draw())(X)
+
+
 @pytest.mark.parametrize("output", [None, "x", {"a": 1}, [], [None], np.zeros(2)], ids=repr)
 def test_a_function_returns_values(output):
     with pytest.raises(TracingError, match="return"):
@@ -221,9 +243,172 @@ def test_a_global_bound_after_the_function_is_watched_too(monkeypatch):
         np.testing.assert_array_equal(weighted(X), factor * X)
 
 
+HELPERS = """
+def score(x):
+    return p * x
+
+def plain(x):
+    return score(x)
+
+def inside(x):
+    return sum(score(each) for each in [x])
+
+def nested(x):
+    def inner(x):
+        return score(x)
+    return inner(x)
+
+def closed(score):
+    def call(x):
+        return score(x)
+    return call
+
+def recursive(x, depth=1):
+    return recursive(x, depth - 1) if depth else score(x)
+
+def passed(helper, x):
+    return helper(x)
+
+class Callable:
+    def __call__(self, x):
+        return score(x)
+
+    def method(self, x):
+        return score(x)
+
+closure = closed(score)
+compiled_score = compile(score)
+bound = Callable().method
+kept = Callable()
+whole = functools.partial(passed, score)
+by_name = functools.partial(passed, helper=score)
+"""
+REACHED = {
+    "a global": "lambda x: p * x",
+    "a helper": "score",
+    "a helper's helper": "plain",
+    "a helper in a comprehension": "inside",
+    "a helper in a function inside": "nested",
+    "a helper that calls itself": "lambda x: recursive(x)",
+    "a helper in a closure": "lambda x: closure(x)",
+    "a compiled function": "lambda x: compiled_score(x)",
+    "a compiled callable object": "lambda x: compiled_object(x)",
+    "a method": "bound",
+    "a helper that is a method": "lambda x: bound(x)",
+    "a callable object": "kept",
+    "a partial": "whole",
+    "a partial's keyword": "lambda x: by_name(x=x)",
+}
+
+
+@pytest.mark.parametrize("expression", REACHED.values(), ids=REACHED)
+def test_a_global_that_a_helper_reads_is_watched(expression):
+    scope = {"compile": compile, "functools": functools, "p": Value(2.0), "__name__": "helpers"}
+    exec(HELPERS, scope)
+    scope["compiled_object"] = compile(scope["kept"])
+    compiled = compile(eval(expression, scope))
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    scope["p"] = Value(3.0)
+    compiled.backward(X)
+    assert scope["p"].grad == pytest.approx(X.mean())
+
+
+def test_a_helper_that_is_replaced_is_watched_no_more():
+    scope = {"p": Value(2.0)}
+    exec("def score(x): return p * x", scope)
+    traces = []
+    scope["traces"] = traces
+    compiled = compile(eval("lambda x: traces.append(1) or score(x)", scope))
+    compiled(X)
+    scope["score"] = lambda x: x
+    for scope["p"] in (Value(3.0), Value(4.0)):
+        np.testing.assert_array_equal(compiled(X), X)
+    assert len(traces) == 2
+
+
+def test_an_attribute_named_like_a_global_is_none():
+    traces = []
+    scope = {"w": 1, "traces": traces, "holder": types.SimpleNamespace(w=2.0)}
+    compiled = compile(eval("lambda x: traces.append(1) or holder.w * x", scope))
+    for scope["w"] in range(3):
+        np.testing.assert_array_equal(compiled(X), 2 * X)
+    assert len(traces) == 1
+
+
 def test_a_compiled_function_within_another_is_part_of_it():
     inner = compile(lambda x: x * x)
     np.testing.assert_array_equal(compile(lambda x: inner(x) + 1)(X), X * X + 1)
+
+
+def test_options_of_a_call_within_another_are_left_out():
+    inner = compile(lambda x: x * x)
+    outer = compile(lambda x: inner(x, threads=2, check=True, block=8) + 1)
+    np.testing.assert_array_equal(outer(X), X * X + 1)
+
+
+@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize("call", ["backward", "input_gradients"])
+def test_derivatives_of_another_compiled_function_would_be_frozen(call, traced):
+    p = Value(2.0)
+    inner = compile(lambda x: p * x)
+    if traced:
+        inner(1.0)
+    with pytest.raises(TracingError, match=f"<lambda>.{call} has no place"):
+        compile(lambda x: getattr(inner, call)(1.0) * x)(X)
+    assert p.grad == 0.0
+    assert inner.backward(1.0) == 2.0
+
+
+def test_other_threads_may_call_what_is_compiled_while_one_traces():
+    p = Value(2.0)
+    inner = compile(lambda x: p * x)
+    inner(1.0)
+
+    def function(x):
+        thread = threading.Thread(target=inner.backward, args=(1.0,))
+        thread.start()
+        thread.join()
+        return x
+
+    compile(function)(X)
+    assert p.grad == 1.0
+
+
+def test_a_function_without_its_source_is_no_part_of_another():
+    inner = compile(lambda x: x * 2)
+    inner(1.0)
+    unpickled = pickle.loads(pickle.dumps(inner))
+    with pytest.raises(TracingError, match=r"cannot be part of another .* without the function"):
+        compile(lambda x: unpickled(x) + 1)(1.0)
+
+
+def named(x, *, k, shift=1.0):
+    return x * k + shift
+
+
+def test_parameters_that_must_be_named():
+    compiled = compile(named)
+    np.testing.assert_array_equal(compiled(X, k=2.0), 2 * X + 1)
+    np.testing.assert_array_equal(compiled(shift=X, k=2.0, x=X), 3 * X)
+    with pytest.raises(TypeError, match="positional"):
+        compiled(X, 2.0, 1.0)
+    with pytest.raises(TypeError, match="missing"):
+        compiled(X)
+
+
+def test_what_a_partial_gives_by_name_may_be_given_again():
+    compiled = compile(functools.partial(lambda x, k: x * k, k=2.0))
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    np.testing.assert_array_equal(compiled(X, k=X), X * X)
+
+
+def test_what_a_partial_gives_and_no_program_computes_with_is_left_to_the_function():
+    p = Value(3.0)
+    compiled = compile(functools.partial(lambda x, w, name: w * x if name == "w" else x, w=p, name="w"))
+    np.testing.assert_array_equal(compiled(X), 3 * X)
+    assert compiled.parameters == [p]
+    with pytest.raises(TypeError, match="unexpected"):
+        compiled(X, name="x")
 
 
 def test_keywords_and_defaults():
@@ -273,6 +458,23 @@ def test_an_index_selects_only_by_take(misuse):
         compile(lambda i: Value(1.0) * (1 if misuse(i) else 2))(np.array([0, 1]))
 
 
+@pytest.mark.parametrize("select", [take, F.cross_entropy], ids=["take", "cross_entropy"])
+@pytest.mark.parametrize("index", [0.0, [1.0, 0.0]], ids=repr)
+def test_an_index_is_an_argument_of_integers(select, index):
+    values = {take: lambda i: take([1.0, 2.0], i), F.cross_entropy: lambda i: F.cross_entropy([1.0, 2.0], i)}
+    with pytest.raises(TypeError, match="index of take must be an argument of integers"):
+        compile(values[select])(index)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2), (3, 2, 2)], ids=repr)
+@pytest.mark.parametrize("kind", [float, Value])
+def test_an_array_may_be_taken_from(shape, kind):
+    numbers = np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+    table = numbers if kind is float else np.vectorize(Value, otypes=[object])(numbers)
+    selected = compile(lambda i: list(np.ravel(take(table, i) * 2)))([2, 0, 1])
+    np.testing.assert_array_equal(selected, 2 * numbers[[2, 0, 1]].reshape(3, -1))
+
+
 def test_take_outside_a_compiled_function():
     values = [Value(1.0), Value(2.0)]
     assert take(values, 1) is values[1]
@@ -280,8 +482,9 @@ def test_take_outside_a_compiled_function():
     for index in (2, -1):
         with pytest.raises(IndexError):
             take(values, index)
-    with pytest.raises(TypeError):
-        take(values, 1.0)
+    for index in (1.0, Value(1)):
+        with pytest.raises(TypeError):
+            take(values, index)
     with pytest.raises(ValueError, match="at least one"):
         take([], 0)
 
@@ -395,6 +598,9 @@ def test_a_name_that_is_bound_after_the_first_call_may_be_unbound_before():
 
 def test_a_callable_object_is_compiled():
     class Doubler:
+        def __init__(self):
+            self.function = self.forget = self.name = None
+
         def __call__(self, x):
             return x * 2
 
