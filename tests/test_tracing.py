@@ -567,6 +567,11 @@ def test_an_index_equals_only_itself():
         compile(lambda i: Value(1.0) * (i == 1.0))(np.array([0, 1]))
 
 
+def test_rows_of_a_list_may_be_taken():
+    compiled = compile(lambda i: take([[1.0, 2.0], (3.0, 4.0)], i))
+    np.testing.assert_array_equal(compiled([0, 1]), [[1.0, 2.0], [3.0, 4.0]])
+
+
 def test_rows_to_take_from_are_of_equal_length():
     with pytest.raises(ValueError, match="equal length"):
         compile(lambda i: take([[1.0], [1.0, 2.0]], i)[0])(np.array([0, 1]))

@@ -569,8 +569,8 @@ def compile(
 
     The function is traced once for each signature of its arguments. Leaves from outside are
     parameters, read at each call; every other number that it uses is fixed by the trace, which is
-    repeated if a name it reads is bound to something else. Raises TracingError if the function reads,
-    compares or prints what is only known when the program runs.
+    repeated if a name that it or a helper reads is bound to something else. Raises TracingError if the
+    function reads, compares or prints what is only known when the program runs.
 
     >>> w = Value(2.0)
     >>> @compile
