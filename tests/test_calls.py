@@ -503,11 +503,30 @@ def test_a_deep_copy_without_programs_shares_a_function_that_has_no_name():
     assert other.parameters == [w]
 
 
+class Scale:
+    def __init__(self):
+        self.w = Value(3.0)
+
+    def __call__(self, x):
+        return self.w * x
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_deep_copy_of_a_compiled_object_has_the_copied_parameters(traced):
+    scale = Scale()
+    compiled = compile(scale)
+    if traced:
+        compiled(1.0)
+    other, copied = copy.deepcopy((compiled, scale))
+    assert other(2.0) == 6.0
+    assert other.parameters == [copied.w]
+
+
 def test_a_function_that_is_gone_and_has_no_programs_says_so(monkeypatch):
     pickled = [pickle.dumps(untraced), pickle.dumps(compile(lambda x: x))]
     monkeypatch.delattr(sys.modules[__name__], "untraced")
     for each in pickled:
-        for call in calls(pickle.loads(each)):
+        for call in calls(copy.deepcopy(pickle.loads(each))):
             with pytest.raises(TracingError, match="knows only the calls it was traced for"):
                 call()
 
@@ -520,6 +539,7 @@ def test_a_shallow_copy_shares_the_function_and_not_the_programs():
     assert other.programs == compiled.programs
     assert other(2.0) == 6.0
     assert len(compiled.programs) == 1
+    assert str(copy.copy(compiled)) == str(compiled)
     compiled.forget()
     np.testing.assert_array_equal(other([1.0]), [3.0])
     assert (other.threads, other.parameters) == (2, [w])

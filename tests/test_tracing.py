@@ -421,20 +421,6 @@ def test_keywords_and_defaults():
         compiled(X, j=1)
 
 
-def test_a_method_is_compiled_for_its_instance():
-    class Model:
-        def __init__(self, w):
-            self.w = Value(w)
-
-        @compile
-        def forward(self, x):
-            return self.w * x
-
-    a, b = Model(2.0), Model(3.0)
-    np.testing.assert_array_equal(a.forward(X), 2 * X)
-    np.testing.assert_array_equal(b.forward(X), 3 * X)
-
-
 @pytest.mark.parametrize("function", [lambda *xs: xs[0], lambda **xs: 1, lambda threads: threads])
 def test_a_signature_that_cannot_be_compiled(function):
     with pytest.raises(TypeError):
@@ -610,15 +596,6 @@ def test_a_callable_object_is_compiled():
             return x * 2
 
     np.testing.assert_array_equal(compile(Doubler())([1.0]), [2.0])
-
-
-def test_a_compiled_method_of_the_class_is_itself():
-    class Model:
-        @compile
-        def forward(self, x):
-            return x * 2
-
-    assert isinstance(Model.forward, fastgrad.compiling.Compiled)
 
 
 def test_only_one_thread_traces_at_a_time():

@@ -460,14 +460,17 @@ class Compiled(Programs):
             (self.threads, self.check, self.block),
             list(self.programs.values()),
         )
-        copied.snapshot = self.snapshot
+        copied.latest, copied.snapshot = self.latest, self.snapshot
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
-        """Copy the programs with their parameters; without programs, the function is shared."""
-        if not self.programs and not isinstance(self.function, MethodType):
-            return copy.copy(self)
+        """Copy the programs with their parameters; without programs, what is compiled.
+
+        That copies a callable object, whose parameters are its own, and shares a function.
+        """
         rebuild, arguments = self.__reduce__()
+        if not self.programs and self.function is not None and self.instance is None:
+            rebuild, arguments = Compiled, (self.function, self.threads, self.check, self.block)
         arguments = copy.deepcopy(arguments, memo)
         # The instance of a method may have copied it with its attributes.
         copied: Compiled = memo.get(id(self)) or rebuild(*arguments)
