@@ -35,11 +35,11 @@ CALLS |= {"__truediv__": "left / right", "__pow__": "left ** right", "__abs__": 
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """Return a module's public names in the order of their definition."""
+    """Return a module's public names in the order of their definition, file by file."""
     names = MODULES[module.__name__] or module.__all__
     # Not the aliases of types.
     callables = [name for name in names if position(module, name) >= 0]
-    return sorted(callables, key=lambda name: position(module, name))
+    return sorted(callables, key=lambda name: (getattr(module, name).__module__, position(module, name)))
 
 
 def position(module: ModuleType, name: str) -> int:

@@ -53,6 +53,8 @@ Number: TypeAlias = SupportsFloat | SupportsIndex
 Scalar: TypeAlias = Value | Number
 Vector: TypeAlias = Iterable[Scalar]
 Item = TypeVar("Item")
+# A list for the reduction "none": nobody else should have to tell type checkers that it is none.
+Loss: TypeAlias = Value | Any
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -120,7 +122,7 @@ def rms_norm(values: Vector, weight: Vector | None = None, eps: float = 1e-5) ->
     return [apply("mul", value, w) for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
 
 
-def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Value | list[Value]:  # noqa: A002
+def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  # noqa: A002
     """Return the squared differences of n predictions and n targets, reduced.
 
     Raises ValueError if the lengths differ or are 0.
@@ -133,7 +135,7 @@ def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Value | 
     return reduced([difference * difference for difference in differences], reduction)
 
 
-def hinge_loss(input: Vector, target: Vector, reduction: str = "mean") -> Value | list[Value]:  # noqa: A002
+def hinge_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  # noqa: A002
     """Return max(0, 1 - target * score) for n scores and n targets of -1 or 1, reduced.
 
     This is micrograd's max-margin loss `(1 + -target * score).relu()`. Raises ValueError if the
@@ -146,7 +148,7 @@ def binary_cross_entropy_with_logits(
     input: Vector,  # noqa: A002
     target: Vector,
     reduction: str = "mean",
-) -> Value | list[Value]:
+) -> Loss:
     """Return -t * log(sigmoid(x)) - (1 - t) * log(1 - sigmoid(x)) for n logits and n targets, reduced.
 
     It overflows for no logit. Raises ValueError if the lengths differ or are 0.
@@ -158,7 +160,7 @@ def cross_entropy(
     input: Sequence[Scalar] | Sequence[Sequence[Scalar]],  # noqa: A002
     target: SupportsIndex | Iterable[SupportsIndex],
     reduction: str = "mean",
-) -> Value | list[Value]:
+) -> Loss:
     """Return -log(softmax(logits)[target]) of raw logits, reduced.
 
     Either n logits and the number of the right class, or a batch of N such rows and N numbers. It
@@ -177,7 +179,7 @@ def nll_loss(
     input: Sequence[Scalar] | Sequence[Sequence[Scalar]],  # noqa: A002
     target: SupportsIndex | Iterable[SupportsIndex],
     reduction: str = "mean",
-) -> Value | list[Value]:
+) -> Loss:
     """Return -input[target] of log-probabilities, as `log_softmax` gives them, reduced.
 
     Takes what `cross_entropy` takes, and raises what it raises.
@@ -192,7 +194,7 @@ def nll_loss(
 # -- what the functions share ---------------------------------------------------------------------
 
 
-def reduced(values: list[Value], reduction: str) -> Value | list[Value]:
+def reduced(values: list[Value], reduction: str) -> Loss:
     """Return the mean or sum of the values, or with 'none' the list of them."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
@@ -234,7 +236,7 @@ def over_rows(
     rows: Any,
     targets: Any,
     reduction: str,
-) -> Value | list[Value]:
+) -> Loss:
     """Return the loss of one row and one target, or the reduced losses of a batch of them."""
     rows = list(rows)
     if reduction not in REDUCTIONS:
