@@ -388,6 +388,15 @@ def test_parameters_and_modules_in_an_object_array_are_found():
     assert not module.eval().parts_of_it[0].training
 
 
+def test_a_module_asks_the_modules_in_it_for_their_parameters():
+    class Outer(Module):
+        def __init__(self):
+            self.parts = [Hidden(), Neuron(1)]
+
+    hidden, neuron = (outer := Outer()).parts
+    assert outer.parameters() == [*hidden.parameters(), *neuron.parameters()]
+
+
 class Hidden(Module):
     """A module of the user's own, as in micrograd, whose attribute no name leads to."""
 

@@ -44,9 +44,12 @@ class Module:
         zero_grad(self.parameters())
 
     def parameters(self) -> list[Value]:
-        """Return the parameters, each once, in a fixed order: that of the attributes' definition."""
+        """Return the parameters, each once, in a fixed order: that of the attributes' definition.
+
+        Those of a Module among the attributes are what its own `parameters()` returns.
+        """
         # By identity: a subclass of Value may have an == of its own.
-        return list({id(parameter): parameter for _, parameter in self.named_parameters()}.values())
+        return list({id(parameter): parameter for parameter in values_below(self)}.values())
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Value]]:
         """Yield (name, Value) pairs; a name is the path to its Value: `layers.0.neurons.1.w.0`."""
@@ -77,7 +80,7 @@ class Module:
         for name, parameter in named.items():
             parameter.data = numbers[name]
 
-    def parts(self) -> Iterator[tuple[str, Any]]:
+    def _parts(self) -> Iterator[tuple[str, Any]]:
         """Yield the attributes in which parameters and modules are looked for, by name."""
         yield from ((name, part) for name, part in vars(self).items() if not name.startswith("_"))
 
@@ -147,7 +150,7 @@ def attributes(holder: Any) -> Iterator[tuple[str, Any]]:
     if is_object_array(holder):
         holder = holder.tolist()
     if isinstance(holder, Module):
-        yield from holder.parts()
+        yield from holder._parts()
     elif isinstance(holder, (list, tuple)):
         yield from ((str(index), part) for index, part in enumerate(holder))
     elif isinstance(holder, dict):
@@ -164,6 +167,17 @@ def named_values(holder: object, prefix: str) -> Iterator[tuple[str, Value]]:
             yield from part.named_parameters(path)
         else:
             yield from named_values(part, path)
+
+
+def values_below(holder: object) -> Iterator[Value]:
+    """Yield the Values in a Module's attributes or a container, and what Modules there call parameters."""
+    for _, part in attributes(holder):
+        if isinstance(part, Value):
+            yield part
+        elif isinstance(part, Module):
+            yield from part.parameters()
+        else:
+            yield from values_below(part)
 
 
 def children(holder: object) -> Iterator[tuple[str, Module]]:
@@ -206,11 +220,11 @@ class Neuron(Module, NeuronFields):
         """Return the weights, then the bias."""
         return [*self.w, self.b]
 
-    def parts(self) -> Iterator[tuple[str, Any]]:
+    def _parts(self) -> Iterator[tuple[str, Any]]:
         """Yield w and b, then what else was set."""
         yield "w", self.w
         yield "b", self.b
-        yield from super().parts()
+        yield from super()._parts()
 
     def __repr__(self) -> str:
         kind = KIND.get(self.activation, self.activation) if self.nonlin else "Linear"
@@ -236,10 +250,10 @@ class Layer(Module, LayerFields):
         """Return the parameters neuron by neuron."""
         return flattened(self.neurons, Neuron if Neuron.parameters is NEURON_PARAMETERS else None)
 
-    def parts(self) -> Iterator[tuple[str, Any]]:
+    def _parts(self) -> Iterator[tuple[str, Any]]:
         """Yield the neurons, then what else was set."""
         yield "neurons", self.neurons
-        yield from super().parts()
+        yield from super()._parts()
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(str(neuron) for neuron in self.neurons)}]"
