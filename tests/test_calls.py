@@ -501,6 +501,13 @@ def test_a_copy_without_programs_has_its_function(copied):
     assert other is not untraced
 
 
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_without_parameters_has_its_function(copied):
+    traced = copied(untraced)
+    traced([1.0])
+    assert copied(traced)(3) == 6.0
+
+
 def test_a_deep_copy_without_programs_shares_a_function_that_has_no_name():
     w = Value(3.0)
     other = copy.deepcopy(compile(lambda x: w * x))

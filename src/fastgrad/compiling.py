@@ -483,7 +483,7 @@ class Compiled(Programs):
         if isinstance(self.function, MethodType):
             return Compiled, (self.function, *options)
         return restored, (
-            None if self.programs else reference(self),
+            None if self.parameters else reference(self),
             {name: getattr(self, name, None) for name in DESCRIPTION},
             self.name,
             portable(self.parameters_of_function),
@@ -516,9 +516,9 @@ def restored(
     options: tuple[int, bool, int],
     programs: list[Program],
 ) -> Compiled:
-    """Rebuild a pickled function: its programs, or if it had none the function if it can be found.
+    """Rebuild a pickled function: its programs and, if none of them has parameters, the function.
 
-    Not both: a new trace would use this process's parameters, the programs those of the pickle.
+    A new trace would use this process's parameters, where the programs have those of the pickle.
     """
     self = Compiled.__new__(Compiled)
     self.function = None
