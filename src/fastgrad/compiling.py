@@ -505,7 +505,9 @@ def reference(compiled: Compiled) -> tuple[str, str] | None:
         found = operator.attrgetter(name)(sys.modules[module or ""])
     except (KeyError, AttributeError):
         return None
-    return (module, name) if module and (found is function or found is compiled) else None
+    if isinstance(found, Compiled):
+        found = found.function
+    return (module, name) if module and found is function else None
 
 
 def restored(
