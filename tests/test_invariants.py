@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(engine, "_check_invariants"), reason="not built with FASTGRAD_ASSERTIONS"),
 ]
 
-# Where things are: see Chunk and Node in pool.pxi.
+# Where things are: see Chunk and Node in chunks.pxi.
 PRELUDE = """
 import ctypes
 from fastgrad import Value
@@ -30,7 +30,7 @@ y = x * 2.0
 z = y.tanh()
 chunk = id(y) & ~4095
 slot = id(y) // 64 & 63
-newer, arena, leaves, codes, reached = chunk + 8, chunk + 16, chunk + 32, chunk + 56, chunk + 120
+newer, arena, leaves, codes, reached = chunk + 8, chunk + 16, chunk + 40, chunk + 64, chunk + 128
 left = id(y) + 32
 _check_invariants()
 print("whole", flush=True)
@@ -45,6 +45,9 @@ FAULTS = {
     "an operand is no Value": "word(left).value = id('text')",
     "a node is its own operand": "word(left).value = id(y)",
     "there is a chunk newer than the newest": "word(newer).value = chunk",
+    "a chunk is older than it says": (
+        "more = [Value(1.0) for _ in range(100)]; word((id(more[-1]) & ~4095) + 32).value = 0"
+    ),
     "an arena counts another number of chunks": "word(word(arena).value + 8).value += 1",
     "the collector sees an operand but not the node": (
         "ctypes.pythonapi.PyObject_GC_UnTrack(ctypes.py_object(y))"
