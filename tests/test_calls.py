@@ -182,6 +182,7 @@ BAD = [
     (squares, (np.empty(0),), ValueError, "x"),
     (squares, (np.empty((2, 2, 2)),), ValueError, "x"),
     (squares, ([[[1.0]]],), ValueError, "x"),
+    (squares, (Tensor([[[1.0]]]),), ValueError, "x"),
     (squares, (functools.reduce(lambda inner, _: [inner], range(10_000), 1.0),), ValueError, "x"),
     (squares, (["a"],), TypeError, "x"),
     (squares, ("ab",), TypeError, "x"),

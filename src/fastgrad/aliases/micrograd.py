@@ -3,4 +3,4 @@
 from fastgrad.running import install_alias
 
 if __name__ == "micrograd":
-    install_alias()
+    install_alias()  # no cover: in processes that a program starts, whose counts are lost with them
