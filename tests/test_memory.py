@@ -111,7 +111,7 @@ FORMS = (
 
 @linux_only
 @not_sanitized
-@pytest.mark.skipif(FREE_THREADED, reason="CPython's allocator there keeps memory of the first 100,000 graphs")
+@pytest.mark.skipif(FREE_THREADED, reason="its allocator keeps memory of the first 100,000 graphs")
 @pytest.mark.parametrize("form", FORMS.split())
 def test_nothing_is_left_of_many_graphs(run_script, form):
     """One million of each: `nox -s leaks`."""
