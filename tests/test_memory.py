@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import fastgrad.functional as F
 from fastgrad import Value
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import Layer
@@ -485,6 +486,21 @@ def test_a_finaliser_may_collect_garbage_while_a_graph_is_freed(live_nodes):
         out = (nodes[0] + nodes[1]) * closure_node(nodes[2], nodes[3])
         del nodes, node, x
         del out
+    assert live_nodes() == before
+
+
+@pytest.mark.parametrize("make", [lambda x: F.logsumexp([x, 2.0]), lambda x: F.where(x, 2.0, 3.0)])
+def test_a_copy_does_not_hide_the_operands_of_the_original(live_nodes, make):
+    before = live_nodes()
+    older, x = Value(0.0), Value(1.0)
+    node = make(x)
+    # The collector knows all nodes of a chunk that is full, and they are not looked at again.
+    full = [Value(0.0) for _ in range(200)]
+    older.note = []
+    copied = copy.copy(node)
+    x.note = node
+    del older, x, node, full, copied
+    gc.collect()
     assert live_nodes() == before
 
 

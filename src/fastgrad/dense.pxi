@@ -53,7 +53,7 @@ cdef int activation_code(object name) except -1:
 
 cdef tuple operands_of(object values):
     """The values as a tuple of Values; numbers become leaves."""
-    # Never the caller's own tuple: values_tuple may hide it from the collector.
+    # Never the caller's own tuple, which is then hidden from the collector.
     cdef tuple operands = tuple(list(values) if type(values) is tuple else values)
     cdef list converted = None
     cdef PyObject *operand
@@ -65,7 +65,7 @@ cdef tuple operands_of(object values):
                 converted = list(operands)
             number = required_double(<object>operand, "an operand")
             converted[index] = owned(new_node(CODE_LEAF, number))
-    return values_tuple(operands if converted is None else converted)
+    return unseen(operands if converted is None else tuple(converted))
 
 
 cdef bint all_leaves(tuple values) noexcept:
@@ -256,7 +256,7 @@ def dot(weights, inputs, bias=None, activation="linear"):
     if len(w) != len(x) or not x:
         raise ValueError(f"dot needs as many weights as inputs, at least one: {len(w)} and {len(x)}")
     if bias is not None:
-        w = values_tuple((*w, *operands_of((bias,))))
+        w = unseen((*w, *operands_of((bias,))))
     if late_tracks != known:
         # Meanwhile a number's __float__ has tracked Values.
         track_tuple(<PyObject *>x)
