@@ -492,14 +492,16 @@ def test_a_finaliser_may_collect_garbage_while_a_graph_is_freed(live_nodes):
 @pytest.mark.parametrize("make", [lambda x: F.logsumexp([x, 2.0]), lambda x: F.where(x, 2.0, 3.0)])
 def test_a_copy_does_not_hide_the_operands_of_the_original(live_nodes, make):
     before = live_nodes()
-    older, x = Value(0.0), Value(1.0)
+    older = Value(0.0)
+    between = [Value(0.0) for _ in range(100)]
+    x = Value(1.0)
     node = make(x)
-    # The collector knows all nodes of a chunk that is full, and they are not looked at again.
-    full = [Value(0.0) for _ in range(200)]
+    after = [Value(0.0) for _ in range(100)]
+    # From now on the collector knows the nodes of the chunks in between, which are not looked at again.
     older.note = []
-    copied = copy.copy(node)
+    copy.copy(node)
     x.note = node
-    del older, x, node, full, copied
+    del older, between, x, node, after
     gc.collect()
     assert live_nodes() == before
 
