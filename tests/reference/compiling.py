@@ -10,7 +10,7 @@ import operator
 from typing import NamedTuple
 
 from reference import value as values_module
-from reference.backward import topological_order
+from reference.backward import LEAST_KNOWN, topological_order
 from reference.rules import rule_of
 from reference.value import TracingError, Value, births
 
@@ -318,7 +318,8 @@ class Evaluation:
                 continue
             partials = [self.partials(record, number, sign) for sign in (0.0, 1.0, -1.0)]
             for operand, partial, more, less in zip(record.operands, *partials, strict=True):
-                moved = max(abs(more - partial), abs(less - partial)) + RELATIVE * abs(partial)
+                moved = max(abs(more - partial), abs(less - partial))
+                moved += RELATIVE * max(abs(partial), LEAST_KNOWN)
                 if record.name in PERIODIC:
                     moved += min(self.errors[operand], 2.0)
                 added = abs(partial) * error + moved * (abs(grad) + error)
