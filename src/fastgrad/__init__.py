@@ -9,10 +9,11 @@ __all__ = ["TracingError", "Value", "check", "compile", "take"]
 # Not from typing, whose import takes as long as all of fastgrad's.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastgrad.compiling import compile, take
+    from fastgrad.compiling import compile
     from fastgrad.diagnosis import check
+    from fastgrad.tracing import take
 
-LAZY = {"check": "diagnosis", "compile": "compiling", "take": "compiling"}
+LAZY = {"check": "diagnosis", "compile": "compiling", "take": "tracing"}
 
 
 def __getattr__(name: str) -> object:

@@ -159,10 +159,18 @@ cdef object real(object item, str name):
     return int(item) if isinstance(item, numbers.Integral) else float(item)
 
 
+cdef object too_deep(str name):
+    return ValueError(f"{name} must have one or two dimensions, not three or more")
+
+
+cdef object too_large(str name):
+    return ValueError(f"{name} has an integer too large for 64 bits")
+
+
 cdef object nested(object source, str name, int depth=0):
     """A buffer, an array or any sequence as lists of Python objects."""
     if depth > 1:
-        raise ValueError(f"{name} must have one or two dimensions, not three or more")
+        raise too_deep(name)
     if hasattr(source, "tolist"):
         return source.tolist()
     if hasattr(source, "__array__"):
@@ -195,7 +203,7 @@ cdef Prepared convert(object source, str name):
         # An array of another size or byte order, which numpy converts faster.
         self.kind = INDICES if kind in "iu" else REALS
         if kind == "u" and source.itemsize == 8 and source.size and source.max() > LARGEST:
-            raise ValueError(f"{name} has an integer too large for 64 bits")
+            raise too_large(name)
         self.hold(source.astype("=i8" if self.kind == INDICES else "=f8"))
         self.adopt(name)
         return self
@@ -216,7 +224,7 @@ cdef Prepared convert(object source, str name):
             columns = len(row)
             for item in row:
                 if isinstance(item, list):
-                    raise ValueError(f"{name} must have one or two dimensions, not three or more")
+                    raise too_deep(name)
                 flat.append(real(item, name))
     else:
         flat = [real(item, name) for item in rows]
@@ -225,7 +233,7 @@ cdef Prepared convert(object source, str name):
     try:
         copy = array.array("q" if whole else "d", flat)
     except OverflowError as error:
-        raise ValueError(f"{name} has an integer too large for 64 bits") from error
+        raise too_large(name) from error
     self.hold(copy)
     self.adopt(name)
     if columns >= 0:

@@ -41,6 +41,8 @@ cdef class Snapshot:
 cdef class Programs:
     """The programs of one function, by signature, the snapshot they were traced under, and its calls."""
 
+    # None after a pickle that could not bring it.
+    cdef public object function
     cdef public str name
     cdef public tuple names
     # Whether all arguments may be given by position.

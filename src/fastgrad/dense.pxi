@@ -53,8 +53,7 @@ cdef int activation_code(object name) except -1:
 
 cdef tuple operands_of(object values):
     """The values as a tuple of Values; numbers become leaves."""
-    # Never the caller's own tuple, which is then hidden from the collector.
-    cdef tuple operands = tuple(list(values) if type(values) is tuple else values)
+    cdef tuple operands = own_tuple(values)
     cdef list converted = None
     cdef PyObject *operand
     cdef Py_ssize_t index

@@ -220,7 +220,7 @@ def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
     """Return values[number]; ValueError unless 0 <= number < the number of values."""
     if isinstance(number, Value):
         # In a compiled function, an index that differs from row to row.
-        from fastgrad.compiling import take
+        from fastgrad.tracing import take
 
         chosen: Item = take(values, number)
         return chosen

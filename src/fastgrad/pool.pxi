@@ -322,14 +322,18 @@ cdef inline void track_holder(Node *node, object held) noexcept:
         track_used(node)
 
 
+cdef inline tuple own_tuple(object values):
+    """A tuple that is nobody else's: tuple() of a tuple is that tuple."""
+    return tuple(list(values) if type(values) is tuple else values)
+
+
 cdef tuple values_tuple(object values):
     """A new tuple that the collector sees only if it must: untracked when none of its Values is."""
-    # tuple() of a tuple is that tuple, which may be another node's, and tracked for that node's sake.
-    return unseen(tuple(list(values) if type(values) is tuple else values))
+    return unseen(own_tuple(values))
 
 
 cdef tuple unseen(tuple result):
-    """Hide from the collector a tuple that is nobody else's, unless one of its Values is tracked."""
+    """Hide from the collector a tuple of `own_tuple`, unless one of its Values is tracked."""
     cdef Py_ssize_t index
     for index in range(PyTuple_GET_SIZE(<PyObject *>result)):
         if is_tracked(PyTuple_GET_ITEM(<PyObject *>result, index)):

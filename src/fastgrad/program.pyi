@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 from typing_extensions import disjoint_base
@@ -40,6 +41,7 @@ class Snapshot:
 
 @disjoint_base
 class Programs:
+    function: Callable[..., Any] | None
     name: str
     names: tuple[str, ...]
     by_position: bool

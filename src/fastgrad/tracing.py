@@ -1,0 +1,180 @@
+"""The trace of a function: one run of it on placeholders, and the graph that this run leaves."""
+
+from __future__ import annotations
+
+import operator
+import os
+import random
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from fastgrad.engine import TracingError, Value, _begin_tracing, _end_tracing, _is_tracing, _read_graph
+from fastgrad.program import Graph, Program, describe_signature
+
+# One function at a time is traced; others wait.
+TRACING = threading.Lock()
+
+
+def reset_after_fork() -> None:
+    """In a new process, release the lock if a thread that is not in it was tracing."""
+    global TRACING
+    if not _is_tracing():
+        TRACING = threading.Lock()  # no cover: runs in a forked child, whose counts are lost with it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=reset_after_fork)
+
+
+class Index(Value):
+    """What an integer argument is while its function is traced: an index for `take`, or a number."""
+
+    def __init__(self, argument: int, column: int) -> None:
+        super().__init__(float("nan"))
+        self.place = (argument, column)
+
+    def refuse(self, *_: object) -> NoReturn:
+        """Raise TracingError: the index of one row would be frozen into the program."""
+        raise TracingError(
+            "an index is only known when the program runs: select with fastgrad.take(values, index)"
+        )
+
+    __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Value) or not hasattr(other, "__float__"):
+            return self is other
+        return self.refuse()
+
+    __hash__ = Value.__hash__
+
+
+class Selection:
+    """The operation of the nodes that `take` makes while tracing."""
+
+    _compiles = True
+
+    def __init__(self, place: tuple[int, int]) -> None:
+        self.place = place
+
+    def __repr__(self) -> str:
+        return "take"
+
+
+def take(values: Sequence[Any], index: Any) -> Any:
+    """Return values[index]; in a compiled function the index may differ from row to row.
+
+    values: Values or numbers, or lists of them of equal length, of which a list is then taken
+    element by element: `take(table, token)` is a row of an embedding. Raises IndexError unless
+    0 <= index < len(values), TypeError if the index is no integer, ValueError for rows of unequal length.
+    """
+    values = list(values)
+    if not values:
+        raise ValueError("take needs at least one value")
+    if isinstance(index, Index):
+        if hasattr(values[0], "__len__"):
+            if len({len(row) for row in values}) != 1:
+                raise ValueError("take needs rows of equal length")
+            return alike(values[0], [take(column, index) for column in zip(*values, strict=True)])
+        leaves = [value if isinstance(value, Value) else Value(value) for value in values]
+        return Value(float("nan"), leaves, Selection(index.place))  # type: ignore[arg-type]
+    if isinstance(index, Value):
+        raise TypeError("the index of take must be an argument of integers, or an integer, not a Value")
+    position = operator.index(index)
+    if not 0 <= position < len(values):
+        raise IndexError(f"take has {len(values)} values to choose from, not number {position}")
+    return values[position]
+
+
+def alike(row: Any, items: list[Any]) -> Any:
+    """Return the items as a list, or as an array of objects if the row is one of numpy's."""
+    if not hasattr(row, "astype"):
+        return items
+    array = row.astype(object)
+    array[:] = items
+    return array
+
+
+def placeholder(kind: str, argument: int, column: int) -> Value:
+    """Return what stands for a number of an argument: for an integer, something that `take` knows."""
+    if kind in ("index", "whole number"):
+        return Index(argument, column)
+    return Value(float("nan"))
+
+
+def trace(
+    function: Callable[..., Any],
+    signature: tuple[int, ...],
+    names: tuple[str, ...],
+    positional: int,
+    name: str,
+) -> Program:
+    """Run the function on placeholders and return its program; TracingError if it cannot be one.
+
+    positional: how many of the arguments are given by position, the others by name.
+    """
+    places: dict[int, tuple[int, int]] = {}
+    arguments: list[Any] = []
+    for number, (kind, columns) in enumerate(describe_signature(signature)):
+        row = [placeholder(kind, number, column) for column in range(1 if columns is None else columns)]
+        places.update((id(value), (number, column)) for column, value in enumerate(row))
+        arguments.append(row[0] if columns is None else row)
+    with TRACING:
+        drawn = random.getstate()
+        drawn_by_numpy = numpy_state()
+        _begin_tracing()
+        try:
+            named = dict(zip(names[positional:], arguments[positional:], strict=True))
+            output = function(*arguments[:positional], **named)
+            single, outputs = flat_outputs(output)
+            records, operands, constants, leaves, symbols, numbers = _read_graph(outputs)
+        finally:
+            _end_tracing()
+        if random.getstate() != drawn or numpy_state() != drawn_by_numpy:
+            raise TracingError(
+                f"{name} draws random numbers: they would be the same in every row and call; "
+                "pass them as an argument"
+            )
+    parameters = [leaf for leaf in leaves if id(leaf) not in places]
+    numbered = {id(leaf): number for number, leaf in enumerate(parameters)}
+    leaf_places = [places.get(id(leaf)) or (-1, numbered[id(leaf)]) for leaf in leaves]
+    selections = [symbol.place for symbol in symbols]
+    graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers)
+    return Program(graph, signature, names, name, single)
+
+
+def numpy_state() -> Any:
+    """Return the state of numpy's global generator in a form that compares, None if numpy is not loaded."""
+    numpy = sys.modules.get("numpy")
+    generator = getattr(numpy, "random", None) if numpy else None
+    if generator is None:
+        return None
+    # In any form but the legacy one, which only one of numpy's generators has.
+    return comparable(generator.get_state(legacy=False))
+
+
+def comparable(state: Any) -> Any:
+    """Return a generator's state, dicts of numbers and arrays, with bytes for the arrays."""
+    if isinstance(state, dict):
+        return {name: comparable(part) for name, part in state.items()}
+    return state.tobytes() if hasattr(state, "tobytes") else state
+
+
+def flat_outputs(output: object) -> tuple[bool, list[Value]]:
+    """Return whether the output is a single Value, and the list of Values that it is."""
+    single = not isinstance(output, (list, tuple))
+    items = [output] if single else list(output)  # type: ignore[call-overload]
+    if not items:
+        raise TracingError("the function returns nothing: an empty list")
+    values = []
+    for item in items:
+        if isinstance(item, (int, float)):
+            item = Value(item)
+        if not isinstance(item, Value):
+            raise TracingError(
+                f"a compiled function returns a Value or a list of Values, not {type(item).__name__}"
+            )
+        values.append(item)
+    return single, values
