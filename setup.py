@@ -82,4 +82,10 @@ extensions = [
     ],
 ]
 
-setup(ext_modules=cythonize(extensions, include_path=["src"]))
+# A module takes ten seconds to compile, and 0.3 GB, which not every machine has for each of its cores.
+JOBS = min(os.cpu_count() or 1, 3)
+
+setup(
+    ext_modules=cythonize(extensions, include_path=["src"]),
+    options={"build_ext": {"parallel": JOBS}},
+)
