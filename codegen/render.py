@@ -10,6 +10,7 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
+from expressions import library_functions
 from render_lanes import render_kernels, render_needs
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
@@ -52,7 +53,7 @@ def render_ops(table, reductions) -> str:
     lines = [
         "# cython: cdivision=True",
         NOTICE,
-        "from libc.math cimport cos, exp, fabs, floor, isfinite, log, log1p, pow, sin, sqrt, tanh",
+        f"from libc.math cimport {', '.join(library_functions(table, reductions))}",
         "",
         "cdef enum Row:",
         "    ROW_LEAF = 0",

@@ -1,5 +1,7 @@
 """Turn the table of operations into loops over lanes: kernels.pxi, which every kernel module includes."""
 
+from expressions import flops, library_functions, mask
+
 # Reductions that lowering.pxi turns into sums of products before they get here.
 SUMS = ("sum", "mean")
 # Rows whose value lanes.pxi applies to a matrix's results in registers.
@@ -10,7 +12,7 @@ HEADER = """\
 from fastgrad.lanes cimport *
 from fastgrad.ops cimport {rows}
 
-from libc.math cimport INFINITY, cos, fabs, floor, isfinite, log1p, pow, sin, sqrt
+from libc.math cimport INFINITY, {functions}
 
 cdef extern from "lanes.h" nogil:
     ctypedef double *lane
@@ -19,6 +21,8 @@ cdef extern from "lanes.h" nogil:
     double log "fg_log"(double) noexcept
     double tanh "fg_tanh"(double) noexcept
 """
+# Those of lanes.h, which are vectorised; compilers do not vectorise calls of the C library's.
+OWN_FUNCTIONS = ("exp", "log", "tanh")
 
 
 def row(operation) -> str:
@@ -288,7 +292,9 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 def render_kernels(table, reductions, notice: str) -> str:
     """kernels.pxi: value and derivative loops of every row, and the two interpreters."""
     rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions) if o.name not in SUMS]) + ",\n)"
-    lines = [notice, HEADER.format(rows=rows).rstrip(), *scalars(table), *activations(table)]
+    cimported = [name for name in library_functions(table, reductions) if name not in OWN_FUNCTIONS]
+    header = HEADER.format(rows=rows, functions=", ".join(cimported)).rstrip()
+    lines = [notice, header, *scalars(table), *activations(table)]
     lines += ["", "", 'include "lanes.pxi"']
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
     backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]
@@ -343,22 +349,3 @@ def render_needs(table, reductions, notice: str) -> str:
 def unless(default: int, operation, number: int) -> list[str]:
     """The number of a row, if it is not the one that the function returns in the end."""
     return [] if number == default else [f"    if row == {row(operation)}:", f"        return {number}"]
-
-
-def identifiers(expression: str) -> set[str]:
-    import ast
-
-    return {node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name)}
-
-
-def mask(expression: str, names) -> int:
-    used = identifiers(expression)
-    return sum(bit for bit, name in zip((1, 2, 4), names, strict=True) if name in used)
-
-
-def flops(expression: str) -> int:
-    """Arithmetic operations of an expression, a function of the C library counting as one."""
-    import ast
-
-    counted = (ast.BinOp, ast.Call, ast.UnaryOp)
-    return max(1, sum(isinstance(node, counted) for node in ast.walk(ast.parse(expression, mode="eval"))))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import mpmath
 from definitions import real_power
+from library import FUNCTIONS
 from mpmath import mpf
 
 from fastgrad.operations import Operation, Reduction
@@ -20,9 +21,8 @@ SMALLEST_NORMAL = mpf(2) ** -1022
 SMALLEST = mpf(2) ** -1074
 LARGEST = mpf(2) ** 1024 * (1 - HALF_ULP)
 
-# What glibc's manual and measurements allow (Zimmermann et al., "Accuracy of Mathematical Functions",
-# 2024), in ulp; the lanes' own functions are promised to 2.
-LIBRARY = {"exp": 1, "log": 1, "log1p": 2, "tanh": 3, "sin": 1, "cos": 1, "pow": 1}
+# In ulp; the lanes' own functions are promised to 2.
+LIBRARY = {"pow": 1} | {name: function.ulp for name, function in FUNCTIONS.items()}
 LANES = {**LIBRARY, "exp": 2, "log": 2, "tanh": 2}
 
 
@@ -112,15 +112,14 @@ def rounded(value, error, half_ulps, step) -> Bounded:
 
 
 def functions(ulps: Mapping[str, float]) -> dict:
-    """The functions that rows may call. `e` is the operand's error, and bounds its effect generously."""
+    """The functions that rows may call, on numbers with errors."""
 
-    def function(name, value, spread):
+    def of_bounded(name, function):
         def call(x):
             x = bounded(x)
-            result = value(x.value)
-            return rounded(
-                result, spread(x.value, x.error, result) if x.error else 0, 2 * ulps[name], SMALLEST
-            )
+            value = function.value(x.value)
+            error = function.spread(x.value, x.error, value) if x.error else 0
+            return rounded(value, error, 2 * ulps[name], SMALLEST)
 
         return call
 
@@ -139,21 +138,9 @@ def functions(ulps: Mapping[str, float]) -> dict:
             error = abs(value) * relative * (1 + 2 * relative)
         return rounded(value, error, 2 * ulps["pow"], SMALLEST)
 
-    def root(x):
-        value = mpmath.sqrt(x.value)
-        return rounded(value, x.error / value if x.error else 0, 1, SMALLEST)
-
     return {
-        "exp": function("exp", mpmath.exp, lambda x, e, y: y * mpmath.expm1(e)),
-        "log": function("log", mpmath.log, lambda x, e, y: e / (x - e) if e < x else mpmath.inf),
-        "log1p": function(
-            "log1p", mpmath.log1p, lambda x, e, y: e / (1 + x - e) if e < 1 + x else mpmath.inf
-        ),
-        "tanh": function("tanh", mpmath.tanh, lambda x, e, y: e),
-        "sin": function("sin", mpmath.sin, lambda x, e, y: e),
-        "cos": function("cos", mpmath.cos, lambda x, e, y: e),
+        **{name: of_bounded(name, function) for name, function in FUNCTIONS.items()},
         "pow": power,
-        "sqrt": root,
         "fabs": lambda x: Bounded(abs(x.value), x.error),
         "floor": lambda x: Bounded(mpmath.floor(x.value)),
         "isfinite": lambda x: mpmath.isfinite(x.value),

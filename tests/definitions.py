@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import mpmath
+from library import FUNCTIONS
 from mpmath import mpf
 
 from fastgrad.operations import Operation, Reduction
@@ -121,16 +122,12 @@ def absolute(a):
     return a if a > 0 else -a if a < 0 else 0 * a
 
 
-FUNCTIONS: dict[str, Callable] = {
-    "exp": lambda x: x.chain(mpmath.exp(x.value), mpmath.exp(x.value)),
-    "log": lambda x: x.chain(mpmath.log(x.value), 1 / x.value),
-    "log1p": lambda x: x.chain(mpmath.log1p(x.value), 1 / (1 + x.value)),
-    "sqrt": lambda x: x.chain(
-        mpmath.sqrt(x.value), 1 / (2 * mpmath.sqrt(x.value)) if x.value else mpmath.inf
-    ),
-    "tanh": lambda x: x.chain(mpmath.tanh(x.value), mpmath.sech(x.value) ** 2),
-    "sin": lambda x: x.chain(mpmath.sin(x.value), mpmath.cos(x.value)),
-    "cos": lambda x: x.chain(mpmath.cos(x.value), -mpmath.sin(x.value)),
+def of_dual(function):
+    return lambda x: x.chain(function.value(x.value), function.derivative(x.value))
+
+
+NAMES: dict[str, Callable] = {
+    **{name: of_dual(function) for name, function in FUNCTIONS.items()},
     "pow": power,
     "fabs": absolute,
     "floor": lambda x: x.chain(mpmath.floor(x.value), 0),
@@ -182,7 +179,7 @@ def largest(operands):
 def exact(row: Operation | Reduction, numbers: Sequence[float]) -> Exact:
     """The value and the partial derivatives at these very doubles; ArithmeticError where there is none."""
     size = len(numbers)
-    names = {**FUNCTIONS, "add": add, "largest": largest, "n": size}
+    names = {**NAMES, "add": add, "largest": largest, "n": size}
     with mpmath.workprec(PRECISION):
         operands = [
             Dual(mpf(number), [mpf(at == index) for at in range(size)])

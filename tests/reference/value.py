@@ -3,6 +3,7 @@
 import itertools
 import math
 
+from fastgrad.operations import TABLE
 from reference.rules import COMMUTING, REDUCTIONS, RULES, divide, rule_of
 
 # While a function is traced: the number of the first node made inside it, else None.
@@ -42,25 +43,14 @@ class Arithmetic:
     """The operators, on a base class: what is assigned to Value can be deleted again."""
 
     __slots__ = ()
-    __abs__ = unary_method("abs")
-    relu = unary_method("relu")
-    tanh = unary_method("tanh")
-    exp = unary_method("exp")
-    log = unary_method("log")
-    sigmoid = unary_method("sigmoid")
-    sqrt = unary_method("sqrt")
-    sin = unary_method("sin")
-    cos = unary_method("cos")
-    __add__ = left_method("add")
-    __radd__ = right_method("add")
-    __sub__ = left_method("sub")
-    __rsub__ = right_method("sub")
-    __mul__ = left_method("mul")
-    __rmul__ = right_method("mul")
-    __truediv__ = left_method("div")
-    __rtruediv__ = right_method("div")
-    __pow__ = left_method("pow")
-    __rpow__ = right_method("pow")
+
+
+for row in TABLE:
+    if row.operands == 1:
+        setattr(Arithmetic, row.method, unary_method(row.name))
+    else:
+        setattr(Arithmetic, row.method, left_method(row.name))
+        setattr(Arithmetic, row.method.replace("__", "__r", 1), right_method(row.name))
 
 
 class Value(Arithmetic):
