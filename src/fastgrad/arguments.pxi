@@ -32,9 +32,14 @@ cdef class Prepared:
             PyBuffer_Release(&self.view)
 
     cdef int hold(self, object source) except -1:
-        """Take the source's buffer, which is one of float64 or int64."""
+        """Take the source's buffer, and see whether it is one of float64 or int64."""
         PyObject_GetBuffer(source, &self.view, PyBUF_STRIDES | PyBUF_FORMAT)
         self.held = True
+        self.kind = UNKNOWN
+        if self.view.itemsize == 8 and is_code(self.view.format, b'd'):
+            self.kind = REALS
+        elif self.view.itemsize == 8 and (is_code(self.view.format, b'l') or is_code(self.view.format, b'q')):
+            self.kind = INDICES
         return 0
 
     cdef int adopt(self, str name) except -1:
@@ -76,13 +81,12 @@ cdef inline bint is_aligned(const Py_buffer *view) noexcept:
     return bits % sizeof(double) == 0 or view.len == 0
 
 
-cdef Prepared adopted(Prepared self, int kind, str name):
+cdef Prepared adopted(Prepared self, str name):
     """The buffer with its shape, or a copy of it if C may not read it where it is."""
     cdef Prepared copied = self
     if not is_aligned(&self.view):
         copied = Prepared()
-        copied.hold(contiguous(&self.view, "d" if kind == REALS else "q"))
-    copied.kind = kind
+        copied.hold(contiguous(&self.view, "d" if self.kind == REALS else "q"))
     copied.adopt(name)
     return copied
 
@@ -103,9 +107,9 @@ cdef Prepared prepare(object source, str name):
     """Make an argument ready for a call; raises TypeError or ValueError that names it."""
     cdef Prepared self = Prepared()
     if PyFloat_Check(source):
-        return prepare_number(self, source, NUMBER)
+        return prepare_number(self, source, NUMBER, name)
     if PyLong_Check(source):
-        return prepare_number(self, source, NUMBER if type(source) is bool else WHOLE_NUMBER)
+        return prepare_number(self, source, NUMBER if type(source) is bool else WHOLE_NUMBER, name)
     if PyObject_CheckBuffer(source):
         try:
             self.hold(source)
@@ -117,27 +121,24 @@ cdef Prepared prepare(object source, str name):
                 raise TypeError(f"{name} must be numbers, not {type(source).__name__}")
             item = source.item() if hasattr(source, "item") else float(source)
             return prepare(real(item, name), name)
-        if self.view.itemsize == 8:
-            if is_code(self.view.format, b'd'):
-                return adopted(self, REALS, name)
-            if is_code(self.view.format, b'l') or is_code(self.view.format, b'q'):
-                return adopted(self, INDICES, name)
+        if self.kind != UNKNOWN:
+            return adopted(self, name)
     elif isinstance(source, Value):
         raise TypeError(f"{name} is a Value: the function finds its parameters itself")
     elif not hasattr(source, "__len__") and not hasattr(source, "__array__"):
         if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
             raise TypeError(f"{name} must be a number or an array of numbers, not {type(source).__name__}")
-        return prepare_number(self, float(source), NUMBER)
+        return prepare_number(self, float(source), NUMBER, name)
     return convert(source, name)
 
 
-cdef Prepared prepare_number(Prepared self, object source, int kind):
+cdef Prepared prepare_number(Prepared self, object source, int kind, str name):
     self.kind = kind
     self.rows = self.columns = -1
     try:
         self.number = source
     except OverflowError:
-        self.number = INFINITY if source > 0 else -INFINITY
+        raise too_large(name) from None
     if kind == WHOLE_NUMBER:
         if -(1 << 62) < source < 1 << 62:
             self.whole = source
@@ -164,11 +165,13 @@ cdef object too_deep(str name):
 
 
 cdef object too_large(str name):
-    return ValueError(f"{name} has an integer too large for 64 bits")
+    return OverflowError(f"{name}: an integer too large for a float")
 
 
 cdef object nested(object source, str name, int depth=0):
     """A buffer, an array or any sequence as lists of Python objects."""
+    if isinstance(source, (str, bytes, bytearray, dict, set, frozenset)):
+        raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
     if depth > 1:
         raise too_deep(name)
     if hasattr(source, "tolist"):
@@ -177,13 +180,24 @@ cdef object nested(object source, str name, int depth=0):
         return source.__array__().tolist()
     if PyObject_CheckBuffer(source):
         return memoryview(source).tolist()
-    if isinstance(source, (str, dict, set, frozenset)):
-        raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
     return [
         item if isinstance(item, (int, float)) or not hasattr(item, "__len__")
         else nested(item, name, depth + 1)
         for item in source
     ]
+
+
+cdef object packed(list flat, str name):
+    """Numbers as an array of int64 if all of them are integers that fit, else of float64."""
+    if flat and all([isinstance(item, int) and not isinstance(item, bool) for item in flat]):
+        try:
+            return array.array("q", flat)
+        except OverflowError:
+            pass
+    try:
+        return array.array("d", flat)
+    except OverflowError:
+        raise too_large(name) from None
 
 
 cdef Prepared convert(object source, str name):
@@ -196,17 +210,18 @@ cdef Prepared convert(object source, str name):
     if kind and kind in "mM":
         # Of some units, `tolist` makes whole numbers.
         raise TypeError(f"{name} must be numbers, not {source.dtype}")
-    if kind and not PyObject_CheckBuffer(source) and hasattr(source, "__array__"):
-        # A column of a table, for example.
-        return prepare(source.__array__(), name)
-    if kind and kind in "iufb" and hasattr(source, "astype"):
-        # An array of another size or byte order, which numpy converts faster.
-        self.kind = INDICES if kind in "iu" else REALS
-        if kind == "u" and source.itemsize == 8 and source.size and source.max() > LARGEST:
-            raise too_large(name)
-        self.hold(source.astype("=i8" if self.kind == INDICES else "=f8"))
-        self.adopt(name)
-        return self
+    if kind and hasattr(source, "__array__"):
+        import numpy
+
+        if not isinstance(source, numpy.ndarray):
+            # A column of a table, or an array of JAX, whose astype need not give the type that it is asked for.
+            return prepare(numpy.asarray(source), name)
+        if kind in "iufb":
+            # An array of another size or byte order.
+            fits = kind != "u" or source.itemsize < 8 or not source.size or source.max() <= LARGEST
+            self.hold(source.astype("=i8" if kind in "iu" and fits else "=f8", subok=False))
+            self.adopt(name)
+            return self
     items = nested(source, name)
     if not isinstance(items, list):
         # A tensor without axes.
@@ -228,13 +243,7 @@ cdef Prepared convert(object source, str name):
                 flat.append(real(item, name))
     else:
         flat = [real(item, name) for item in rows]
-    whole = bool(flat) and all([isinstance(item, int) and not isinstance(item, bool) for item in flat])
-    self.kind = INDICES if whole else REALS
-    try:
-        copy = array.array("q" if whole else "d", flat)
-    except OverflowError as error:
-        raise too_large(name) from error
-    self.hold(copy)
+    self.hold(packed(flat, name))
     self.adopt(name)
     if columns >= 0:
         self.rows, self.columns = len(rows), columns

@@ -141,7 +141,7 @@ cdef class Program:
             if one.rows < 0:
                 continue
             if one.rows == 0:
-                raise ValueError(f"{self.names[index]} has no rows: there is nothing to take a mean of")
+                raise ValueError(f"{self.names[index]} has no rows: a program needs one at least")
             if rows >= 0 and one.rows != rows:
                 raise ValueError(
                     f"{self.names[index]} has {one.rows} rows and {self.names[first]} has {rows}"
@@ -303,7 +303,7 @@ cdef class Program:
                 data = arguments[<Py_ssize_t>argument].data
                 data += row * arguments[<Py_ssize_t>argument].row_step
                 data += <Py_ssize_t>column * arguments[<Py_ssize_t>argument].column_step
-                out = values[graph.operands[first + 1 + (<const int64_t *>data)[0]]]
+                out = values[graph.operands[first + 1 + choice(data, second - 1)]]
             elif kind == ROW_INNER:
                 out = values[graph.operands[first + second - 1]] if second % 2 else 0.0
                 for at in range(second // 2):

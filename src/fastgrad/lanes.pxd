@@ -6,7 +6,7 @@ is the slot of an operand's gradient, or the index of the accumulator of a unifo
 nobody wants it.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from fastgrad.ops cimport ROW_END
 
@@ -105,3 +105,10 @@ ctypedef void (*Run)(const Instruction *, Py_ssize_t, const Block *) noexcept no
 cdef struct Kernels:
     Run forward
     Run backward
+
+
+cdef inline Py_ssize_t choice(const char *index, Py_ssize_t choices) noexcept nogil:
+    """A row's index for `take`. It was in range before the run; another thread may have changed it since."""
+    # Volatile: what is compared is what is used.
+    cdef int64_t number = (<const volatile int64_t *>index)[0]
+    return number if 0 <= number < choices else 0

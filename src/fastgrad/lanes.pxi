@@ -134,7 +134,7 @@ cdef void backward_broadcast(const Instruction *i, const Block *block) noexcept 
 
 
 cdef inline const char *indices(const Instruction *i, const Block *block) noexcept nogil:
-    """The address of the first row's index; an index out of range was refused before the run."""
+    """The address of the first row's index."""
     cdef const Argument *argument = &block.arguments[i.right]
     return argument.data + block.row * argument.row_step + i.third * argument.column_step
 
@@ -147,10 +147,8 @@ cdef void forward_take(const Instruction *i, const Block *block) noexcept nogil:
     cdef double *out = slot(block, i.out)
     cdef int32_t operand
     cdef Py_ssize_t j
-    cdef int64_t index
     for j in range(block.lanes):
-        index = (<const int64_t *>(data + j * step))[0]
-        operand = block.table[wide.left + (index if index >= 0 else index + wide.inputs)]
+        operand = block.table[wide.left + choice(data + j * step, wide.inputs)]
         out[j] = slot(block, operand)[j] if operand >= 0 else block.uniform[~operand]
 
 
@@ -160,13 +158,12 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
     cdef Py_ssize_t step = block.arguments[i.right].row_step
     cdef const double *g = slot(block, i.out_adjoint)
     cdef int32_t adjoint
-    cdef Py_ssize_t j, k
-    cdef int64_t index
+    cdef Py_ssize_t j, k, index
     for k in range(wide.inputs):
         if block.table[wide.fresh_left + k]:
             fill(slot(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
     for j in range(block.lanes):
-        index = (<const int64_t *>(data + j * step))[0]
+        index = choice(data + j * step, wide.inputs)
         adjoint = block.table[wide.left_adjoint + index]
         if adjoint < 0:
             continue

@@ -26,6 +26,8 @@ cdef enum:
 cdef enum:
     NUMBER = 2
     WHOLE_NUMBER = 3
+    # A buffer of neither float64 nor int64, until it is converted.
+    UNKNOWN = -1
 
 
 cdef class Lowering:
