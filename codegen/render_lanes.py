@@ -20,9 +20,10 @@ cdef extern from "lanes.h" nogil:
     double exp "fg_exp"(double) noexcept
     double log "fg_log"(double) noexcept
     double tanh "fg_tanh"(double) noexcept
+    double pow "fg_pow"(double, double) noexcept
 """
 # Those of lanes.h, which are vectorised; compilers do not vectorise calls of the C library's.
-OWN_FUNCTIONS = ("exp", "log", "tanh")
+OWN_FUNCTIONS = ("exp", "log", "tanh", "pow")
 
 
 def row(operation) -> str:

@@ -633,7 +633,7 @@ def test_a_default_that_no_program_computes_with_is_not_pickled():
     compiled([1.0], 2.0)
     other = pickle.loads(pickle.dumps(compiled))
     np.testing.assert_array_equal(other([1.0], 3.0), [3.0])
-    with pytest.raises(TypeError, match="k must be"):
+    with pytest.raises(TypeError, match="k must be given"):
         other([1.0])
 
 

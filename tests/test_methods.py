@@ -139,6 +139,19 @@ def test_the_class_itself_gives_the_function():
     assert Model.loss is Model.loss
 
 
+def test_a_method_may_be_called_on_its_class():
+    model = Model()
+    np.testing.assert_array_equal(Model.loss(model, X), 2 * X)
+    assert Model.loss.backward(model, X) == pytest.approx(2 * X.mean())
+    assert model.loss.latest is not None
+    with pytest.raises(TypeError, match="self must be"):
+        Model.loss(Late(), X)
+
+
+class Late:
+    """Something that is no Model."""
+
+
 def test_a_method_that_is_set_when_the_class_is_there_is_kept_too():
     class Late:
         def __init__(self):

@@ -3,6 +3,7 @@
 import functools
 import pickle
 import random
+import sys
 import threading
 import types
 
@@ -12,7 +13,7 @@ import pytest
 import fastgrad
 import fastgrad.functional as F
 from fastgrad import TracingError, Value, compile, engine, take
-from fastgrad.nn import Dropout
+from fastgrad.nn import MLP, Dropout
 
 X = np.array([0.5, 2.0, -1.0])
 
@@ -33,6 +34,7 @@ READINGS = {
     "sorted": lambda v: sorted([v, Value(0.0)]),
     "repr": repr,
     "format": lambda v: f"{v}",
+    "format of the data": lambda v: f"{v:.2f}",
     "array": lambda v: np.array([v], dtype=float),
 }
 EFFECTS = {
@@ -194,7 +196,9 @@ def test_random_numbers_of_another_numpy_generator_are_noticed_too():
         compile(lambda x: x * draw())(X)
 
 
-@pytest.mark.parametrize("output", [None, "x", {"a": 1}, [], [None], np.zeros(2)], ids=repr)
+@pytest.mark.parametrize(
+    "output", [None, "x", {"a": 1}, [], [None], [[Value(1.0)]], np.zeros((2, 2))], ids=repr
+)
 def test_a_function_returns_values(output):
     with pytest.raises(TracingError, match="return"):
         compile(lambda x: output)(X)
@@ -407,7 +411,7 @@ def test_what_a_partial_gives_and_no_program_computes_with_is_left_to_the_functi
     compiled = compile(functools.partial(lambda x, w, name: w * x if name == "w" else x, w=p, name="w"))
     np.testing.assert_array_equal(compiled(X), 3 * X)
     assert compiled.parameters == [p]
-    with pytest.raises(TypeError, match="unexpected"):
+    with pytest.raises(TypeError, match="name is no argument"):
         compiled(X, name="x")
 
 
@@ -421,10 +425,89 @@ def test_keywords_and_defaults():
         compiled(X, j=1)
 
 
+@pytest.mark.parametrize("default", [None, True, "tanh", Value(2.0)], ids=["None", "bool", "str", "Value"])
+def test_a_default_that_is_nothing_to_compute_with_is_for_the_function_after_a_star(default):
+    def choose(x, *, how=default):
+        assert how is default
+        return 2 * x
+
+    compiled = compile(choose)
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    with pytest.raises(TypeError, match="how is no argument"):
+        compiled(X, how=default)
+    with pytest.raises(TypeError, match="how must be given"):
+        compile(lambda x, how=default: x)(X)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes yet")
+@pytest.mark.parametrize(
+    ("function", "note"),
+    [
+        (lambda x, y: x - y, "x is a Value, y is a list of 1, each a Value"),
+        (lambda x, i: sum(x for _ in range(i[0])), "x is a Value, i is a list of 1, each a Value"),
+    ],
+)
+def test_an_error_in_the_function_says_what_its_arguments_are(function, note):
+    with pytest.raises((TypeError, TracingError)) as caught:
+        compile(function)(X, X.reshape(3, 1))
+    assert note in caught.value.__notes__[0]
+
+
 @pytest.mark.parametrize("function", [lambda *xs: xs[0], lambda **xs: 1, lambda threads: threads])
 def test_a_signature_that_cannot_be_compiled(function):
     with pytest.raises(TypeError):
         compile(function)
+
+
+def test_a_refusal_that_the_function_catches_is_raised_in_the_end():
+    def absolute(x):
+        try:
+            if x > 0:
+                return x
+        except TracingError:
+            pass
+        return -x
+
+    with pytest.raises(TracingError, match="order"):
+        compile(absolute)(X)
+
+
+@pytest.mark.parametrize(
+    ("divisor", "error"), [(0, ZeroDivisionError), (-0.0, ZeroDivisionError), (5e-324, OverflowError)]
+)
+def test_a_division_by_a_constant_is_refused_in_the_trace(divisor, error):
+    with pytest.raises(error, match=r"\.\.\. / "):
+        compile(lambda x: x / divisor)(X)
+
+
+@pytest.fixture
+def drawing_thread():
+    """A thread that draws random numbers all the time."""
+    ended = threading.Event()
+
+    def draw():
+        while not ended.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("drawing_thread")
+def test_what_other_threads_draw_is_their_own_affair():
+    for _ in range(20):
+        compile(lambda x: F.sum([(x * k).tanh() for k in range(500)]))(X)
+    with pytest.raises(TracingError, match="random"):
+        compile(lambda x: x * random.random())(X)
+
+
+def test_an_array_of_values_may_be_returned():
+    compiled = compile(lambda x: np.array(x) * 2)
+    np.testing.assert_array_equal(compiled(np.ones((3, 2))), np.full((3, 2), 2.0))
+    np.testing.assert_array_equal(compile(lambda x: np.array(x * 3))(X), 3 * X)
 
 
 def test_an_index_is_a_number_too():
@@ -517,6 +600,32 @@ def test_dropout_follows_the_training_mode():
         compiled(np.ones((2, 2)))
     dropout.eval()
     np.testing.assert_array_equal(compiled(np.ones((2, 2))), [2.0, 2.0])
+
+
+def test_a_program_is_traced_anew_only_for_modes_that_its_function_asked_for():
+    model, dropout = MLP(1, [4, 1]), Dropout(0.5).eval()
+    plain, dropping = compile(lambda x: model([x])), compile(lambda x: sum(dropout([x])))
+    plain(X), dropping(X)
+    programs = plain.latest, dropping.latest
+    for module in (model, dropout):
+        module.train()
+        module.eval()
+    plain(X), dropping(X)
+    assert (plain.latest, dropping.latest) == programs
+    dropout.training = True
+    plain(X)
+    assert plain.latest is programs[0]
+    with pytest.raises(TracingError, match="random"):
+        dropping(X)
+
+
+def test_modes_are_remembered_for_every_signature():
+    dropout = Dropout(0.5).eval()
+    compiled = compile(lambda x: sum(dropout(x)) if isinstance(x, list) else x)
+    compiled(np.ones((2, 2))), compiled(X)
+    dropout.train()
+    with pytest.raises(TracingError, match="random"):
+        compiled(np.ones((2, 2)))
 
 
 def test_what_a_program_cannot_notice_is_forgotten_on_demand():

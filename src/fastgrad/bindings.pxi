@@ -1,6 +1,6 @@
 # Which program a call needs: by the signature of its arguments, and while names are bound as they were.
 
-from fastgrad.engine import TracingError, _is_tracing
+from fastgrad.engine import _is_tracing, _refused
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
@@ -93,6 +93,10 @@ cdef class Programs:
         cdef list ready = prepare_arguments(arguments, self.names)
         return signature_of(ready), ready, self.traced(ready)
 
+    cdef bint is_unbound_call(self, tuple arguments) except -1:
+        """Whether a method is called on its class, with the instance as the first argument."""
+        return len(arguments) > 0 and isinstance(arguments[0], self.home[0]) and self._takes_instance()
+
     cdef tuple prepared(self, str what, tuple arguments, dict options):
         """(program, arguments ready for it, threads, block); only the most common call is quick.
 
@@ -102,9 +106,12 @@ cdef class Programs:
         cdef list ready
         cdef Program program
         if _is_tracing():
-            raise TracingError(
+            raise _refused(
                 f"{self.name}.{what} has no place in a function that is compiled: it would happen only once"
             )
+        if self.key is not None and self.is_unbound_call(arguments):
+            method = self.__get__(arguments[0], type(arguments[0]))
+            return (<Programs>method).prepared(what, arguments[1:], options)
         if not options and not self.check and self.by_position and len(arguments) == len(self.names):
             ready = prepare_arguments(arguments, self.names)
             program = self.traced(ready)

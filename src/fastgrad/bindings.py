@@ -5,28 +5,27 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-import sys
 from collections.abc import Iterator
 from types import CodeType, FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeAlias
 
-from fastgrad.program import Programs, Snapshot
+from fastgrad.program import Programs
 
+# A closure's cell and its contents; a scope, a name in it and the object of that name.
+Cell: TypeAlias = tuple[Any, object]
+Name: TypeAlias = tuple[dict[str, Any], str, object]
 # The instructions that read a global.
 READ_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
-def snapshot(compiled: Programs) -> Snapshot:
-    """Look at the cells and globals that the function and its helpers read, and at the mode of modules.
+def what_is_read(compiled: Programs) -> tuple[list[Cell], list[Name]]:
+    """Return the cells and the globals that the function and its helpers read, with what they contain.
 
     Helpers are the Python functions that cells and globals contain, and those behind methods, partials
     and compiled functions; what attributes and containers contain is not looked at.
     """
-    names: dict[tuple[int, str], tuple[dict[str, Any], str, object]] = {}
-    cells: dict[int, tuple[Any, object]] = {}
-    nn = sys.modules.get("fastgrad.nn")
-    if nn is not None:
-        names[0, ""] = (vars(nn), "mode_changes", nn.mode_changes)
+    names: dict[tuple[int, str], Name] = {}
+    cells: dict[int, Cell] = {}
     seen: dict[int, object] = {}
     waiting: list[object] = [compiled]
     while waiting:
@@ -41,7 +40,7 @@ def snapshot(compiled: Programs) -> Snapshot:
             names |= read
             cells |= closed
             waiting += [entry[-1] for entry in (*read.values(), *closed.values())]
-    return Snapshot(list(cells.values()), list(names.values()))
+    return list(cells.values()), list(names.values())
 
 
 def called_by(thing: object) -> list[object]:
@@ -61,7 +60,7 @@ def is_ours(function: FunctionType) -> bool:
     return module.partition(".")[0] == "fastgrad"
 
 
-def globals_of(function: FunctionType) -> Iterator[tuple[dict[str, Any], str, object]]:
+def globals_of(function: FunctionType) -> Iterator[Name]:
     """Yield the scope, name and object of each global that the function's code reads."""
     scope = function.__globals__
     for code in codes(function.__code__):

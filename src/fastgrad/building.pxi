@@ -5,9 +5,10 @@ import operator
 
 cdef str described(int row, double a, double b):
     """The operation as the user wrote it, with its operands' values, for error messages."""
+    cdef str left = "..." if traced_here() else repr(a)
     if row < ROW_FIRST_BINARY:
-        return f"{NAMES[row]}({a!r})"
-    return f"{a!r} {OPERATORS[row]} {b!r}"
+        return f"{NAMES[row]}({left})"
+    return f"{left} {OPERATORS[row]} {b!r}"
 
 
 cdef object node_of_one(int row, Node *operand):
@@ -30,9 +31,14 @@ cdef object node_and_constant(int row, Node *left, double constant, bint integer
     cdef double out = binary_value(row, a, constant)
     if out - out != 0.0:
         refuse(row, a, constant)
+    cdef double inner
     if outer_row(row) != ROW_LEAF:
         # a - c is a + -c and a / c is a * c**-1, as in micrograd.
-        constant = binary_value(inner_row(row), constant, -1.0)
+        inner = binary_value(inner_row(row), constant, -1.0)
+        if inner - inner != 0.0:
+            # Also in a trace: the program has no division left to refuse.
+            refuse_anywhere(row, a, constant)
+        constant = inner
         row = outer_row(row)
     return new_unary(row << 2 | (NODE_INTEGER if integer else NODE_CONSTANT), out, left, constant)
 

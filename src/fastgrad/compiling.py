@@ -12,10 +12,10 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from fastgrad.bindings import snapshot
-from fastgrad.engine import TracingError, Value, _is_tracing
+from fastgrad.bindings import Name, what_is_read
+from fastgrad.engine import TracingError, Value, _is_tracing, _refused
 from fastgrad.program import Program, Programs, Snapshot
-from fastgrad.signatures import OPTIONS, arguments_of, block_option, portable, threads_option
+from fastgrad.signatures import OPTIONS, arguments_of, block_option, may_be_given, portable, threads_option
 from fastgrad.tracing import trace
 
 __all__ = ["Compiled", "compile"]
@@ -54,6 +54,7 @@ class Compiled(Programs):
         self.threads, self.check, self.block = options
         self.programs = {program.signature: program for program in programs}
         self.latest = programs[-1] if programs else None
+        self.modes: dict[tuple[int, str], Name] = {}
         self.snapshot = Snapshot([], [])
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
@@ -64,7 +65,7 @@ class Compiled(Programs):
         if not _is_tracing():
             return self._outputs(*arguments, **options)
         if self.function is None:
-            raise TracingError(
+            raise _refused(
                 f"{self.name} cannot be part of another compiled function: it was unpickled with its "
                 "programs, without the function itself"
             )
@@ -84,15 +85,33 @@ class Compiled(Programs):
             check = options.pop("check", check)
             block = block_option(options.pop("block", block))
         if options or not self.by_position or len(arguments) != len(self.names):
-            bound = self.parameters_of_function.bind(*arguments, **options)
-            bound.apply_defaults()
-            arguments = tuple(bound.arguments.values())
+            arguments = self._bound(arguments, options)
         signature, ready, program = self._find(arguments)
         if program is None:
             program = self.latest = self._traced(signature)
         if check:
             program.check(ready)
         return program, ready, threads, block
+
+    def _bound(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the arguments in the order of the parameters, with defaults; TypeError for wrong ones."""
+        own = inspect.signature(self.function).parameters if self.function is not None else {}
+        for name in options:
+            if name in own and name not in self.names:
+                raise TypeError(
+                    f"{name} is no argument of the compiled {self.name}, as its default is nothing to "
+                    "compute with: give it with functools.partial, and compile that"
+                )
+        bound = self.parameters_of_function.bind(*arguments, **options)
+        given = set(bound.arguments)
+        bound.apply_defaults()
+        for name, parameter in self.parameters_of_function.parameters.items():
+            if name not in given and not may_be_given(parameter):
+                raise TypeError(
+                    f"{name} must be given: its default, {parameter.default!r}, is nothing to compute with; "
+                    f"after a * in the parameters of {self.name} it would be left to the function"
+                )
+        return tuple(bound.arguments.values())
 
     def forget(self) -> None:
         """Drop all programs: the next call traces anew.
@@ -101,17 +120,20 @@ class Compiled(Programs):
         attributes that the function reads.
         """
         self.programs.clear()
+        self.modes.clear()
         self.latest, self.snapshot = None, Snapshot([], [])
 
     def _traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""
         if self.function is None:
             raise self._unknown_call()
-        seen = snapshot(self)
-        program = trace(self.function, signature, self.names, self.positional, self.name)
+        cells, names = what_is_read(self)
+        program, modes = trace(self.function, signature, self.names, self.positional, self.name)
         if not self.snapshot.is_current():
             self.programs.clear()
-        self.snapshot = seen
+            self.modes.clear()
+        self.modes |= modes
+        self.snapshot = Snapshot(cells, names + list(self.modes.values()))
         self.programs[signature] = program
         return program
 
@@ -137,14 +159,17 @@ class Compiled(Programs):
         self.home = owner, name
         self.key = f"_compiled {owner.__module__}.{owner.__qualname__}.{name}"
 
+    def _takes_instance(self) -> bool:
+        """Return whether the instance is an argument, which it is of no object that is merely called."""
+        function = self.function
+        return hasattr(type(function), "__get__") and not isinstance(function, (staticmethod, MethodType))
+
     def _method(self, instance: object, owner: type | None, attributes: object) -> Compiled:
         """Compile the function of an instance, to be kept in the instance's dict.
 
         Raises TypeError if the instance cannot keep it, having no dict, or being a class.
         """
-        function = self.function
-        if not hasattr(type(function), "__get__") or isinstance(function, (staticmethod, MethodType)):
-            # As with any such object that is called, the instance is no argument.
+        if not self._takes_instance():
             return self
         if not isinstance(attributes, dict):
             raise TypeError(
@@ -153,7 +178,7 @@ class Compiled(Programs):
             )
         if self.home is None:
             self._find_home(type(instance))
-        method = function.__get__(instance, owner)  # type: ignore[union-attr]
+        method = self.function.__get__(instance, owner)  # type: ignore[union-attr]
         bound = Compiled(method, self.threads, self.check, self.block)
         if self.home is not None:
             bound.home, bound.instance, bound.origin = self.home, instance, self
@@ -179,7 +204,7 @@ class Compiled(Programs):
             (self.threads, self.check, self.block),
             list(self.programs.values()),
         )
-        copied.latest, copied.snapshot = self.latest, self.snapshot
+        copied.latest, copied.snapshot, copied.modes = self.latest, self.snapshot, dict(self.modes)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:

@@ -54,6 +54,14 @@ A number, its gradient and the operation that made it.
             refuse_reading(self, "the data")
         return self.data
 
+    def __format__(self, str spec):
+        """Return data in this format, for example f"{loss:.4f}"; without one, the Value as text."""
+        if not spec:
+            return str(self)
+        if tracing:
+            refuse_reading(self, "the text")
+        return format(self.data, spec)
+
     def __repr__(self):
         if tracing:
             refuse_reading(self, "the text")

@@ -127,6 +127,25 @@ FG_INLINE double fg_log(double x) {
     return x < INFINITY ? result : x;
 }
 
+/* x**0.5, which unlike the square root is 0 at -0 and inf at -inf. */
+FG_INLINE double fg_root(double x) { return x == -INFINITY ? INFINITY : sqrt(x + 0.0); }
+
+/* pow: the exponents of formulas, and of their derivatives, by products, quotients and roots. One that is
+   the same in all lanes chooses once: a cube takes a sixth. */
+FG_INLINE double fg_pow(double x, double y) {
+    if (y == 1.0) return x;
+    if (y == 2.0) return x * x;
+    if (y == 3.0) return x * x * x;
+    if (y == 4.0) return (x * x) * (x * x);
+    if (y == 0.5) return fg_root(x);
+    if (y == 1.5) return fg_root(x) * fabs(x);
+    if (y == -0.5) return 1.0 / fg_root(x);
+    if (y == -1.5) return 1.0 / fg_root(x) / fabs(x);
+    if (y == -2.0) return 1.0 / x * (1.0 / x);
+    if (y == -3.0) return 1.0 / x * (1.0 / x) * (1.0 / x);
+    return pow(x, y);
+}
+
 /* tanh: Cephes' rational function near 0 (Moshier 1989), 1 - 2 / (exp(2x) + 1) elsewhere. */
 FG_INLINE double fg_tanh(double x) {
     const double size = fabs(x), z = x * x;

@@ -11,6 +11,7 @@ from fastgrad.engine import (
     LayerFields,
     NeuronFields,
     Value,
+    _is_tracing,
     dot,
     flattened,
     forward,
@@ -23,9 +24,6 @@ __all__ = ["MLP", "Dropout", "Layer", "Module", "Neuron"]
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
 KIND = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linear"}
 
-# How often a mode was set: what was compiled before is traced again.
-mode_changes = 0
-
 Inputs = Iterable[Value | SupportsFloat]
 
 
@@ -37,7 +35,23 @@ class Module:
     whose names begin with _ it passes over.
     """
 
-    training = True
+    @property
+    def training(self) -> bool:
+        """Whether the module is in training mode, which Dropout looks at; set by `train` and `eval`.
+
+        A compiled function whose trace has asked for it is traced anew when it changes.
+        """
+        attributes = vars(self)
+        mode: bool = attributes.setdefault("_training", True)
+        if _is_tracing():
+            from fastgrad.tracing import modes_read
+
+            modes_read[id(attributes), "_training"] = (attributes, "_training", mode)
+        return mode
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        vars(self)["_training"] = bool(mode)
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0.0."""
@@ -92,8 +106,6 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Set the training mode of this module and all below it, which Dropout looks at; return self."""
-        global mode_changes
-        mode_changes += 1
         for module in self.modules():
             module.training = mode
         return self

@@ -17,6 +17,7 @@ class Graph:
         selections: list[tuple[int, int]],
         outputs: list[int],
     ) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
 @disjoint_base
 class Program:

@@ -32,9 +32,14 @@ def arguments_of(function: Callable[..., Any], name: str) -> inspect.Signature:
 
 
 def may_be_given(parameter: inspect.Parameter) -> bool:
-    """Return whether a parameter has no default, or one that could be given as an argument."""
+    """Return whether a parameter has no default, or one that could be given as an argument.
+
+    A truth value could, but stands for a choice that the function makes itself.
+    """
     if parameter.default is parameter.empty:
         return True
+    if isinstance(parameter.default, bool):
+        return False
     try:
         prepare_arguments((parameter.default,), (parameter.name,))
     except (TypeError, ValueError):

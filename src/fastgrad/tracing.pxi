@@ -47,6 +47,8 @@ cdef bint tracing = False
 cdef unsigned long tracing_thread = 0
 # A leaf that is older than everything the traced function makes, and keeps its chunk in place.
 cdef Value first_traced = None
+# A function that catches what refuses it must not become a program that depends on one row.
+cdef object first_refusal = None
 
 
 cdef inline bint traced_here() noexcept:
@@ -58,12 +60,26 @@ cdef bint made_inside(Node *node) noexcept:
     return in_pool(node) and is_younger(node, <Node *><PyObject *>first_traced)
 
 
+def _refused(str message):
+    """Return a TracingError to raise, which the trace raises in the end if the function catches it."""
+    global first_refusal
+    error = TracingError(message)
+    if traced_here() and first_refusal is None:
+        first_refusal = error
+    return error
+
+
+def _first_refusal():
+    """Return the first TracingError of this trace, or None."""
+    return first_refusal
+
+
 cdef int refuse_reading(Value self, str what) except -1:
     """Raise TracingError unless the number is that of a leaf which the traced function made."""
     cdef Node *node = <Node *><PyObject *>self
     if not traced_here() or (code_of(node) <= CODE_FRESH and made_inside(node)):
         return 0
-    raise TracingError(
+    raise _refused(
         f"{what} of a Value cannot be used while its function is compiled: it would be frozen into the "
         "program. Leave the choice to an operation: where, maximum, relu"
     )
@@ -71,7 +87,7 @@ cdef int refuse_reading(Value self, str what) except -1:
 
 cdef int refuse_effect(str what) except -1:
     if traced_here():
-        raise TracingError(f"{what} has no place in a function that is compiled: it would happen only once")
+        raise _refused(f"{what} has no place in a function that is compiled: it would happen only once")
     return 0
 
 
@@ -115,7 +131,8 @@ def _begin_tracing():
 
 def _end_tracing():
     """Undo _begin_tracing; does nothing if there is nothing to undo."""
-    global tracing, first_traced
+    global tracing, first_traced, first_refusal
+    first_refusal = None
     if tracing:
         for kind in with_subclasses(Value):
             unguard(<PyTypeObject *>kind, compare_while_tracing)

@@ -8,13 +8,25 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from fastgrad.engine import TracingError, Value, _begin_tracing, _end_tracing, _is_tracing, _read_graph
+from fastgrad.bindings import Name
+from fastgrad.engine import (
+    TracingError,
+    Value,
+    _begin_tracing,
+    _end_tracing,
+    _first_refusal,
+    _is_tracing,
+    _read_graph,
+    _refused,
+)
 from fastgrad.program import Graph, Program, describe_signature
 
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
+# The modes of modules that the function asks for while it is traced: see nn.Module.training.
+modes_read: dict[tuple[int, str], Name] = {}
 
 
 def reset_after_fork() -> None:
@@ -37,8 +49,9 @@ class Index(Value):
 
     def refuse(self, *_: object) -> NoReturn:
         """Raise TracingError: the index of one row would be frozen into the program."""
-        raise TracingError(
-            "an index is only known when the program runs: select with fastgrad.take(values, index)"
+        raise _refused(
+            "an index is only known when the program runs: select with fastgrad.take(values, index); what "
+            "the function needs as a plain integer is no argument: give it with functools.partial"
         )
 
     __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
@@ -68,15 +81,17 @@ def take(values: Sequence[Any], index: Any) -> Any:
 
     values: Values or numbers, or lists of them of equal length, of which a list is then taken
     element by element: `take(table, token)` is a row of an embedding. Raises IndexError unless
-    0 <= index < len(values), TypeError if the index is no integer, ValueError for rows of unequal length.
+    0 <= index < len(values), TypeError if the index is no integer, ValueError for no values at all and
+    for rows of unequal length.
     """
     values = list(values)
     if not values:
         raise ValueError("take needs at least one value")
+    lengths = {len(row) if hasattr(row, "__len__") else None for row in values}
+    if len(lengths) != 1:
+        raise ValueError("take needs Values or numbers, or rows of equal length")
     if isinstance(index, Index):
-        if hasattr(values[0], "__len__"):
-            if len({len(row) for row in values}) != 1:
-                raise ValueError("take needs rows of equal length")
+        if lengths != {None}:
             return alike(values[0], [take(column, index) for column in zip(*values, strict=True)])
         leaves = [value if isinstance(value, Value) else Value(value) for value in values]
         return Value(float("nan"), leaves, Selection(index.place))  # type: ignore[arg-type]
@@ -104,45 +119,96 @@ def placeholder(kind: str, argument: int, column: int) -> Value:
     return Value(float("nan"))
 
 
+class Trace(NamedTuple):
+    """What one run of a function on placeholders leaves."""
+
+    graph: Graph
+    single: bool
+    # Those of modules that the function asked for.
+    modes: dict[tuple[int, str], Name]
+    # Whether the state of a global generator of random numbers is another than before.
+    drew: bool
+
+
 def trace(
     function: Callable[..., Any],
     signature: tuple[int, ...],
     names: tuple[str, ...],
     positional: int,
     name: str,
-) -> Program:
-    """Run the function on placeholders and return its program; TracingError if it cannot be one.
+) -> tuple[Program, dict[tuple[int, str], Name]]:
+    """Return the function's program and the modes it depends on; TracingError if it cannot be one.
 
     positional: how many of the arguments are given by position, the others by name.
     """
+
+    def once() -> Trace:
+        try:
+            return run_on_placeholders(function, signature, names, positional)
+        except Exception as error:
+            if hasattr(error, "add_note"):
+                error.add_note(f"while {name} was compiled, where {described(signature, names)}")
+            raise
+
+    with TRACING:
+        found = once()
+        if found.drew and threading.active_count() > 1:
+            # Another thread may have drawn them: then a second run draws none, or they change nothing.
+            first, found = found, once()
+            if contents(first.graph) == contents(found.graph):
+                found = found._replace(drew=False)
+        if found.drew:
+            raise TracingError(
+                f"{name} draws random numbers: they would be the same in every row and call; "
+                "pass them as an argument"
+            )
+    return Program(found.graph, signature, names, name, found.single), found.modes
+
+
+def contents(graph: Graph) -> tuple[Any, ...]:
+    """Return a graph in a form that compares, with constants to the bit and parameters by identity."""
+    records, operands, constants, parameters, *others = graph.__reduce__()[1]
+    return records, operands, repr(constants), [id(leaf) for leaf in parameters], others
+
+
+def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
+    """Return what each argument is inside the function."""
+    parts = []
+    for name, (kind, columns) in zip(names, describe_signature(signature), strict=True):
+        one = "an index" if kind in ("index", "whole number") else "a Value"
+        parts.append(f"{name} is {one if columns is None else f'a list of {columns}, each {one}'}")
+    return ", ".join(parts) or "there are no arguments"
+
+
+def run_on_placeholders(
+    function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], positional: int
+) -> Trace:
+    """Run the function; TracingError if it refuses what it was given, even if it caught that."""
     places: dict[int, tuple[int, int]] = {}
     arguments: list[Any] = []
     for number, (kind, columns) in enumerate(describe_signature(signature)):
         row = [placeholder(kind, number, column) for column in range(1 if columns is None else columns)]
         places.update((id(value), (number, column)) for column, value in enumerate(row))
         arguments.append(row[0] if columns is None else row)
-    with TRACING:
-        drawn = random.getstate()
-        drawn_by_numpy = numpy_state()
-        _begin_tracing()
-        try:
-            named = dict(zip(names[positional:], arguments[positional:], strict=True))
-            output = function(*arguments[:positional], **named)
-            single, outputs = flat_outputs(output)
-            records, operands, constants, leaves, symbols, numbers = _read_graph(outputs)
-        finally:
-            _end_tracing()
-        if random.getstate() != drawn or numpy_state() != drawn_by_numpy:
-            raise TracingError(
-                f"{name} draws random numbers: they would be the same in every row and call; "
-                "pass them as an argument"
-            )
+    named = dict(zip(names[positional:], arguments[positional:], strict=True))
+    drawn = random.getstate(), numpy_state()
+    modes_read.clear()
+    _begin_tracing()
+    try:
+        output = function(*arguments[:positional], **named)
+        refusal = _first_refusal()
+        if refusal is not None:
+            raise refusal
+        single, outputs = flat_outputs(output)
+        records, operands, constants, leaves, symbols, numbers = _read_graph(outputs)
+    finally:
+        _end_tracing()
     parameters = [leaf for leaf in leaves if id(leaf) not in places]
     numbered = {id(leaf): number for number, leaf in enumerate(parameters)}
     leaf_places = [places.get(id(leaf)) or (-1, numbered[id(leaf)]) for leaf in leaves]
     selections = [symbol.place for symbol in symbols]
     graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers)
-    return Program(graph, signature, names, name, single)
+    return Trace(graph, single, dict(modes_read), (random.getstate(), numpy_state()) != drawn)
 
 
 def numpy_state() -> Any:
@@ -164,6 +230,9 @@ def comparable(state: Any) -> Any:
 
 def flat_outputs(output: object) -> tuple[bool, list[Value]]:
     """Return whether the output is a single Value, and the list of Values that it is."""
+    if hasattr(output, "tolist"):
+        # numpy's arrays of Values.
+        output = output.tolist()
     single = not isinstance(output, (list, tuple))
     items = [output] if single else list(output)  # type: ignore[call-overload]
     if not items:
@@ -173,8 +242,7 @@ def flat_outputs(output: object) -> tuple[bool, list[Value]]:
         if isinstance(item, (int, float)):
             item = Value(item)
         if not isinstance(item, Value):
-            raise TracingError(
-                f"a compiled function returns a Value or a list of Values, not {type(item).__name__}"
-            )
+            found = f"{'' if single else 'a list with a '}{type(item).__name__}"
+            raise TracingError(f"a compiled function returns a Value or a list of Values, not {found}")
         values.append(item)
     return single, values

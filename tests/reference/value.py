@@ -227,14 +227,18 @@ def evaluated(name, numbers, detail=None):
     rule = rule_of(name, detail)
     data = rule.value(*numbers)
     if not math.isfinite(data) and tracing_since is None and name in RULES:
-        error = rule.refusal(*numbers)
-        if error is not None:
-            try:
-                raise error
-            finally:
-                # Else the frame and the exception hold each other, and the operands.
-                del error
+        refuse(name, numbers)
     return data
+
+
+def refuse(name, numbers):
+    error = RULES[name].refusal(*numbers)
+    if error is not None:
+        try:
+            raise error
+        finally:
+            # Else the frame and the exception hold each other, and the operands.
+            del error
 
 
 def node(name, operands, detail=None):
@@ -254,6 +258,9 @@ def binary(name, left, right):
     if not constant_is_right and name not in COMMUTING:
         return node(name, (number, value))
     data = evaluated(name, (value._data, number))
+    if name == "div" and not math.isfinite(divide(1.0, number)):
+        # In a trace, too: 1 / c is a constant of the program.
+        refuse("div", (value._data, number))
     if name in ("sub", "div"):
         # a - c is a + -c and a / c is a * c**-1, as in micrograd.
         name, number = ("add", -number) if name == "sub" else ("mul", divide(1.0, number))
