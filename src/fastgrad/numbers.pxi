@@ -1,6 +1,6 @@
 # What counts as a number: floats, ints, bools, numpy scalars, anything with __float__ or __index__ that is
-# not complex, but nothing with a length (an array converts to float when it has one element), unless it is
-# a tensor without axes.
+# not complex. As an operand, nothing with a length (an array converts to float when it has one element),
+# unless it is a tensor without axes.
 
 import numbers
 
