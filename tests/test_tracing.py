@@ -500,8 +500,9 @@ def drawing_thread():
 def test_what_other_threads_draw_is_their_own_affair():
     for _ in range(20):
         compile(lambda x: F.sum([(x * k).tanh() for k in range(500)]))(X)
-    with pytest.raises(TracingError, match="random"):
-        compile(lambda x: x * random.random())(X)
+    for draw in (random.random, lambda: random.gauss(0.0, 1.0), lambda: random.random() < 2, np.random.rand):
+        with pytest.raises(TracingError, match="random"):
+            compile(functools.partial(lambda x, *, draw: x * draw(), draw=draw))(X)
 
 
 def test_an_array_of_values_may_be_returned():

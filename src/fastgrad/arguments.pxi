@@ -214,7 +214,7 @@ cdef Prepared convert(object source, str name):
         import numpy
 
         if not isinstance(source, numpy.ndarray):
-            # A column of a table, or an array of JAX, whose astype need not give the type that it is asked for.
+            # A column of a table, or an array of JAX, whose astype gives float32 if asked for float64.
             return prepare(numpy.asarray(source), name)
         if kind in "iufb":
             # An array of another size or byte order.

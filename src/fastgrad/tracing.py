@@ -25,6 +25,8 @@ from fastgrad.program import Graph, Program, describe_signature
 
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
+# How often a function is traced again while other threads draw random numbers.
+OTHER_TRIES = 8
 # The modes of modules that the function asks for while it is traced: see nn.Module.training.
 modes_read: dict[tuple[int, str], Name] = {}
 
@@ -152,23 +154,38 @@ def trace(
 
     with TRACING:
         found = once()
-        if found.drew and threading.active_count() > 1:
-            # Another thread may have drawn them: then a second run draws none, or they change nothing.
-            first, found = found, once()
-            if contents(first.graph) == contents(found.graph):
-                found = found._replace(drew=False)
+        tries = OTHER_TRIES if threading.active_count() > 1 else 0
+        while found.drew and tries:
+            # Another thread may have drawn them.
+            tries -= 1
+            found = watched(once)
         if found.drew:
             raise TracingError(
-                f"{name} draws random numbers: they would be the same in every row and call; "
-                "pass them as an argument"
+                f"{name} draws random numbers (or another thread draws numpy's all the time): they would be "
+                "the same in every row and call; pass them as an argument"
             )
     return Program(found.graph, signature, names, name, found.single), found.modes
 
 
-def contents(graph: Graph) -> tuple[Any, ...]:
-    """Return a graph in a form that compares, with constants to the bit and parameters by identity."""
-    records, operands, constants, parameters, *others = graph.__reduce__()[1]
-    return records, operands, repr(constants), [id(leaf) for leaf in parameters], others
+def watched(run: Callable[[], Trace]) -> Trace:
+    """Return a trace for which the draws of other threads from Python's generator do not count.
+
+    Those from numpy's do: its methods are no C functions that Python would report.
+    """
+    generator = random.random.__self__  # type: ignore[attr-defined]
+    before, drew = numpy_state(), False
+
+    def look(frame: object, event: str, called: object) -> None:
+        nonlocal drew
+        drew = drew or (event == "c_call" and getattr(called, "__self__", None) is generator)
+
+    previous = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        found = run()
+    finally:
+        sys.setprofile(previous)
+    return found._replace(drew=drew or numpy_state() != before)
 
 
 def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
