@@ -12,7 +12,7 @@ import pytest
 import fastgrad
 import fastgrad.functional as F
 from fastgrad import TracingError, Value, compile, engine, take
-from fastgrad.nn import Dropout
+from fastgrad.nn import MLP, Dropout
 
 X = np.array([0.5, 2.0, -1.0])
 
@@ -517,6 +517,24 @@ def test_dropout_follows_the_training_mode():
         compiled(np.ones((2, 2)))
     dropout.eval()
     np.testing.assert_array_equal(compiled(np.ones((2, 2))), [2.0, 2.0])
+
+
+def test_a_mode_that_is_set_already_keeps_the_programs():
+    model = MLP(2, [2, 1])
+    compiled = compile(lambda x: model(x))
+    compiled(np.ones((2, 2)))
+    program = compiled.latest
+    model.train()
+    compiled(np.ones((2, 2)))
+    assert compiled.latest is program
+    model.layers[0].neurons[1].eval()
+    compiled(np.ones((2, 2)))
+    assert compiled.latest is not program
+    program = compiled.latest
+    # One module below is in another mode.
+    model.train()
+    compiled(np.ones((2, 2)))
+    assert compiled.latest is not program
 
 
 def test_what_a_program_cannot_notice_is_forgotten_on_demand():
