@@ -238,6 +238,12 @@ def test_rms_norm_with_weights():
     close([v.data for v in F.rms_norm(x, w)], [6 * scale, -4 * scale])
 
 
+def test_the_epsilon_of_rms_norm_goes_by_its_name():
+    close([v.data for v in F.rms_norm(leaves([3.0, 4.0]), eps=12.5)], [0.6, 0.8])
+    with pytest.raises(TypeError):
+        F.rms_norm(leaves([3.0, 4.0]), None, 12.5)
+
+
 def test_add_and_scale_by_hand():
     x, y, factor = leaves([1, 2]), leaves([10, 20]), Value(3.0)
     assert [v.data for v in F.add(x, y)] == [11.0, 22.0]
