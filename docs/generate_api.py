@@ -13,14 +13,15 @@ from fastgrad.operations import TABLE, Operation
 # What a page for users lists, in the order in which they meet it. `functional` is last because its
 # `sum` hides Python's from the examples after it.
 MODULES = {
-    "fastgrad.engine": ["Value"],
+    "fastgrad.engine": ["Value", "apply", "zero_grad", "TracingError"],
     "fastgrad": ["check", "compile", "take"],
+    "fastgrad.diagnosis": ["Finding"],
     "fastgrad.compiling": ["Compiled"],
     "fastgrad.nn": None,
     "fastgrad.optim": None,
     "fastgrad.data": ["batches"],
-    "fastgrad.testing": ["gradcheck"],
-    "fastgrad.viz": ["trace", "draw_dot", "plot_losses", "plot_decision_boundary"],
+    "fastgrad.testing": None,
+    "fastgrad.viz": ["trace", "draw_dot", "plot_losses", "plot_decision_boundary", "TooManyNodesError"],
     "fastgrad.saving": None,
     "fastgrad.export": None,
     "fastgrad.functional": None,
@@ -30,6 +31,12 @@ HEAD = """\
 
 Generated from the docstrings by `python docs/generate_api.py`; the tests check that it is up to date.
 """
+# Of Value, in micrograd's words; what has a docstring goes by that.
+ATTRIBUTES = {
+    "data": "The number; assignable.",
+    "grad": "The derivative by this node of what backward() was called on; assignable.",
+    **dict.fromkeys(["_prev", "_children", "_op", "_backward"], ""),
+}
 CALLS = {"__add__": "left + right", "__sub__": "left - right", "__mul__": "left * right"}
 CALLS |= {"__truediv__": "left / right", "__pow__": "left ** right", "__abs__": "abs(self)"}
 
@@ -61,6 +68,9 @@ class Source(str):
 
 def signature(function: object) -> str:
     """Return a callable's parameters and result as its source has them, '' if it does not tell."""
+    if inspect.isclass(function) and issubclass(function, Exception):
+        # Some Pythons tell those of the built-in base.
+        return ""
     try:
         found = inspect.signature(function)
     except (TypeError, ValueError):
@@ -72,6 +82,8 @@ def signature(function: object) -> str:
 
 def unquoted(annotation: object) -> object:
     """Return an annotation such that its repr is its source."""
+    # NamedTuple wraps its fields'.
+    annotation = getattr(annotation, "__forward_arg__", annotation)
     return Source(annotation) if isinstance(annotation, str) else annotation
 
 
@@ -96,6 +108,11 @@ def operation(row: Operation) -> list[str]:
     return [f"- `{call}`: {row.doc}"]
 
 
+def attributes(cls: type) -> list[str]:
+    """Return the lines on the attributes that programs written for micrograd use."""
+    return [f"- `{name}`: {text or inspect.getdoc(getattr(cls, name))}" for name, text in ATTRIBUTES.items()]
+
+
 def methods(cls: type) -> list[str]:
     """Return the lines on the public methods that a class defines, or a base of it that is listed nowhere."""
     lines = []
@@ -104,6 +121,9 @@ def methods(cls: type) -> list[str]:
     for name, member in [*vars(cls).items(), *inherited.items()]:
         called = name == "__call__"
         if (name.startswith("_") and not called) or name in operations or not inspect.getdoc(member):
+            continue
+        if name in getattr(cls, "_fields", ()):
+            # Its signature names a tuple's fields.
             continue
         if inspect.isdatadescriptor(member):
             lines += [f"#### {cls.__name__}.{name}", "", *text_of(member)]
@@ -119,6 +139,7 @@ def entry(module: ModuleType, name: str) -> list[str]:
     lines = [f"### {name}", "", f"`{kind}{name}{signature(documented)}`", "", *text_of(documented)]
     if inspect.isclass(documented):
         if name == "Value":
+            lines += ["The attributes:", "", *attributes(documented), ""]
             lines += ["The operations, on Values and numbers:", ""]
             lines += [line for row in TABLE for line in operation(row)] + [""]
         lines += methods(documented)

@@ -31,6 +31,29 @@ def test_everything_listed_has_a_docstring(generator):
             assert inspect.getdoc(getattr(module, public)), f"{name}.{public}"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TracingError",
+        "GradcheckError",
+        "TooManyNodesError",
+        "Finding",
+        "apply",
+        "zero_grad",
+        "clip_grad_norm_",
+    ],
+)
+def test_what_programs_catch_call_and_get_is_listed(generator, name):
+    assert f"\n### {name}\n" in generator.generate()
+
+
+@pytest.mark.parametrize("name", ["data", "grad", "_prev", "_children", "_op", "_backward"])
+def test_micrograds_attributes_are_listed_with_what_they_are(generator, name):
+    (line,) = [line for line in generator.generate().splitlines() if line.startswith(f"- `{name}`: ")]
+    assert line.endswith(".")
+    assert "None" not in line
+
+
 def test_every_operation_of_the_table_is_listed(generator):
     page = generator.generate()
     assert [operation.name for operation in TABLE if operation.doc not in page] == []

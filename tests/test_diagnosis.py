@@ -155,6 +155,26 @@ def test_neurons_that_pass_no_gradient(activation, bias, kind, written, data):
     assert len(finding.nodes) == 20
 
 
+@pytest.mark.parametrize(("rows", "found"), [(3, False), (4, True)])
+def test_a_dead_neuron_among_others_is_reported_from_four_inputs_on(rows, found, data):
+    model = a_healthy_model("relu")
+    model.layers[0].neurons[4].b.data = -100.0
+    X, y = data
+    loss = loss_of(model, (X[:rows], y[:rows]))
+    loss.backward()
+    dead = [finding for finding in check(loss, model) if finding.kind == "dead ReLU"]
+    assert any("layers.0.neurons.4" in finding.message for finding in dead) == found
+
+
+def test_dead_neurons_without_others_are_reported_at_once(data):
+    model = a_healthy_model("relu")
+    for neuron in model.layers[0].neurons:
+        neuron.b.data = -100.0
+    loss = loss_of(model, (data[0][:1], data[1][:1]))
+    loss.backward()
+    assert "dead ReLU" in kinds(check(loss, model))
+
+
 def test_a_neuron_that_is_off_for_one_input_is_not_dead(data):
     model = a_healthy_model("relu")
     loss = loss_of(model, ([data[0][0]], [data[1][0]]))
@@ -198,13 +218,39 @@ def test_the_loss_must_be_a_value():
         ([Value(1.0), "w"], "parameters must be Values, but number 1 is 'w'"),
         (5, "parameters must be Values or a Module, not 5"),
         (None, "parameters must be Values or a Module, not None"),
-        (Value(1.0), "parameters must be Values or a Module, not Value"),
     ],
-    ids=["a number", "a word", "no list", "None", "one Value"],
+    ids=["a number", "a word", "no list", "None"],
 )
 def test_the_parameters_must_be_values(parameters, message):
     with pytest.raises(TypeError, match=message):
         check(Value(1.0) * 2, parameters)
+
+
+def test_one_value_may_be_the_parameters():
+    x = Value(3.0, label="x")
+    loss = x * x
+    assert kinds(check(loss, x)) == {"no backward"}
+    loss.backward()
+    assert check(loss, x) == []
+
+
+def test_without_parameters_the_leaves_are_looked_at(data):
+    model = a_healthy_model("tanh")
+    loss = loss_of(model, data)
+    assert kinds(check(loss)) == {"no backward"}
+    loss.backward()
+    assert check(loss) == []
+    loss.backward()
+    (finding,) = check(loss)
+    assert finding.kind == "gradients not zeroed"
+    assert finding.message.endswith("leaves in all)")
+    assert set(model.parameters()) <= set(finding.nodes)
+
+
+def test_without_parameters_a_derivative_of_zero_is_nobodys_mistake():
+    loss = (Value(-2.0) * 3).relu() + Value(1.0)
+    loss.backward()
+    assert "no gradient" not in kinds(check(loss))
 
 
 def test_parameters_that_no_name_leads_to_are_looked_at():

@@ -147,6 +147,29 @@ def test_dropout_and_the_training_mode_go_along(torch):
     np.testing.assert_allclose(exported(torch.from_numpy(X)).detach().numpy(), outputs(model, X), rtol=1e-12)
 
 
+def test_each_part_of_a_list_keeps_its_mode(torch):
+    first, second, last = nn.Dropout(0.25), nn.Dropout(0.5), nn.Layer(4, 2)
+    parts = [nn.Layer(3, 4), first, second, last]
+    first.eval()
+    exported = export.to_torch(parts)
+    assert [part.training for part in exported] == [True, True, False, True, True, True]
+    assert exported.training
+    back = export.from_torch(exported)
+    assert [part.training for part in back.layers] == [True, False, True, True]
+    for part in parts:
+        part.eval()
+    exported = export.to_torch(parts)
+    assert not any(module.training for module in exported.modules())
+    assert not any(module.training for module in export.from_torch(exported).modules())
+
+
+def test_a_dropout_of_a_model_keeps_a_mode_of_its_own(torch):
+    model = mlp((3, 4, 2))
+    model.layers.insert(1, nn.Dropout(0.25).eval())
+    exported = export.to_torch(model)
+    assert (exported.training, exported[2].training) == (True, False)
+
+
 def test_onnx_leaves_dropout_out(tmp_path):
     onnx = pytest.importorskip("onnx")
     model = mlp((3, 4, 2))
@@ -195,7 +218,15 @@ NOT_READ = {
     "nothing": (lambda t: t.Sequential(), "^there is no Linear"),
     "a dropout first": (
         lambda t: t.Sequential(t.Dropout(), t.Linear(2, 2)),
-        "^0: a Dropout has no counterpart",
+        r"^0: Dropout\(p=0.5, .*\) must follow a Linear",
+    ),
+    "a dropout of everything": (
+        lambda t: t.Sequential(t.Linear(2, 2), t.Dropout(1.0)),
+        r"^1: Dropout\(p=1.0, .*\) drops every value",
+    ),
+    "a dropout of one output": (
+        lambda t: t.Sequential(t.Linear(2, 1), t.Tanh(), t.Dropout(0.1)),
+        r"^2: Dropout\(p=0.1, .*\) follows a Linear of one output",
     ),
 }
 
@@ -257,6 +288,7 @@ def uneven(change):
 
 NOT_WRITTEN = {
     "a module of one's own": (Own, "^a Own cannot be exported"),
+    "a number": (lambda: 3, "^a int cannot be exported: give an MLP, a Layer or a list of them"),
     "one within a list": (lambda: [nn.Layer(2, 2), Own()], "^part 1, a Own, cannot be exported"),
     "no layer": (list, "^there is no Layer"),
     "only a dropout": (lambda: nn.Dropout(0.1), "^there is no Layer"),
@@ -299,6 +331,13 @@ def test_what_cannot_be_exported_is_named(name, tmp_path):
     with pytest.raises(ValueError, match=match):
         export.to_onnx(build(), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NOT_WRITTEN)
+def test_what_cannot_be_exported_to_torch_is_named(torch, name):
+    build, match = NOT_WRITTEN[name]
+    with pytest.raises(ValueError, match=match):
+        export.to_torch(build())
 
 
 @pytest.mark.parametrize("replaced", [nn.MLP, nn.Layer, nn.Neuron])

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+import fastgrad
 import fastgrad.functional as F
 from fastgrad import Value
 from fastgrad.engine import apply
@@ -237,6 +238,12 @@ def test_rms_norm_with_weights():
     close([v.data for v in F.rms_norm(x, w)], [6 * scale, -4 * scale])
 
 
+def test_the_epsilon_of_rms_norm_goes_by_its_name():
+    close([v.data for v in F.rms_norm(leaves([3.0, 4.0]), eps=12.5)], [0.6, 0.8])
+    with pytest.raises(TypeError):
+        F.rms_norm(leaves([3.0, 4.0]), None, 12.5)
+
+
 def test_add_and_scale_by_hand():
     x, y, factor = leaves([1, 2]), leaves([10, 20]), Value(3.0)
     assert [v.data for v in F.add(x, y)] == [11.0, 22.0]
@@ -380,10 +387,11 @@ def test_a_matrix_is_copied_as_a_list_is():
         (lambda: F.binary_cross_entropy_with_logits([], []), "got 0 and 0"),
         (lambda: F.sum([]), "sum of no values"),
         (lambda: F.mean([]), "mean of no values"),
-        (lambda: F.softmax([]), "logsumexp of no values"),
-        (lambda: F.log_softmax([]), "logsumexp of no values"),
-        (lambda: F.l2([]), "square_sum of no values"),
-        (lambda: F.rms_norm([]), "square_mean of no values"),
+        (lambda: F.softmax([]), "^softmax: logsumexp of no values"),
+        (lambda: F.log_softmax([]), "^log_softmax: logsumexp of no values"),
+        (lambda: F.logsumexp([]), "^logsumexp of no values"),
+        (lambda: F.l2([]), "^l2: square_sum of no values"),
+        (lambda: F.rms_norm([]), "^rms_norm: square_mean of no values"),
         (lambda: F.rms_norm(leaves([1, 2]), [1]), "got 2 and 1"),
         (lambda: F.dot([1, 2], leaves([1])), "2 and 1"),
         (lambda: F.linear(leaves([1, 2]), [[1, 2], [3]]), "row 1 has 1 weights for 2 inputs"),
@@ -419,6 +427,72 @@ def test_wrong_sizes_are_value_errors_that_name_them(call, message):
 def test_what_is_no_number_is_a_type_error(call):
     with pytest.raises(TypeError):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("maximum", lambda: F.maximum([1], [2])),
+        ("minimum", lambda: F.minimum([1], [2])),
+        ("where", lambda: F.where([1], [2], [3])),
+        ("mse_loss", lambda: F.mse_loss([["a"]], [[1]])),
+        ("hinge_loss", lambda: F.hinge_loss([[1]], [1])),
+        ("binary_cross_entropy_with_logits", lambda: F.binary_cross_entropy_with_logits([[1]], [1])),
+        ("rms_norm", lambda: F.rms_norm([1], [[1]])),
+        ("nll_loss", lambda: F.nll_loss([[[1]]], [0])),
+    ],
+    ids=lambda row: row if isinstance(row, str) else "",
+)
+def test_what_is_no_number_is_refused_in_the_name_of_the_function_called(name, call):
+    with pytest.raises(TypeError, match=f"^{name}(: [a-z]+)? needs Values or numbers, not list"):
+        call()
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError])
+def test_errors_of_the_users_own_values_are_passed_on(error):
+    raised = error("squares of no values")
+
+    def values():
+        yield 1.0
+        raise raised
+
+    with pytest.raises(error) as caught:
+        F.l2(values())
+    assert caught.value is raised
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss], ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize(
+    ("rows", "target"),
+    [([1.0, 2.0], 1.0), ([1.0, 2.0], [0, 1]), ([[1.0, 2.0]], [1.0]), ([[1.0, 2.0]], [[0, 1]])],
+    ids=["a float", "one-hot", "a float in a batch", "one-hot in a batch"],
+)
+def test_a_target_that_is_no_integer_is_a_type_error_that_says_what_it_is(loss, rows, target):
+    with pytest.raises(TypeError, match=f"^{loss.__name__}: the target is the number of a class, .*, not "):
+        loss(rows, target)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss], ids=lambda loss: loss.__name__)
+def test_a_target_that_is_a_value_is_a_type_error(loss):
+    with pytest.raises(TypeError, match=f"^{loss.__name__}: the target is .* not a Value"):
+        loss([1.0, 2.0], Value(1.0))
+
+
+def test_a_target_of_floats_in_a_compiled_function_is_a_type_error():
+    compiled = fastgrad.compile(lambda x, y: F.cross_entropy(x, y))
+    with pytest.raises(TypeError, match=r"^cross_entropy: the target is .* an argument of integers"):
+        compiled([[1.0, 2.0]], [1.0])
+
+
+def test_one_target_for_a_batch_is_a_type_error():
+    with pytest.raises(TypeError, match=r"^cross_entropy: a batch needs a target for each of its 2 rows"):
+        F.cross_entropy([[1.0, 2.0], [1.0, 2.0]], 1)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss], ids=lambda loss: loss.__name__)
+def test_a_batch_and_its_rows_may_be_any_iterables(loss):
+    batch = loss((iter(row) for row in LOGITS), iter(CLASSES))
+    assert batch.data == loss(LOGITS, CLASSES).data
 
 
 @pytest.mark.parametrize("row", [o for o in TABLE if o.operands == 1], ids=lambda o: o.name)

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import random
+import re
 
 import pytest
 
@@ -296,6 +297,12 @@ def test_a_model_of_inner_layers_of_one_neuron_fails_as_in_micrograd():
         MLP(2, [1, 1])([1.0, 2.0])
 
 
+@pytest.mark.parametrize("nouts", [1, None, 2.0])
+def test_the_sizes_of_a_models_layers_are_a_list(nouts):
+    with pytest.raises(TypeError, match=f"nouts must be a list of the layers' sizes, .*, not {nouts}"):
+        MLP(2, nouts)
+
+
 def test_a_model_takes_the_parameters_of_a_neuron_subclass(monkeypatch):
     model = MLP(2, [2])
     monkeypatch.setattr(Neuron, "parameters", lambda self: [self.b])
@@ -439,6 +446,42 @@ def test_a_state_that_would_lack_parameters_is_refused(make, count):
         module.load_state_dict({})
 
 
+def nested(depth, innermost):
+    """Modules in one another, each with a parameter of its own."""
+    for _ in range(depth):
+        outer = Module()
+        outer.own, outer.inner = Value(1.0), {"it": innermost}
+        innermost = outer
+    return innermost
+
+
+def test_each_module_of_a_deep_nest_is_asked_for_its_parameters_once():
+    asked = []
+
+    class Asked(Module):
+        def parameters(self):
+            asked.append(self)
+            return []
+
+    assert len(nested(60, Asked()).state_dict()) == 60
+    assert len(asked) == 1
+
+
+def test_a_parameter_without_a_name_is_refused_however_deep_it_is():
+    with pytest.raises(ValueError, match="not found under a name of their own: 3;"):
+        nested(60, Hidden()).state_dict()
+    with pytest.raises(ValueError, match="not found under a name of their own: 1;"):
+        nested(60, of_two_keys()).state_dict()
+
+
+def test_parameters_that_were_set_on_the_instance_are_refused_without_a_name():
+    module = Module()
+    module.w = Value(1.0)
+    module.parameters = lambda: [module.w, Value(2.0)]
+    with pytest.raises(ValueError, match="not found under a name of their own: 1;"):
+        below(module).state_dict()
+
+
 def test_a_module_may_list_fewer_parameters_than_it_names_and_in_another_order():
     class Frozen(Pair):
         def parameters(self):
@@ -478,6 +521,21 @@ def test_a_wrong_state_is_a_value_error_that_names_it_and_changes_nothing(change
     with pytest.raises(ValueError, match=named):
         model.load_state_dict(state)
     assert model.state_dict() == before
+
+
+@pytest.mark.parametrize("key", [1, None, ("w", 0)], ids=repr)
+def test_an_unknown_name_that_is_no_text_is_named_like_any_other(key):
+    model = MLP(2, [1])
+    with pytest.raises(ValueError, match=re.escape(f"unknown: {key}")):
+        model.load_state_dict({**model.state_dict(), key: 1.0})
+
+
+@pytest.mark.parametrize(
+    "state", [3, None, [1.0], "state", MLP(2, [1])], ids=lambda state: type(state).__name__
+)
+def test_a_state_that_is_no_mapping_is_a_type_error(state):
+    with pytest.raises(TypeError, match=f"a dict of numbers by name, not a {type(state).__name__}"):
+        MLP(2, [1]).load_state_dict(state)
 
 
 def test_train_and_eval_reach_every_module():

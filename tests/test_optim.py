@@ -3,6 +3,8 @@
 import json
 import math
 import random
+import re
+from fractions import Fraction
 
 import pytest
 
@@ -296,9 +298,30 @@ def test_a_schedule_goes_on_from_a_saved_state():
             r"betas must be two numbers, not \(0.9,\)",
         ),
         (lambda state: state["param_groups"][0].update(betas=[0.9] * 3), "betas must be two numbers"),
-        (lambda state: state["param_groups"][0].update(betas=0.9), "not the state of Adam"),
-        (lambda state: state["param_groups"][0].update(lr="fast"), "not the state of Adam"),
-        (lambda state: state["state"][1].update(exp_avg="much"), "not the state of Adam"),
+        (
+            lambda state: state["param_groups"][0].update(betas=0.9),
+            "not the state of Adam: .*betas must be two numbers, not 0.9",
+        ),
+        (
+            lambda state: state["param_groups"][0].update(lr="fast"),
+            "not the state of Adam: .*lr must be a number, not 'fast'",
+        ),
+        (
+            lambda state: state["state"][1].update(exp_avg="much"),
+            "not the state of Adam: .*exp_avg must be a number, not 'much'",
+        ),
+        (
+            lambda state: [moments.update(step="two") for moments in state["state"].values()],
+            "not the state of Adam: .*step must be a whole number, not 'two'",
+        ),
+        (
+            lambda state: state["state"].update(first={}),
+            "not the state of Adam: .*a parameter's number must be a whole number, not 'first'",
+        ),
+        (
+            lambda state: state["param_groups"][0].update(params=[0, "x"]),
+            "not the state of Adam: .*a parameter's number must be a whole number, not 'x'",
+        ),
         (
             lambda state: [moments.update(step=math.inf) for moments in state["state"].values()],
             "not the state",
@@ -374,6 +397,31 @@ def test_clipping_by_hand():
     assert [v.grad for v in values] == pytest.approx([0.6, -0.8], rel=1e-6)
 
 
+def test_clipping_has_torchs_name_as_well():
+    assert optim.clip_grad_norm_ is optim.clip_grad_norm
+
+
+@pytest.mark.parametrize("limit", [0.5, 0, -0.5, math.inf])
+def test_clipping_each_gradient_agrees_with_torch(torch, limit):
+    gradients = [3.0, -3.0, 0.25, -0.0, math.inf, -math.inf, math.nan]
+    values = [parameter(1.0, gradient) for gradient in gradients]
+    tensor = torch.zeros(len(gradients), dtype=torch.float64, requires_grad=True)
+    tensor.grad = torch.tensor(gradients, dtype=torch.float64)
+    optim.clip_grad_value_(values, limit)
+    torch.nn.utils.clip_grad_value_([tensor], limit)
+    assert [p.grad for p in values] == pytest.approx(tensor.grad.tolist(), rel=0, abs=0, nan_ok=True)
+
+
+def test_clipping_takes_one_value_and_refuses_what_is_none():
+    p = parameter(1.0, 3.0)
+    optim.clip_grad_value_(p, 1.0)
+    assert p.grad == 1.0
+    with pytest.raises(TypeError, match="must be a Value, not str"):
+        optim.clip_grad_value_(["p"], 1.0)
+    with pytest.raises(TypeError, match=r"is a MLP: pass its \.parameters\(\)"):
+        optim.clip_grad_norm(MLP(2, [1]), 1.0)
+
+
 # -- what is refused ------------------------------------------------------------------------------------
 
 
@@ -397,6 +445,10 @@ def twice():
         (lambda: [1.0], {}, TypeError, "one is a float"),
         (lambda: [{"params": {Value(1.0)}}], {}, TypeError, "not in a set"),
         (lambda: [{"params": [Value(1.0)]}, Value(1.0)], {}, TypeError, "must be a dict"),
+        (lambda: MLP(2, [1]), {}, TypeError, r"but is a MLP: pass its \.parameters\(\)"),
+        (lambda: [{"params": MLP(2, [1])}], {}, TypeError, r"but is a MLP: pass its \.parameters\(\)"),
+        (lambda: 3, {}, TypeError, "iterable of Values or of dicts, but is a int$"),
+        (lambda: [{"lr": 1.0}], {}, ValueError, r"a group of parameters needs 'params', but has \['lr'\]"),
     ],
 )
 def test_wrong_parameters_are_refused_as_in_torch(name, params, options, error, message):
@@ -420,6 +472,82 @@ def test_wrong_options_are_refused_as_in_torch(torch, name, options, message):
         getattr(optim, name)([Value(1.0)], **options)
     with pytest.raises(ValueError, match=message):
         getattr(torch.optim, name)([torch.zeros(1, requires_grad=True)], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *(("SGD", option) for option in ("lr", "momentum", "dampening", "weight_decay")),
+        *(("Adam", option) for option in ("lr", "eps", "weight_decay")),
+    ],
+)
+@pytest.mark.parametrize("value", ["a", None, Value(0.5), 1j], ids=repr)
+def test_an_option_that_is_no_number_is_a_type_error_that_names_both(name, option, value):
+    with pytest.raises(TypeError, match=f"{option} must be a number, not {re.escape(repr(value))}"):
+        getattr(optim, name)([Value(1.0)], **{option: value})
+
+
+@pytest.mark.parametrize("betas", [0.9, Value(0.9), None], ids=repr)
+def test_betas_that_are_no_pair_are_a_type_error(betas):
+    with pytest.raises(TypeError, match=f"betas must be two numbers, not {re.escape(repr(betas))}"):
+        optim.Adam([Value(1.0)], betas=betas)
+
+
+@pytest.mark.parametrize("betas", ["ab", ("a", 0.9), (0.9, Value(0.9))], ids=repr)
+def test_a_beta_that_is_no_number_is_a_type_error(betas):
+    with pytest.raises(TypeError, match="each of betas must be a number, not "):
+        optim.Adam([Value(1.0)], betas=betas)
+
+
+def test_any_kind_of_number_is_an_option():
+    p = parameter(1.0, 0.5)
+    optim.SGD([p], lr=Fraction(1, 2), momentum=0, weight_decay=False).step()
+    assert p.data == 0.75
+
+
+def test_an_optimizer_of_the_users_own_has_the_options_that_it_names():
+    class SignSGD(optim.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, {"lr": lr})
+
+        def _update(self, group, state):
+            for p in group["params"]:
+                p.data -= math.copysign(group["lr"], p.grad)
+
+    p = parameter(1.0, -3.0)
+    SignSGD([p], 0.5).step()
+    assert p.data == 1.5
+    with pytest.raises(ValueError, match="Invalid learning rate: -1"):
+        SignSGD([p], -1)
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.5}, {"weight_decay": 0.5}], ids=str)
+def test_a_parameter_that_the_loss_did_not_reach_moves_as_one_of_gradient_zero_does_in_torch(torch, options):
+    p = parameter(1.0, 2.0)
+    tensor = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
+    tensor.grad = torch.tensor([2.0], dtype=torch.float64)
+    ours, theirs = optim.SGD([p], lr=0.1, **options), torch.optim.SGD([tensor], lr=0.1, **options)
+    ours.step()
+    theirs.step()
+    before = p.data
+    ours.zero_grad()
+    theirs.zero_grad(set_to_none=False)
+    ours.step()
+    theirs.step()
+    assert p.data == tensor.item() != before
+
+
+def test_a_group_a_parameter_takes_linear_time():
+    class Counted(Value):
+        asked = 0
+
+        def __hash__(self):
+            Counted.asked += 1
+            return id(self)
+
+    parameters = [Counted(1.0) for _ in range(100)]
+    optim.SGD([{"params": [p]} for p in parameters])
+    assert Counted.asked <= 4 * len(parameters)
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])

@@ -179,6 +179,31 @@ def test_missing_file_is_an_oserror(ending, tmp_path):
 
 
 @each_format
+@pytest.mark.parametrize(
+    ("parent", "error"),
+    [("none", FileNotFoundError), ("file", (NotADirectoryError, FileNotFoundError))],
+    ids=["no directory", "a file for a directory"],
+)
+def test_a_file_that_cannot_be_written_is_an_oserror_that_names_it(ending, parent, error, tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / parent / f"state.{ending}"
+    with pytest.raises(error) as caught:
+        saving.save({"a": 1.0}, path)
+    assert caught.value.filename == str(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@each_format
+def test_a_directory_of_the_files_name_is_an_oserror_that_names_it(ending, tmp_path):
+    path = tmp_path / f"state.{ending}"
+    path.mkdir()
+    with pytest.raises(OSError, match="state") as caught:
+        saving.save({"a": 1.0}, path)
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@each_format
 def test_interrupted_save_leaves_the_old_file(ending, tmp_path, monkeypatch):
     path = tmp_path / f"state.{ending}"
     saving.save({"a": 1.0}, path)

@@ -528,12 +528,12 @@ def test_an_index_selects_only_by_take(misuse):
         compile(lambda i: Value(1.0) * (1 if misuse(i) else 2))(np.array([0, 1]))
 
 
-@pytest.mark.parametrize("select", [take, F.cross_entropy], ids=["take", "cross_entropy"])
+@pytest.mark.parametrize("name", ["take", "cross_entropy"])
 @pytest.mark.parametrize("index", [0.0, [1.0, 0.0]], ids=repr)
-def test_an_index_is_an_argument_of_integers(select, index):
-    values = {take: lambda i: take([1.0, 2.0], i), F.cross_entropy: lambda i: F.cross_entropy([1.0, 2.0], i)}
-    with pytest.raises(TypeError, match="index of take must be an argument of integers"):
-        compile(values[select])(index)
+def test_an_index_is_an_argument_of_integers(name, index):
+    select = take if name == "take" else F.cross_entropy
+    with pytest.raises(TypeError, match=f"{name}.* an argument of integers"):
+        compile(lambda i: select([1.0, 2.0], i))(index)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 2), (3, 2, 2)], ids=repr)

@@ -425,6 +425,20 @@ def test_decision_boundary_colours_the_sign_of_the_score(axes):
     assert axes.get_xlim()[1] >= 1.4
 
 
+def test_decision_boundary_of_a_compiled_model_is_that_of_the_model(axes, monkeypatch):
+    X, y = [[-1.0, 0.0], [1.0, 0.5]], [-1, 1]
+    random.seed(4)
+    model = nn.MLP(2, [3, 1], activation="tanh")
+    drawn = []
+    monkeypatch.setattr(axes, "contourf", lambda across, up, above, **_: drawn.append(above.tolist()))
+    for each in (model, fastgrad.compile(model)):
+        viz.plot_decision_boundary(each, X, y, axes)
+    plain, compiled = drawn
+    assert plain == compiled
+    # Both sides of the boundary are there.
+    assert {above for row in plain for above in row} == {False, True}
+
+
 PLOTS = {
     "plot_losses": lambda: viz.plot_losses([1.0]),
     "plot_decision_boundary": lambda: viz.plot_decision_boundary(lambda point: point[0], [[0.0, 0.0]], [1]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -24,13 +25,17 @@ def batches(
 
     A numpy array gives arrays, any other sequence lists. With `shuffle` the order is the generator's,
     by default that of the module `random`, which `random.seed` fixes. Raises ValueError if the lengths
-    differ or batch_size is less than 1.
+    differ or batch_size is less than 1, TypeError if that is no integer.
 
     >>> list(batches("abcde", range(5), 2))
     [(['a', 'b'], [0, 1]), (['c', 'd'], [2, 3]), (['e'], [4])]
     """
     if len(X) != len(y):
         raise ValueError(f"X has {len(X)} rows and y has {len(y)}")
+    try:
+        batch_size = operator.index(batch_size)
+    except TypeError as error:
+        raise TypeError(f"batch_size must be an integer, not {batch_size!r}") from error
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     order = list(range(len(X)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from fastgrad.engine import Value, _take_apart
+from fastgrad.engine import Value, _graph_order, _take_apart
 from fastgrad.testing import kept_gradients
 
 # Below this many outputs a neuron may be off, or at its limit, by chance.
@@ -79,10 +79,15 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
 
     Call it between `loss.backward()` and the step. `parameters` are Values, or a Module, whose names
     then appear in the messages. The gradients are computed once more from zero and compared with those
-    found. Reports, by their `kind`: 'no backward', 'gradients not zeroed', 'no gradient' (a parameter the
-    loss does not depend on, or only through derivatives of 0), 'not finite' (the first node where nan or
-    inf arose), 'gradient not finite', 'dead ReLU' and 'saturated' (neurons that passed no gradient for
-    any input), 'softmax before cross_entropy'. Raises TypeError if the loss or a parameter is no Value.
+    found; without parameters these are those of the graph's leaves, the data among them.
+
+    Reports, by their `kind`: 'no backward', 'gradients not zeroed', 'no gradient' (a parameter, of those
+    given, that the loss does not depend on, or only through derivatives of 0), 'not finite' (the first
+    node where nan or inf arose), 'gradient not finite', 'dead ReLU' (a neuron that passed no gradient for
+    any input), 'saturated' (one that passed almost none: a tanh beyond 0.99 either way or a sigmoid beyond
+    0.995 or 0.005), 'softmax before cross_entropy'. A neuron that is dead or saturated is reported from 4
+    inputs on, as it may be so by chance for fewer; from 1 on if all neurons are. Raises TypeError if the
+    loss or a parameter is no Value.
 
     >>> w = Value(2.0, label="w")
     >>> for _ in range(2):
@@ -94,7 +99,7 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
     if not isinstance(loss, Value):
         raise TypeError(f"the loss must be a Value, not {type(loss).__name__}")
     names = names_of(parameters)
-    found = {value: value.grad for value in names}
+    found = {value: value.grad for value in names or leaves_below(loss)}
     with kept_gradients(loss, names) as order:
         loss.backward()
         nodes = {value: taken_apart(value) for value in order}
@@ -102,12 +107,19 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
     return Findings(finding for rule in RULES for finding in rule(graph))
 
 
+def leaves_below(loss: Value) -> list[Value]:
+    """Return the nodes that were not computed."""
+    return [value for value in _graph_order([loss]) if _take_apart(value)[0] == "leaf"]
+
+
 def names_of(parameters: Any) -> dict[Value, str]:
-    """Return the parameters with their names: of a Module, from labels, or by number.
+    """Return the parameters, or the one, with their names: of a Module, from labels, or by number.
 
     Raises TypeError for one that is no Value.
     """
     names: dict[Value, str] = {}
+    if isinstance(parameters, Value):
+        parameters = [parameters]
     if hasattr(parameters, "named_parameters"):
         for name, value in parameters.named_parameters():
             names.setdefault(value, name)
@@ -156,7 +168,8 @@ def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:
         )
         return
     first = different[0]
-    others = f" ({len(different)} parameters in all)" if len(different) > 1 else ""
+    kind = "parameters" if graph.names else "leaves"
+    others = f" ({len(different)} {kind} in all)" if len(different) > 1 else ""
     yield Finding(
         "gradients not zeroed",
         f"gradients were not zeroed before backward(): that of {graph.name(first)} is "

@@ -1,4 +1,4 @@
-"""The way out, for those who outgrow scalars: networks as PyTorch modules and ONNX files, and back.
+"""The way out, for those who outgrow scalars: to PyTorch and ONNX, and back from PyTorch.
 
 What can be exported is an MLP, a Layer, or a list of Layers and Dropouts, one after the other; also of
 subclasses, as long as they leave `__call__` alone.
@@ -33,21 +33,24 @@ class Dense(NamedTuple):
     weight: list[list[float]]
     bias: list[float]
     activation: str
+    training: bool
 
 
 def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
     """Return a torch.nn.Sequential in float64 with the same parameters: (..., nin) -> (..., nout).
 
-    Layers become Linear and ReLU, Tanh or Sigmoid, a Dropout stays one, and `training` is the
-    model's. Raises ValueError that names the part for anything else, for a part whose class has a
-    `__call__` of its own, and for a Layer whose neurons differ in their number of inputs or activation.
+    Layers become Linear and ReLU, Tanh or Sigmoid, a Dropout stays one, and `training` is each part's,
+    of the whole the model's or, for a list, whether any part's is set. Raises ValueError that names the
+    part for anything else, for a part whose class has a `__call__` of its own, and for a Layer whose
+    neurons differ in their number of inputs or activation.
     """
     import torch
 
+    parts = parts_of(model)
     modules: list[torch.nn.Module] = []
-    for part in parts_of(model):
+    for part in parts:
         if isinstance(part, Dropout):
-            modules.append(torch.nn.Dropout(part.p))
+            modules.append(torch.nn.Dropout(part.p).train(part.training))
             continue
         weight = torch.tensor(part.weight, dtype=torch.float64)
         # Without drawing weights that are to be replaced: torch's random state stays as it is.
@@ -55,19 +58,22 @@ def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
         with torch.no_grad():
             linear.weight.copy_(weight)
             linear.bias.copy_(torch.tensor(part.bias, dtype=torch.float64))
-        modules.append(linear)
+        modules.append(linear.train(part.training))
         if part.activation != "linear":
-            modules.append(getattr(torch.nn, IN_TORCH[part.activation])())
-    return torch.nn.Sequential(*modules).train(getattr(model, "training", True))
+            modules.append(getattr(torch.nn, IN_TORCH[part.activation])().train(part.training))
+    whole = torch.nn.Sequential(*modules)
+    whole.training = model.training if isinstance(model, Module) else any(part.training for part in parts)
+    return whole
 
 
 def from_torch(module: torch.nn.Module) -> MLP:
     """Return an MLP with the parameters of a torch Linear, or a Sequential of them with activations.
 
     Linear, ReLU, Tanh, Sigmoid, Identity, Dropout and Sequentials of these are understood; a Linear
-    without bias gets one of 0. Raises ValueError that names the module for any other, for an
-    activation that follows no Linear, and for a Linear of other than the outputs before it; so does
-    a hidden Linear of one output, since a Layer of one neuron gives a Value and not a list.
+    without bias gets one of 0, and `training` is each part's. Raises ValueError that names the module
+    for any other, for an activation or a Dropout that follows no Linear, for a Dropout of p = 1, and for
+    a Linear of other than the outputs before it; so does a Linear or Dropout after a Linear of one
+    output, since a Layer of one neuron gives a Value and not a list.
     """
     import torch
 
@@ -84,7 +90,7 @@ def from_torch(module: torch.nn.Module) -> MLP:
                     f"{name}: {part} follows a hidden Linear of one output, which fastgrad cannot have"
                 )
             bias = [0.0] * part.out_features if part.bias is None else part.bias.tolist()
-            layers.append(layer_of(Dense(part.weight.tolist(), bias, "linear")))
+            layers.append(layer_of(Dense(part.weight.tolist(), bias, "linear", part.training)))
             awaits_activation = True
         elif type(part) in activations:
             if not awaits_activation:
@@ -92,8 +98,8 @@ def from_torch(module: torch.nn.Module) -> MLP:
             for neuron in last_layer(layers).neurons:
                 neuron.nonlin, neuron.activation = True, activations[type(part)]
             awaits_activation = False
-        elif type(part) is torch.nn.Dropout and layers:
-            layers.append(Dropout(part.p))
+        elif type(part) is torch.nn.Dropout:
+            layers.append(dropout_of(f"{name}: {part}", part, layers))
             awaits_activation = False
         elif type(part) is not torch.nn.Identity:
             raise ValueError(f"{name}: a {type(part).__name__} has no counterpart here")
@@ -101,8 +107,21 @@ def from_torch(module: torch.nn.Module) -> MLP:
         raise ValueError("there is no Linear in the module")
     model = MLP(0, [])
     model.layers = layers  # type: ignore[assignment]
-    model.train(module.training)
+    model.training = module.training
     return model
+
+
+def dropout_of(name: str, part: torch.nn.Dropout, layers: list[Layer | Dropout]) -> Dropout:
+    """Return the Dropout for one of torch's after these layers; ValueError if none does the same."""
+    if not layers:
+        raise ValueError(f"{name} must follow a Linear")
+    if len(last_layer(layers).neurons) == 1:
+        raise ValueError(f"{name} follows a Linear of one output, which fastgrad cannot have")
+    if part.p == 1:
+        raise ValueError(f"{name} drops every value, which a Dropout of fastgrad cannot")
+    dropout = Dropout(part.p)
+    dropout.training = part.training
+    return dropout
 
 
 def to_onnx(model: Module | Iterable[Module], path: str | os.PathLike[str]) -> None:
@@ -153,7 +172,7 @@ def parts_of(model: Module | Iterable[Module]) -> list[Dense | Dropout]:
     elif isinstance(model, MLP):
         require_own_call(f"the {type(model).__name__}", model, MLP)
         modules = list(model.layers)
-    elif isinstance(model, Module):
+    elif isinstance(model, Module) or not isinstance(model, Iterable):
         raise ValueError(
             f"a {type(model).__name__} cannot be exported: give an MLP, a Layer or a list of them"
         )
@@ -204,6 +223,7 @@ def dense(name: str, layer: Layer) -> Dense:
         [[w.data for w in neuron.w] for neuron in layer.neurons],
         [neuron.b.data for neuron in layer.neurons],
         activation,
+        layer.training,
     )
 
 
@@ -219,6 +239,7 @@ def layer_of(numbers: Dense) -> Layer:
         neuron = Neuron(0, nonlin=numbers.activation != "linear")
         neuron.w, neuron.b = [Value(w) for w in row], Value(bias)
         layer.neurons.append(neuron)
+    layer.train(numbers.training)
     return layer
 
 

@@ -1,8 +1,11 @@
-"""Losses and vector functions of Values, with PyTorch's names: `import fastgrad.functional as F`.
+"""Losses and vector functions of Values: `import fastgrad.functional as F`.
 
-A vector is any iterable of Values and numbers, a batch of vectors a sequence of them. Inspection
-(`_op`, `_prev`, a drawing) shows some of these functions as one node with their name, others as the
-arithmetic they stand for:
+Names, formulas and defaults are PyTorch's where it has the function, on vectors: there is no `dim` and
+there are no class weights. A vector is any iterable of Values and numbers, a batch any iterable of
+vectors.
+
+Inspection (`_op`, `_prev`, a drawing) shows some of these functions as one node with their name, others
+as the arithmetic they stand for:
 
 =========================================  =====================================================
 `sum` `mean` `logsumexp` `l2`              one node, of the row's name in operations.REDUCTIONS
@@ -11,7 +14,8 @@ arithmetic they stand for:
 `hinge_loss`                               a `hinge` node a score, and the reduction
 `binary_cross_entropy_with_logits`         a `logistic` node a logit, and the reduction
 `dot` `linear`                             products and partial sums, as micrograd would draw them
-`log_softmax` `cross_entropy` `nll_loss`   arithmetic on the `logsumexp`
+`log_softmax` `cross_entropy`              arithmetic on a `logsumexp` a vector, and the reduction
+`nll_loss`                                 a product with -1 a row, and the reduction
 `mse_loss` `rms_norm`                      arithmetic, with `square_mean` or `square_sum` in it
 `add` `scale`                              a sum or product a value
 =========================================  =====================================================
@@ -24,7 +28,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from fastgrad import engine
-from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale, softmax
+from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale
+from fastgrad.engine import softmax as engine_softmax
 
 __all__ = [
     "Matrix",
@@ -53,10 +58,14 @@ Number: TypeAlias = SupportsFloat | SupportsIndex
 Scalar: TypeAlias = Value | Number
 Vector: TypeAlias = Iterable[Scalar]
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 # A list for the reduction "none": nobody else should have to tell type checkers that it is none.
 Loss: TypeAlias = Value | Any
 
 REDUCTIONS = ("mean", "sum", "none")
+
+# What the engine says of an operation, after its name.
+COMPLAINTS = (" of no values", " needs Values or numbers")
 
 
 def sum(values: Vector) -> Value:  # noqa: A001
@@ -76,7 +85,7 @@ def logsumexp(values: Vector) -> Value:
 
 def l2(parameters: Vector) -> Value:
     """Return x1**2 + ... + xn**2 as one node; ValueError if there are no values."""
-    return reduce("square_sum", parameters)
+    return as_called("l2", "square_sum", reduce, "square_sum", parameters)
 
 
 def dot(w: Vector, x: Vector, b: Scalar = 0) -> Value:
@@ -102,24 +111,37 @@ def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
     return apply("where", condition, left, right)
 
 
+def softmax(values: Vector) -> list[Value]:
+    """Return [exp(xi) / (exp(x1) + ... + exp(xn))]: a `softmax` node a value, over one of logsumexp.
+
+    Raises ValueError if there are no values.
+    """
+    # By way of as_called it would take a tenth longer.
+    try:
+        return engine_softmax(values)
+    except ValueError as error:
+        raise_named("softmax", "logsumexp", error)
+        raise
+
+
 def log_softmax(values: Vector) -> list[Value]:
     """Return the logarithm of each value's softmax, without computing it; ValueError if there are none."""
     values = list(values)
-    total = reduce("logsumexp", values)
+    total = as_called("log_softmax", "logsumexp", reduce, "logsumexp", values)
     return [value - total for value in values]
 
 
-def rms_norm(values: Vector, weight: Vector | None = None, eps: float = 1e-5) -> list[Value]:
+def rms_norm(values: Vector, weight: Vector | None = None, *, eps: float = 1e-5) -> list[Value]:
     """Return xi / sqrt(mean of the squares + eps) for each xi, times weight i if there are weights.
 
-    Raises ValueError if there are no values or another number of weights. After Zhang and Sennrich,
-    "Root Mean Square Layer Normalization" (2019).
+    Unlike torch's it takes no `normalized_shape`: what comes second are the weights. Raises ValueError if
+    there are no values or another number of weights. After Zhang and Sennrich, "Root Mean Square Layer
+    Normalization" (2019).
     """
     values = list(values)
-    normal = scale(values, (reduce("square_mean", values) + eps) ** -0.5)
-    if weight is None:
-        return normal
-    return [apply("mul", value, w) for value, w in zip(*same_length("rms_norm", normal, weight), strict=True)]
+    square = as_called("rms_norm", "square_mean", reduce, "square_mean", values)
+    normal = scale(values, (square + eps) ** -0.5)
+    return normal if weight is None else pairwise("rms_norm", "mul", normal, weight)
 
 
 def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  # noqa: A002
@@ -127,9 +149,8 @@ def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  #
 
     Raises ValueError if the lengths differ or are 0.
     """
-    inputs, targets = same_length("mse_loss", input, target)
     # Of two numbers the difference would be a number.
-    differences = [apply("sub", x, y) for x, y in zip(inputs, targets, strict=True)]
+    differences = pairwise("mse_loss", "sub", input, target)
     if reduction in ("mean", "sum"):
         return reduce(f"square_{reduction}", differences)
     return reduced([difference * difference for difference in differences], reduction)
@@ -157,14 +178,15 @@ def binary_cross_entropy_with_logits(
 
 
 def cross_entropy(
-    input: Sequence[Scalar] | Sequence[Sequence[Scalar]],  # noqa: A002
+    input: Vector | Iterable[Vector],  # noqa: A002
     target: SupportsIndex | Iterable[SupportsIndex],
     reduction: str = "mean",
 ) -> Loss:
     """Return -log(softmax(logits)[target]) of raw logits, reduced.
 
     Either n logits and the number of the right class, or a batch of N such rows and N numbers. It
-    does not overflow. Raises ValueError if a target is out of range, lengths differ or are 0.
+    does not overflow. Raises ValueError if a target is out of range, lengths differ or are 0; TypeError
+    if a target is no integer.
     """
 
     def loss(logits: Vector, number: SupportsIndex) -> Value:
@@ -176,7 +198,7 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Sequence[Scalar] | Sequence[Sequence[Scalar]],  # noqa: A002
+    input: Vector | Iterable[Vector],  # noqa: A002
     target: SupportsIndex | Iterable[SupportsIndex],
     reduction: str = "mean",
 ) -> Loss:
@@ -186,12 +208,28 @@ def nll_loss(
     """
 
     def loss(logarithms: Vector, number: SupportsIndex) -> Value:
-        return apply("mul", pick("nll_loss", list(logarithms), number), -1.0)
+        chosen = pick("nll_loss", list(logarithms), number)
+        return as_called("nll_loss", "mul", apply, "mul", chosen, -1.0)
 
     return over_rows("nll_loss", loss, input, target, reduction)
 
 
 # -- what the functions share ---------------------------------------------------------------------
+
+
+def as_called(function: str, operation: str, call: Callable[..., Made], *arguments: Any) -> Made:
+    """Return call(*arguments); errors that name the operation behind the function name that, too."""
+    try:
+        return call(*arguments)
+    except (TypeError, ValueError) as error:
+        raise_named(function, operation, error)
+        raise
+
+
+def raise_named(function: str, operation: str, error: Exception) -> None:
+    """Raise an error of the engine's that begins with the operation anew, with the function; no other."""
+    if str(error).startswith(tuple(operation + complaint for complaint in COMPLAINTS)):
+        raise type(error)(f"{function}: {error}") from None
 
 
 def reduced(values: list[Value], reduction: str) -> Loss:
@@ -213,18 +251,29 @@ def same_length(function: str, left: Iterable[Any], right: Iterable[Any]) -> tup
 
 def pairwise(function: str, operation: str, left: Vector, right: Vector) -> list[Value]:
     """Return an operation of the table on each pair of two vectors."""
-    return [apply(operation, a, b) for a, b in zip(*same_length(function, left, right), strict=True)]
+    pairs = zip(*same_length(function, left, right), strict=True)
+    return as_called(function, operation, lambda: [apply(operation, a, b) for a, b in pairs])
 
 
 def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
-    """Return values[number]; ValueError unless 0 <= number < the number of values."""
+    """Return values[number]; ValueError unless 0 <= number < len(values), TypeError for no integer."""
     if isinstance(number, Value):
         # In a compiled function, an index that differs from row to row.
-        from fastgrad.tracing import take
+        from fastgrad.tracing import Index, take
 
+        if not isinstance(number, Index):
+            raise TypeError(
+                f"{function}: the target is the number of a class, an integer or, in a compiled function, "
+                "an argument of integers, not a Value"
+            )
         chosen: Item = take(values, number)
         return chosen
-    index = operator.index(number)
+    try:
+        index = operator.index(number)
+    except TypeError as error:
+        raise TypeError(
+            f"{function}: the target is the number of a class, an integer, not {number!r}"
+        ) from error
     if not 0 <= index < len(values):
         raise ValueError(f"{function}: the target is {index}, but there are {len(values)} classes")
     return values[index]
@@ -243,7 +292,10 @@ def over_rows(
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
     if not rows:
         raise ValueError(f"{function} of no values")
-    if not hasattr(rows[0], "__len__"):
+    # A Value is asked first: to find that it lacks an attribute takes long.
+    if isinstance(rows[0], Value) or not (hasattr(rows[0], "__len__") or hasattr(rows[0], "__iter__")):
         return loss(rows, targets)
+    if not (hasattr(targets, "__iter__") or hasattr(targets, "__getitem__")):
+        raise TypeError(f"{function}: a batch needs a target for each of its {len(rows)} rows, not one")
     rows, targets = same_length(function, rows, targets)
     return reduced([loss(row, number) for row, number in zip(rows, targets, strict=True)], reduction)

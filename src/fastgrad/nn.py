@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat
 
 from fastgrad.engine import (
@@ -80,11 +80,13 @@ class Module:
         """Set the parameters' data by name.
 
         Raises ValueError, and changes nothing, if a name is missing or unknown, if a value is no number,
-        and where `state_dict` does.
+        and where `state_dict` does; TypeError if the state is no mapping.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"a state is a dict of numbers by name, not a {type(state).__name__}")
         named = all_named(self)
         missing = [name for name in named if name not in state]
-        unknown = [name for name in state if name not in named]
+        unknown = [str(name) for name in state if name not in named]
         if missing or unknown:
             raise ValueError(
                 f"the state has {len(state)} entries for {len(named)} parameters; "
@@ -115,6 +117,10 @@ class Module:
         return self.train(False)
 
 
+# What a subclass may define anew.
+MODULE_PARAMETERS = Module.parameters
+
+
 def summary(names: Sequence[str]) -> str:
     """Name the first few of a list of names."""
     if not names:
@@ -140,7 +146,7 @@ def all_named(module: Module) -> dict[str, Value]:
     nameless = {
         id(parameter): parameter
         for part in module.modules()
-        for parameter in part.parameters()
+        for parameter in asked_parameters(part)
         if isinstance(parameter, Value) and id(parameter) not in known
     }
     if nameless:
@@ -149,6 +155,14 @@ def all_named(module: Module) -> dict[str, Value]:
             f"{len(nameless)}; keep them in attributes that do not begin with _, or in lists or dicts there"
         )
     return named
+
+
+def asked_parameters(module: Module) -> Iterable[Value]:
+    """Return a module's parameters, if need be without those of the modules below, asked one by one."""
+    if getattr(module.parameters, "__func__", None) is not MODULE_PARAMETERS:
+        return module.parameters()
+    # All of them, at each level, would take time by the square of the depth.
+    return values_below(module, with_modules=False)
 
 
 def is_object_array(holder: object) -> bool:
@@ -181,15 +195,15 @@ def named_values(holder: object, prefix: str) -> Iterator[tuple[str, Value]]:
             yield from named_values(part, path)
 
 
-def values_below(holder: object) -> Iterator[Value]:
+def values_below(holder: object, with_modules: bool = True) -> Iterator[Value]:
     """Yield the Values in a Module's attributes or a container, and what Modules there call parameters."""
     for _, part in attributes(holder):
         if isinstance(part, Value):
             yield part
-        elif isinstance(part, Module):
+        elif not isinstance(part, Module):
+            yield from values_below(part, with_modules)
+        elif with_modules:
             yield from part.parameters()
-        else:
-            yield from values_below(part)
 
 
 def children(holder: object) -> Iterator[tuple[str, Module]]:
@@ -275,9 +289,15 @@ LAYER_CALL = Layer.__call__
 
 
 class MLP(Module):
-    """Layers of nouts neurons after nin inputs; the last is linear, the others have the activation."""
+    """Layers of nouts neurons after nin inputs; the last is linear, the others have the activation.
+
+    Only the last may be of one neuron: as in micrograd, such a layer returns a Value, which no further
+    layer takes. Raises TypeError if nouts is no list.
+    """
 
     def __init__(self, nin: int, nouts: Sequence[int], activation: str = "relu") -> None:
+        if not isinstance(nouts, Collection):
+            raise TypeError(f"nouts must be a list of the layers' sizes, such as [16, 1], not {nouts!r}")
         sizes = [nin, *nouts]
         self.layers = [
             Layer(sizes[i], sizes[i + 1], nonlin=i != len(nouts) - 1, activation=activation)

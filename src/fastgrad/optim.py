@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from fastgrad.engine import Value, _take_apart, zero_grad
 from fastgrad.updates import adam, gradient_norm, scale_gradients, sgd
@@ -34,6 +34,8 @@ __all__ = [
     "Optimizer",
     "StepLR",
     "clip_grad_norm",
+    "clip_grad_norm_",
+    "clip_grad_value_",
 ]
 
 Group: TypeAlias = dict[str, Any]
@@ -44,8 +46,11 @@ class Optimizer:
     """What the optimizers share: groups of parameters, each with options of its own.
 
     `param_groups` is a list of dicts with the parameters under 'params' and an entry for each option,
-    which may be changed at any time. Raises ValueError for no parameters, for one that was computed
-    or is there twice, and for an option out of range; TypeError for a parameter that is no Value.
+    which may be changed at any time. A gradient is a number, never None: a parameter that the loss did
+    not reach has one of 0.0, and momentum and weight decay still move it. What a step is to leave out
+    needs an optimizer of its own. Raises ValueError for no parameters, for one that was computed or is
+    there twice, for a group without 'params', and for an option out of range; TypeError for a parameter
+    that is no Value and for an option that is no number.
     """
 
     # What the state of a parameter is made of, once there is any.
@@ -57,24 +62,30 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self._states: list[dict[str, Any]] = []
-        groups: list[Any] = list(params)
+        groups = listed(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
+        known: set[Value] = set()
         for group in groups:
-            self.add_param_group(group)
+            self._add(group, known)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a dict of 'params' and of the options that differ from the optimizer's."""
+        self._add(param_group, {parameter for group in self.param_groups for parameter in group["params"]})
+
+    def _add(self, param_group: Group, known: set[Value]) -> None:
+        """Add a group, and its parameters to those that are known."""
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but is a {type(param_group).__name__}")
+        if "params" not in param_group:
+            raise ValueError(f"a group of parameters needs 'params', but has {list(param_group)}")
         params = param_group["params"]
         if isinstance(params, (set, frozenset)):
             raise TypeError("the parameters must be in an ordered collection, not in a set")
         group = {**self.defaults, **param_group}
-        group["params"] = [params] if isinstance(params, Value) else list(params)
-        known = {parameter for other in self.param_groups for parameter in other["params"]}
+        group["params"] = [params] if isinstance(params, Value) else listed(params)
         for parameter in group["params"]:
             if not isinstance(parameter, Value):
                 raise TypeError(
@@ -135,7 +146,9 @@ class Optimizer:
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError(f"the state has {len(saved)} parameter groups, not {len(self.param_groups)}")
-        moments = {int(number): values for number, values in state_dict["state"].items()}
+        moments = {
+            whole("a parameter's number", number): values for number, values in state_dict["state"].items()
+        }
         groups, states = [], []
         for group, other in zip(self.param_groups, saved, strict=True):
             if len(group["params"]) != len(other["params"]):
@@ -144,7 +157,8 @@ class Optimizer:
                 )
             groups.append({**group, **other, "params": group["params"]})
             self._require_valid(groups[-1])
-            states.append(self._joined([moments.get(int(number), {}) for number in other["params"]]))
+            numbers = [whole("a parameter's number", number) for number in other["params"]]
+            states.append(self._joined([moments.get(number, {}) for number in numbers]))
         return groups, states
 
     def _joined(self, moments: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,19 +174,17 @@ class Optimizer:
         for name in names:
             values = [each[name] for each in moments]
             if name != "step":
-                state[name] = array("d", values)
+                state[name] = array("d", [required_number(name, value) for value in values])
             elif len(set(values)) == 1:
-                state[name] = int(values[0])
+                state[name] = whole(name, values[0])
             else:
                 raise ValueError("the state's parameters are not all at the same step")
         return state
 
     def _require_valid(self, group: Group) -> None:
-        """Raise ValueError for an option that is out of range."""
-        if group["lr"] < 0.0:
-            raise ValueError(f"Invalid learning rate: {group['lr']}")
-        if group["weight_decay"] < 0.0:
-            raise ValueError(f"Invalid weight_decay value: {group['weight_decay']}")
+        """Raise ValueError for an option that is out of range, TypeError for one that is no number."""
+        require_not_negative(group, "lr", "learning rate")
+        require_not_negative(group, "weight_decay", "weight_decay value")
 
     def _update(self, group: Group, state: dict[str, Any]) -> None:
         """Update one group's parameters."""
@@ -214,8 +226,8 @@ class SGD(Optimizer):
 
     def _require_valid(self, group: Group) -> None:
         super()._require_valid(group)
-        if group["momentum"] < 0.0:
-            raise ValueError(f"Invalid momentum value: {group['momentum']}")
+        require_not_negative(group, "momentum", "momentum value")
+        required_number("dampening", group["dampening"])
         if group["nesterov"] and (group["momentum"] <= 0.0 or group["dampening"] != 0.0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
@@ -259,12 +271,14 @@ class Adam(Optimizer):
 
     def _require_valid(self, group: Group) -> None:
         super()._require_valid(group)
-        if group["eps"] < 0.0:
-            raise ValueError(f"Invalid epsilon value: {group['eps']}")
-        if len(group["betas"]) != 2:
-            raise ValueError(f"betas must be two numbers, not {group['betas']}")
-        for index, beta in enumerate(group["betas"]):
-            if not 0.0 <= beta < 1.0:
+        require_not_negative(group, "eps", "epsilon value")
+        betas = group["betas"]
+        if isinstance(betas, Value) or not hasattr(betas, "__len__"):
+            raise TypeError(f"betas must be two numbers, not {betas!r}")
+        if len(betas) != 2:
+            raise ValueError(f"betas must be two numbers, not {betas}")
+        for index, beta in enumerate(betas):
+            if not 0.0 <= required_number("each of betas", beta) < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
 
     def _update(self, group: Group, state: dict[str, Any]) -> None:
@@ -297,6 +311,39 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
 
 
+def listed(params: Any) -> list[Any]:
+    """Return what was given as parameters or groups as a list; TypeError if it is nothing of the kind."""
+    try:
+        iterator = iter(params)
+    except TypeError:
+        hint = ": pass its .parameters()" if hasattr(params, "parameters") else ""
+        raise TypeError(
+            f"params should be an iterable of Values or of dicts, but is a {type(params).__name__}{hint}"
+        ) from None
+    return list(iterator)
+
+
+def required_number(name: str, value: Any) -> Any:
+    """Return the value; TypeError that names it unless it is a number."""
+    if isinstance(value, Value) or not isinstance(value, (SupportsFloat, SupportsIndex)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return value
+
+
+def require_not_negative(group: Group, option: str, described: str) -> None:
+    """Raise ValueError if the group has a negative option of this name, TypeError if it is no number."""
+    if option in group and required_number(option, group[option]) < 0.0:
+        raise ValueError(f"Invalid {described}: {group[option]}")
+
+
+def whole(name: str, value: Any) -> int:
+    """Return the whole number in a state, where JSON may have made it text; TypeError if it is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from error
+
+
 def zeros(size: int) -> array[float]:
     """Return an array of zeros."""
     return array("d", bytes(8 * size))
@@ -306,9 +353,9 @@ def clip_grad_norm(parameters: Iterable[Value] | Value, max_norm: float, norm_ty
     """Scale the gradients down to a norm of at most `max_norm`; return the norm they had.
 
     As torch.nn.utils.clip_grad_norm_, which multiplies by max_norm / (norm + 1e-6). `norm_type` may be
-    inf for the largest absolute gradient.
+    inf for the largest absolute gradient. `clip_grad_norm_` is the same function.
     """
-    values = [parameters] if isinstance(parameters, Value) else list(parameters)
+    values = [parameters] if isinstance(parameters, Value) else listed(parameters)
     norm = gradient_norm(values, norm_type)
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1.0:
@@ -316,10 +363,22 @@ def clip_grad_norm(parameters: Iterable[Value] | Value, max_norm: float, norm_ty
     return norm
 
 
+clip_grad_norm_ = clip_grad_norm
+
+
+def clip_grad_value_(parameters: Iterable[Value] | Value, clip_value: float) -> None:
+    """Clamp each gradient to [-clip_value, clip_value], as torch.nn.utils.clip_grad_value_; nan stays nan."""
+    for value in [parameters] if isinstance(parameters, Value) else listed(parameters):
+        if not isinstance(value, Value):
+            raise TypeError(f"a parameter must be a Value, not {type(value).__name__}")
+        value.grad = min(max(value.grad, -clip_value), clip_value)
+
+
 class LRScheduler:
     """What the schedules share: `step()`, called after the optimizer's, sets each group's 'lr'.
 
-    A schedule multiplies the rate it finds, so that several may act on one optimizer.
+    A schedule changes the rate it finds, so that several may act on one optimizer; only LambdaLR sets
+    the rate, whatever it was.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -45,8 +45,8 @@ def save(source: Module | Mapping[str, SupportsFloat], path: str | os.PathLike[s
 
     A file of that name, or that a link of that name leads to, is replaced at once and as a whole and
     keeps its permissions: an interrupted save leaves it as it was. Raises ValueError for another ending,
-    a value that is not a number, and a name that is there twice; TypeError for another source. For .npz
-    numpy is needed.
+    a value that is not a number, and a name that is there twice; TypeError for another source; OSError
+    that names the file if it cannot be written. For .npz numpy is needed.
     """
     if not isinstance(source, (Module, Mapping)):
         raise TypeError(f"save takes a Module or a dict of numbers by name, not a {type(source).__name__}")
@@ -93,7 +93,7 @@ def is_npz(path: Path) -> bool:
 def replace_file(path: Path, contents: bytes) -> None:
     """Write a file beside the old one and put it in its place, with the permissions of the old one."""
     # Through links: what they lead to is replaced.
-    path = Path(os.path.realpath(path))
+    asked, path = path, Path(os.path.realpath(path))
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -102,8 +102,12 @@ def replace_file(path: Path, contents: bytes) -> None:
                 shutil.copymode(path, temporary)
             file.write(contents)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.errno is not None:
+            # Of the file beside it nobody has heard.
+            raise OSError(error.errno, error.strerror, str(asked)) from error
         raise
 
 

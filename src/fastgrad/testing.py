@@ -29,7 +29,8 @@ def gradcheck(
     Each input is moved by eps either way, and the central difference of each output compared with the
     gradient that backward() gives: |analytic - numeric| <= atol + rtol * |numeric|, with the tolerances
     of torch.autograd.gradcheck for float64. With `raise_exception=False` a wrong one gives False.
-    Values and gradients are left as they were. Raises TypeError if the function returns no Values.
+    Values and gradients are left as they were. Raises TypeError if the function returns anything but
+    Values, ValueError if it returns an empty list of them.
 
     >>> gradcheck(lambda a, b: (a * b).tanh() + a**3, (0.3, -1.2))
     True
@@ -45,6 +46,8 @@ def gradcheck(
                 raise TypeError(
                     f"the function must return a Value or a sequence of them, but returned {result!r}"
                 )
+        if not listed:
+            raise ValueError("the function returned no Values")
         return listed
 
     analytic = [gradients(output, values) for output in outputs()]

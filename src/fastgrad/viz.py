@@ -205,8 +205,9 @@ def plot_decision_boundary(
 ) -> Axes:
     """Colour the plane by the sign of a model's score, and draw the points over it.
 
-    X is (N, 2), y is (N,) with labels of two values; the model maps two numbers to one Value. Needs
-    numpy and matplotlib. Returns the axes, those of the current figure unless given.
+    X is (N, 2), y is (N,) with labels of two values; the model maps two numbers to one Value, or is a
+    compiled function that does, called once for all points. Needs numpy and matplotlib. Returns the
+    axes, those of the current figure unless given.
     """
     axes = current_axes("plot_decision_boundary") if axes is None else axes
     with explained("plot_decision_boundary"):
@@ -216,9 +217,18 @@ def plot_decision_boundary(
     low, high = X.min(axis=0) - 0.5, X.max(axis=0) + 0.5
     across = np.arange(low[0], high[0] + step, step)
     up = np.arange(low[1], high[1] + step, step)
-    scores = np.array([[float(model([a, b])) for a in across] for b in up])
+    points = [[a, b] for b in up for a in across]
+    scores = np.array(model(np.array(points)) if is_compiled(model) else [float(model(p)) for p in points])
+    scores = scores.reshape(len(up), len(across))
     axes.contourf(across, up, scores > 0, levels=[-0.5, 0.5, 1.5], cmap="Spectral", alpha=0.7)
     axes.scatter(X[:, 0], X[:, 1], c=y, cmap="Spectral", edgecolors="black", s=40)
     axes.set_xlim(across[0], across[-1])
     axes.set_ylim(up[0], up[-1])
     return axes
+
+
+def is_compiled(model: object) -> bool:
+    """Whether this is a function that takes many rows at once."""
+    from fastgrad.program import Programs
+
+    return isinstance(model, Programs)
