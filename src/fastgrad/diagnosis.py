@@ -79,7 +79,7 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
 
     Call it between `loss.backward()` and the step. `parameters` are Values, or a Module, whose names
     then appear in the messages. The gradients are computed once more from zero and compared with those
-    found; without parameters these are those of the graph's leaves, the data among them.
+    found; without parameters, it is only seen whether backward() has run at all.
 
     Reports, by their `kind`: 'no backward', 'gradients not zeroed', 'no gradient' (a parameter, of those
     given, that the loss does not depend on, or only through derivatives of 0), 'not finite' (the first
@@ -167,9 +167,11 @@ def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:
             "no backward", "all gradients are 0: backward() has not run on this loss", tuple(different)
         )
         return
+    if not graph.names:
+        # Leaves, of which those that hold data are nobody's to zero.
+        return
     first = different[0]
-    kind = "parameters" if graph.names else "leaves"
-    others = f" ({len(different)} {kind} in all)" if len(different) > 1 else ""
+    others = f" ({len(different)} parameters in all)" if len(different) > 1 else ""
     yield Finding(
         "gradients not zeroed",
         f"gradients were not zeroed before backward(): that of {graph.name(first)} is "

@@ -28,8 +28,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from fastgrad import engine
-from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale
-from fastgrad.engine import softmax as engine_softmax
+from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale, softmax
 
 __all__ = [
     "Matrix",
@@ -58,14 +57,10 @@ Number: TypeAlias = SupportsFloat | SupportsIndex
 Scalar: TypeAlias = Value | Number
 Vector: TypeAlias = Iterable[Scalar]
 Item = TypeVar("Item")
-Made = TypeVar("Made")
 # A list for the reduction "none": nobody else should have to tell type checkers that it is none.
 Loss: TypeAlias = Value | Any
 
 REDUCTIONS = ("mean", "sum", "none")
-
-# What the engine says of an operation, after its name.
-COMPLAINTS = (" of no values", " needs Values or numbers")
 
 
 def sum(values: Vector) -> Value:  # noqa: A001
@@ -85,7 +80,7 @@ def logsumexp(values: Vector) -> Value:
 
 def l2(parameters: Vector) -> Value:
     """Return x1**2 + ... + xn**2 as one node; ValueError if there are no values."""
-    return as_called("l2", "square_sum", reduce, "square_sum", parameters)
+    return reduce("square_sum", parameters)
 
 
 def dot(w: Vector, x: Vector, b: Scalar = 0) -> Value:
@@ -111,23 +106,10 @@ def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
     return apply("where", condition, left, right)
 
 
-def softmax(values: Vector) -> list[Value]:
-    """Return [exp(xi) / (exp(x1) + ... + exp(xn))]: a `softmax` node a value, over one of logsumexp.
-
-    Raises ValueError if there are no values.
-    """
-    # By way of as_called it would take a tenth longer.
-    try:
-        return engine_softmax(values)
-    except ValueError as error:
-        raise_named("softmax", "logsumexp", error)
-        raise
-
-
 def log_softmax(values: Vector) -> list[Value]:
     """Return the logarithm of each value's softmax, without computing it; ValueError if there are none."""
     values = list(values)
-    total = as_called("log_softmax", "logsumexp", reduce, "logsumexp", values)
+    total = reduce("logsumexp", values)
     return [value - total for value in values]
 
 
@@ -139,8 +121,7 @@ def rms_norm(values: Vector, weight: Vector | None = None, *, eps: float = 1e-5)
     Normalization" (2019).
     """
     values = list(values)
-    square = as_called("rms_norm", "square_mean", reduce, "square_mean", values)
-    normal = scale(values, (square + eps) ** -0.5)
+    normal = scale(values, (reduce("square_mean", values) + eps) ** -0.5)
     return normal if weight is None else pairwise("rms_norm", "mul", normal, weight)
 
 
@@ -208,28 +189,12 @@ def nll_loss(
     """
 
     def loss(logarithms: Vector, number: SupportsIndex) -> Value:
-        chosen = pick("nll_loss", list(logarithms), number)
-        return as_called("nll_loss", "mul", apply, "mul", chosen, -1.0)
+        return apply("mul", pick("nll_loss", list(logarithms), number), -1.0)
 
     return over_rows("nll_loss", loss, input, target, reduction)
 
 
 # -- what the functions share ---------------------------------------------------------------------
-
-
-def as_called(function: str, operation: str, call: Callable[..., Made], *arguments: Any) -> Made:
-    """Return call(*arguments); errors that name the operation behind the function name that, too."""
-    try:
-        return call(*arguments)
-    except (TypeError, ValueError) as error:
-        raise_named(function, operation, error)
-        raise
-
-
-def raise_named(function: str, operation: str, error: Exception) -> None:
-    """Raise an error of the engine's that begins with the operation anew, with the function; no other."""
-    if str(error).startswith(tuple(operation + complaint for complaint in COMPLAINTS)):
-        raise type(error)(f"{function}: {error}") from None
 
 
 def reduced(values: list[Value], reduction: str) -> Loss:
@@ -251,8 +216,7 @@ def same_length(function: str, left: Iterable[Any], right: Iterable[Any]) -> tup
 
 def pairwise(function: str, operation: str, left: Vector, right: Vector) -> list[Value]:
     """Return an operation of the table on each pair of two vectors."""
-    pairs = zip(*same_length(function, left, right), strict=True)
-    return as_called(function, operation, lambda: [apply(operation, a, b) for a, b in pairs])
+    return [apply(operation, a, b) for a, b in zip(*same_length(function, left, right), strict=True)]
 
 
 def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
