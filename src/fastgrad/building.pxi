@@ -105,11 +105,13 @@ def apply(str operation, *operands):
     if count == 3:
         return ternary(row, values_tuple([as_value(operand, operation) for operand in operands]))
     left, right = operands
-    if is_value(<PyObject *>right) and is_number(left):
-        return binary(row, left, right)
-    if is_number(right):
-        return binary(row, as_value(left, operation), right)
-    return binary(row, as_value(left, operation), as_value(right, operation))
+    if not is_value(<PyObject *>right):
+        left = as_value(left, operation)
+        if not is_number(right):
+            right = as_value(right, operation)
+    elif not is_value(<PyObject *>left) and not is_number(left):
+        left = as_value(left, operation)
+    return binary(row, left, right)
 
 
 cdef object ternary(int row, tuple operands):
