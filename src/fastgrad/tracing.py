@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from fastgrad.bindings import Name
@@ -175,9 +176,15 @@ def watched(run: Callable[[], Trace]) -> Trace:
     generator = random.random.__self__  # type: ignore[attr-defined]
     before, drew = numpy_state(), False
 
-    def look(frame: object, event: str, called: object) -> None:
+    def look(frame: FrameType, event: str, called: Any) -> None:
         nonlocal drew
-        drew = drew or (event == "c_call" and getattr(called, "__self__", None) is generator)
+        if event == "c_call":
+            name, asked = getattr(called, "__name__", ""), getattr(called, "__self__", None)
+        elif event == "call" and frame.f_globals is vars(random):
+            name, asked = frame.f_code.co_name, frame.f_locals.get("self")
+        else:
+            return
+        drew = drew or (asked is generator and name != "getstate")
 
     previous = sys.getprofile()
     sys.setprofile(look)
