@@ -283,13 +283,22 @@ class Evaluation:
         result = rule.value(*numbers)
         error = abs(result)
         partials = rule.partials(*numbers, result)
-        for operand, number, partial in zip(record.operands, numbers, partials, strict=True):
-            error += abs(partial * number) + abs(partial) * self.errors[operand] / RELATIVE
+        slopes = self.steepest(record, rule, numbers)
+        for operand, number, partial, slope in zip(record.operands, numbers, partials, slopes, strict=True):
+            error += abs(partial * number) + slope * self.errors[operand] / RELATIVE
         if record.name in PERIODIC:
             error += min(self.errors[record.operands[0]], 2.0) / RELATIVE
         if record.name == "where" and self.may_be_zero(record.operands[0]):
             error += abs(numbers[1] - numbers[2]) / RELATIVE
         return result, RELATIVE * error if math.isfinite(error) else math.inf
+
+    def steepest(self, record, rule, numbers):
+        """The largest partial derivatives near the operands: that of a square is 0 at 0, not beside it."""
+        near = []
+        for sign in (0.0, 1.0, -1.0):
+            moved = [x + sign * self.errors[each] for x, each in zip(numbers, record.operands, strict=True)]
+            near.append([abs(partial) for partial in rule.partials(*moved, rule.value(*moved))])
+        return [max(slopes) for slopes in zip(*near, strict=True)]
 
     def may_be_zero(self, number):
         return abs(self.values[number]) <= self.errors[number]
