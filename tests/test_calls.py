@@ -126,6 +126,8 @@ class Tensor:
         Tensor([1.0, 2.0]),
         np.array([1, 2], "u8"),
         Narrow("f", [1.0, 2.0]),
+        (ctypes.c_float * 2)(1.0, 2.0),
+        (ctypes.c_double * 2)(1.0, 2.0),
     ],
     ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}",
 )

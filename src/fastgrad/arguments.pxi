@@ -36,6 +36,9 @@ cdef class Prepared:
         PyObject_GetBuffer(source, &self.view, PyBUF_STRIDES | PyBUF_FORMAT)
         self.held = True
         self.kind = UNKNOWN
+        if self.view.strides == NULL:
+            # Against the protocol, but so are the arrays of ctypes.
+            return 0
         if self.view.itemsize == 8 and is_code(self.view.format, b'd'):
             self.kind = REALS
         elif self.view.itemsize == 8 and (is_code(self.view.format, b'l') or is_code(self.view.format, b'q')):
@@ -169,7 +172,7 @@ cdef object too_large(str name):
 
 
 cdef object nested(object source, str name, int depth=0):
-    """A buffer, an array or any sequence as lists of Python objects."""
+    """An array or any sequence as lists of Python objects."""
     if isinstance(source, (str, bytes, bytearray, dict, set, frozenset)):
         raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
     if depth > 1:
@@ -178,8 +181,6 @@ cdef object nested(object source, str name, int depth=0):
         return source.tolist()
     if hasattr(source, "__array__"):
         return source.__array__().tolist()
-    if PyObject_CheckBuffer(source):
-        return memoryview(source).tolist()
     return [
         item if isinstance(item, (int, float)) or not hasattr(item, "__len__")
         else nested(item, name, depth + 1)

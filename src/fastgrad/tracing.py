@@ -176,6 +176,7 @@ def watched(run: Callable[[], Trace]) -> Trace:
     generator = random.random.__self__  # type: ignore[attr-defined]
     before, drew = numpy_state(), False
 
+    # no cover: what profiles is not itself traced
     def look(frame: FrameType, event: str, called: Any) -> None:
         nonlocal drew
         if event == "c_call":
