@@ -17,13 +17,9 @@ from libc.math cimport INFINITY, {functions}
 cdef extern from "lanes.h" nogil:
     ctypedef double *lane
     ctypedef const double *const_lane
-    double exp "fg_exp"(double) noexcept
-    double log "fg_log"(double) noexcept
-    double tanh "fg_tanh"(double) noexcept
-    double pow "fg_pow"(double, double) noexcept
 """
-# Those of lanes.h, which are vectorised; compilers do not vectorise calls of the C library's.
-OWN_FUNCTIONS = ("exp", "log", "tanh", "pow")
+# The functions of lanes.h in the place of the C library's, which compilers do not vectorise: how many operands.
+OWN_FUNCTIONS = {"exp": 1, "log": 1, "tanh": 1, "pow": 2}
 
 
 def row(operation) -> str:
@@ -295,7 +291,11 @@ def render_kernels(table, reductions, notice: str) -> str:
     rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions) if o.name not in SUMS]) + ",\n)"
     cimported = [name for name in library_functions(table, reductions) if name not in OWN_FUNCTIONS]
     header = HEADER.format(rows=rows, functions=", ".join(cimported)).rstrip()
-    lines = [notice, header, *scalars(table), *activations(table)]
+    own = [
+        f'    double {name} "fg_{name}"({", ".join(["double"] * operands)}) noexcept'
+        for name, operands in OWN_FUNCTIONS.items()
+    ]
+    lines = [notice, header, *own, *scalars(table), *activations(table)]
     lines += ["", "", 'include "lanes.pxi"']
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
     backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]

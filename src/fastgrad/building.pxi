@@ -28,10 +28,9 @@ cdef object node_of_two(int row, Node *left, Node *right):
 
 cdef object node_and_constant(int row, Node *left, double constant, bint integer):
     cdef double a = left.data
-    cdef double out = binary_value(row, a, constant)
+    cdef double inner, out = binary_value(row, a, constant)
     if out - out != 0.0:
         refuse(row, a, constant)
-    cdef double inner
     if outer_row(row) != ROW_LEAF:
         # a - c is a + -c and a / c is a * c**-1, as in micrograd.
         inner = binary_value(inner_row(row), constant, -1.0)

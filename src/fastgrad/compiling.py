@@ -48,6 +48,12 @@ class Compiled(Programs):
         self.name = name
         self.parameters_of_function = parameters
         self.names = tuple(parameters.parameters)
+        # The defaults that are no arguments.
+        self.unusable = {
+            name: parameter.default
+            for name, parameter in parameters.parameters.items()
+            if not may_be_given(parameter)
+        }
         kinds = [parameter.kind for parameter in parameters.parameters.values()]
         self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
         self.by_position = self.positional == len(kinds)
@@ -95,22 +101,21 @@ class Compiled(Programs):
 
     def _bound(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
         """Return the arguments in the order of the parameters, with defaults; TypeError for wrong ones."""
-        own = inspect.signature(self.function).parameters if self.function is not None else {}
-        for name in options:
-            if name in own and name not in self.names:
+        unknown = [name for name in options if name not in self.names]
+        for name in unknown:
+            if self.function is not None and name in inspect.signature(self.function).parameters:
                 raise TypeError(
                     f"{name} is no argument of the compiled {self.name}, as its default is nothing to "
                     "compute with: give it with functools.partial, and compile that"
                 )
         bound = self.parameters_of_function.bind(*arguments, **options)
-        given = set(bound.arguments)
-        bound.apply_defaults()
-        for name, parameter in self.parameters_of_function.parameters.items():
-            if name not in given and not may_be_given(parameter):
+        for name, default in self.unusable.items():
+            if name not in bound.arguments:
                 raise TypeError(
-                    f"{name} must be given: its default, {parameter.default!r}, is nothing to compute with; "
+                    f"{name} must be given: its default, {default!r}, is nothing to compute with; "
                     f"after a * in the parameters of {self.name} it would be left to the function"
                 )
+        bound.apply_defaults()
         return tuple(bound.arguments.values())
 
     def forget(self) -> None:

@@ -6,7 +6,7 @@ is the slot of an operand's gradient, or the index of the accumulator of a unifo
 nobody wants it.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 
 from fastgrad.ops cimport ROW_END
 

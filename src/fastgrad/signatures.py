@@ -42,7 +42,7 @@ def may_be_given(parameter: inspect.Parameter) -> bool:
         return False
     try:
         prepare_arguments((parameter.default,), (parameter.name,))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 

@@ -90,7 +90,7 @@ def take(values: Sequence[Any], index: Any) -> Any:
     values = list(values)
     if not values:
         raise ValueError("take needs at least one value")
-    lengths = {len(row) if hasattr(row, "__len__") else None for row in values}
+    lengths = {length_of(row) for row in values}
     if len(lengths) != 1:
         raise ValueError("take needs Values or numbers, or rows of equal length")
     if isinstance(index, Index):
@@ -104,6 +104,12 @@ def take(values: Sequence[Any], index: Any) -> Any:
     if not 0 <= position < len(values):
         raise IndexError(f"take has {len(values)} values to choose from, not number {position}")
     return values[position]
+
+
+def length_of(row: Any) -> int | None:
+    """Return the length of a row, None for a Value or a number."""
+    # A Value is asked first: to find that it lacks an attribute takes a microsecond.
+    return len(row) if not isinstance(row, Value) and hasattr(row, "__len__") else None
 
 
 def alike(row: Any, items: list[Any]) -> Any:
@@ -129,8 +135,14 @@ class Trace(NamedTuple):
     single: bool
     # Those of modules that the function asked for.
     modes: dict[tuple[int, str], Name]
-    # Whether the state of a global generator of random numbers is another than before.
-    drew: bool
+    # Whether the states of the global generators of random numbers are others than before.
+    drew_random: bool
+    drew_numpy: bool
+
+    @property
+    def drew(self) -> bool:
+        """Whether there may be random numbers in the graph."""
+        return self.drew_random or self.drew_numpy
 
 
 def trace(
@@ -174,7 +186,7 @@ def watched(run: Callable[[], Trace]) -> Trace:
     Those from numpy's do: its methods are no C functions that Python would report.
     """
     generator = random.random.__self__  # type: ignore[attr-defined]
-    before, drew = numpy_state(), False
+    drew = False
 
     # no cover: what profiles is not itself traced
     def look(frame: FrameType, event: str, called: Any) -> None:
@@ -193,7 +205,7 @@ def watched(run: Callable[[], Trace]) -> Trace:
         found = run()
     finally:
         sys.setprofile(previous)
-    return found._replace(drew=drew or numpy_state() != before)
+    return found._replace(drew_random=drew)
 
 
 def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
@@ -216,7 +228,7 @@ def run_on_placeholders(
         places.update((id(value), (number, column)) for column, value in enumerate(row))
         arguments.append(row[0] if columns is None else row)
     named = dict(zip(names[positional:], arguments[positional:], strict=True))
-    drawn = random.getstate(), numpy_state()
+    before, before_numpy = random.getstate(), numpy_state()
     modes_read.clear()
     _begin_tracing()
     try:
@@ -233,7 +245,7 @@ def run_on_placeholders(
     leaf_places = [places.get(id(leaf)) or (-1, numbered[id(leaf)]) for leaf in leaves]
     selections = [symbol.place for symbol in symbols]
     graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers)
-    return Trace(graph, single, dict(modes_read), (random.getstate(), numpy_state()) != drawn)
+    return Trace(graph, single, dict(modes_read), random.getstate() != before, numpy_state() != before_numpy)
 
 
 def numpy_state() -> Any:
