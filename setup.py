@@ -57,30 +57,39 @@ NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
 # auditwheel does not see which of glibc's versions of them are meant.
 LIBRARIES = [] if MSVC else ["m"]
 
-extensions = [
-    *[
-        Extension(
-            f"fastgrad.{name}",
-            [f"src/fastgrad/{name}.pyx"],
-            extra_compile_args=[*FLAGS, *flags],
-            extra_link_args=LINK_FLAGS,
-            define_macros=MACROS,
-            libraries=LIBRARIES,
-        )
-        for name, flags in {"engine": [], "program": [], "updates": NO_ERRNO}.items()
-    ],
-    *[
-        Extension(
-            f"fastgrad.kernels_{name}",
-            [f"src/fastgrad/kernels_{name}.pyx"],
-            extra_compile_args=KERNEL_FLAGS + flags,
-            extra_link_args=LINK_FLAGS,
-            libraries=LIBRARIES,
-            depends=["src/fastgrad/lanes.h"],
-        )
-        for name, flags in INSTRUCTION_SETS.items()
-    ],
+# The modules that run no lanes, and the flags that each needs beside the common ones.
+MODULES = {
+    "engine": [],
+    "compiler.graph": [],
+    "compiler.lowering": [],
+    "compiler.plan": [],
+    "compiler.arguments": [],
+    "compiler.replay": [],
+    "compiler.program": [],
+    "compiler.listing": [],
+    "optim.updates": NO_ERRNO,
+}
+
+
+def extension(name, flags):
+    """Return the extension module of this name, which is also its path."""
+    return Extension(
+        f"fastgrad.{name}",
+        [f"src/fastgrad/{name.replace('.', '/')}.pyx"],
+        extra_compile_args=flags,
+        extra_link_args=LINK_FLAGS,
+        define_macros=MACROS,
+        libraries=LIBRARIES,
+    )
+
+
+# The kernels first: they take longest to compile.
+kernels = [
+    extension(f"compiler.kernels.{name}", KERNEL_FLAGS + flags) for name, flags in INSTRUCTION_SETS.items()
 ]
+for module in kernels:
+    module.depends.append("src/fastgrad/compiler/kernels/lanes.h")
+extensions = kernels + [extension(name, FLAGS + flags) for name, flags in MODULES.items()]
 
 # A module takes ten seconds to compile, and 0.3 GB, which not every machine has for each of its cores.
 JOBS = min(os.cpu_count() or 1, 3)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from expressions import library_functions
-from render_lanes import render_kernels, render_needs
+from render_lanes import needs, render_kernels
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
@@ -56,10 +56,12 @@ def render_ops(table, reductions) -> str:
         f"from libc.math cimport {', '.join(library_functions(table, reductions))}",
         "",
         "cdef enum Row:",
+        "    # A number in a traced graph; no node has this row.",
+        "    ROW_CONSTANT = -1",
         "    ROW_LEAF = 0",
         *[f"    {row(operation)}" for operation in unary + binary],
         "    ROW_TABLE_END",
-        "    # The rows that fastgrad.engine describes in pool.pxi.",
+        "    # The rows that engine.src/node/references.pxi describes.",
         "    ROW_CUSTOM = ROW_TABLE_END",
         "    ROW_LOCAL",
         "    ROW_DOT",
@@ -165,6 +167,19 @@ def render_ops(table, reductions) -> str:
         "int row",
         ["    return " + " or ".join(f"row == {row(r)}" for r in reductions if "shift" in r.step)],
     )
+    lines += needs(table, reductions)
+    lines += inline(
+        "const char *",
+        "row_name",
+        "int row",
+        cases("row", [(row(o), [f'return "{o.name}"']) for o in (*table, *reductions)]) + ['    return ""'],
+    )
+    lines += inline(
+        "bint",
+        "refuses",
+        "int row",
+        ["    return " + " or ".join(f"row == {row(o)}" for o in table if o.errors)],
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -257,7 +272,7 @@ def render_rules(table, reductions) -> str:
 
 
 def kinds_of(operation) -> list[str]:
-    """The kinds of operands with which building.pxi makes nodes of a row of two."""
+    """The kinds of operands with which scalars.pxi makes nodes of a row of two."""
     kinds = ["NODE_NODE"]
     if operation.seen_as is None:
         kinds.append("NODE_CONSTANT")
@@ -340,12 +355,13 @@ def render_stub(table, template: str) -> str:
 def render_memory() -> str:
     """memory.pxi: the file with the memory of nodes, for the Python that builds."""
     name = "singles" if sysconfig.get_config_var("Py_GIL_DISABLED") else "chunks"
-    return f'# Written by codegen/render.py for one build of Python.\ninclude "{name}.pxi"\n'
+    return f'# Written by codegen/render.py for one build of Python.\ninclude "../node/{name}.pxi"\n'
 
 
 def write_if_changed(path: Path, text: str) -> None:
     """Leave an unchanged file's date alone, so that a rebuild has nothing to do."""
     if not path.exists() or path.read_text() != text:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
 
 
@@ -354,14 +370,18 @@ def render_all(package: Path = PACKAGE) -> None:
     operations = load_table(package / "operations.py")
     methods, reductions = operations.TABLE, operations.REDUCTIONS
     table = methods + operations.FUNCTIONS
-    write_if_changed(package / "ops.pxd", render_ops(table, reductions))
-    write_if_changed(package / "rules.pxi", render_rules(table, reductions))
-    write_if_changed(package / "memory.pxi", render_memory())
-    write_if_changed(package / "methods.pxi", render_methods(methods))
-    write_if_changed(package / "kernels.pxi", render_kernels(table, reductions, NOTICE))
-    write_if_changed(package / "needs.pxi", render_needs(table, reductions, NOTICE))
-    template = (package / "engine.pyi.in").read_text()
-    write_if_changed(package / "engine.pyi", render_stub(methods, template))
+    engine, kernels = package / "engine.src" / "generated", package / "compiler" / "kernels" / "generated"
+    template = Path(__file__).with_name("engine.pyi.in").read_text()
+    files = {
+        package / "ops.pxd": render_ops(table, reductions),
+        package / "engine.pyi": render_stub(methods, template),
+        engine / "rules.pxi": render_rules(table, reductions),
+        engine / "memory.pxi": render_memory(),
+        engine / "methods.pxi": render_methods(methods),
+        kernels / "loops.pxi": render_kernels(table, reductions, NOTICE),
+    }
+    for path, text in files.items():
+        write_if_changed(path, text)
 
 
 if __name__ == "__main__":  # no cover: setup.py calls render_all itself

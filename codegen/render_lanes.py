@@ -1,24 +1,24 @@
-"""Turn the table of operations into loops over lanes: kernels.pxi, which every kernel module includes."""
+"""Turn the table of operations into loops over lanes: loops.pxi, which every kernel module includes."""
 
 from expressions import flops, library_functions, mask
 
-# Reductions that lowering.pxi turns into sums of products before they get here.
+# Reductions that lowering.pyx turns into sums of products before they get here.
 SUMS = ("sum", "mean")
 # Rows whose value lanes.pxi applies to a matrix's results in registers.
 FUSED = ("relu",)
 SPECIAL = ("LOAD", "OUTPUT", "BROADCAST", "MATRIX", "INNER", "MULTIPLY_ADD", "TAKE")
 
 HEADER = """\
-from fastgrad.lanes cimport *
+from fastgrad.compiler.instructions cimport *
 from fastgrad.ops cimport {rows}
 
 from libc.math cimport INFINITY, {functions}
 
-cdef extern from "lanes.h" nogil:
+cdef extern from "../lanes.h" nogil:
     ctypedef double *lane
     ctypedef const double *const_lane
 """
-# The functions of lanes.h in the place of the C library's, which compilers do not vectorise: how many operands.
+# Functions of lanes.h in the place of the C library's, which compilers do not vectorise, by operands.
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "tanh": 1, "pow": 2}
 
 
@@ -287,7 +287,7 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 
 
 def render_kernels(table, reductions, notice: str) -> str:
-    """kernels.pxi: value and derivative loops of every row, and the two interpreters."""
+    """loops.pxi: value and derivative loops of every row, and the two interpreters."""
     rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions) if o.name not in SUMS]) + ",\n)"
     cimported = [name for name in library_functions(table, reductions) if name not in OWN_FUNCTIONS]
     header = HEADER.format(rows=rows, functions=", ".join(cimported)).rstrip()
@@ -296,7 +296,7 @@ def render_kernels(table, reductions, notice: str) -> str:
         for name, operands in OWN_FUNCTIONS.items()
     ]
     lines = [notice, header, *own, *scalars(table), *activations(table)]
-    lines += ["", "", 'include "lanes.pxi"']
+    lines += ["", "", 'include "../lanes.pxi"']
     forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
     backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]
     for o in table:
@@ -316,10 +316,10 @@ def render_kernels(table, reductions, notice: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_needs(table, reductions, notice: str) -> str:
-    """needs.pxi: which numbers a row's derivatives read, so that the others need not be kept."""
+def needs(table, reductions) -> list[str]:
+    """Which numbers a row's derivatives read, so that the others need not be kept."""
     lines = [
-        notice,
+        "",
         "cdef enum:",
         "    NEEDS_LEFT = 1",
         "    NEEDS_RIGHT = 2",
@@ -335,16 +335,7 @@ def render_needs(table, reductions, notice: str) -> str:
                 body += unless(0, r, mask(r.derivative, ("a", "", "out")))
         lines += function(f"needed_for_{side}", "int row", [*body, "    return 0"], "int")
     cost = [line for o in table for line in unless(1, o, flops(o.value))]
-    lines += function("flops_of", "int row", [*cost, "    return 1"], "int")
-    lines += [
-        "",
-        "",
-        "cdef dict ROW_NAMES = {",
-        *[f"    {row(o)}: {o.name!r}," for o in (*table, *reductions)],
-        "}",
-    ]
-    lines += ["", "cdef set REFUSING = {" + ", ".join(row(o) for o in table if o.errors) + "}"]
-    return "\n".join(lines) + "\n"
+    return lines + function("flops_of", "int row", [*cost, "    return 1"], "int")
 
 
 def unless(default: int, operation, number: int) -> list[str]:

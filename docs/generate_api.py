@@ -16,7 +16,7 @@ MODULES = {
     "fastgrad.engine": ["Value", "apply", "zero_grad", "TracingError"],
     "fastgrad": ["check", "compile", "take"],
     "fastgrad.diagnosis": ["Finding"],
-    "fastgrad.compiling": ["Compiled"],
+    "fastgrad.compiler": ["Compiled"],
     "fastgrad.nn": None,
     "fastgrad.optim": None,
     "fastgrad.data": ["batches"],

@@ -17,8 +17,8 @@ from bounds import LANES, LIBRARY
 from places import by_size, eager, lanes, lanes_and_uniform, lanes_of, uniform
 from points import NOT_FINITE, SPECIAL, points
 
+from fastgrad.compiler.replay import available_kernels
 from fastgrad.operations import BY_NAME, FUNCTIONS, REDUCTIONS, TABLE, Operation
-from fastgrad.program import available_kernels
 
 # One of so many binades and operands that the long check takes.
 EVERY = 50

@@ -682,7 +682,7 @@ def test_without_numpy_results_are_views_of_doubles():
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["baseline", "avx2", "avx512"])
 def test_every_instruction_set_gives_the_same_to_1e_12(name):
-    from fastgrad.program import available_kernels
+    from fastgrad.compiler.replay import available_kernels
 
     if name not in available_kernels():
         pytest.skip(f"this processor has no {name}")

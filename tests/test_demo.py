@@ -121,7 +121,7 @@ def test_a_wrong_number_of_steps_is_refused(tmp_path, steps):
 
 def test_what_the_demo_lacks_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    monkeypatch.delitem(sys.modules, "fastgrad.demo", raising=False)
+    monkeypatch.delitem(sys.modules, "fastgrad.commands.demo", raising=False)
     monkeypatch.setattr(sys, "argv", ["fastgrad", "demo"])
     with pytest.raises(SystemExit, match=r"the demo needs sklearn.*fastgrad\[demo\]"):
         main()

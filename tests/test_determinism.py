@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastgrad.program import available_kernels
+from fastgrad.compiler.replay import available_kernels
 
 pytest.importorskip("numpy")
 

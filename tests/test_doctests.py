@@ -17,9 +17,9 @@ MODULES = ["fastgrad"] + [
     module.name
     for module in pkgutil.walk_packages(fastgrad.__path__, "fastgrad.")
     # Kernels have no docstrings with examples, and need processors that have their instructions.
-    if not module.name.endswith("__main__") and ".kernels_" not in module.name
+    if not module.name.endswith("__main__") and ".kernels." not in module.name
 ]
-NEEDS = {"fastgrad.demo": ("matplotlib", "sklearn"), "fastgrad.drawing": ("matplotlib",)}
+NEEDS = {"fastgrad.commands.demo": ("matplotlib", "sklearn"), "fastgrad.viz.dot": ("matplotlib",)}
 DOCUMENTS = [
     str(path.relative_to(ROOT))
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

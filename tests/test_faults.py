@@ -398,7 +398,7 @@ def test_a_fork_by_the_function_that_is_traced():
 
         try:
             result = fastgrad.compile(function)([3.0])[0]
-        except fastgrad.compiling.TracingError:
+        except fastgrad.compiler.compiled.TracingError:
             assert children == [0]
         else:
             assert result == 6.0

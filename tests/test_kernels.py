@@ -9,7 +9,7 @@ import pytest
 from reference.rules import power
 
 from fastgrad import compile
-from fastgrad.program import available_kernels
+from fastgrad.compiler.replay import available_kernels
 
 ULPS = 2.0
 RNG = np.random.default_rng(7)
@@ -46,7 +46,7 @@ SPECIAL = {
 def evaluate(request):
     if request.param not in available_kernels():
         pytest.skip(f"this processor has no {request.param}")
-    module = importlib.import_module(f"fastgrad.kernels_{request.param}")
+    module = importlib.import_module(f"fastgrad.compiler.kernels.{request.param}")
 
     def run(name, x):
         x = np.ascontiguousarray(x, dtype=float)

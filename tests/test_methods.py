@@ -135,7 +135,7 @@ def test_an_instance_with_compiled_methods_is_freed_by_the_collector():
 
 
 def test_the_class_itself_gives_the_function():
-    assert isinstance(Model.loss, fastgrad.compiling.Compiled)
+    assert isinstance(Model.loss, fastgrad.compiler.compiled.Compiled)
     assert Model.loss is Model.loss
 
 

@@ -648,7 +648,7 @@ def test_a_step_that_fails_counts_for_nothing(name):
 def test_moments_of_another_type_are_refused():
     from array import array
 
-    from fastgrad.updates import adam
+    from fastgrad.optim.updates import adam
 
     group = optim.Adam([Value(1.0)]).param_groups[0]
     with pytest.raises(ValueError, match="state"):

@@ -305,7 +305,7 @@ def test_notebook_stops_counting_at_the_limit(monkeypatch):
     large = chain(100_000)
     looked_at = []
     monkeypatch.setattr(
-        viz, "_take_apart", lambda node: looked_at.append(node) or fastgrad.engine._take_apart(node)
+        viz.graphs, "_take_apart", lambda node: looked_at.append(node) or fastgrad.engine._take_apart(node)
     )
     monkeypatch.setattr(shutil, "which", lambda program: program)
     large._repr_mimebundle_()
@@ -359,8 +359,8 @@ def test_without_dot_a_notebook_shows_text():
 @pytest.fixture
 def _without_graphviz(monkeypatch):
     monkeypatch.setitem(sys.modules, "graphviz", None)
-    monkeypatch.delitem(sys.modules, "fastgrad.drawing", raising=False)
-    monkeypatch.delattr(fastgrad, "drawing", raising=False)
+    monkeypatch.delitem(sys.modules, "fastgrad.viz.dot", raising=False)
+    monkeypatch.delattr(viz, "dot", raising=False)
 
 
 @pytest.mark.usefixtures("_without_graphviz")
@@ -464,7 +464,7 @@ def test_without_numpy_the_boundary_says_how_to_install_it(axes, monkeypatch):
 
 
 def test_only_a_missing_graphviz_is_explained(monkeypatch):
-    monkeypatch.delattr(fastgrad, "drawing", raising=False)
-    monkeypatch.setitem(sys.modules, "fastgrad.drawing", None)
-    with pytest.raises(ModuleNotFoundError, match=r"fastgrad\.drawing"):
+    monkeypatch.delattr(viz, "dot", raising=False)
+    monkeypatch.setitem(sys.modules, "fastgrad.viz.dot", None)
+    with pytest.raises(ModuleNotFoundError, match=r"fastgrad\.viz\.dot"):
         viz.draw_dot(Value(1.0))

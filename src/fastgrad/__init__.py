@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from fastgrad import saving as saving
     from fastgrad import testing as testing
     from fastgrad import viz as viz
-    from fastgrad.compiling import compile
+    from fastgrad.compiler import compile
+    from fastgrad.compiler import take as take
     from fastgrad.diagnosis import check
-    from fastgrad.tracing import take
 
-LAZY = {"check": "diagnosis", "compile": "compiling", "take": "tracing"}
+LAZY = {"check": "diagnosis", "compile": "compiler", "take": "compiler"}
 SUBMODULES = ("data", "export", "functional", "nn", "optim", "saving", "testing", "viz")
 
 

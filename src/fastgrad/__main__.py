@@ -52,12 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with status 2 on wrong arguments."""
     options = parser().parse_args(arguments)
     if options.command == "run":
-        from fastgrad.running import run_script
+        from fastgrad.commands.run import run_script
 
         run_script(options.script, options.arguments)
     else:
         try:
-            from fastgrad.demo import picture_path, train_moons
+            from fastgrad.commands.demo import picture_path, train_moons
         except ModuleNotFoundError as error:
             sys.exit(f"the demo needs {error.name}: pip install 'fastgrad[demo]'")
         try:

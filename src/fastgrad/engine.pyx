@@ -2,18 +2,20 @@
 # cython: c_api_binop_methods=True, cdivision=True, auto_pickle=False
 """Value: a scalar that remembers how it was computed, and backward() over such a graph."""
 
-include "pool.pxi"
-include "tracing.pxi"
-include "rules.pxi"
-include "numbers.pxi"
-include "building.pxi"
-include "dense.pxi"
-include "layers.pxi"
-include "backward.pxi"
-include "inspection.pxi"
-include "methods.pxi"
-include "parts.pxi"
-include "reading.pxi"
+# The parts, in order of dependence: each uses only what stands above it. One C unit, as the counters of
+# the pool are read by every operation: docs/decisions/one-c-unit.md.
+include "engine.src/node/references.pxi"       # what a node owns: making, tracking, freeing
+include "engine.src/graph/tracing.pxi"         # what a trace refuses
+include "engine.src/generated/rules.pxi"       # names, errors and backward rules of the table
+include "engine.src/arithmetic/numbers.pxi"    # what counts as a number
+include "engine.src/arithmetic/scalars.pxi"    # operations of one and two operands
+include "engine.src/arithmetic/vectors.pxi"    # dot products, reductions, softmax
+include "engine.src/arithmetic/layers.pxi"     # the forward pass of nn
+include "engine.src/backward/sweep.pxi"        # backward() in reverse order of creation
+include "engine.src/graph/look.pxi"            # the graph that micrograd would show; attributes
+include "engine.src/generated/methods.pxi"     # the operators and methods of Value
+include "engine.src/graph/parts.pxi"           # nodes taken apart and put together
+include "engine.src/graph/records.pxi"         # a graph as flat arrays, for the compiler
 
 
 cdef class Extras:
@@ -173,4 +175,4 @@ A number, its gradient and the operation that made it.
         return attributes_of(self)
 
 
-include "slots.pxi"
+include "engine.src/value/type_slots.pxi"       # what Cython cannot write: memory, the collector

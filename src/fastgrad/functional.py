@@ -223,7 +223,7 @@ def pick(function: str, values: Sequence[Item], number: SupportsIndex) -> Item:
     """Return values[number]; ValueError unless 0 <= number < len(values), TypeError for no integer."""
     if isinstance(number, Value):
         # In a compiled function, an index that differs from row to row.
-        from fastgrad.tracing import Index, take
+        from fastgrad.compiler.tracing import Index, take
 
         if not isinstance(number, Index):
             raise TypeError(

@@ -44,7 +44,7 @@ class Module:
         attributes = vars(self)
         mode: bool = attributes.setdefault("_training", True)
         if _is_tracing():
-            from fastgrad.tracing import modes_read
+            from fastgrad.compiler.tracing import modes_read
 
             modes_read[id(attributes), "_training"] = (attributes, "_training", mode)
         return mode

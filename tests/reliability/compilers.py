@@ -29,8 +29,8 @@ STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-fwrapv", "-DNDEBUG"]
 # As in setup.py: Cython's types without specs, and the widths of registers that the kernels are made for.
 MACROS = ["-DCYTHON_USE_TYPE_SPECS=0"]
 KERNEL_FLAGS = {
-    "kernels_avx2": ["-mavx2", "-mfma"],
-    "kernels_avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl"],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl"],
 }
 
 
@@ -77,19 +77,25 @@ def copy_headers(bits: int, folder: Path) -> Path:
 def translate(folder: Path) -> list[Path]:
     """The C of every extension module, made by Cython."""
     render_all()
-    sources = sorted((ROOT / "src" / "fastgrad").glob("*.pyx"))
+    sources = sorted((ROOT / "src" / "fastgrad").rglob("*.pyx"))
     for source in sources:
-        target = folder / f"{source.stem}.c"
+        # Beside its headers, which its C names by their paths from there.
+        target = folder / source.relative_to(ROOT / "src").with_suffix(".c")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for header in source.parent.rglob("*.h"):
+            copy = target.parent / header.relative_to(source.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(header, copy)
         subprocess.run(
             [sys.executable, "-m", "cython", "-3", "-I", ROOT / "src", source, "-o", target], check=True
         )
-    return [folder / f"{source.stem}.c" for source in sources]
+    return [folder / source.relative_to(ROOT / "src").with_suffix(".c") for source in sources]
 
 
 def diagnose(target: Target, source: Path, mode: list[str], folder: Path) -> str:
     """What the compiler says about one file."""
     command = [target.compiler, *STRICT, *MACROS, *mode, *target.flags, *KERNEL_FLAGS.get(source.stem, [])]
-    command += ["-I", str(ROOT / "src" / "fastgrad"), "-isystem", str(copy_headers(target.bits, folder))]
+    command += ["-I", str(source.parent), "-isystem", str(copy_headers(target.bits, folder))]
     finished = subprocess.run([*command, source], capture_output=True, text=True)
     return finished.stderr if finished.returncode or finished.stderr else ""
 

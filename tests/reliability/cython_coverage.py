@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "fastgrad"
 PLUGIN = "cython_coverage.CythonCoverage"
 # Cython's comment above the C of a statement, and the one above what leaves a function.
-ORIGIN = re.compile(r'\s*/\* "(src/fastgrad/\w+\.(?:pyx|pxi|pxd))":(\d+)$')
+ORIGIN = re.compile(r'\s*/\* "(src/fastgrad/[\w./]+\.(?:pyx|pxi|pxd))":(\d+)$')
 FUNCTION = re.compile(r"(async )?(def|cdef|cpdef)\b.*[:(]$|@")
 
 
@@ -63,7 +63,7 @@ def ran(counts, first, last):
 def measured():
     """Whether each line was run in any of the compiled modules, by source file."""
     found = {}
-    for notes in sorted((ROOT / "build").glob("temp.*/src/fastgrad/*.gcno")):
+    for notes in sorted((ROOT / "build").glob("temp.*/src/fastgrad/**/*.gcno")):
         for file, counts in c_counts(notes).items():
             if not file.startswith("src/fastgrad/"):
                 continue

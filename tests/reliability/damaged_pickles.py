@@ -16,9 +16,9 @@ import random
 import resource
 
 from fastgrad import Value, compile, engine, take  # noqa: A004
+from fastgrad.compiler.arguments import prepare_arguments
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import MLP
-from fastgrad.program import prepare_arguments
 
 MOST_MEMORY = 2**31
 ROWS, INDICES = [[1.0, 2.0], [3.0, 4.0]], [0, 2]

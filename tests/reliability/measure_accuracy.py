@@ -20,8 +20,8 @@ from accuracy import WELL_CONDITIONED, compare, references  # noqa: E402
 from places import by_size, eager, lanes_and_uniform, lanes_of, uniform  # noqa: E402
 from points import points  # noqa: E402
 
+from fastgrad.compiler.replay import available_kernels  # noqa: E402
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE, Operation  # noqa: E402
-from fastgrad.program import available_kernels  # noqa: E402
 
 PAGE = ROOT / "docs" / "accuracy.md"
 

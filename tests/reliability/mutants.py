@@ -63,7 +63,7 @@ static inline int fastgrad_mutant(void) {
 #endif
 """
 SWITCH = """
-cdef extern from "mutants.h" nogil:
+cdef extern from "{header}" nogil:
     const int mutant "fastgrad_mutant()"
 
 """
@@ -110,7 +110,7 @@ def build(directory: Path, rows, all_mutants: list[Mutant]) -> None:
         render.read_text().replace(
             "def write_if_changed(path: Path, text: str) -> None:\n",
             "def write_if_changed(path: Path, text: str) -> None:\n"
-            "    if path.name in ('ops.pxd', 'kernels.pxi'):\n"
+            "    if path.name in ('ops.pxd', 'loops.pxi'):\n"
             f"        text = text.replace('\\ncdef ', {SWITCH!r} + '\\ncdef ', 1)\n",
         )
     )
@@ -335,7 +335,7 @@ def main() -> int:
         chosen = [m for m in chosen if str(m.number) in options.numbers.split(",")]
     with contextlib.ExitStack() as stack:
         directory = options.directory or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        if not list((directory / "src" / "fastgrad").glob("kernels_*.so")):
+        if not list((directory / "src" / "fastgrad").rglob("baseline*.so")):
             build(directory, rows, all_mutants)
         switches = prepare(directory.resolve())
         survivors = run(chosen, switches, options.places.split(","))

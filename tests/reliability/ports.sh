@@ -88,11 +88,11 @@ test_emulated() {
     (
         cd "$root/checkout"
         "$ports/host/bin/python" codegen/render.py
-        for module in engine program updates kernels_baseline; do
-            "$ports/host/bin/cython" -I src "src/fastgrad/$module.pyx"
+        for source in $(find src -name '*.pyx' ! -name 'avx*'); do
+            module=${source%.pyx}
+            "$ports/host/bin/cython" -I src "$source"
             nice "$machine-linux-gnu-gcc" -O2 -ffp-contract=off -fPIC -shared -DCYTHON_USE_TYPE_SPECS=0 \
-                -I"$(echo "$headers"/python3.*)" -I"$headers" -Isrc -Isrc/fastgrad \
-                "src/fastgrad/$module.c" -o "src/fastgrad/$module$tag" -lm
+                -I"$(echo "$headers"/python3.*)" -I"$headers" "$module.c" -o "$module$tag" -lm
         done
     )
     rm -rf "${root:?}$site/fastgrad"

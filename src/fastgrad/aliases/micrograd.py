@@ -1,6 +1,0 @@
-"""fastgrad under micrograd's name, in the processes that a program starts."""
-
-from fastgrad.running import install_alias
-
-if __name__ == "micrograd":
-    install_alias()  # no cover: in processes that a program starts, whose counts are lost with them

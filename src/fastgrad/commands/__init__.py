@@ -1,0 +1,3 @@
+"""What `python -m fastgrad` runs."""
+
+__all__: list[str] = []

@@ -1,0 +1,10 @@
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+# One argument of a call, ready for it.
+@disjoint_base
+class Prepared: ...
+
+def prepare_arguments(arguments: tuple[object, ...], names: tuple[str, ...]) -> list[Any]: ...
+def describe_signature(signature: tuple[int, ...]) -> list[tuple[str, int | None]]: ...

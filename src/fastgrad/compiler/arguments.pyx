@@ -1,0 +1,274 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""Arguments as addresses: any buffer of float64 or int64 as it is, everything else by conversion."""
+
+import array
+import numbers
+
+from cython cimport freelist
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES
+from cpython.buffer cimport PyBuffer_Release, PyBuffer_ToContiguous, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.float cimport PyFloat_Check
+from cpython.long cimport PyLong_Check
+from libc.stdint cimport int64_t, uintptr_t
+
+from fastgrad.compiler.instructions cimport INDICES, NUMBER, REALS, UNKNOWN, WHOLE_NUMBER
+from fastgrad.engine import Value
+
+
+@freelist(8)
+cdef class Prepared:
+    """One argument of a call, held for as long as the call runs."""
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+    cdef int hold(self, object source) except -1:
+        """Take the source's buffer, and see whether it is one of float64 or int64."""
+        PyObject_GetBuffer(source, &self.view, PyBUF_STRIDES | PyBUF_FORMAT)
+        self.held = True
+        self.kind = UNKNOWN
+        if self.view.strides == NULL:
+            # Against the protocol, but so are the arrays of ctypes.
+            return 0
+        if self.view.itemsize == 8 and is_code(self.view.format, b'd'):
+            self.kind = REALS
+        elif self.view.itemsize == 8 and (is_code(self.view.format, b'l') or is_code(self.view.format, b'q')):
+            self.kind = INDICES
+        return 0
+
+    cdef int adopt(self, str name) except -1:
+        """Read the shape of the buffer."""
+        if self.view.ndim == 0 or self.view.ndim > 2:
+            raise ValueError(
+                f"{name} must be a number, an array of one number a row or one of (rows, columns), "
+                f"not of {self.view.ndim} dimensions"
+            )
+        self.data = <const char *>self.view.buf
+        self.rows = self.view.shape[0]
+        self.row_step = self.view.strides[0]
+        self.columns = -1
+        if self.view.ndim == 2:
+            self.columns = self.view.shape[1]
+            self.column_step = self.view.strides[1]
+        return 0
+
+    cdef Py_ssize_t key(self) noexcept:
+        """The argument's part of the signature."""
+        return self.kind + 4 * (self.columns + 1)
+
+
+cdef inline bint is_code(const char *format, char code) noexcept:
+    """Whether a buffer's format is this code in the machine's own byte order."""
+    if format == NULL:
+        return False  # no cover: CPython's own exporters name the format of items of 8 bytes
+    if format[0] == b'@' or format[0] == b'=' or (format[0] == b'<' and NATIVE_LITTLE):
+        format += 1
+    return format[0] == code and format[1] == 0
+
+
+cdef inline bint is_aligned(const Py_buffer *view) noexcept:
+    """Whether every item is where C may read one: what came through a pickle or a record may lie anywhere."""
+    cdef uintptr_t bits = <uintptr_t>view.buf
+    cdef int index
+    for index in range(view.ndim):
+        bits |= <uintptr_t>view.strides[index]
+    return bits % sizeof(double) == 0 or view.len == 0
+
+
+cdef Prepared adopted(Prepared self, str name):
+    """The buffer with its shape, or a copy of it if C may not read it where it is."""
+    cdef Prepared copied = self
+    if not is_aligned(&self.view):
+        copied = Prepared()
+        copied.hold(contiguous(&self.view, "d" if self.kind == REALS else "q"))
+    copied.adopt(name)
+    return copied
+
+
+cdef object contiguous(Py_buffer *view, str code):
+    """The items of a buffer, row by row."""
+    flat = bytearray(view.len)
+    cdef char *memory = flat
+    PyBuffer_ToContiguous(memory, view, view.len, b'C')
+    return memoryview(flat).cast(code, [view.shape[axis] for axis in range(view.ndim)])
+
+
+cdef object LARGEST = 2**63 - 1
+cdef bint NATIVE_LITTLE = __import__("sys").byteorder == "little"
+
+
+cdef Prepared prepare(object source, str name):
+    """Make an argument ready for a call; raises TypeError or ValueError that names it."""
+    cdef Prepared self = Prepared()
+    if PyFloat_Check(source):
+        return prepare_number(self, source, NUMBER, name)
+    if PyLong_Check(source):
+        return prepare_number(self, source, NUMBER if type(source) is bool else WHOLE_NUMBER, name)
+    if PyObject_CheckBuffer(source):
+        try:
+            self.hold(source)
+        except (BufferError, ValueError):
+            # Of a type that buffers have no format for, such as dates.
+            return convert(source, name)
+        if self.view.ndim == 0:
+            if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
+                raise TypeError(f"{name} must be numbers, not {type(source).__name__}")
+            item = source.item() if hasattr(source, "item") else float(source)
+            return prepare(real(item, name), name)
+        if self.kind != UNKNOWN:
+            return adopted(self, name)
+    elif isinstance(source, Value):
+        raise TypeError(f"{name} is a Value: the function finds its parameters itself")
+    elif not hasattr(source, "__len__") and not hasattr(source, "__array__"):
+        if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
+            raise TypeError(f"{name} must be a number or an array of numbers, not {type(source).__name__}")
+        return prepare_number(self, float(source), NUMBER, name)
+    return convert(source, name)
+
+
+cdef Prepared prepare_number(Prepared self, object source, int kind, str name):
+    self.kind = kind
+    self.rows = self.columns = -1
+    try:
+        self.number = source
+    except OverflowError:
+        raise too_large(name) from None
+    if kind == WHOLE_NUMBER:
+        if -(1 << 62) < source < 1 << 62:
+            self.whole = source
+        else:
+            self.kind = NUMBER
+    if self.kind == WHOLE_NUMBER:
+        self.data = <const char *>&self.whole
+    else:
+        self.data = <const char *>&self.number
+    return self
+
+
+cdef object real(object item, str name):
+    """A number of a list, or a TypeError: strings and None convert to nothing."""
+    if isinstance(item, (int, float)):
+        return item
+    if isinstance(item, (str, bytes, complex, Value)) or not hasattr(item, "__float__"):
+        raise TypeError(f"{name} must be numbers, not {type(item).__name__}")
+    return int(item) if isinstance(item, numbers.Integral) else float(item)
+
+
+cdef object too_deep(str name):
+    return ValueError(f"{name} must have one or two dimensions, not three or more")
+
+
+cdef object too_large(str name):
+    return OverflowError(f"{name}: an integer too large for a float")
+
+
+cdef object nested(object source, str name, int depth=0):
+    """An array or any sequence as lists of Python objects."""
+    if isinstance(source, (str, bytes, bytearray, dict, set, frozenset)):
+        raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
+    if depth > 1:
+        raise too_deep(name)
+    if hasattr(source, "tolist"):
+        return source.tolist()
+    if hasattr(source, "__array__"):
+        return source.__array__().tolist()
+    return [
+        item if isinstance(item, (int, float)) or not hasattr(item, "__len__")
+        else nested(item, name, depth + 1)
+        for item in source
+    ]
+
+
+cdef object packed(list flat, str name):
+    """Numbers as an array of int64 if all of them are integers that fit, else of float64."""
+    if flat and all([isinstance(item, int) and not isinstance(item, bool) for item in flat]):
+        try:
+            return array.array("q", flat)
+        except OverflowError:
+            pass
+    try:
+        return array.array("d", flat)
+    except OverflowError:
+        raise too_large(name) from None
+
+
+cdef Prepared convert(object source, str name):
+    """Copy anything that holds numbers to float64, or to int64 if all of them are integers."""
+    cdef Prepared self = Prepared()
+    cdef list rows
+    cdef Py_ssize_t columns = -1
+    cdef list flat
+    cdef str kind = getattr(getattr(source, "dtype", None), "kind", "")
+    if kind and kind in "mM":
+        # Of some units, `tolist` makes whole numbers.
+        raise TypeError(f"{name} must be numbers, not {source.dtype}")
+    if kind and hasattr(source, "__array__"):
+        import numpy
+
+        if not isinstance(source, numpy.ndarray):
+            # A column of a table, or an array of JAX, whose astype gives float32 if asked for float64.
+            return prepare(numpy.asarray(source), name)
+        if kind in "iufb":
+            # An array of another size or byte order.
+            fits = kind != "u" or source.itemsize < 8 or not source.size or source.max() <= LARGEST
+            self.hold(source.astype("=i8" if kind in "iu" and fits else "=f8", subok=False))
+            self.adopt(name)
+            return self
+    items = nested(source, name)
+    if not isinstance(items, list):
+        # A tensor without axes.
+        return prepare(real(items, name), name)
+    rows = items
+    if any([isinstance(row, list) for row in rows]):
+        flat = []
+        for number, row in enumerate(rows):
+            if not isinstance(row, list):
+                raise ValueError(f"{name} is ragged: row {number} is a number, others are lists")
+            if columns >= 0 and len(row) != columns:
+                raise ValueError(
+                    f"{name} is ragged: row {number} has {len(row)} numbers, row 0 has {columns}"
+                )
+            columns = len(row)
+            for item in row:
+                if isinstance(item, list):
+                    raise too_deep(name)
+                flat.append(real(item, name))
+    else:
+        flat = [real(item, name) for item in rows]
+    self.hold(packed(flat, name))
+    self.adopt(name)
+    if columns >= 0:
+        self.rows, self.columns = len(rows), columns
+        self.row_step, self.column_step = columns * 8, 8
+    return self
+
+
+cpdef list prepare_arguments(tuple arguments, tuple names):
+    """Return the arguments ready for a call; TypeError or ValueError names a bad one."""
+    cdef list ready = []
+    cdef Py_ssize_t index
+    for index in range(len(arguments)):
+        ready.append(prepare(arguments[index], names[index]))
+    return ready
+
+
+cdef tuple signature_of(list ready):
+    cdef list keys = []
+    cdef Prepared one
+    for one in ready:
+        keys.append(one.key())
+    return tuple(keys)
+
+
+def describe_signature(tuple signature):
+    """Return (kind, columns) for each argument, the columns of one number a row being None.
+
+    The kind is 'real', 'index', 'number' or 'whole number'.
+    """
+    return [
+        (("real", "index", "number", "whole number")[key % 4], None if key // 4 == 0 else key // 4 - 1)
+        for key in signature
+    ]

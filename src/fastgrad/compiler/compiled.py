@@ -1,0 +1,328 @@
+"""compile: a function of one row, written in Values, as a program that runs over all rows of arrays."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import inspect
+import operator
+import sys
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+from fastgrad.compiler.captures import Name, what_is_read
+from fastgrad.compiler.program import Program, Programs, Snapshot
+from fastgrad.compiler.signature import (
+    OPTIONS,
+    arguments_of,
+    block_option,
+    may_be_given,
+    portable,
+    threads_option,
+)
+from fastgrad.compiler.tracing import trace
+from fastgrad.engine import TracingError, Value, _is_tracing, _refused
+
+__all__ = ["Compiled", "compile"]
+
+# What a pickled function says about itself.
+DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
+
+
+class Compiled(Programs):
+    """A function compiled by `compile`; see there."""
+
+    # The class and the name that a method was defined with.
+    home: tuple[type, str] | None = None
+
+    def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
+        # The attributes of a callable object are its own.
+        functools.update_wrapper(self, function, updated=())
+        self.function = function
+        name = getattr(function, "__name__", type(function).__name__)
+        self._set(name, arguments_of(function, name), (threads, check, block), [])
+
+    def _set(
+        self,
+        name: str,
+        parameters: inspect.Signature,
+        options: tuple[int, bool, int],
+        programs: list[Program],
+    ) -> None:
+        """Set everything but the function."""
+        self.name = name
+        self.parameters_of_function = parameters
+        self.names = tuple(parameters.parameters)
+        # The defaults that are no arguments.
+        self.unusable = {
+            name: parameter.default
+            for name, parameter in parameters.parameters.items()
+            if not may_be_given(parameter)
+        }
+        kinds = [parameter.kind for parameter in parameters.parameters.values()]
+        self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
+        self.by_position = self.positional == len(kinds)
+        self.threads, self.check, self.block = options
+        self.programs = {program.signature: program for program in programs}
+        self.latest = programs[-1] if programs else None
+        self.modes: dict[tuple[int, str], Name] = {}
+        self.snapshot = Snapshot([], [])
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
+
+        In another function that is being compiled: what the function itself returns.
+        """
+        if not _is_tracing():
+            return self._outputs(*arguments, **options)
+        if self.function is None:
+            raise _refused(
+                f"{self.name} cannot be part of another compiled function: it was unpickled with its "
+                "programs, without the function itself"
+            )
+        return self.function(
+            *arguments, **{name: option for name, option in options.items() if name not in OPTIONS}
+        )
+
+    def _prepare(
+        self, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[Program, list[Any], int, int]:
+        """Find or trace the program for these arguments, and make them ready for it."""
+        threads, check, block = self.threads, self.check, self.block
+        if self.function is None and not self.programs:
+            raise self._unknown_call()
+        if options:
+            threads = threads_option(options.pop("threads", threads))
+            check = options.pop("check", check)
+            block = block_option(options.pop("block", block))
+        if options or not self.by_position or len(arguments) != len(self.names):
+            arguments = self._bound(arguments, options)
+        signature, ready, program = self._find(arguments)
+        if program is None:
+            program = self.latest = self._traced(signature)
+        if check:
+            program.check(ready)
+        return program, ready, threads, block
+
+    def _bound(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the arguments in the order of the parameters, with defaults; TypeError for wrong ones."""
+        unknown = [name for name in options if name not in self.names]
+        for name in unknown:
+            if self.function is not None and name in inspect.signature(self.function).parameters:
+                raise TypeError(
+                    f"{name} is no argument of the compiled {self.name}, as its default is nothing to "
+                    "compute with: give it with functools.partial, and compile that"
+                )
+        bound = self.parameters_of_function.bind(*arguments, **options)
+        for name, default in self.unusable.items():
+            if name not in bound.arguments:
+                raise TypeError(
+                    f"{name} must be given: its default, {default!r}, is nothing to compute with; "
+                    f"after a * in the parameters of {self.name} it would be left to the function"
+                )
+        bound.apply_defaults()
+        return tuple(bound.arguments.values())
+
+    def forget(self) -> None:
+        """Drop all programs: the next call traces anew.
+
+        For what cannot be noticed: numbers, or leaves put in the place of others, in lists and
+        attributes that the function reads.
+        """
+        self.programs.clear()
+        self.modes.clear()
+        self.latest, self.snapshot = None, Snapshot([], [])
+
+    def _traced(self, signature: tuple[int, ...]) -> Program:
+        """Trace the function for a signature; a program for names bound otherwise is forgotten."""
+        if self.function is None:
+            raise self._unknown_call()
+        cells, names = what_is_read(self)
+        program, modes = trace(self.function, signature, self.names, self.positional, self.name)
+        if not self.snapshot.is_current():
+            self.programs.clear()
+            self.modes.clear()
+        self.modes |= modes
+        self.snapshot = Snapshot(cells, names + list(self.modes.values()))
+        self.programs[signature] = program
+        return program
+
+    def _unknown_call(self) -> TracingError:
+        return TracingError(
+            f"{self.name} was unpickled or deep-copied, and knows only the calls it was traced for: "
+            "call it once with such arguments before pickling"
+        )
+
+    @property
+    def parameters(self) -> list[Value]:
+        """The leaves that the programs read, in the order of their first use; empty before the first call."""
+        return list(
+            {id(leaf): leaf for program in self.programs.values() for leaf in program.parameters}.values()
+        )
+
+    def __str__(self) -> str:
+        if self.latest is None:
+            return f"{self.name}: not traced yet; call it first"
+        return str(self.latest)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.home = owner, name
+        self.key = f"_compiled {owner.__module__}.{owner.__qualname__}.{name}"
+
+    def _takes_instance(self) -> bool:
+        """Return whether the instance is an argument, which it is of no object that is merely called."""
+        function = self.function
+        return hasattr(type(function), "__get__") and not isinstance(function, (staticmethod, MethodType))
+
+    def _method(self, instance: object, owner: type | None, attributes: object) -> Compiled:
+        """Compile the function of an instance, to be kept in the instance's dict.
+
+        Raises TypeError if the instance cannot keep it, having no dict, or being a class.
+        """
+        if not self._takes_instance():
+            return self
+        if not isinstance(attributes, dict):
+            raise TypeError(
+                f"{type(instance).__name__!r} objects cannot keep a compiled method {self.name!r}: "
+                "it needs an instance with a __dict__"
+            )
+        if self.home is None:
+            self._find_home(type(instance))
+        method = self.function.__get__(instance, owner)  # type: ignore[union-attr]
+        bound = Compiled(method, self.threads, self.check, self.block)
+        if self.home is not None:
+            bound.home, bound.instance, bound.origin = self.home, instance, self
+            attributes[self.key] = bound
+        return bound
+
+    def _find_home(self, kind: type) -> None:
+        """Look for the name by which a class has this method, which was set when the class was there."""
+        for owner in kind.__mro__:
+            for name, found in vars(owner).items():
+                if found is self:
+                    self.__set_name__(owner, name)
+                    return
+
+    def __copy__(self) -> Compiled:
+        copied = Compiled.__new__(Compiled)
+        vars(copied).update(vars(self))
+        copied.function = self.function
+        copied.key, copied.instance, copied.origin = self.key, self.instance, self.origin
+        copied._set(
+            self.name,
+            self.parameters_of_function,
+            (self.threads, self.check, self.block),
+            list(self.programs.values()),
+        )
+        copied.latest, copied.snapshot, copied.modes = self.latest, self.snapshot, dict(self.modes)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        """Copy the programs with their parameters; without programs, what is compiled.
+
+        That copies a callable object, whose parameters are its own, and shares a function.
+        """
+        rebuild, arguments = self.__reduce__()
+        if not self.programs and self.function is not None and self.instance is None:
+            rebuild, arguments = Compiled, (self.function, self.threads, self.check, self.block)
+        arguments = copy.deepcopy(arguments, memo)
+        # The instance of a method may have copied it with its attributes.
+        copied: Compiled = memo.get(id(self)) or rebuild(*arguments)
+        return copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = self.threads, self.check, self.block
+        if self.instance is not None and self.home is not None:
+            return method_of, (*self.home, self.instance)
+        if isinstance(self.function, MethodType):
+            return Compiled, (self.function, *options)
+        return restored, (
+            None if self.parameters else reference(self),
+            {name: getattr(self, name, None) for name in DESCRIPTION},
+            self.name,
+            portable(self.parameters_of_function),
+            options,
+            list(self.programs.values()),
+        )
+
+
+def method_of(owner: type, name: str, instance: object) -> Any:
+    """Return an instance's method as a class defines it, whatever other classes make of the name."""
+    return inspect.getattr_static(owner, name).__get__(instance, type(instance))
+
+
+def reference(compiled: Compiled) -> tuple[str, str] | None:
+    """Return (module, name) if the function, or what it is compiled to, is found there; else None."""
+    function = compiled.function
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<lambda>")
+    try:
+        found = operator.attrgetter(name)(sys.modules[module or ""])
+    except (KeyError, AttributeError):
+        return None
+    if isinstance(found, Compiled):
+        found = found.function
+    return (module, name) if module and found is function else None
+
+
+def restored(
+    where: tuple[str, str] | None,
+    description: dict[str, Any],
+    name: str,
+    parameters: inspect.Signature,
+    options: tuple[int, bool, int],
+    programs: list[Program],
+) -> Compiled:
+    """Rebuild a pickled function: its programs and, if none of them has parameters, the function.
+
+    A new trace would use this process's parameters, where the programs have those of the pickle.
+    """
+    self = Compiled.__new__(Compiled)
+    vars(self).update(description)
+    if where is not None:
+        try:
+            found = operator.attrgetter(where[1])(importlib.import_module(where[0]))
+        except (ImportError, AttributeError):
+            found = None
+        self.function = found.function if isinstance(found, Compiled) else found
+    self._set(name, parameters, options, programs)
+    return self
+
+
+def compile(
+    function: Callable[..., Any] | None = None, *, threads: int = 1, check: bool = False, block: int = 0
+) -> Any:
+    """Compile a function, written in Values for one row, into a program that runs over all rows at once.
+
+    Use it as a decorator, with or without options, each of which a call may also give:
+
+    threads: how many threads share the rows; the results are the same to the bit for any number.
+    check: raise what the engine would raise, naming row, instruction and value, where the program
+    would otherwise go on with inf or nan.
+    block: rows computed together; 0 chooses by the size of the cache.
+
+    An argument is a number, the same for all rows; an array (N,), one Value a row; an array (N, d), a
+    list of d Values. Arrays are float64 buffers, used without a copy, or anything that converts. An
+    array, list or number of integers may be used as numbers or as the index of `take`.
+
+    The function is traced once for each signature of its arguments. Leaves from outside are
+    parameters, read at each call; every other number that it uses is fixed by the trace, which is
+    repeated if a name that it or a helper reads is bound to something else. Raises TracingError if the
+    function reads, compares or prints what is only known when the program runs.
+
+    >>> w = Value(2.0)
+    >>> @compile
+    ... def loss(x, y):
+    ...     return (w * x - y) ** 2
+    >>> loss.backward([1.0, 2.0], [2.0, 5.0])
+    0.5
+    >>> w.grad
+    -2.0
+    """
+    threads, block = threads_option(threads), block_option(block)
+    if function is None:
+        return lambda function: Compiled(function, threads, check, block)
+    if not callable(function):
+        raise TypeError(f"compile needs a function, not {type(function).__name__}")
+    return Compiled(function, threads, check, block)

@@ -1,0 +1,118 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""Graph: the records that the engine reads off a traced function, with its leaves told apart."""
+
+cimport cython
+from libc.stdint cimport int32_t, int64_t
+
+from fastgrad.engine import Value
+
+cdef enum:
+    COLUMNS_END = 0x7fffffff
+
+
+@cython.final
+cdef class Graph:
+    """Records of three integers each; the engine's records.pxi describes them."""
+
+    def __init__(
+        self,
+        bytes records not None,
+        bytes operands not None,
+        list constants not None,
+        tuple parameters not None,
+        list leaves not None,
+        list selections not None,
+        list outputs not None,
+    ):
+        self.records_bytes = records
+        self.operands_bytes = operands
+        self.constants = constants
+        self.parameters = parameters
+        self.leaves = leaves
+        self.selections = selections
+        self.outputs = outputs
+        self.records = <const int32_t *><const char *>self.records_bytes
+        self.operands = <const int32_t *><const char *>self.operands_bytes
+        self.size = len(self.records_bytes) // 12
+        self.validate()
+
+    cdef int validate(self) except -1:
+        """ValueError or TypeError for what a damaged pickle may hold: nothing later looks at bounds."""
+        cdef Py_ssize_t index
+        cdef bytearray used = bytearray(self.size)
+        if len(self.records_bytes) % 12 or len(self.operands_bytes) % 4 or not self.outputs:
+            raise ValueError("a damaged program: its graph is incomplete")
+        for output in self.outputs:
+            if not 0 <= output < self.size:
+                raise ValueError(f"a damaged program: output {output} is not in it")
+            used[<Py_ssize_t>output] = 1
+        for index in range(self.size - 1, -1, -1):
+            # What nobody uses would have no gradient to hand on.
+            if not self.is_valid(index) or not (used[index] or self.row(index) == ROW_CONSTANT):
+                raise ValueError(f"a damaged program: there is something wrong with node {index}")
+            self.mark_operands(index, used)
+        for parameter in self.parameters:
+            if not isinstance(parameter, Value):
+                raise TypeError(f"a parameter of a program is a Value, not a {type(parameter).__name__}")
+        for constant in self.constants:
+            if type(constant) is not float:
+                raise TypeError(f"a constant of a program is a float, not a {type(constant).__name__}")
+        for leaf, column in self.leaves:
+            if leaf < -1 or not 0 <= column < (len(self.parameters) if leaf < 0 else COLUMNS_END):
+                raise ValueError(f"a damaged program: there is no leaf ({leaf}, {column})")
+        return 0
+
+    cdef bint is_valid(self, Py_ssize_t index) noexcept:
+        """Whether a record refers only to what is there and, in the graph, before it."""
+        cdef int row = self.row(index)
+        cdef int64_t first = self.first(index), second = self.second(index), at
+        if row == ROW_LEAF:
+            return 0 <= first < len(self.leaves)
+        if row == ROW_CONSTANT:
+            return 0 <= first < len(self.constants)
+        if row < ROW_CONSTANT or row >= ROW_END or row == ROW_LOCAL or row == ROW_DOT:
+            return False
+        if not has_many_operands(row):
+            return 0 <= first < index and (not has_two_operands(row) or 0 <= second < index)
+        if first < 0 or second < 1 or first + second > len(self.operands_bytes) // 4:
+            return False
+        if row >= ROW_FIRST_TERNARY and second != 3:
+            return False
+        if row == ROW_CUSTOM or row == ROW_INNER:
+            if second < 2:
+                return False
+        if row == ROW_CUSTOM:
+            if not 0 <= self.operands[first] < len(self.selections):
+                return False
+            first, second = first + 1, second - 1
+        for at in range(first, first + second):
+            if not 0 <= self.operands[at] < index:
+                return False
+        return True
+
+    cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1:
+        """Mark what a valid record uses."""
+        cdef int row = self.row(index)
+        cdef Py_ssize_t first = self.first(index), second = self.second(index), at
+        if row == ROW_LEAF or row == ROW_CONSTANT:
+            return 0
+        if not has_many_operands(row):
+            used[first] = 1
+            if has_two_operands(row):
+                used[second] = 1
+            return 0
+        for at in range(first + (row == ROW_CUSTOM), first + second):
+            used[self.operands[at]] = 1
+        return 0
+
+    def __reduce__(self):
+        return Graph, (
+            self.records_bytes,
+            self.operands_bytes,
+            self.constants,
+            self.parameters,
+            self.leaves,
+            self.selections,
+            self.outputs,
+        )

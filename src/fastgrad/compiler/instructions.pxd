@@ -1,0 +1,119 @@
+"""What a program and the kernels that run it agree on: instructions, and the state of a block of rows.
+
+A slot is room for one number of each row of the block. An operand is a slot if it is not negative,
+and otherwise, inverted, the index of a uniform number: one that is the same in all rows. An adjoint
+is the slot of an operand's gradient, or the index of the accumulator of a uniform number's; -1 if
+nobody wants it.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+
+from fastgrad.ops cimport ROW_END
+
+cdef enum Kind:
+    LANE_LANE
+    LANE_UNIFORM
+    UNIFORM_LANE
+
+# Instructions that are no row of the table; those that are have the code `row << 2 | kind`.
+cdef enum:
+    CODE_LOAD = ROW_END * 4
+    CODE_OUTPUT = ROW_END * 4 + 1
+    CODE_BROADCAST = ROW_END * 4 + 2
+    CODE_MATRIX = ROW_END * 4 + 3
+    CODE_INNER = ROW_END * 4 + 4
+    CODE_MULTIPLY_ADD = ROW_END * 4 + 5
+    CODE_TAKE = ROW_END * 4 + 6
+
+cdef enum:
+    FRESH_LEFT = 1
+    FRESH_RIGHT = 2
+    FRESH_THIRD = 4
+
+cdef struct Instruction:
+    int32_t code
+    # Bits: the first contribution to an operand's adjoint, which is stored and not added.
+    int32_t fresh
+    int32_t out
+    int32_t left
+    int32_t right
+    int32_t third
+    int32_t out_adjoint
+    int32_t left_adjoint
+    int32_t right_adjoint
+    int32_t third_adjoint
+
+# An instruction of many operands; everything but the two counts is an offset into the table of integers.
+cdef struct Wide:
+    int32_t outputs
+    int32_t inputs
+    int32_t out
+    int32_t out_adjoint
+    int32_t left
+    int32_t left_adjoint
+    int32_t right
+    int32_t right_adjoint
+    int32_t fresh_left
+    # Of a matrix: whether its weights, and not its bias alone, want a gradient.
+    int32_t fresh_right
+    # Of a matrix: the row of the operation that each of its results goes through, or 0.
+    int32_t activation
+    int32_t weights
+    int32_t bias
+    int32_t bias_adjoint
+    # Offsets into the packed weights (-1: not wanted) and into the accumulators (-1: no gradients).
+    int32_t packed
+    int32_t transposed
+    int32_t gradient
+
+# What a signature tells apart; a call's arguments are REALS or INDICES.
+cdef enum ArgumentKind:
+    REALS
+    INDICES
+    NUMBER
+    WHOLE_NUMBER
+    # A buffer of neither float64 nor int64, until it is converted.
+    UNKNOWN = -1
+
+cdef struct Argument:
+    int kind
+    const char *data
+    Py_ssize_t row_step
+    Py_ssize_t column_step
+    # Where the gradient by this argument goes, row by row, or NULL.
+    double *gradient
+    Py_ssize_t columns
+
+cdef struct Block:
+    double *slots
+    Py_ssize_t stride
+    Py_ssize_t lanes
+    # The number of the block's first row.
+    Py_ssize_t row
+    const double *uniform
+    double *accumulators
+    const double *packed
+    const int32_t *table
+    const Wide *wides
+    const Argument *arguments
+    double *results
+    Py_ssize_t outputs
+    # d total / d output, the same for every row.
+    const double *seeds
+    # Room for a few lanes, and for the addresses of a wide instruction's operands.
+    double *scratch
+    double **first_pointers
+    double **second_pointers
+
+ctypedef void (*Run)(const Instruction *, Py_ssize_t, const Block *) noexcept nogil
+
+cdef struct Kernels:
+    Run forward
+    Run backward
+
+
+cdef inline Py_ssize_t choice(const char *index, Py_ssize_t choices) noexcept nogil:
+    """A row's index for `take`. It was in range before the run; another thread may have changed it since."""
+    # Volatile: what is compared is what is used.
+    cdef int64_t number = (<const volatile int64_t *>index)[0]
+    return number if 0 <= number < choices else 0

@@ -1,0 +1,3 @@
+from fastgrad.compiler.program import Program
+
+def listing(self: Program) -> str: ...

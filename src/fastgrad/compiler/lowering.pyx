@@ -1,0 +1,444 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""From the graph to steps: what varies by row, what is fused, and in which order it runs.
+
+Everything here speaks of ids: the number of a record, or a later number for what fusion adds.
+A step is five integers: code, out, left, right, third. Which of them are ids:
+    a row of the table      out, left, right
+    CODE_LOAD               out; left is the argument, right the column
+    CODE_OUTPUT             left; right is the number of the output
+    CODE_BROADCAST          out, left
+    CODE_MULTIPLY_ADD       out, left, right, third
+    CODE_INNER              out, third; left is a wide instruction
+    CODE_MATRIX             left is a wide instruction
+    CODE_TAKE               out; left is a wide instruction, right an argument, third its column
+    a reduction             out; left is a wide instruction
+"""
+
+from libc.stdint cimport int32_t
+from libc.string cimport memcpy
+
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+
+from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
+from fastgrad.compiler.instructions cimport *
+from fastgrad.compiler.integers cimport Integers, append
+from fastgrad.ops cimport *
+
+
+cdef class Lowering:
+    """The passes' working state; ids index the first six arrays."""
+
+    def __cinit__(self, Graph graph, int purpose, tuple kinds):
+        cdef Py_ssize_t index
+        self.graph = graph
+        self.purpose = purpose
+        self.kinds = kinds
+        self.wides = []
+        self.matrices = {}
+        self.constants = {}
+        self.records = <int32_t *>PyMem_RawMalloc((graph.size * 3 + 1) * sizeof(int32_t))
+        if self.records == NULL:
+            raise MemoryError("no memory for a program")
+        memcpy(self.records, graph.records, graph.size * 3 * sizeof(int32_t))
+        for index in range(graph.size):
+            self.new_id(0, 0)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.records)
+        for_each_list(self)
+
+    cdef int32_t new_id(self, int varying, int active) except -1:
+        append(&self.active, active)
+        append(&self.uses, 0)
+        append(&self.user, -1)
+        append(&self.absorbed, 0)
+        append(&self.chain, -1)
+        return append(&self.varying, varying)
+
+    cdef int32_t constant(self, double number) except -1:
+        if number not in self.constants:
+            self.constants[number] = self.new_id(0, 0)
+        return self.constants[number]
+
+    cdef int step(self, int32_t code, int32_t out, int32_t left, int32_t right=0, int32_t third=0) except -1:
+        cdef Integers *steps = &self.steps
+        append(steps, code)
+        append(steps, out)
+        append(steps, left)
+        append(steps, right)
+        append(steps, third)
+        return 0
+
+    cdef int uniform_step(self, int32_t code, int32_t out, int32_t left, int32_t right) except -1:
+        cdef Integers *steps = &self.uniform_steps
+        append(steps, code)
+        append(steps, out)
+        append(steps, left)
+        append(steps, right)
+        return 0
+
+
+cdef void for_each_list(Lowering self) noexcept:
+    """Free every list."""
+    PyMem_RawFree(self.varying.items)
+    PyMem_RawFree(self.active.items)
+    PyMem_RawFree(self.uses.items)
+    PyMem_RawFree(self.user.items)
+    PyMem_RawFree(self.absorbed.items)
+    PyMem_RawFree(self.chain.items)
+    PyMem_RawFree(self.terms.items)
+    PyMem_RawFree(self.steps.items)
+    PyMem_RawFree(self.uniform_steps.items)
+    PyMem_RawFree(self.ids.items)
+    PyMem_RawFree(self.pairs.items)
+    PyMem_RawFree(self.singles.items)
+    PyMem_RawFree(self.stack.items)
+
+
+cdef int simplify_powers(Lowering self) except -1:
+    """x**2 as x * x, x**-1 as 1 / x, x**0.5 as a root: the general power takes 20 times as long."""
+    cdef Graph graph = self.graph
+    cdef Py_ssize_t index
+    cdef int32_t *record
+    cdef double exponent
+    for index in range(graph.size):
+        record = self.records + 3 * index
+        if record[0] != ROW_POW or graph.row(record[2]) != ROW_CONSTANT:
+            continue
+        exponent = graph.constants[graph.first(record[2])]
+        if exponent == 2.0:
+            record[0], record[2] = ROW_MUL, record[1]
+        elif exponent == -1.0:
+            record[0], record[1], record[2] = ROW_DIV, self.constant(1.0), record[1]
+        elif exponent == 0.5:
+            record[0], record[2] = ROW_SQRT, 0
+    return 0
+
+
+cdef int analyse(Lowering self) except -1:
+    """What varies by row, whose gradient is wanted, and how often each id is used."""
+    cdef Graph graph = self.graph
+    cdef const int32_t *operands = graph.operands
+    cdef int32_t *varying = self.varying.items
+    cdef int32_t *active = self.active.items
+    cdef int32_t *uses = self.uses.items
+    cdef Py_ssize_t at
+    cdef int row, kind
+    cdef int32_t index, first, second, operand
+    for index in range(<int32_t>graph.size):
+        row, first, second = self.records[3 * index], self.records[3 * index + 1], self.records[3 * index + 2]
+        if row == ROW_LEAF:
+            argument, _ = graph.leaves[first]
+            if argument < 0:
+                active[index] = self.purpose == BACKWARD
+            else:
+                kind = self.kinds[argument]
+                varying[index] = self.purpose == INPUTS or kind == REALS or kind == INDICES
+                active[index] = self.purpose == INPUTS and kind != INDICES
+        elif row == ROW_CONSTANT:
+            continue
+        elif has_many_operands(row):
+            if row == ROW_CUSTOM:
+                varying[index] = 1
+            for at in range(first + (row == ROW_CUSTOM), first + second):
+                operand = operands[at]
+                varying[index] |= varying[operand]
+                active[index] |= active[operand]
+                uses[operand] += 1
+        else:
+            varying[index], active[index] = varying[first], active[first]
+            uses[first] += 1
+            if has_two_operands(row):
+                varying[index] |= varying[second]
+                active[index] |= active[second]
+                uses[second] += 1
+            else:
+                self.user.items[first] = index
+    for output in graph.outputs:
+        uses[<int32_t>output] += 1
+    return 0
+
+
+# -- chains: sums of products, sums and differences --------------------------------------------------
+
+
+cdef inline int push_operand(Lowering self, int32_t operand, int32_t sign) except -1:
+    append(&self.stack, operand)
+    append(&self.stack, sign)
+    return 0
+
+
+cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
+    """Put the operands of a sum on the stack, its products among the pairs."""
+    cdef int row = self.records[3 * index]
+    cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2]
+    cdef const int32_t *operands = self.graph.operands
+    cdef int32_t at
+    if row == ROW_ADD or row == ROW_SUB:
+        push_operand(self, second, sign if row == ROW_ADD else -sign)
+        push_operand(self, first, sign)
+    elif row == ROW_INNER:
+        for at in range(second // 2):
+            append(&self.pairs, operands[first + 2 * at])
+            append(&self.pairs, operands[first + 2 * at + 1])
+        if second % 2:
+            push_operand(self, operands[first + second - 1], sign)
+    elif row == ROW_MEAN:
+        for at in range(second):
+            append(&self.pairs, self.constant(1.0 / <double>second))
+            append(&self.pairs, operands[first + at])
+    else:
+        for at in range(first + second - 1, first - 1, -1):
+            push_operand(self, operands[at], sign)
+    return 0
+
+
+cdef int find_chain(Lowering self, int32_t root) except -1:
+    """Record the terms of the sum that ends here, through the sums and products nobody else uses."""
+    cdef int32_t index, sign, row, at
+    self.pairs.size = self.singles.size = self.stack.size = 0
+    expand_sum(self, root, 1)
+    while self.stack.size:
+        self.stack.size -= 2
+        index, sign = self.stack.items[self.stack.size], self.stack.items[self.stack.size + 1]
+        row = self.records[3 * index] if index < self.graph.size else ROW_CONSTANT
+        if row > 0 and self.uses.items[index] == 1 and self.varying.items[index] == self.varying.items[root]:
+            if row == ROW_ADD or row == ROW_SUB or row == ROW_SUM or (row == ROW_INNER and sign > 0):
+                self.absorbed.items[index] = 1
+                expand_sum(self, index, sign)
+                continue
+            if row == ROW_MUL and sign > 0:
+                self.absorbed.items[index] = 1
+                append(&self.pairs, self.records[3 * index + 1])
+                append(&self.pairs, self.records[3 * index + 2])
+                continue
+        append(&self.singles, index)
+        append(&self.singles, sign)
+    row = self.records[3 * root]
+    if (row == ROW_ADD or row == ROW_SUB) and self.pairs.size == 0 and self.singles.size == 4:
+        # Unless an operand is the sum of a single number, which nobody computes now.
+        if self.singles.items[0] == self.records[3 * root + 1]:
+            if self.singles.items[2] == self.records[3 * root + 2]:
+                return 0
+    self.chain.items[root] = save_terms(self, &self.pairs, &self.singles)
+    return 0
+
+
+cdef int32_t save_terms(Lowering self, Integers *pairs, Integers *singles) except -1:
+    cdef int32_t start = append(&self.terms, <int32_t>(pairs.size // 2))
+    cdef Py_ssize_t at
+    append(&self.terms, <int32_t>(singles.size // 2))
+    for at in range(pairs.size):
+        append(&self.terms, pairs.items[at])
+    for at in range(singles.size):
+        append(&self.terms, singles.items[at])
+    return start
+
+
+cdef int find_chains(Lowering self) except -1:
+    cdef int32_t index
+    cdef int row
+    for index in range(<int32_t>self.graph.size - 1, -1, -1):
+        row = self.records[3 * index]
+        if self.absorbed.items[index]:
+            continue
+        if row == ROW_ADD or row == ROW_SUB or row == ROW_INNER or row == ROW_SUM or row == ROW_MEAN:
+            find_chain(self, index)
+    return 0
+
+
+# -- steps -------------------------------------------------------------------------------------------
+
+
+cdef int32_t uniform_total(Lowering self, Integers *pairs, Integers *singles) except -1:
+    """The id of a sum of uniform terms, computed once a batch."""
+    cdef int32_t out
+    cdef Py_ssize_t at
+    if pairs.size == 0 and singles.size == 0:
+        return self.constant(0.0)
+    if pairs.size == 0 and singles.size == 2 and singles.items[1] > 0:
+        return singles.items[0]
+    out = self.new_id(0, 0)
+    for at in range(pairs.size):
+        self.active.items[out] |= self.active.items[pairs.items[at]]
+    for at in range(0, singles.size, 2):
+        self.active.items[out] |= self.active.items[singles.items[at]]
+    self.uniform_step(CODE_TERMS, out, save_terms(self, pairs, singles), 0)
+    return out
+
+
+cdef int emit_chain(Lowering self, int32_t root) except -1:
+    """A sum of terms that vary as a product with a uniform matrix, products of lanes, or both."""
+    cdef int32_t start = self.chain.items[root]
+    cdef int32_t *terms = self.terms.items + start
+    cdef int32_t pairs = terms[0], singles = terms[1]
+    cdef int32_t at, p, q, bias, base
+    cdef int32_t *varying = self.varying.items
+    cdef list products = []
+    cdef list linear = []
+    cdef list lanes = []
+    cdef Integers *uniform_pairs = &self.pairs
+    cdef Integers *uniform_singles = &self.singles
+    uniform_pairs.size = uniform_singles.size = 0
+    for at in range(pairs):
+        p, q = terms[2 + 2 * at], terms[3 + 2 * at]
+        if varying[p] and varying[q]:
+            products.append((p, q))
+        elif varying[p]:
+            linear.append((q, p))
+        elif varying[q]:
+            linear.append((p, q))
+        else:
+            append(uniform_pairs, p)
+            append(uniform_pairs, q)
+    for at in range(singles):
+        p, q = terms[2 + 2 * pairs + 2 * at], terms[3 + 2 * pairs + 2 * at]
+        if varying[p]:
+            lanes.append((q, p))
+        else:
+            append(uniform_singles, p)
+            append(uniform_singles, q)
+    bias = uniform_total(self, uniform_pairs, uniform_singles)
+    # From here on new ids may have moved the arrays.
+    if not products:
+        linear += [(self.constant(sign), x) for sign, x in lanes]
+        return emit_linear(self, root, linear, bias)
+    if not linear and len(lanes) == 1 and lanes[0][0] == 1 and bias == self.constants.get(0.0):
+        base = lanes[0][1]
+    elif linear or lanes:
+        linear += [(self.constant(sign), x) for sign, x in lanes]
+        base = self.new_id(1, 0)
+        for weight, x in linear:
+            self.active.items[base] |= self.active.items[<int32_t>weight] | self.active.items[<int32_t>x]
+        self.active.items[base] |= self.active.items[bias]
+        emit_linear(self, base, linear, bias)
+    else:
+        base = bias
+    left = [p for p, q in products]
+    right = [q for p, q in products]
+    self.step(CODE_INNER, root, new_wide(self, 1, left, right), 0, base)
+    return 0
+
+
+cdef int32_t new_wide(Lowering self, Py_ssize_t outputs, list left, list right=None) except -1:
+    """Add a wide instruction whose operands are these ids, and return its number."""
+    cdef Py_ssize_t start = self.ids.size
+    for operand in left:
+        append(&self.ids, operand)
+    if right is not None:
+        for operand in right:
+            append(&self.ids, operand)
+    self.wides.append([start, len(left), right is not None, None, None, None, 0])
+    return <int32_t>(len(self.wides) - 1)
+
+
+cdef int activation_of(Lowering self, int32_t out) noexcept:
+    """The row of an id's only use if that can be done in place: its derivative needs its value alone."""
+    cdef int32_t user = self.user.items[out]
+    cdef int row = self.records[3 * user] if user >= 0 and self.uses.items[out] == 1 else 0
+    return row if row and needed_for_left(row) == NEEDS_OUT else 0
+
+
+cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) except -1:
+    """out = bias + sum of weight * lanes: with others over the same lanes, one matrix instruction.
+
+    A relu, tanh, .. of the result and of nothing else is part of the instruction.
+    """
+    cdef dict weights = {}
+    cdef list ordered
+    for weight, x in linear:
+        if x in weights:
+            # The sum of the two weights, so that no lanes are listed twice.
+            self.pairs.size = self.singles.size = 0
+            for part in (weights[x], weight):
+                append(&self.singles, part)
+                append(&self.singles, 1)
+            weight = uniform_total(self, &self.pairs, &self.singles)
+        weights[x] = weight
+    if len(weights) == 1:
+        [(x, weight)] = weights.items()
+        return self.step(CODE_MULTIPLY_ADD, out, x, weight, bias)
+    ordered = [x for x in weights if self.active.items[<int32_t>x]]
+    ordered += [x for x in weights if not self.active.items[<int32_t>x]]
+    activation = activation_of(self, out)
+    if activation:
+        out = self.user.items[out]
+        self.absorbed.items[out] = 1
+    key = (activation, self.active.items[out] != 0, *ordered)
+    wide = self.matrices.get(key)
+    if wide is None:
+        number = new_wide(self, 0, ordered)
+        self.matrices[key] = wide = self.wides[number]
+        wide[3], wide[4], wide[5], wide[6] = [], [], [], activation
+        self.step(CODE_MATRIX, 0, number)
+    wide[3].append(out)
+    wide[4].extend([weights[x] for x in ordered])
+    wide[5].append(bias)
+    return 0
+
+
+cdef int emit_varying(Lowering self, int32_t index) except -1:
+    """The steps of one record that varies by row."""
+    cdef Graph graph = self.graph
+    cdef int row = self.records[3 * index]
+    cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2]
+    cdef int32_t at, operand
+    cdef int kind
+    cdef list operands
+    if self.chain.items[index] >= 0:
+        return emit_chain(self, index)
+    if row == ROW_LEAF:
+        argument, column = graph.leaves[first]
+        return self.step(CODE_LOAD, index, argument, column)
+    if row == ROW_CUSTOM:
+        operands = [graph.operands[at] for at in range(first + 1, first + second)]
+        argument, column = graph.selections[graph.operands[first]]
+        return self.step(CODE_TAKE, index, new_wide(self, 1, operands), argument, column)
+    if has_many_operands(row):
+        operands = []
+        for at in range(first, first + second):
+            operand = graph.operands[at]
+            if not self.varying.items[operand]:
+                kind = self.new_id(1, self.active.items[operand])
+                self.step(CODE_BROADCAST, kind, operand)
+                operand = kind
+            operands.append(operand)
+        return self.step(row << 2, index, new_wide(self, 1, operands))
+    if not has_two_operands(row):
+        return self.step(row << 2, index, first)
+    kind = LANE_LANE
+    if not self.varying.items[second]:
+        kind = LANE_UNIFORM
+    elif not self.varying.items[first]:
+        kind = UNIFORM_LANE
+    return self.step(row << 2 | kind, index, first, second)
+
+
+cdef int emit_steps(Lowering self) except -1:
+    cdef int32_t index
+    cdef int row
+    for index in range(<int32_t>self.graph.size):
+        row = self.records[3 * index]
+        if self.absorbed.items[index]:
+            continue
+        if self.varying.items[index]:
+            if self.uses.items[index]:
+                emit_varying(self, index)
+        elif self.chain.items[index] >= 0:
+            self.uniform_step(CODE_TERMS, index, self.chain.items[index], 0)
+        elif row != ROW_LEAF and row != ROW_CONSTANT:
+            self.uniform_step(row << 2, index, self.records[3 * index + 1], self.records[3 * index + 2])
+    for number, output in enumerate(self.graph.outputs):
+        self.step(CODE_OUTPUT, 0, output, number)
+    return 0
+
+
+cdef Lowering lowered(Graph graph, int purpose, tuple kinds):
+    """Run the passes over the records, in their order."""
+    cdef Lowering self = Lowering(graph, purpose, kinds)
+    simplify_powers(self)
+    analyse(self)
+    find_chains(self)
+    emit_steps(self)
+    return self

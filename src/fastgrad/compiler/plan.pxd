@@ -1,0 +1,45 @@
+"""Plan: instructions for one purpose, and where their numbers are."""
+
+from libc.stdint cimport int32_t
+
+from fastgrad.compiler.graph cimport Graph
+from fastgrad.compiler.instructions cimport Instruction, Wide
+
+
+cdef class Plan:
+    cdef int purpose
+    cdef Instruction *forward
+    cdef Instruction *backward
+    cdef Wide *wides
+    cdef int32_t *table
+    cdef Py_ssize_t forward_count
+    cdef Py_ssize_t backward_count
+    cdef Py_ssize_t wide_count
+    cdef Py_ssize_t table_size
+    cdef Py_ssize_t widest
+    cdef Py_ssize_t slots
+    cdef Py_ssize_t outputs
+    # Uniform numbers: parameters, then arguments that are numbers, constants, and what is computed.
+    cdef Py_ssize_t uniforms
+    cdef Py_ssize_t parameters
+    cdef Py_ssize_t arguments
+    cdef double *initial
+    cdef int32_t *uniform_steps
+    cdef Py_ssize_t uniform_count
+    cdef int32_t *uniform_table
+    cdef Py_ssize_t uniform_table_size
+    # Accumulators: the sums of the outputs, the gradients of uniform numbers, those of matrices; and
+    # the uniform number that each of them is a gradient of.
+    cdef int32_t *accumulated
+    cdef Py_ssize_t accumulators
+    # The biases and weights of matrices in the order in which they are used, and the numbers that they are.
+    cdef Py_ssize_t packed
+    cdef int32_t *packed_from
+    cdef double flops
+    # (argument, column, number of choices) of every index.
+    cdef list ranges
+    cdef list workspaces
+
+
+cdef void *zeroed(Py_ssize_t count, size_t size) except NULL
+cdef Plan make_plan(Graph graph, int purpose, tuple kinds)

@@ -1,0 +1,10 @@
+from typing_extensions import disjoint_base
+
+# Instructions for one purpose.
+@disjoint_base
+class Plan:
+    bytes: int
+
+# The working state of the passes over the steps.
+@disjoint_base
+class Allocation: ...

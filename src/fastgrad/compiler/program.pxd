@@ -1,0 +1,41 @@
+"""Program: the calls that a compiled function offers, for one signature."""
+
+from libc.stdint cimport int32_t
+
+from fastgrad.compiler.graph cimport Graph
+from fastgrad.compiler.instructions cimport Argument
+from fastgrad.compiler.plan cimport Plan
+from fastgrad.compiler.replay cimport Workspace
+
+
+cdef class Results:
+    cdef Py_buffer view
+    cdef bint held
+    cdef object array
+    cdef double *data
+
+
+cdef class Program:
+    cdef Graph graph
+    cdef readonly tuple signature
+    cdef tuple names
+    cdef readonly str name
+    # Whether the function returns one Value and not a list of them.
+    cdef bint single
+    cdef dict plans
+    cdef tuple kinds
+
+    cdef Plan plan_for(self, int purpose)
+    cdef bint fits(self, list arguments) except -1
+    cdef Py_ssize_t count_rows(self, list arguments) except -1
+    cdef int check_indices(self, Plan plan, list arguments, Py_ssize_t rows) except -1
+    cdef Workspace start(
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block
+    )
+    cpdef outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
+    cdef object shaped(self, Results results, list arguments, bint by_output=*)
+    cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
+    cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
+    cdef int check_row(
+        self, double *values, const Argument *arguments, const double *parameters, Py_ssize_t row
+    ) except -1

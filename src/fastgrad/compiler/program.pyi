@@ -1,0 +1,53 @@
+from collections.abc import Callable
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+from fastgrad.compiler.graph import Graph
+from fastgrad.engine import Value
+
+@disjoint_base
+class Program:
+    signature: tuple[int, ...]
+    name: str
+    @property
+    def parameters(self) -> tuple[Value, ...]: ...
+    def __init__(
+        self, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
+    ) -> None: ...
+    def outputs(self, arguments: list[Any], threads: int, block: int) -> Any: ...
+    def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
+    def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
+    def check(self, arguments: list[Any]) -> None: ...
+
+@disjoint_base
+class Snapshot:
+    def __init__(
+        self, cells: list[tuple[Any, object]], names: list[tuple[dict[str, Any], str, object]]
+    ) -> None: ...
+    def is_current(self) -> bool: ...
+
+@disjoint_base
+class Programs:
+    function: Callable[..., Any] | None
+    name: str
+    names: tuple[str, ...]
+    by_position: bool
+    threads: int
+    check: bool
+    block: int
+    programs: dict[tuple[int, ...], Program]
+    snapshot: Snapshot
+    latest: Program | None
+    key: str | None
+    instance: object
+    origin: Programs | None
+    def __get__(self, instance: object, owner: type | None = None) -> Any: ...
+    def _find(self, arguments: tuple[object, ...]) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
+    def _outputs(self, *arguments: Any, **options: Any) -> Any: ...
+    def backward(self, *arguments: Any, **options: Any) -> Any: ...
+    def input_gradients(self, *arguments: Any, **options: Any) -> Any: ...
+
+# An array that a call fills.
+@disjoint_base
+class Results: ...

@@ -1,0 +1,47 @@
+"""Running a plan over the rows of a call."""
+
+from libc.stdint cimport int32_t
+
+from fastgrad.compiler.instructions cimport Argument
+from fastgrad.compiler.plan cimport Plan
+
+cdef extern from "pythread.h" nogil:
+    ctypedef void *PyThread_type_lock
+
+cdef enum:
+    MOST_LANES = 256
+    MOST_PARTS = 32
+
+cdef struct Worker
+
+
+cdef class Workspace:
+    cdef Py_ssize_t block_rows
+    cdef Py_ssize_t stride
+    cdef Py_ssize_t threads
+    cdef Py_ssize_t parts
+    cdef double *uniform
+    cdef double *gradient
+    cdef double *seeds
+    cdef double *packed
+    cdef double *total
+    cdef double *part_accumulators
+    cdef Argument *arguments
+    cdef Worker *workers
+    cdef PyThread_type_lock lock
+    cdef char *finished
+    cdef void **owned
+    cdef Py_ssize_t owned_count
+    cdef Py_ssize_t bytes
+
+    cdef void *room(self, Py_ssize_t count, size_t size) except NULL
+    cdef double *numbers(self, Py_ssize_t count) except NULL
+
+
+cdef str chosen_kernels()
+cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil
+cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_ssize_t threads)
+cdef Py_ssize_t block_bytes(Plan plan) noexcept
+cdef int run_rows(
+    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, double *results, Py_ssize_t passes
+) except -1

@@ -1,0 +1,439 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""A plan over the rows of a call: blocks of rows, parts of blocks, threads.
+
+Each part of the rows has accumulators of its own, which are added up part by part at the end. The
+blocks and the parts depend on the program and on the number of rows, never on the threads: so
+neither does a bit of the result.
+"""
+
+from libc.math cimport INFINITY, isfinite
+from libc.stdint cimport int32_t, uintptr_t
+from libc.string cimport memcpy, memset
+
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+
+from fastgrad.compiler.instructions cimport *
+from fastgrad.compiler.lowering cimport BACKWARD, CODE_TERMS
+from fastgrad.compiler.plan cimport Plan, zeroed
+from fastgrad.ops cimport *
+
+include "kernels/choice.pxi"
+include "uniform.pxi"
+
+cdef extern from "pythread.h" nogil:
+    PyThread_type_lock PyThread_allocate_lock() noexcept
+    void PyThread_free_lock(PyThread_type_lock) noexcept
+    int PyThread_acquire_lock(PyThread_type_lock, int) noexcept
+    void PyThread_release_lock(PyThread_type_lock) noexcept
+    unsigned long PyThread_start_new_thread(void (*)(void *) noexcept nogil, void *) noexcept
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline double fastgrad_seconds(void) {
+        struct timespec now;
+        timespec_get(&now, TIME_UTC);
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
+    """
+    double seconds "fastgrad_seconds"() noexcept nogil
+
+cdef enum:
+    # What the slots of a block may take. Measured on a core with 1 MiB of its own second-level cache:
+    # 256 KiB is 15 to 25 % slower on programs of 1000 slots and more, the same on smaller ones.
+    CACHE_BYTES = 786432
+    FEWEST_LANES = 128
+    # Less work than this is not worth a part of its own.
+    PART_WORK = 300000
+    # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
+    BLOCK_WORK = 100000000
+    # Nor are a program of fewer instructions and numbers and less arithmetic worth a release of the GIL.
+    SHORT = 4096
+    # Instructions between two looks for Ctrl-C: some milliseconds of the most expensive ones.
+    STRETCH = 16384
+
+cdef double SIGNAL_SECONDS = 0.03
+
+
+cdef struct Job:
+    const Instruction *forward
+    const Instruction *backward
+    Py_ssize_t forward_count
+    Py_ssize_t backward_count
+    Run run_forward
+    Run run_backward
+    Py_ssize_t rows
+    Py_ssize_t block_rows
+    Py_ssize_t blocks
+    Py_ssize_t parts
+    Py_ssize_t accumulators
+    # One set of accumulators for each part, or one that each part clears and adds to the total.
+    double *part_accumulators
+    double *total
+    # A Jacobian: the way back is run once an output, each writing its own gradients.
+    Py_ssize_t passes
+    const Argument *arguments
+    # Under the lock: the next part to run and the next to add up, which parts are run, and whether a
+    # thread is adding.
+    PyThread_type_lock lock
+    Py_ssize_t next_part
+    Py_ssize_t next_added
+    char *finished
+    bint adding
+    bint stop
+
+
+cdef struct Helper
+
+
+cdef struct Worker:
+    Job *job
+    Block block
+    double *seeds
+    Argument *arguments
+    Py_ssize_t argument_count
+    Helper *helper
+    # 0 before the first.
+    double last_check
+    bint main
+
+
+cdef inline bint interrupted(Worker *worker) noexcept nogil:
+    """Whether to stop; in the calling thread, also look for Ctrl-C now and then."""
+    cdef double now
+    if worker.job.stop:
+        return True
+    if worker.main:
+        now = seconds()
+        if worker.last_check == 0.0:
+            worker.last_check = now
+        if now - worker.last_check > SIGNAL_SECONDS:
+            worker.last_check = now
+            return look_for_signals(worker)
+    return False
+
+
+cdef bint look_for_signals(Worker *worker) noexcept nogil:
+    # The exception stays set: the call that runs the job raises it.
+    if signals_pending():
+        worker.job.stop = True
+        return True
+    return False
+
+
+cdef extern from *:
+    """
+    static int fastgrad_signals_pending(void) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        int pending = PyErr_CheckSignals() != 0;
+        PyGILState_Release(state);
+        return pending;
+    }
+    """
+    bint signals_pending "fastgrad_signals_pending"() noexcept nogil
+
+
+cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
+    cdef Job *job = worker.job
+    cdef Block *block = &worker.block
+    cdef Py_ssize_t number, which
+    cdef Py_ssize_t first = part * job.blocks // job.parts
+    cdef Py_ssize_t end = (part + 1) * job.blocks // job.parts
+    for number in range(first, end):
+        if interrupted(worker):
+            return
+        block.row = number * job.block_rows
+        block.lanes = min(job.block_rows, job.rows - block.row)
+        if not run_stretches(worker, job.run_forward, job.forward, job.forward_count):
+            return
+        for which in range(job.passes):
+            if job.passes > 1:
+                aim_at(worker, which)
+            if not run_stretches(worker, job.run_backward, job.backward, job.backward_count):
+                return
+
+
+cdef bint run_stretches(Worker *worker, Run run, const Instruction *first, Py_ssize_t count) noexcept nogil:
+    """Run the instructions on a block; return whether all of them were."""
+    cdef Py_ssize_t done = 0
+    while done < count:
+        if done and interrupted(worker):
+            return False
+        run(first + done, min(<Py_ssize_t>STRETCH, count - done), &worker.block)
+        done += STRETCH
+    return True
+
+
+cdef void aim_at(Worker *worker, Py_ssize_t output) noexcept nogil:
+    """Have the next way back give the gradients of one output, in that output's part of the arrays."""
+    cdef Py_ssize_t at
+    for at in range(worker.block.outputs):
+        worker.seeds[at] = at == output
+    for at in range(worker.argument_count):
+        if worker.job.arguments[at].gradient != NULL:
+            worker.arguments[at].gradient = worker.job.arguments[at].gradient \
+                + output * worker.job.rows * worker.arguments[at].columns
+
+
+cdef void add_to_total(Job *job, const double *amounts) noexcept nogil:
+    cdef double *total = job.total
+    cdef Py_ssize_t at
+    for at in range(job.accumulators):
+        total[at] += amounts[at]
+
+
+cdef void run_parts(Worker *worker) noexcept nogil:
+    """Run all parts in this thread."""
+    cdef Job *job = worker.job
+    cdef double *own = job.part_accumulators if job.parts > 1 else job.total
+    cdef Py_ssize_t part
+    worker.block.accumulators = own
+    for part in range(job.parts):
+        memset(own, 0, job.accumulators * sizeof(double))
+        run_part(worker, part)
+        if job.stop:
+            return
+        if job.parts > 1:
+            add_to_total(job, own)
+
+
+cdef void share_parts(Worker *worker) noexcept nogil:
+    """Take parts until there are no more, and add up what is finished, in the order of the parts."""
+    cdef Job *job = worker.job
+    cdef Py_ssize_t part
+    cdef double *own
+    PyThread_acquire_lock(job.lock, 1)
+    while job.next_part < job.parts and not job.stop:
+        part = job.next_part
+        job.next_part += 1
+        PyThread_release_lock(job.lock)
+        own = job.part_accumulators + part * job.accumulators
+        memset(own, 0, job.accumulators * sizeof(double))
+        worker.block.accumulators = own
+        run_part(worker, part)
+        PyThread_acquire_lock(job.lock, 1)
+        job.finished[part] = not job.stop
+        if not job.adding:
+            add_finished(job)
+    PyThread_release_lock(job.lock)
+
+
+cdef void add_finished(Job *job) noexcept nogil:
+    """Add up what is finished, holding the lock only to look for the next: one part remains for the end."""
+    cdef Py_ssize_t part = job.next_added
+    job.adding = True
+    while part < job.parts and job.finished[part]:
+        PyThread_release_lock(job.lock)
+        add_to_total(job, job.part_accumulators + part * job.accumulators)
+        part += 1
+        PyThread_acquire_lock(job.lock, 1)
+    job.next_added = part
+    job.adding = False
+
+
+cdef PyThread_type_lock new_lock() except NULL:
+    cdef PyThread_type_lock lock = PyThread_allocate_lock()
+    if lock == NULL:
+        raise MemoryError("no lock for the threads")  # no cover: a lock that the system refuses
+    return lock
+
+
+include "threads.pxi"
+
+
+cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
+    return (number + 7) // 8 * 8
+
+
+cdef inline Py_ssize_t stride_of(Py_ssize_t block_rows) noexcept nogil:
+    """From slot to slot: an odd number of cache lines, so that slots do not compete for the same set."""
+    cdef Py_ssize_t stride = rounded_up(block_rows) + 8
+    return stride + 8 if stride // 8 % 2 == 0 else stride
+
+
+cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
+    """Share the parts among this thread and others, who wake up while this one prepares the weights."""
+    cdef Job *job = workspace.workers[0].job
+    cdef Py_ssize_t number, helpers = 0
+    memset(job.finished, 0, job.parts)
+    PyThread_acquire_lock(job.lock, 1)
+    # This thread does the work of those that cannot be had.
+    while helpers + 1 < workspace.threads and call_helper(&workspace.workers[helpers + 1]):
+        helpers += 1
+    run_uniform(plan, workspace.uniform)
+    pack(plan, workspace.uniform, workspace.packed)
+    PyThread_release_lock(job.lock)
+    share_parts(&workspace.workers[0])
+    for number in range(1, helpers + 1):
+        await_helper(&workspace.workers[number])
+
+
+cdef class Workspace:
+    """The memory of a call: one piece for all threads, one for each."""
+
+    def __cinit__(self, Plan plan, Py_ssize_t block_rows, Py_ssize_t threads, Py_ssize_t parts):
+        cdef Py_ssize_t number
+        cdef Worker *worker
+        self.block_rows, self.threads, self.parts = block_rows, threads, parts
+        self.stride = stride_of(block_rows)
+        self.owned = <void **>zeroed(11 + 5 * threads, sizeof(void *))
+        self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+        self.uniform = self.numbers(plan.uniforms)
+        self.gradient = self.numbers(plan.uniforms)
+        self.seeds = self.numbers(plan.outputs)
+        self.packed = self.numbers(plan.packed)
+        self.total = self.numbers(plan.accumulators)
+        self.part_accumulators = self.numbers(plan.accumulators * (parts if threads > 1 else 1))
+        self.finished = <char *>self.room(parts, 1)
+        self.workers = <Worker *>self.room(threads, sizeof(Worker))
+        for number in range(threads):
+            worker = &self.workers[number]
+            worker.block.slots = self.numbers(plan.slots * self.stride)
+            worker.block.scratch = self.numbers(self.stride)
+            worker.block.first_pointers = <double **>self.room(2 * plan.widest, sizeof(double *))
+            worker.block.second_pointers = worker.block.first_pointers + plan.widest
+            worker.seeds = self.numbers(plan.outputs)
+            worker.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+        if threads > 1:
+            self.lock = new_lock()
+
+    cdef void *room(self, Py_ssize_t count, size_t size) except NULL:
+        cdef void *memory = zeroed(count, size)
+        self.owned[self.owned_count] = memory
+        self.owned_count += 1
+        self.bytes += count * size
+        return memory
+
+    cdef double *numbers(self, Py_ssize_t count) except NULL:
+        """From the beginning of a cache line: every second vector that begins elsewhere is in two of them."""
+        cdef char *memory = <char *>self.room(count + 8, sizeof(double))
+        return <double *>(memory + (-<uintptr_t>memory) % 64)
+
+    def __dealloc__(self):
+        cdef Py_ssize_t number
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+        if self.owned != NULL:
+            for number in range(self.owned_count):
+                PyMem_RawFree(self.owned[number])
+        PyMem_RawFree(self.owned)
+
+
+cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcept:
+    """The rows of a block: what fits the cache, in blocks of about equal size."""
+    cdef Py_ssize_t most, blocks
+    if wanted > 0:
+        most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
+        return min(wanted, most, rounded_up(rows))
+    most = CACHE_BYTES // (8 * max(plan.slots, 1)) // 8 * 8
+    most = min(max(most, 16), MOST_LANES)
+    # Enough blocks for threads to finish together, unless they became too short for the kernels.
+    most = min(most, max(<Py_ssize_t>FEWEST_LANES, rounded_up(rows // MOST_PARTS)))
+    blocks = (rows + most - 1) // most
+    return rounded_up((rows + blocks - 1) // blocks)
+
+
+cdef inline double work_of(Plan plan) noexcept nogil:
+    """Of a row, in operations: an instruction without arithmetic copies a number."""
+    return plan.flops + <double>plan.forward_count
+
+
+cdef inline bint is_short(Plan plan, Py_ssize_t rows) noexcept:
+    """Whether a call takes some microseconds: letting go of the GIL would be one in 100."""
+    return work_of(plan) * 3.0 * <double>rows < PART_WORK and plan.forward_count + plan.uniforms < SHORT
+
+
+cdef Py_ssize_t parts_for(Plan plan, Py_ssize_t rows, Py_ssize_t blocks) noexcept:
+    cdef double parts = work_of(plan) * 3.0 * <double>rows / PART_WORK
+    return max(min(<Py_ssize_t>min(parts, <double>MOST_PARTS), blocks), 1)
+
+
+cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_ssize_t threads):
+    """A workspace that no other call uses; give it back to plan.workspaces."""
+    cdef Py_ssize_t block_rows = lanes_for(plan, rows, wanted)
+    cdef Py_ssize_t parts = parts_for(plan, rows, (rows + block_rows - 1) // block_rows)
+    cdef Workspace found
+    threads = min(threads, parts)
+    while plan.workspaces:
+        found = plan.workspaces.pop()
+        if found.block_rows == block_rows and found.threads == threads and found.parts == parts:
+            return found
+    return Workspace(plan, block_rows, threads, parts)
+
+
+cdef void collect(Plan plan, const double *total, double *gradient) noexcept nogil:
+    """The gradients of uniform numbers, from the accumulators of the rows."""
+    cdef Py_ssize_t at
+    memset(gradient, 0, plan.uniforms * sizeof(double))
+    for at in range(plan.outputs, plan.accumulators):
+        gradient[plan.accumulated[at]] += total[at]
+
+
+cdef int run_rows(
+    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, double *results, Py_ssize_t passes
+) except -1:
+    """Run what is uniform and all rows, without the GIL.
+
+    The accumulators' sums are then in workspace.total, the parameters' gradients in workspace.gradient.
+    """
+    cdef Job job
+    cdef Worker *worker
+    cdef Py_ssize_t number
+    job.forward, job.backward = plan.forward, plan.backward
+    job.forward_count, job.backward_count = plan.forward_count, plan.backward_count
+    job.run_forward, job.run_backward = kernels.forward, kernels.backward
+    job.rows, job.block_rows = rows, workspace.block_rows
+    job.blocks = (rows + job.block_rows - 1) // job.block_rows
+    job.parts = workspace.parts
+    job.accumulators = plan.accumulators
+    job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
+    job.passes = passes
+    job.arguments = workspace.arguments
+    job.next_part = job.next_added = 0
+    job.finished, job.adding = workspace.finished, False
+    job.stop = False
+    job.lock = workspace.lock
+    if job.parts > 1:
+        memset(job.total, 0, job.accumulators * sizeof(double))
+    for number in range(workspace.threads):
+        worker = &workspace.workers[number]
+        worker.job = &job
+        worker.main = number == 0
+        worker.last_check = 0.0
+        worker.argument_count = plan.arguments
+        memcpy(worker.arguments, workspace.arguments, plan.arguments * sizeof(Argument))
+        worker.block.stride = workspace.stride
+        worker.block.uniform, worker.block.packed = workspace.uniform, workspace.packed
+        worker.block.table, worker.block.wides = plan.table, plan.wides
+        worker.block.arguments = worker.arguments
+        worker.block.results, worker.block.outputs = results, plan.outputs
+        worker.block.seeds = worker.seeds
+        if seeds != NULL:
+            memcpy(worker.seeds, seeds, plan.outputs * sizeof(double))
+    if is_short(plan, rows * passes):
+        run_job(plan, workspace, &job)
+    else:
+        with nogil:
+            run_job(plan, workspace, &job)
+    return -1 if job.stop else 0
+
+
+cdef void run_job(Plan plan, Workspace workspace, Job *job) noexcept nogil:
+    if workspace.threads > 1:
+        run_threads(plan, workspace)
+    else:
+        run_uniform(plan, workspace.uniform)
+        pack(plan, workspace.uniform, workspace.packed)
+        run_parts(&workspace.workers[0])
+    if plan.purpose == BACKWARD and not job.stop:
+        collect(plan, workspace.total, workspace.gradient)
+        run_uniform_back(plan, workspace.uniform, workspace.gradient)
+
+
+cdef Py_ssize_t block_bytes(Plan plan) noexcept:
+    """What the registers take for as many rows as are computed together."""
+    return 8 * plan.slots * stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))

@@ -1,0 +1,80 @@
+"""The parameters and the options of a compiled function's calls."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from fastgrad.compiler.arguments import prepare_arguments
+
+OPTIONS = ("threads", "check", "block")
+# The largest int of C, in which the options are kept.
+MOST = 2**31 - 1
+
+
+def arguments_of(function: Callable[..., Any], name: str) -> inspect.Signature:
+    """Return the parameters that are arguments of the compiled function; TypeError for what cannot be one.
+
+    One that must be named, and whose default is nothing to compute with, is left to the function:
+    `functools.partial(loss, model=model)`.
+    """
+    parameters = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"{name} takes *{parameter.name}: a compiled function's arguments need names")
+        if parameter.name in OPTIONS:
+            raise TypeError(f"{name} has a parameter {parameter.name!r}, which is an option of its calls")
+        if parameter.kind is not parameter.KEYWORD_ONLY or may_be_given(parameter):
+            parameters.append(parameter)
+    return inspect.Signature(parameters)
+
+
+def may_be_given(parameter: inspect.Parameter) -> bool:
+    """Return whether a parameter has no default, or one that could be given as an argument.
+
+    A truth value could, but stands for a choice that the function makes itself.
+    """
+    if parameter.default is parameter.empty:
+        return True
+    if isinstance(parameter.default, bool):
+        return False
+    try:
+        prepare_arguments((parameter.default,), (parameter.name,))
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def portable(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature that pickles: without annotations, and None for defaults that are no arguments."""
+    return inspect.Signature(
+        [
+            parameter.replace(
+                annotation=parameter.empty, default=parameter.default if may_be_given(parameter) else None
+            )
+            for parameter in signature.parameters.values()
+        ]
+    )
+
+
+def whole_option(name: str, option: Any, lowest: int) -> int:
+    """Check an option that is a whole number; raise TypeError or ValueError that names it."""
+    try:
+        number = operator.index(option)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {option!r}") from None
+    if not lowest <= number <= MOST:
+        raise ValueError(f"{name} must be at least {lowest} and at most {MOST}, not {number}")
+    return number
+
+
+def threads_option(threads: Any) -> int:
+    """Check the number of threads."""
+    return whole_option("threads", threads, 1)
+
+
+def block_option(block: Any) -> int:
+    """Check the number of rows of a block; 0 is for the program to choose."""
+    return whole_option("block", block, 0)

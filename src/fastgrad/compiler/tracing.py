@@ -1,0 +1,287 @@
+"""The trace of a function: one run of it on placeholders, and the graph that this run leaves."""
+
+from __future__ import annotations
+
+import operator
+import os
+import random
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NamedTuple, NoReturn
+
+from fastgrad.compiler.arguments import describe_signature
+from fastgrad.compiler.captures import Name
+from fastgrad.compiler.graph import Graph
+from fastgrad.compiler.program import Program
+from fastgrad.engine import (
+    TracingError,
+    Value,
+    _begin_tracing,
+    _end_tracing,
+    _first_refusal,
+    _is_tracing,
+    _read_graph,
+    _refused,
+)
+
+# One function at a time is traced; others wait.
+TRACING = threading.Lock()
+# How often a function is traced again while other threads draw random numbers.
+OTHER_TRIES = 8
+# The modes of modules that the function asks for while it is traced: see nn.Module.training.
+modes_read: dict[tuple[int, str], Name] = {}
+
+
+def reset_after_fork() -> None:
+    """In a new process, release the lock if a thread that is not in it was tracing."""
+    global TRACING
+    if not _is_tracing():
+        TRACING = threading.Lock()  # no cover: runs in a forked child, whose counts are lost with it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=reset_after_fork)
+
+
+class Index(Value):
+    """What an integer argument is while its function is traced: an index for `take`, or a number."""
+
+    def __init__(self, argument: int, column: int) -> None:
+        super().__init__(float("nan"))
+        self.place = (argument, column)
+
+    def refuse(self, *_: object) -> NoReturn:
+        """Raise TracingError: the index of one row would be frozen into the program."""
+        raise _refused(
+            "an index is only known when the program runs: select with fastgrad.take(values, index); what "
+            "the function needs as a plain integer is no argument: give it with functools.partial"
+        )
+
+    __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Value) or not hasattr(other, "__float__"):
+            return self is other
+        return self.refuse()
+
+    __hash__ = Value.__hash__
+
+
+class Selection:
+    """The operation of the nodes that `take` makes while tracing."""
+
+    _compiles = True
+
+    def __init__(self, place: tuple[int, int]) -> None:
+        self.place = place
+
+    def __repr__(self) -> str:
+        return "take"
+
+
+def take(values: Sequence[Any], index: Any) -> Any:
+    """Return values[index]; in a compiled function the index may differ from row to row.
+
+    values: Values or numbers, or lists of them of equal length, of which a list is then taken
+    element by element: `take(table, token)` is a row of an embedding. Raises IndexError unless
+    0 <= index < len(values), TypeError if the index is no integer, ValueError for no values at all and
+    for rows of unequal length.
+    """
+    values = list(values)
+    if not values:
+        raise ValueError("take needs at least one value")
+    lengths = {length_of(row) for row in values}
+    if len(lengths) != 1:
+        raise ValueError("take needs Values or numbers, or rows of equal length")
+    if isinstance(index, Index):
+        if lengths != {None}:
+            return alike(values[0], [take(column, index) for column in zip(*values, strict=True)])
+        leaves = [value if isinstance(value, Value) else Value(value) for value in values]
+        return Value(float("nan"), leaves, Selection(index.place))  # type: ignore[arg-type]
+    if isinstance(index, Value):
+        raise TypeError("the index of take must be an argument of integers, or an integer, not a Value")
+    position = operator.index(index)
+    if not 0 <= position < len(values):
+        raise IndexError(f"take has {len(values)} values to choose from, not number {position}")
+    return values[position]
+
+
+def length_of(row: Any) -> int | None:
+    """Return the length of a row, None for a Value or a number."""
+    # A Value is asked first: to find that it lacks an attribute takes a microsecond.
+    return len(row) if not isinstance(row, Value) and hasattr(row, "__len__") else None
+
+
+def alike(row: Any, items: list[Any]) -> Any:
+    """Return the items as a list, or as an array of objects if the row is one of numpy's."""
+    if not hasattr(row, "astype"):
+        return items
+    array = row.astype(object)
+    array[:] = items
+    return array
+
+
+def placeholder(kind: str, argument: int, column: int) -> Value:
+    """Return what stands for a number of an argument: for an integer, something that `take` knows."""
+    if kind in ("index", "whole number"):
+        return Index(argument, column)
+    return Value(float("nan"))
+
+
+class Trace(NamedTuple):
+    """What one run of a function on placeholders leaves."""
+
+    graph: Graph
+    single: bool
+    # Those of modules that the function asked for.
+    modes: dict[tuple[int, str], Name]
+    # Whether the states of the global generators of random numbers are others than before.
+    drew_random: bool
+    drew_numpy: bool
+
+    @property
+    def drew(self) -> bool:
+        """Whether there may be random numbers in the graph."""
+        return self.drew_random or self.drew_numpy
+
+
+def trace(
+    function: Callable[..., Any],
+    signature: tuple[int, ...],
+    names: tuple[str, ...],
+    positional: int,
+    name: str,
+) -> tuple[Program, dict[tuple[int, str], Name]]:
+    """Return the function's program and the modes it depends on; TracingError if it cannot be one.
+
+    positional: how many of the arguments are given by position, the others by name.
+    """
+
+    def once() -> Trace:
+        try:
+            return run_on_placeholders(function, signature, names, positional)
+        except Exception as error:
+            if hasattr(error, "add_note"):
+                error.add_note(f"while {name} was compiled, where {described(signature, names)}")
+            raise
+
+    with TRACING:
+        found = once()
+        tries = OTHER_TRIES if threading.active_count() > 1 else 0
+        while found.drew and tries:
+            # Another thread may have drawn them.
+            tries -= 1
+            found = watched(once)
+        if found.drew:
+            raise TracingError(
+                f"{name} draws random numbers (or another thread draws numpy's all the time): they would be "
+                "the same in every row and call; pass them as an argument"
+            )
+    return Program(found.graph, signature, names, name, found.single), found.modes
+
+
+def watched(run: Callable[[], Trace]) -> Trace:
+    """Return a trace for which the draws of other threads from Python's generator do not count.
+
+    Those from numpy's do: its methods are no C functions that Python would report.
+    """
+    generator = random.random.__self__  # type: ignore[attr-defined]
+    drew = False
+
+    # no cover: what profiles is not itself traced
+    def look(frame: FrameType, event: str, called: Any) -> None:
+        nonlocal drew
+        if event == "c_call":
+            name, asked = getattr(called, "__name__", ""), getattr(called, "__self__", None)
+        elif event == "call" and frame.f_globals is vars(random):
+            name, asked = frame.f_code.co_name, frame.f_locals.get("self")
+        else:
+            return
+        drew = drew or (asked is generator and name != "getstate")
+
+    previous = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        found = run()
+    finally:
+        sys.setprofile(previous)
+    return found._replace(drew_random=drew)
+
+
+def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
+    """Return what each argument is inside the function."""
+    parts = []
+    for name, (kind, columns) in zip(names, describe_signature(signature), strict=True):
+        one = "an index" if kind in ("index", "whole number") else "a Value"
+        parts.append(f"{name} is {one if columns is None else f'a list of {columns}, each {one}'}")
+    return ", ".join(parts) or "there are no arguments"
+
+
+def run_on_placeholders(
+    function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], positional: int
+) -> Trace:
+    """Run the function; TracingError if it refuses what it was given, even if it caught that."""
+    places: dict[int, tuple[int, int]] = {}
+    arguments: list[Any] = []
+    for number, (kind, columns) in enumerate(describe_signature(signature)):
+        row = [placeholder(kind, number, column) for column in range(1 if columns is None else columns)]
+        places.update((id(value), (number, column)) for column, value in enumerate(row))
+        arguments.append(row[0] if columns is None else row)
+    named = dict(zip(names[positional:], arguments[positional:], strict=True))
+    before, before_numpy = random.getstate(), numpy_state()
+    modes_read.clear()
+    _begin_tracing()
+    try:
+        output = function(*arguments[:positional], **named)
+        refusal = _first_refusal()
+        if refusal is not None:
+            raise refusal
+        single, outputs = flat_outputs(output)
+        records, operands, constants, leaves, symbols, numbers = _read_graph(outputs)
+    finally:
+        _end_tracing()
+    parameters = [leaf for leaf in leaves if id(leaf) not in places]
+    numbered = {id(leaf): number for number, leaf in enumerate(parameters)}
+    leaf_places = [places.get(id(leaf)) or (-1, numbered[id(leaf)]) for leaf in leaves]
+    selections = [symbol.place for symbol in symbols]
+    graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers)
+    return Trace(graph, single, dict(modes_read), random.getstate() != before, numpy_state() != before_numpy)
+
+
+def numpy_state() -> Any:
+    """Return the state of numpy's global generator in a form that compares, None if numpy is not loaded."""
+    numpy = sys.modules.get("numpy")
+    generator = getattr(numpy, "random", None) if numpy else None
+    if generator is None:
+        return None
+    # In any form but the legacy one, which only one of numpy's generators has.
+    return comparable(generator.get_state(legacy=False))
+
+
+def comparable(state: Any) -> Any:
+    """Return a generator's state, dicts of numbers and arrays, with bytes for the arrays."""
+    if isinstance(state, dict):
+        return {name: comparable(part) for name, part in state.items()}
+    return state.tobytes() if hasattr(state, "tobytes") else state
+
+
+def flat_outputs(output: object) -> tuple[bool, list[Value]]:
+    """Return whether the output is a single Value, and the list of Values that it is."""
+    if hasattr(output, "tolist"):
+        # numpy's arrays of Values.
+        output = output.tolist()
+    single = not isinstance(output, (list, tuple))
+    items = [output] if single else list(output)  # type: ignore[call-overload]
+    if not items:
+        raise TracingError("the function returns nothing: an empty list")
+    values = []
+    for item in items:
+        if isinstance(item, (int, float)):
+            item = Value(item)
+        if not isinstance(item, Value):
+            found = f"{'' if single else 'a list with a '}{type(item).__name__}"
+            raise TracingError(f"a compiled function returns a Value or a list of Values, not {found}")
+        values.append(item)
+    return single, values

@@ -1,0 +1,192 @@
+# A graph as flat arrays, for fastgrad.compiler.program: one record a node, operands before results.
+#
+# A record is three integers: the row, and two more whose meaning depends on it:
+#     ROW_LEAF                  index into the list of leaves; nothing
+#     ROW_CONSTANT              index into the constants; nothing
+#     one operand               its record; nothing
+#     two operands              their records
+#     ROW_INNER                 offset into the operands (w1, x1, .. wn, xn, bias); their number
+#     a reduction, or three     offset into the operands; their number
+#     ROW_CUSTOM                offset into the operands; their number; the first is an index into the symbols
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int32_t
+
+from fastgrad.compiler.integers cimport Integers, append
+
+cdef struct Numbering:
+    # An open-addressing table from a node's address to the number of its record.
+    PyObject **keys
+    int32_t *numbers
+    size_t mask
+
+
+cdef inline size_t place_of(Numbering *table, PyObject *node) noexcept:
+    cdef size_t place = (<uintptr_t>node // SLOT_BYTES) * <size_t>0x9E3779B97F4A7C15 >> 20 & table.mask
+    while table.keys[place] != NULL and table.keys[place] != node:
+        place = place + 1 & table.mask
+    return place
+
+
+cdef inline int32_t number_of(Numbering *table, PyObject *node) noexcept:
+    return table.numbers[place_of(table, node)]
+
+
+cdef class GraphReader:
+    """Collects the records; the arrays are handed out as bytes."""
+
+    cdef Integers records
+    cdef Integers operands
+    cdef Numbering table
+    cdef Py_ssize_t count
+    cdef list leaves
+    cdef list symbols
+    cdef list constants
+    cdef dict known_constants
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.records.items)
+        PyMem_RawFree(self.operands.items)
+        PyMem_RawFree(self.table.keys)
+        PyMem_RawFree(self.table.numbers)
+
+    cdef int32_t record(self, int row, Py_ssize_t first, Py_ssize_t second) except -1:
+        append(&self.records, row)
+        append(&self.records, <int32_t>first)
+        append(&self.records, <int32_t>second)
+        self.count += 1
+        return <int32_t>(self.count - 1)
+
+    cdef int32_t constant(self, double number) except -1:
+        key = (number, str(number)) if number == 0.0 else number
+        known = self.known_constants.get(key)
+        if known is not None and number == number:
+            return known
+        self.constants.append(number)
+        self.known_constants[key] = result = self.record(ROW_CONSTANT, len(self.constants) - 1, 0)
+        return result
+
+    cdef int take_tuple(self, PyObject *values, Py_ssize_t size) except -1:
+        cdef Py_ssize_t index
+        for index in range(size):
+            append(&self.operands, number_of(&self.table, PyTuple_GET_ITEM(values, index)))
+        return 0
+
+    cdef int32_t read(self, Value value) except -1:
+        cdef Node *node = <Node *><PyObject *>value
+        cdef PyObject *extras = extras_of(node)
+        cdef int code = code_of(node)
+        cdef int row = code >> 2, kind = code & 3
+        cdef Py_ssize_t start = self.operands.size
+        cdef Py_ssize_t size, index
+        cdef int32_t left, right, result
+        if extras != NULL and (<Extras>extras).backward is not None:
+            raise TracingError(
+                f"a node with a _backward of its own ({symbol_of(value)!r}) cannot be compiled: "
+                "write it with the operations of Value"
+            )
+        if row == ROW_LEAF:
+            if in_pool(node) and made_inside(node):
+                return self.constant(node.data)
+            self.leaves.append(value)
+            return self.record(ROW_LEAF, len(self.leaves) - 1, 0)
+        if row == ROW_CUSTOM:
+            symbol = symbol_of(value)
+            if not getattr(symbol, "_compiles", False):
+                raise TracingError(
+                    f"the node {symbol!r} has operands but no rule that could be compiled: "
+                    "write it with the operations of Value"
+                )
+            self.symbols.append(symbol)
+            append(&self.operands, <int32_t>(len(self.symbols) - 1))
+            self.take_tuple(node.left, PyTuple_GET_SIZE(node.left))
+            return self.record(row, start, self.operands.size - start)
+        if row == ROW_LOCAL:
+            raise TracingError(
+                "a node given by its local derivatives cannot be compiled: the derivatives are numbers of "
+                "one row; write it with the operations of Value"
+            )
+        if row == ROW_DOT or row == ROW_INNER:
+            size = PyTuple_GET_SIZE(node.right.node)
+            for index in range(size):
+                append(&self.operands, number_of(&self.table, PyTuple_GET_ITEM(node.left, index)))
+                append(&self.operands, number_of(&self.table, PyTuple_GET_ITEM(node.right.node, index)))
+            if PyTuple_GET_SIZE(node.left) > size:
+                append(&self.operands, number_of(&self.table, PyTuple_GET_ITEM(node.left, size)))
+            result = self.record(ROW_INNER, start, self.operands.size - start)
+            row = activation_row(code)
+            return result if row == ROW_LEAF else self.record(row, result, 0)
+        if row >= ROW_FIRST_REDUCTION:
+            self.take_tuple(node.left, PyTuple_GET_SIZE(node.left))
+            return self.record(row, start, self.operands.size - start)
+        left = number_of(&self.table, node.left)
+        if row < ROW_FIRST_BINARY:
+            return self.record(row, left, 0)
+        if kind == NODE_NODE:
+            return self.record(row, left, number_of(&self.table, node.right.node))
+        right = self.constant(node.right.constant)
+        if kind == CONSTANT_NODE:
+            return self.record(row, right, left)
+        return self.record(row, left, right)
+
+    cdef int number(self, list order) except -1:
+        cdef size_t room = 1024, place
+        cdef int32_t record
+        while room < 2 * <size_t>len(order):
+            room *= 2
+        self.table.mask = room - 1
+        self.table.keys = <PyObject **>PyMem_RawCalloc(room, sizeof(PyObject *))
+        self.table.numbers = <int32_t *>PyMem_RawMalloc(room * sizeof(int32_t))
+        if self.table.keys == NULL or self.table.numbers == NULL:
+            raise MemoryError("no memory for a program")  # no cover: in `nox -s faults`
+        for value in order:
+            record = self.read(value)
+            place = place_of(&self.table, <PyObject *>value)
+            self.table.keys[place] = <PyObject *>value
+            self.table.numbers[place] = record
+        return 0
+
+
+def _read_graph(list outputs):
+    """Return the graph below the outputs as (records, operands, constants, leaves, symbols, outputs).
+
+    The first two are bytes of 32-bit integers, described at the top of reading.pxi; the last is the
+    record of each output. Call it between _begin_tracing and _end_tracing: a leaf that the traced
+    function made is a constant. Raises TracingError for a node without a rule of the table's.
+    """
+    cdef GraphReader reader = GraphReader()
+    reader.leaves, reader.symbols, reader.constants, reader.known_constants = [], [], [], {}
+    reader.number(topological_order(list(outputs)))
+    return (
+        PyBytes_FromStringAndSize(<char *>reader.records.items, reader.records.size * sizeof(int32_t)),
+        PyBytes_FromStringAndSize(<char *>reader.operands.items, reader.operands.size * sizeof(int32_t)),
+        reader.constants,
+        reader.leaves,
+        reader.symbols,
+        [number_of(&reader.table, <PyObject *>output) for output in outputs],
+    )
+
+
+cdef int read_leaves(tuple leaves, double *out) except -1:
+    """Write down the data of each leaf; ValueError if one is a leaf no more."""
+    cdef Py_ssize_t index
+    cdef Node *node
+    for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
+        node = <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)
+        # A leaf's is NULL; the code is further away.
+        if node.left != NULL and code_of(node) > CODE_FRESH:
+            raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
+        out[index] = node.data
+    return 0
+
+
+cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
+    """Add to the gradient of each leaf the number at its place."""
+    cdef Py_ssize_t index
+    for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
+        (<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)).grad += amounts[index]
+
+
+def _refuse(int row, double a, double b):
+    """Raise what the operation with this row raises for these operands, if anything."""
+    refuse(row, a, b)

@@ -1,5 +1,0 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-"""The lane kernels for one instruction set: the same source as the others, compiled with its flags."""
-
-include "kernels.pxi"
-include "export.pxi"

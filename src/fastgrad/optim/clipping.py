@@ -1,0 +1,36 @@
+"""Limits on the size of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastgrad.engine import Value
+from fastgrad.optim.optimizers import listed
+from fastgrad.optim.updates import gradient_norm, scale_gradients
+
+__all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_"]
+
+
+def clip_grad_norm(parameters: Iterable[Value] | Value, max_norm: float, norm_type: float = 2.0) -> float:
+    """Scale the gradients down to a norm of at most `max_norm`; return the norm they had.
+
+    As torch.nn.utils.clip_grad_norm_, which multiplies by max_norm / (norm + 1e-6). `norm_type` may be
+    inf for the largest absolute gradient. `clip_grad_norm_` is the same function.
+    """
+    values = [parameters] if isinstance(parameters, Value) else listed(parameters)
+    norm = gradient_norm(values, norm_type)
+    factor = max_norm / (norm + 1e-6)
+    if not factor >= 1.0:
+        scale_gradients(values, factor)
+    return norm
+
+
+clip_grad_norm_ = clip_grad_norm
+
+
+def clip_grad_value_(parameters: Iterable[Value] | Value, clip_value: float) -> None:
+    """Clamp each gradient to [-clip_value, clip_value], as torch.nn.utils.clip_grad_value_; nan stays nan."""
+    for value in [parameters] if isinstance(parameters, Value) else listed(parameters):
+        if not isinstance(value, Value):
+            raise TypeError(f"a parameter must be a Value, not {type(value).__name__}")
+        value.grad = min(max(value.grad, -clip_value), clip_value)

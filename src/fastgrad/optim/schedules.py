@@ -1,0 +1,163 @@
+"""Learning-rate schedules, which set the 'lr' of an optimizer's groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fastgrad.optim.optimizers import Optimizer
+
+__all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
+
+
+class LRScheduler:
+    """What the schedules share: `step()`, called after the optimizer's, sets each group's 'lr'.
+
+    A schedule changes the rate it finds, so that several may act on one optimizer; only LambdaLR sets
+    the rate, whatever it was.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = -1
+        self.step()
+
+    def step(self) -> None:
+        """Go on to the next epoch."""
+        self.last_epoch += 1
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        for group, rate in zip(self.optimizer.param_groups, self.rates(rates), strict=True):
+            group["lr"] = rate
+
+    def get_last_lr(self) -> list[float]:
+        """Return the groups' current rates."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def rates(self, rates: Sequence[float]) -> list[float]:
+        """Return the groups' rates for `last_epoch`, given those of the epoch before."""
+        return [self.factor() * rate for rate in rates]
+
+    def factor(self) -> float:
+        """Return what to multiply the last epoch's rates by."""
+        return 1.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the numbers that the schedule is made of; functions are not among them."""
+        return {name: value for name, value in vars(self).items() if name not in ("optimizer", "lr_lambdas")}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; the optimizer's state has the rates themselves."""
+        vars(self).update(state_dict)
+
+
+class LambdaLR(LRScheduler):
+    """The initial rate times `lr_lambda(epoch)`; one function, or one for each group."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+    ) -> None:
+        groups = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != groups:
+            raise ValueError(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
+        super().__init__(optimizer)
+
+    def rates(self, rates: Sequence[float]) -> list[float]:
+        """Return the groups' rates, whatever they were before."""
+        return [
+            base * function(self.last_epoch)
+            for base, function in zip(self.base_lrs, self.lr_lambdas, strict=True)
+        ]
+
+
+class LinearLR(LRScheduler):
+    """From `start_factor` to `end_factor` times the initial rate, in `total_iters` equal steps."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+    ) -> None:
+        if not 0.0 < start_factor <= 1.0:
+            raise ValueError(f"start_factor must be greater than 0 and at most 1, not {start_factor}")
+        if not 0.0 <= end_factor <= 1.0:
+            raise ValueError(f"end_factor must be between 0 and 1, not {end_factor}")
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer)
+
+    def factor(self) -> float:
+        """Return the ratio of two neighbouring points of the line."""
+        if self.last_epoch == 0:
+            return self.start_factor
+        if self.last_epoch > self.total_iters:
+            return 1.0
+        rise = self.end_factor - self.start_factor
+        return 1.0 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise)
+
+
+class StepLR(LRScheduler):
+    """`gamma` times the rate every `step_size` epochs."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        if step_size < 1:
+            raise ValueError(f"step_size must be at least 1, not {step_size}")
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def factor(self) -> float:
+        """Return gamma at a multiple of the step size, else 1."""
+        return self.gamma if self.last_epoch and self.last_epoch % self.step_size == 0 else 1.0
+
+
+class ExponentialLR(LRScheduler):
+    """`gamma` times the rate every epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def factor(self) -> float:
+        """Return gamma, except at the start."""
+        return self.gamma if self.last_epoch else 1.0
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Half a period of a cosine from the initial rate down to `eta_min`, in `T_max` epochs, and back up.
+
+    Without the restarts of Loshchilov and Hutter, "SGDR" (2017), from which the formula is.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        if T_max < 1:
+            raise ValueError(f"T_max must be at least 1, not {T_max}")
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer)
+
+    def height(self, epoch: int) -> float:
+        """Return twice the height of the cosine above its lowest point."""
+        return 1.0 + math.cos(math.pi * epoch / self.T_max)
+
+    def rates(self, rates: Sequence[float]) -> list[float]:
+        """Return the rates one epoch further along the cosine; at its lowest point, by the initial rates."""
+        epoch = self.last_epoch
+        if epoch == 0:
+            return list(rates)
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
+            rise = self.height(epoch) / 2
+            return [
+                rate + (base - self.eta_min) * rise for rate, base in zip(rates, self.base_lrs, strict=True)
+            ]
+        ratio = self.height(epoch) / self.height(epoch - 1)
+        return [ratio * (rate - self.eta_min) + self.eta_min for rate in rates]

@@ -1,0 +1,157 @@
+"""Graphs of Values: micrograd's trace and draw_dot, and what a notebook shows."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from fastgrad.engine import Value, _put_together, _take_apart
+
+if TYPE_CHECKING:
+    import graphviz
+
+__all__ = ["TooManyNodesError", "draw_dot", "notebook_display", "trace"]
+
+RANKDIRS = ("LR", "TB", "RL", "BT")
+
+
+class TooManyNodesError(ValueError):
+    """A graph is larger than the limit given for it."""
+
+
+def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
+    """Return the nodes below a root, the root among them, and the edges (operand, result): two sets.
+
+    This is micrograd's graph. As with `_prev`, nodes that stand for several of micrograd's are
+    replaced by those, and `backward()` is slower while they live; `draw_dot` leaves the graph alone.
+    Raises TypeError if the root is no Value.
+
+    >>> a = Value(2.0)
+    >>> nodes, edges = trace(a * a + 1)
+    >>> len(nodes), len(edges)
+    (4, 3)
+    """
+    require_value(root)
+    nodes, edges = graph_of(root, None)
+    return set(nodes), set(edges)
+
+
+def draw_dot(
+    root: Value,
+    format: str = "svg",  # noqa: A002
+    rankdir: str = "LR",
+    limit: int | None = 1000,
+) -> graphviz.Digraph:
+    """Return the picture of the graph below a root, as in micrograd's notebook.
+
+    A record shows a node's label (if it has one), data and grad, filled with its `_vis_color` (if
+    that is set); an oval shows an operation. Notebooks display the result; `.render("name")` writes a
+    file of the format. rankdir is 'LR' (from left to right), 'TB', 'RL' or 'BT'. The graph itself
+    is left as it is.
+
+    Raises TypeError if the root is no Value; ValueError for another rankdir and, without having walked
+    further, for a graph of more than `limit` nodes (None: no limit); ImportError without the graphviz
+    package. Rendering raises graphviz.ExecutableNotFound, which says how to get it, without the program
+    `dot`.
+    """
+    require_value(root)
+    if rankdir not in RANKDIRS:
+        raise ValueError(f"rankdir must be one of {', '.join(RANKDIRS)}, not {rankdir!r}")
+    try:
+        from fastgrad.viz import dot
+    except ModuleNotFoundError as error:
+        if error.name != "graphviz":
+            raise
+        raise ModuleNotFoundError(
+            "draw_dot needs the graphviz package: pip install 'fastgrad[viz]'", name="graphviz"
+        ) from None
+    return dot.draw(*graph_of(likeness(root, limit), limit), format, rankdir)
+
+
+def require_value(root: object) -> None:
+    """Raise TypeError unless this is a Value."""
+    if not isinstance(root, Value):
+        raise TypeError(f"root must be a Value, not {type(root).__name__}")
+
+
+def notebook_display(root: Value) -> dict[str, str]:
+    """Return what a notebook shows of a Value: text, and the graph of a small expression as SVG.
+
+    A leaf is text only, and so is everything where graphviz or its program `dot` is missing. The cost
+    does not depend on the graph's size, and the graph is left as it is: displaying a Value changes
+    no bit of a later backward() and does not slow it down.
+    """
+    # Here, as the package imports this file.
+    from fastgrad import viz
+
+    shown = {"text/plain": repr(root)}
+    if _take_apart(root)[0] != "leaf" and shows_pictures() and shutil.which("dot") is not None:
+        with contextlib.suppress(ModuleNotFoundError, TooManyNodesError):
+            shown["image/svg+xml"] = viz.draw_dot(root, limit=viz.NOTEBOOK_LIMIT).pipe(
+                format="svg", encoding="utf-8"
+            )
+    return shown
+
+
+def shows_pictures() -> bool:
+    """Whether what IPython shows may be a picture: not in a terminal."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is None or "image/svg+xml" in shell.display_formatter.active_types
+
+
+def walk(root: Value, operands: Callable[[Value], Iterable[Value]], limit: int | None) -> list[Value]:
+    """Return the nodes below a root, operands before results; the order is that of the operands.
+
+    Raises TooManyNodesError as soon as there are more than `limit`.
+    """
+    order: dict[Value, None] = {}
+    met = {root}
+    waiting = [(root, iter(operands(root)))]
+    while waiting:
+        node, rest = waiting[-1]
+        operand = next((operand for operand in rest if operand not in met), None)
+        if operand is None:
+            order[node] = None
+            waiting.pop()
+            continue
+        met.add(operand)
+        if limit is not None and len(met) > limit:
+            raise TooManyNodesError(
+                f"the graph below {root!r} has more than {limit} nodes, too many to look at; "
+                f"draw a part of it, or give a larger limit"
+            )
+        waiting.append((operand, iter(operands(operand))))
+    return list(order)
+
+
+def graph_of(root: Value, limit: int | None) -> tuple[list[Value], list[tuple[Value, Value]]]:
+    """Return micrograd's nodes and edges below a root, each once, in a fixed order."""
+    nodes = walk(root, lambda node: node._children, limit)
+    return nodes, [(operand, node) for node in nodes for operand in dict.fromkeys(node._children)]
+
+
+def likeness(root: Value, limit: int | None) -> Value:
+    """Return a copy of the graph below a root to be looked at: inspection replaces nodes.
+
+    It has the nodes' symbols, labels and colours, and no `_backward` of the user's.
+    """
+    copies: dict[Value, Value] = {}
+    for node in walk(root, lambda node: _take_apart(node)[2], limit):
+        operation, kind, operands, detail = _take_apart(node)
+        copy = _put_together(
+            Value,
+            operation,
+            kind,
+            node.data,
+            node.grad,
+            tuple(copies[operand] for operand in operands),
+            detail,
+        )
+        copy._op, copy.label = node._op, node.label
+        if hasattr(node, "_vis_color"):
+            copy._vis_color = node._vis_color
+        copies[node] = copy
+    return copies[root]

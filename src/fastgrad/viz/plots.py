@@ -1,0 +1,94 @@
+"""Curves of losses and decision boundaries, drawn with matplotlib."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, SupportsFloat
+
+from fastgrad.engine import Value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_decision_boundary", "plot_losses"]
+
+
+@contextlib.contextmanager
+def explained(function: str) -> Iterator[None]:
+    """Say how to get what a function of this name imports, if it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{function} needs {error.name}: pip install 'fastgrad[viz]'", name=error.name
+        ) from None
+
+
+def current_axes(function: str) -> Axes:
+    """Return the axes of the current figure."""
+    with explained(function):
+        from matplotlib import pyplot
+
+    return pyplot.gca()
+
+
+def plot_losses(losses: Iterable[Value | SupportsFloat], axes: Axes | None = None) -> Axes:
+    """Draw losses, Values or numbers, one a step, counted from 0.
+
+    Needs matplotlib. A loss that is nan or infinite leaves a gap. Returns the axes, those of the
+    current figure unless given; `axes.set_yscale("log")` suits losses that fall by orders of
+    magnitude. Raises ValueError if there are no losses.
+    """
+    with explained("plot_losses"):
+        from matplotlib.ticker import MaxNLocator
+
+    heights = [float(loss) for loss in losses]
+    if not heights:
+        raise ValueError("there are no losses to draw")
+    axes = current_axes("plot_losses") if axes is None else axes
+    # One point makes no line.
+    axes.plot(range(len(heights)), heights, marker="." if len(heights) <= 50 else "")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.grid(alpha=0.3)
+    return axes
+
+
+def plot_decision_boundary(
+    model: Callable[[Sequence[float]], Any],
+    X: Any,
+    y: Any,
+    axes: Axes | None = None,
+    step: float = 0.1,
+) -> Axes:
+    """Colour the plane by the sign of a model's score, and draw the points over it.
+
+    X is (N, 2), y is (N,) with labels of two values; the model maps two numbers to one Value, or is a
+    compiled function that does, called once for all points. Needs numpy and matplotlib. Returns the
+    axes, those of the current figure unless given.
+    """
+    axes = current_axes("plot_decision_boundary") if axes is None else axes
+    with explained("plot_decision_boundary"):
+        import numpy as np
+
+    X = np.asarray(X, dtype=float)
+    low, high = X.min(axis=0) - 0.5, X.max(axis=0) + 0.5
+    across = np.arange(low[0], high[0] + step, step)
+    up = np.arange(low[1], high[1] + step, step)
+    points = [[a, b] for b in up for a in across]
+    scores = np.array(model(np.array(points)) if is_compiled(model) else [float(model(p)) for p in points])
+    scores = scores.reshape(len(up), len(across))
+    axes.contourf(across, up, scores > 0, levels=[-0.5, 0.5, 1.5], cmap="Spectral", alpha=0.7)
+    axes.scatter(X[:, 0], X[:, 1], c=y, cmap="Spectral", edgecolors="black", s=40)
+    axes.set_xlim(across[0], across[-1])
+    axes.set_ylim(up[0], up[-1])
+    return axes
+
+
+def is_compiled(model: object) -> bool:
+    """Whether this is a function that takes many rows at once."""
+    from fastgrad.compiler.program import Programs
+
+    return isinstance(model, Programs)
