@@ -45,7 +45,7 @@ HEADER = """\
 #include <sys/mman.h>
 #if defined(__PYX_HAVE__fastgrad__engine)
 #define FASTGRAD_PLACE 0
-#elif defined(__PYX_HAVE__fastgrad__program)
+#elif defined(__PYX_HAVE__fastgrad__compiler__replay)
 #define FASTGRAD_PLACE 1
 #else
 #define FASTGRAD_PLACE 2
@@ -105,16 +105,18 @@ def build(directory: Path, rows, all_mutants: list[Mutant]) -> None:
         text[group].append(repr(switch))
     lines = [f"{group} = ({', '.join(members)},)" for group, members in text.items()]
     table.write_text(original + "\n" + "\n".join(lines) + "\n")
+    header = directory.resolve() / "mutants.h"
+    switch = SWITCH.format(header=header)
     render = directory / "codegen" / "render.py"
     render.write_text(
         render.read_text().replace(
             "def write_if_changed(path: Path, text: str) -> None:\n",
             "def write_if_changed(path: Path, text: str) -> None:\n"
             "    if path.name in ('ops.pxd', 'loops.pxi'):\n"
-            f"        text = text.replace('\\ncdef ', {SWITCH!r} + '\\ncdef ', 1)\n",
+            f"        text = text.replace('\\ncdef ', {switch!r} + '\\ncdef ', 1)\n",
         )
     )
-    (directory / "src" / "fastgrad" / "mutants.h").write_text(HEADER)
+    header.write_text(HEADER)
     # All kernels come from the same lines: the baseline's stand for them.
     setup = directory / "setup.py"
     setup.write_text(setup.read_text().replace('"-O3"', '"-O1", "-w"').replace("if X86:", "if False:"))

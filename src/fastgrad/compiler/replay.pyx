@@ -20,27 +20,7 @@ from fastgrad.ops cimport *
 
 include "kernels/choice.pxi"
 include "uniform.pxi"
-
-cdef extern from "pythread.h" nogil:
-    PyThread_type_lock PyThread_allocate_lock() noexcept
-    void PyThread_free_lock(PyThread_type_lock) noexcept
-    int PyThread_acquire_lock(PyThread_type_lock, int) noexcept
-    void PyThread_release_lock(PyThread_type_lock) noexcept
-    unsigned long PyThread_start_new_thread(void (*)(void *) noexcept nogil, void *) noexcept
-
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
-
-cdef extern from *:
-    """
-    #include <time.h>
-    static inline double fastgrad_seconds(void) {
-        struct timespec now;
-        timespec_get(&now, TIME_UTC);
-        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    }
-    """
-    double seconds "fastgrad_seconds"() noexcept nogil
+include "threads.pxi"
 
 cdef enum:
     # What the slots of a block may take. Measured on a core with 1 MiB of its own second-level cache:
@@ -85,9 +65,6 @@ cdef struct Job:
     char *finished
     bint adding
     bint stop
-
-
-cdef struct Helper
 
 
 cdef struct Worker:
@@ -235,16 +212,6 @@ cdef void add_finished(Job *job) noexcept nogil:
     job.adding = False
 
 
-cdef PyThread_type_lock new_lock() except NULL:
-    cdef PyThread_type_lock lock = PyThread_allocate_lock()
-    if lock == NULL:
-        raise MemoryError("no lock for the threads")  # no cover: a lock that the system refuses
-    return lock
-
-
-include "threads.pxi"
-
-
 cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
     return (number + 7) // 8 * 8
 
@@ -255,6 +222,16 @@ cdef inline Py_ssize_t stride_of(Py_ssize_t block_rows) noexcept nogil:
     return stride + 8 if stride // 8 % 2 == 0 else stride
 
 
+cdef void help(void *worker) noexcept nogil:
+    share_parts(<Worker *>worker)
+
+
+cdef bint call_worker(Worker *worker) noexcept nogil:
+    """Have another thread take parts for this worker; return whether there is one."""
+    worker.helper = call_helper(help, worker)
+    return worker.helper != NULL
+
+
 cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
     """Share the parts among this thread and others, who wake up while this one prepares the weights."""
     cdef Job *job = workspace.workers[0].job
@@ -262,14 +239,14 @@ cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
     memset(job.finished, 0, job.parts)
     PyThread_acquire_lock(job.lock, 1)
     # This thread does the work of those that cannot be had.
-    while helpers + 1 < workspace.threads and call_helper(&workspace.workers[helpers + 1]):
+    while helpers + 1 < workspace.threads and call_worker(&workspace.workers[helpers + 1]):
         helpers += 1
     run_uniform(plan, workspace.uniform)
     pack(plan, workspace.uniform, workspace.packed)
     PyThread_release_lock(job.lock)
     share_parts(&workspace.workers[0])
     for number in range(1, helpers + 1):
-        await_helper(&workspace.workers[number])
+        await_helper(workspace.workers[number].helper)
 
 
 cdef class Workspace:
