@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from expressions import library_functions
-from render_lanes import needs, render_kernels
+from render_lanes import render_kernels, roles
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
@@ -19,8 +19,8 @@ STUB_MARK = "    # The methods of the table of operations go here.\n"
 
 
 def load_table(path: Path = PACKAGE / "operations.py") -> ModuleType:
-    """Load the table by its path: the package itself cannot be imported before it is built."""
-    spec = importlib.util.spec_from_file_location("fastgrad_operations", path)
+    """Load a table by its path: the package itself cannot be imported before it is built."""
+    spec = importlib.util.spec_from_file_location(f"fastgrad_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -45,7 +45,7 @@ def inline(returns: str, name: str, arguments: str, body: list[str]) -> list[str
     return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
 
 
-def render_ops(table, reductions) -> str:
+def render_ops(table, reductions, instructions) -> str:
     """ops.pxd: the rows' numbers, values, derivatives and symbols as inline functions."""
     unary = [operation for operation in table if operation.operands == 1]
     binary = [operation for operation in table if operation.operands == 2]
@@ -167,13 +167,7 @@ def render_ops(table, reductions) -> str:
         "int row",
         ["    return " + " or ".join(f"row == {row(r)}" for r in reductions if "shift" in r.step)],
     )
-    lines += needs(table, reductions)
-    lines += inline(
-        "const char *",
-        "row_name",
-        "int row",
-        cases("row", [(row(o), [f'return "{o.name}"']) for o in (*table, *reductions)]) + ['    return ""'],
-    )
+    lines += roles(table, reductions, instructions)
     lines += inline(
         "bint",
         "refuses",
@@ -370,15 +364,16 @@ def render_all(package: Path = PACKAGE) -> None:
     operations = load_table(package / "operations.py")
     methods, reductions = operations.TABLE, operations.REDUCTIONS
     table = methods + operations.FUNCTIONS
+    instructions = load_table(package / "compiler" / "opcodes.py")
     engine, kernels = package / "engine.src" / "generated", package / "compiler" / "kernels" / "generated"
     template = Path(__file__).with_name("engine.pyi.in").read_text()
     files = {
-        package / "ops.pxd": render_ops(table, reductions),
+        package / "ops.pxd": render_ops(table, reductions, instructions),
         package / "engine.pyi": render_stub(methods, template),
         engine / "rules.pxi": render_rules(table, reductions),
         engine / "memory.pxi": render_memory(),
         engine / "methods.pxi": render_methods(methods),
-        kernels / "loops.pxi": render_kernels(table, reductions, NOTICE),
+        kernels / "loops.pxi": render_kernels(table, reductions, instructions, NOTICE),
     }
     for path, text in files.items():
         write_if_changed(path, text)

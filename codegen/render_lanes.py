@@ -6,11 +6,10 @@ from expressions import flops, library_functions, mask
 SUMS = ("sum", "mean")
 # Rows whose value lanes.pxi applies to a matrix's results in registers.
 FUSED = ("relu",)
-SPECIAL = ("LOAD", "OUTPUT", "BROADCAST", "MATRIX", "INNER", "MULTIPLY_ADD", "TAKE")
 
 HEADER = """\
 from fastgrad.compiler.instructions cimport *
-from fastgrad.ops cimport {rows}
+from fastgrad.ops cimport {numbers}
 
 from libc.math cimport INFINITY, {functions}
 
@@ -58,7 +57,7 @@ def fetch(operands) -> list[str]:
     for name, place in operands:
         side = SIDES[name][0]
         if place == "lane":
-            lines.append(f"    cdef const_lane {name} = slot(block, i.{side})")
+            lines.append(f"    cdef const_lane {name} = lanes_of(block, i.{side})")
         else:
             lines.append(f"    cdef double {name} = block.uniform[~i.{side}]")
     return lines
@@ -79,7 +78,7 @@ def loops(o) -> tuple[list[str], list, list]:
             f"forward_{name}",
             "const Instruction *i, const Block *block",
             [
-                "    cdef lane out = slot(block, i.out)",
+                "    cdef lane out = lanes_of(block, i.out)",
                 *fetch(operands),
                 "    cdef Py_ssize_t j",
                 "    for j in range(block.lanes):",
@@ -88,8 +87,8 @@ def loops(o) -> tuple[list[str], list, list]:
             "void",
         )
         body = [
-            "    cdef const_lane out = slot(block, i.out)",
-            "    cdef const_lane g = slot(block, i.out_adjoint)",
+            "    cdef const_lane out = lanes_of(block, i.out)",
+            "    cdef const_lane g = lanes_of(block, i.out_adjoint)",
             *fetch(operands),
             "    cdef lane target",
             "    cdef Py_ssize_t j",
@@ -100,7 +99,7 @@ def loops(o) -> tuple[list[str], list, list]:
             body.append(f"    if i.{side}_adjoint >= 0:")
             if place == "lane":
                 body += [
-                    f"        target = slot(block, i.{side}_adjoint)",
+                    f"        target = lanes_of(block, i.{side}_adjoint)",
                     f"        if i.fresh & {fresh}:",
                     "            for j in range(block.lanes):",
                     f"                target[j] = {term}",
@@ -128,7 +127,7 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
         start = [
             "    fill(shift, -INFINITY, block.lanes)",
             "    for k in range(wide.inputs):",
-            "        a = slot(block, block.table[wide.left + k])",
+            "        a = lanes_of(block, block.table[wide.left + k])",
             "        for j in range(block.lanes):",
             "            shift[j] = a[j] if a[j] > shift[j] else shift[j]",
             "    for j in range(block.lanes):",
@@ -144,7 +143,7 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
         "const Instruction *i, const Block *block",
         [
             "    cdef const Wide *wide = &block.wides[i.left]",
-            "    cdef lane out = slot(block, i.out)",
+            "    cdef lane out = lanes_of(block, i.out)",
             "    cdef lane shift = block.scratch",
             "    cdef const_lane a",
             "    cdef double n = wide.inputs",
@@ -152,7 +151,7 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
             *start,
             "    fill(out, 0.0, block.lanes)",
             "    for k in range(wide.inputs):",
-            "        a = slot(block, block.table[wide.left + k])",
+            "        a = lanes_of(block, block.table[wide.left + k])",
             "        for j in range(block.lanes):",
             f"            out[j] = {r.name}_step(out[j], a[j], shift[j])",
             "    for j in range(block.lanes):",
@@ -166,8 +165,8 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
         "const Instruction *i, const Block *block",
         [
             "    cdef const Wide *wide = &block.wides[i.left]",
-            "    cdef const_lane out = slot(block, i.out)",
-            "    cdef const_lane g = slot(block, i.out_adjoint)",
+            "    cdef const_lane out = lanes_of(block, i.out)",
+            "    cdef const_lane g = lanes_of(block, i.out_adjoint)",
             "    cdef const_lane a",
             "    cdef lane target",
             "    cdef double n = wide.inputs",
@@ -175,8 +174,8 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
             "    for k in range(wide.inputs):",
             "        if block.table[wide.left_adjoint + k] < 0:",
             "            continue",
-            "        a = slot(block, block.table[wide.left + k])",
-            "        target = slot(block, block.table[wide.left_adjoint + k])",
+            "        a = lanes_of(block, block.table[wide.left + k])",
+            "        target = lanes_of(block, block.table[wide.left_adjoint + k])",
             "        if block.table[wide.fresh_left + k]:",
             "            for j in range(block.lanes):",
             f"                target[j] = {term}",
@@ -195,7 +194,7 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
     operands = [
         "    cdef const Wide *wide = &block.wides[i.left]",
         *[
-            f"    cdef const_lane {name} = slot(block, block.table[wide.left + {at}])"
+            f"    cdef const_lane {name} = lanes_of(block, block.table[wide.left + {at}])"
             for at, name in enumerate("abc")
         ],
         "    cdef Py_ssize_t j",
@@ -204,7 +203,7 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
         f"forward_{o.name}",
         "const Instruction *i, const Block *block",
         [
-            "    cdef lane out = slot(block, i.out)",
+            "    cdef lane out = lanes_of(block, i.out)",
             *operands,
             "    for j in range(block.lanes):",
             f"        out[j] = {o.name}_value(a[j], b[j], c[j])",
@@ -212,8 +211,8 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
         "void",
     )
     body = [
-        "    cdef const_lane out = slot(block, i.out)",
-        "    cdef const_lane g = slot(block, i.out_adjoint)",
+        "    cdef const_lane out = lanes_of(block, i.out)",
+        "    cdef const_lane g = lanes_of(block, i.out_adjoint)",
         *operands,
         "    cdef lane amount = block.scratch",
     ]
@@ -276,29 +275,32 @@ def interpreter(name: str, branches, order: str) -> list[str]:
         ") noexcept nogil:",
         "    cdef const Instruction *i",
         "    cdef Py_ssize_t at",
-        "    cdef int code",
+        "    cdef int opcode",
         f"    for at in {order}:",
         "        i = &first[at]",
-        "        code = i.code",
+        "        opcode = i.opcode",
     ]
     for number, (code, call) in enumerate(branches):
-        lines += [f"        {'el' if number else ''}if code == {code}:", f"            {call}"]
+        lines += [f"        {'el' if number else ''}if opcode == {code}:", f"            {call}"]
     return lines
 
 
-def render_kernels(table, reductions, notice: str) -> str:
+def render_kernels(table, reductions, instructions, notice: str) -> str:
     """loops.pxi: value and derivative loops of every row, and the two interpreters."""
-    rows = "(\n    " + ",\n    ".join([row(o) for o in (*table, *reductions) if o.name not in SUMS]) + ",\n)"
+    numbers = [row(o) for o in (*table, *reductions) if o.name not in SUMS]
+    numbers += [f"OPCODE_{i.name.upper()}" for i in instructions.INSTRUCTIONS]
+    numbers = "(\n    " + ",\n    ".join(numbers) + ",\n)"
     cimported = [name for name in library_functions(table, reductions) if name not in OWN_FUNCTIONS]
-    header = HEADER.format(rows=rows, functions=", ".join(cimported)).rstrip()
+    header = HEADER.format(numbers=numbers, functions=", ".join(cimported)).rstrip()
     own = [
         f'    double {name} "fg_{name}"({", ".join(["double"] * operands)}) noexcept'
         for name, operands in OWN_FUNCTIONS.items()
     ]
     lines = [notice, header, *own, *scalars(table), *activations(table)]
     lines += ["", "", 'include "../lanes.pxi"']
-    forward = [(f"CODE_{name}", f"forward_{name.lower()}(i, block)") for name in SPECIAL]
-    backward = [(f"CODE_{name}", f"backward_{name.lower()}(i, block)") for name in SPECIAL]
+    special = [i.name for i in instructions.INSTRUCTIONS]
+    forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]
+    backward = [(f"OPCODE_{name.upper()}", f"backward_{name}(i, block)") for name in special]
     for o in table:
         text, ahead, back = ternary_loops(o) if o.operands == 3 else loops(o)
         lines += text
@@ -316,28 +318,79 @@ def render_kernels(table, reductions, notice: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def needs(table, reductions) -> list[str]:
-    """Which numbers a row's derivatives read, so that the others need not be kept."""
-    lines = [
+READS = {"left": "READS_LEFT", "right": "READS_RIGHT", "out": "READS_OUT", "all": "READS_ALL"}
+# Names of an operation's operands and result, and where an instruction has them.
+PLACES = (("a", "left"), ("b", "right"), ("out", "out"))
+
+
+def read_by(expression: str) -> tuple[str, ...]:
+    """What an operation's derivative reads."""
+    used = mask(expression, ("a", "b", "out"))
+    return tuple(place for bit, (_, place) in zip((1, 2, 4), PLACES, strict=True) if used & bit)
+
+
+def of_operation(o, instruction):
+    """The instruction that computes a row of the table over lanes."""
+    if o.operands == 3:
+        return instruction(o.name, left="each", reads=(("all",), (), ()), flops=flops(o.value))
+    reads = [read_by(derivative) for derivative in o.derivatives] + [()] * (3 - o.operands)
+    right = "operand" if o.operands == 2 else ""
+    return instruction(o.name, left="operand", right=right, reads=tuple(reads), flops=flops(o.value))
+
+
+def of_reduction(r, instruction):
+    """The instruction that computes a reduction over lanes."""
+    return instruction(r.name, left="each", reads=(read_by(r.derivative), (), ()), flops=2)
+
+
+def roles(table, reductions, instructions) -> list[str]:
+    """The table of instructions: their numbers, and in C what the fields of each are."""
+    special, make = instructions.INSTRUCTIONS, instructions.Instruction
+    one_or_two = [of_operation(o, make) for o in sorted(table, key=lambda o: o.operands) if o.operands < 3]
+    three = [of_operation(o, make) for o in table if o.operands == 3]
+    # In the order of the rows in ops.pxd; leaves and nodes of the user's are computed by no instruction.
+    entries = [None, *one_or_two, *[None] * 4, *[of_reduction(r, make) for r in reductions], *three, *special]
+    role_names = [f"ROLE_{(role or 'none').upper()}" for role in instructions.ROLES]
+    return [
         "",
+        "# Instructions that are no row of the table; a row's have the number `row << 2 | kind`.",
         "cdef enum:",
-        "    NEEDS_LEFT = 1",
-        "    NEEDS_RIGHT = 2",
-        "    NEEDS_OUT = 4",
+        *[f"    OPCODE_{i.name.upper()} = ROW_END * 4 + {number}" for number, i in enumerate(special)],
+        "",
+        "cdef enum Role:",
+        *[f"    {name}" for name in role_names],
+        "",
+        "# What a derivative reads; all are every operand of the list, and out.",
+        "cdef enum:",
+        *[f"    {name} = {1 << bit}" for bit, name in enumerate(READS.values())],
+        "",
+        "cdef extern from *:",
+        '    """',
+        "    typedef struct { const char *name; int out, fields[3], reads[3], flops; } fastgrad_roles;",
+        "    static inline const fastgrad_roles *fastgrad_roles_of(int opcode) {",
+        "        static const fastgrad_roles table[] = {",
+        *[f"            {entry(i, instructions.ROLES)}," for i in entries],
+        "        };",
+        f"        const int end = {len(entries) - len(special)};",
+        "        return &table[opcode < end * 4 ? opcode >> 2 : opcode - end * 3];",
+        "    }",
+        '    """',
+        '    ctypedef struct Roles "fastgrad_roles":',
+        "        const char *name",
+        "        bint out",
+        "        # Of left, right and third.",
+        "        int fields[3]",
+        "        int reads[3]",
+        "        int flops",
+        '    const Roles *roles_of "fastgrad_roles_of"(int opcode) noexcept nogil',
     ]
-    for argument, side in ((0, "left"), (1, "right")):
-        body = []
-        for o in table:
-            if argument < o.operands < 3:
-                body += unless(0, o, mask(o.derivatives[argument], ("a", "b", "out")))
-        if argument == 0:
-            for r in reductions:
-                body += unless(0, r, mask(r.derivative, ("a", "", "out")))
-        lines += function(f"needed_for_{side}", "int row", [*body, "    return 0"], "int")
-    cost = [line for o in table for line in unless(1, o, flops(o.value))]
-    return lines + function("flops_of", "int row", [*cost, "    return 1"], "int")
 
 
-def unless(default: int, operation, number: int) -> list[str]:
-    """The number of a row, if it is not the one that the function returns in the end."""
-    return [] if number == default else [f"    if row == {row(operation)}:", f"        return {number}"]
+def entry(i, roles) -> str:
+    """One instruction as C."""
+    if i is None:
+        return '{"", 0, {0}, {0}, 0}'
+    fields = ", ".join(str(roles.index(role)) for role in (i.left, i.right, i.third))
+    bits = {place: 1 << bit for bit, place in enumerate(READS)}
+    reads = ", ".join(str(sum(bits[place] for place in read)) for read in i.reads)
+    return f'{{"{i.name}", {int(i.out)}, {{{fields}}}, {{{reads}}}, {i.flops}}}'

@@ -654,7 +654,7 @@ def test_the_listing_has_a_line_for_every_kind_of_instruction():
     compiled = compile(lambda x, y: F.logsumexp([x, y, p]) * (p * q + q * q + p))
     compiled(X, X)
     text = str(compiled)
-    assert "sum of 2 products and 1 terms: p0, p1, p1, p1, p0" in text
+    assert "inner 0 + 3 products: p0, p1, p1, p1, p0, 1" in text
     assert "logsumexp x, y, " in text
 
 

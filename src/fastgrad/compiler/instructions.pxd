@@ -1,44 +1,34 @@
 """What a program and the kernels that run it agree on: instructions, and the state of a block of rows.
 
-A slot is room for one number of each row of the block. An operand is a slot if it is not negative,
+A register is room for one number of each row of the block. An operand is a register if it is not negative,
 and otherwise, inverted, the index of a uniform number: one that is the same in all rows. An adjoint
-is the slot of an operand's gradient, or the index of the accumulator of a uniform number's; -1 if
+is the register of an operand's gradient, or the index of the accumulator of a uniform number's; -1 if
 nobody wants it.
 """
 
 from libc.stdint cimport int32_t, int64_t
-
-from fastgrad.ops cimport ROW_END
 
 cdef enum Kind:
     LANE_LANE
     LANE_UNIFORM
     UNIFORM_LANE
 
-# Instructions that are no row of the table; those that are have the code `row << 2 | kind`.
 cdef enum:
-    CODE_LOAD = ROW_END * 4
-    CODE_OUTPUT = ROW_END * 4 + 1
-    CODE_BROADCAST = ROW_END * 4 + 2
-    CODE_MATRIX = ROW_END * 4 + 3
-    CODE_INNER = ROW_END * 4 + 4
-    CODE_MULTIPLY_ADD = ROW_END * 4 + 5
-    CODE_TAKE = ROW_END * 4 + 6
+    FRESH_LEFT = 1 << 0
+    FRESH_RIGHT = 1 << 1
+    FRESH_THIRD = 1 << 2
 
-cdef enum:
-    FRESH_LEFT = 1
-    FRESH_RIGHT = 2
-    FRESH_THIRD = 4
-
+# opcodes.py says of each opcode what left, right and third are.
 cdef struct Instruction:
-    int32_t code
+    int32_t opcode
     # Bits: the first contribution to an operand's adjoint, which is stored and not added.
     int32_t fresh
     int32_t out
+    int32_t out_adjoint
+    # These three, and their adjoints, lie side by side: the compiler goes over them in loops.
     int32_t left
     int32_t right
     int32_t third
-    int32_t out_adjoint
     int32_t left_adjoint
     int32_t right_adjoint
     int32_t third_adjoint
@@ -60,7 +50,8 @@ cdef struct Wide:
     int32_t activation
     int32_t weights
     int32_t bias
-    int32_t bias_adjoint
+    # The ids of a matrix's results, for `print`.
+    int32_t made
     # Offsets into the packed weights (-1: not wanted) and into the accumulators (-1: no gradients).
     int32_t packed
     int32_t transposed
@@ -85,7 +76,7 @@ cdef struct Argument:
     Py_ssize_t columns
 
 cdef struct Block:
-    double *slots
+    double *registers
     Py_ssize_t stride
     Py_ssize_t lanes
     # The number of the block's first row.

@@ -1,3 +1,9 @@
+from typing_extensions import disjoint_base
+
 from fastgrad.compiler.program import Program
 
-def listing(self: Program) -> str: ...
+# Goes through a plan as it runs.
+@disjoint_base
+class Reader: ...
+
+def listing(program: Program) -> str: ...

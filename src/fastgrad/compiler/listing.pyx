@@ -1,149 +1,210 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""A program as text."""
+"""A program as text, read off the plans that run."""
 
 from libc.stdint cimport int32_t
 
-from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
-from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.lowering cimport BACKWARD, CODE_TERMS, FORWARD, STEP, Lowering, lowered
+from fastgrad.compiler.graph cimport Graph
+from fastgrad.compiler.instructions cimport Instruction, Wide
+from fastgrad.compiler.lowering cimport BACKWARD, FORWARD
 from fastgrad.compiler.plan cimport Plan
 from fastgrad.compiler.program cimport Program
 from fastgrad.compiler.replay cimport block_bytes, chosen_kernels
 from fastgrad.ops cimport *
 
-cdef dict CODE_NAMES = {
-    CODE_LOAD: "load",
-    CODE_OUTPUT: "output",
-    CODE_BROADCAST: "broadcast",
-    CODE_MATRIX: "matrix",
-    CODE_INNER: "inner",
-    CODE_MULTIPLY_ADD: "multiply_add",
-    CODE_TAKE: "take",
-    CODE_TERMS: "terms",
-}
-cdef Py_ssize_t MOST_LINES = 200
+cdef enum:
+    MOST_LINES = 200
+    # Operands of one instruction.
+    MOST_NAMES = 6
 
 
-def listing(Program self not None):
-    """Return the program as text: its counts, what is computed once a batch, and what for every row."""
-    cdef Graph graph = self.graph
-    cdef Lowering lowering = lowered(graph, FORWARD, self.kinds)
-    cdef Plan forward = self.plan_for(FORWARD)
-    cdef Plan backward = self.plan_for(BACKWARD)
-    cdef Py_ssize_t at
-    cdef list lines, once, rows
-    once = [uniform_line(self, lowering, at) for at in range(shown(lowering.uniform_steps.size // 4))]
-    rows = [row_line(self, lowering, at) for at in range(shown(lowering.steps.size // STEP))]
-    arguments = ", ".join(
-        [f"{name}: {describe(key)}" for name, key in zip(self.names, self.signature)]
-    )
-    lines = [
-        f"{self.name}({arguments})",
+def listing(Program program not None):
+    """Return the program as text: its counts, what runs once a batch, for every row, and on the way back."""
+    cdef Graph graph = program.graph
+    cdef Plan forward = program.plan_for(FORWARD)
+    cdef Plan backward = program.plan_for(BACKWARD)
+    cdef Reader reader = Reader(program, backward)
+    arguments = ", ".join([f"{name}: {kind_of(key)}" for name, key in zip(program.names, program.signature)])
+    reader.read()
+    return "\n".join([
+        f"{program.name}({arguments})",
         f"  {graph.size} nodes, {len(graph.parameters)} parameters, {len(graph.outputs)} outputs",
-        f"  {forward.uniform_count} instructions once a batch, {forward.forward_count} for every row, "
+        f"  {forward.once_count} instructions once a batch, {forward.forward_count} for every row, "
         f"{backward.backward_count} on the way back",
-        f"  {forward.slots} registers forward, {backward.slots} with the way back; "
+        f"  {forward.registers} registers forward, {backward.registers} with the way back; "
         f"{forward.bytes + backward.bytes + len(graph.records_bytes) + len(graph.operands_bytes)} bytes, "
         f"and {block_bytes(backward)} for a block of rows in each thread; "
         f"{forward.flops:.0f} flops a row; kernels: {chosen_kernels()}",
-    ]
-    if once:
-        lines += ["once a batch:", *once, *rest(lowering.uniform_steps.size // 4)]
-    lines += ["for every row:", *rows, *rest(lowering.steps.size // STEP)]
-    return "\n".join(lines)
+        *section("once a batch:", reader.once, backward.once_count),
+        *section("for every row:", reader.forward, backward.forward_count),
+        *section("and back:", reader.backward, backward.backward_count),
+    ])
 
 
-cdef Py_ssize_t shown(Py_ssize_t count) noexcept:
-    return min(count, MOST_LINES)
+cdef list section(str title, list lines, Py_ssize_t count):
+    """A title and the lines below it, or nothing where there are none."""
+    if not lines:
+        return []
+    more = [f"  .. and {count - len(lines)} more"] if count > len(lines) else []
+    return [title, *lines, *more]
 
 
-cdef list rest(Py_ssize_t count):
-    return [f"  .. and {count - MOST_LINES} more"] if count > MOST_LINES else []
-
-
-cdef str describe(key):
-    """Return one argument's kind in words."""
+cdef str kind_of(key):
+    """An argument's kind in words."""
     kind = ("real", "index", "number", "whole number")[key % 4]
     columns = key // 4 - 1
     return kind if columns < 0 else f"{columns} {kind}s"
 
 
-cdef str operand_name(Program self, Lowering lowering, int32_t operand):
-    cdef Graph graph = self.graph
-    if operand < graph.size:
-        if graph.row(operand) == ROW_CONSTANT:
-            return f"{graph.constants[graph.first(operand)]:.6g}"
-        if graph.row(operand) == ROW_LEAF:
-            argument, column = graph.leaves[graph.first(operand)]
-            if argument < 0:
-                return f"p{column}"
-            return argument_name(self, argument, column)
-    for number, known in lowering.constants.items():
-        if known == operand:
-            return f"{number:.6g}"
-    return f"v{operand}"
+cdef class Reader:
+    """Goes through a plan as it runs, and knows the name of the number in each register."""
+
+    cdef Program program
+    cdef Plan plan
+    cdef list once
+    cdef list forward
+    cdef list backward
+    # By register, and by index of a uniform number.
+    cdef dict held
+    cdef dict uniform
+
+    def __cinit__(self, Program program not None, Plan plan not None):
+        self.program = program
+        self.plan = plan
+        self.once, self.forward, self.backward = [], [], []
+        self.held, self.uniform = {}, {}
+
+    cdef int read(self) except -1:
+        cdef Plan plan = self.plan
+        cdef Py_ssize_t at
+        # The instructions that the lines of the way back are about.
+        cdef dict shown = {plan.origin[at]: None for at in range(min(plan.backward_count, MOST_LINES))}
+        cdef const Instruction *i
+        for at in range(plan.once_count):
+            i = &plan.once[at]
+            self.uniform[i.out] = name = f"v{plan.made_once[at]}"
+            if at < MOST_LINES:
+                self.once.append(self.line(i, [name], True))
+        for at in range(plan.forward_count):
+            i = &plan.forward[at]
+            results = self.results(i, plan.made[at])
+            if at < MOST_LINES:
+                self.forward.append(self.line(i, results, False))
+            if at in shown:
+                shown[at] = results, self.operands(i, False)
+            self.keep(i, results)
+        for at in range(min(plan.backward_count, MOST_LINES)):
+            results, operands = shown[plan.origin[at]]
+            self.backward.append(self.line_back(&plan.backward[at], results, operands))
+        return 0
+
+    cdef list results(self, const Instruction *i, int32_t made):
+        """The names of what an instruction makes: the argument's for what is loaded."""
+        cdef const Roles *roles = roles_of(i.opcode)
+        cdef const Wide *wide
+        cdef Py_ssize_t at
+        if roles.fields[0] == ROLE_ARGUMENT:
+            return [self.argument(i.left, i.right)]
+        if roles.fields[0] == ROLE_MATRIX:
+            wide = &self.plan.wides[i.left]
+            return [f"v{self.plan.table[wide.made + at]}" for at in range(wide.outputs)]
+        return [f"v{made}"] if roles.out else []
+
+    cdef int keep(self, const Instruction *i, list results) except -1:
+        cdef const Wide *wide
+        cdef Py_ssize_t at
+        if roles_of(i.opcode).fields[0] == ROLE_MATRIX:
+            wide = &self.plan.wides[i.left]
+            for at in range(wide.outputs):
+                self.held[self.plan.table[wide.out + at]] = results[at]
+        elif results:
+            self.held[i.out] = results[0]
+        return 0
+
+    cdef str argument(self, Py_ssize_t argument, Py_ssize_t column):
+        name = self.program.names[argument]
+        return name if self.program.signature[argument] // 4 == 0 else f"{name}[{column}]"
+
+    cdef str name(self, int32_t operand, bint once):
+        """The name of what an instruction reads."""
+        cdef Plan plan = self.plan
+        if operand >= 0 and not once:
+            return self.held[operand]
+        operand = operand if once else ~operand
+        if operand in self.uniform:
+            return self.uniform[operand]
+        if operand < plan.parameters:
+            return f"p{operand}"
+        if operand < plan.parameters + plan.arguments:
+            return self.argument(operand - plan.parameters, 0)
+        return f"{plan.initial[operand]:.6g}"
+
+    cdef list operands(self, const Instruction *i, bint once):
+        """The names of the operands: those of a list, pair by pair, then those of the fields."""
+        cdef const Roles *roles = roles_of(i.opcode)
+        cdef const int32_t *fields = &i.left
+        cdef const int32_t *table = self.plan.table
+        cdef const Wide *wide
+        cdef list names = []
+        cdef Py_ssize_t at
+        cdef int field
+        for field in range(3):
+            if roles.fields[field] == ROLE_OPERAND:
+                names.append(self.name(fields[field], once))
+            elif roles.fields[field] >= ROLE_EACH:
+                wide = &self.plan.wides[fields[field]]
+                for at in range(wide.inputs):
+                    names.append(self.name(table[wide.left + at], once))
+                    if roles.fields[field] == ROLE_PAIRS:
+                        names.append(self.name(table[wide.right + at], once))
+        return names
+
+    cdef str line(self, const Instruction *i, list results, bint once):
+        cdef const Roles *roles = roles_of(i.opcode)
+        cdef const Wide *wide
+        cdef str what = roles.name.decode()
+        cdef list operands = self.operands(i, once)
+        if roles.fields[0] == ROLE_ARGUMENT:
+            return f"  load {results[0]}"
+        if roles.fields[1] == ROLE_OUTPUT:
+            return f"  output {i.right} = {operands[0]}"
+        if roles.fields[1] == ROLE_ARGUMENT:
+            what += f" number {self.argument(i.right, i.third)} of"
+        elif roles.fields[0] == ROLE_MATRIX:
+            wide = &self.plan.wides[i.left]
+            what += f" {wide.outputs} x {wide.inputs} of"
+            if wide.activation:
+                what = f"{roles_of(wide.activation << 2).name.decode()} of {what}"
+        elif roles.fields[0] == ROLE_PAIRS:
+            what += f" {operands.pop()} + {self.plan.wides[i.left].inputs} products:"
+        return f"  {few(results)} = {what} {few(operands)}"
+
+    cdef str line_back(self, const Instruction *i, list results, list operands):
+        """Which gradients an instruction reads, and which it adds to."""
+        cdef const Roles *roles = roles_of(i.opcode)
+        cdef const int32_t *adjoints = &i.left_adjoint
+        cdef const int32_t *table = self.plan.table
+        cdef const Wide *wide
+        cdef list wanted = []
+        cdef Py_ssize_t at
+        cdef int field
+        for field in range(3):
+            if roles.fields[field] == ROLE_OPERAND:
+                wanted.append(adjoints[field] >= 0)
+            elif roles.fields[field] >= ROLE_EACH:
+                wide = &self.plan.wides[i.left]
+                for at in range(wide.inputs):
+                    wanted.append(table[wide.left_adjoint + at] >= 0)
+                    if roles.fields[field] == ROLE_PAIRS:
+                        wanted.append(table[wide.right_adjoint + at] >= 0)
+        given = [f"d{name}" for name, asked in zip(operands, wanted) if asked]
+        if roles.fields[0] == ROLE_MATRIX and self.plan.wides[i.left].gradient >= 0:
+            given.append("those of its weights" if self.plan.wides[i.left].fresh_right else "those of its biases")
+        read = few([f"d{name}" for name in results]) or f"the seed of output {i.right}"
+        return f"  {few(given)} from {read} through {roles.name.decode()}"
 
 
-cdef str argument_name(Program self, argument, column):
-    name = self.names[argument]
-    return name if self.signature[argument] // 4 == 0 else f"{name}[{column}]"
-
-
-cdef str names_of(Program self, Lowering lowering, list operands):
-    few = [operand_name(self, lowering, operand) for operand in operands[:6]]
-    if len(operands) > 6:
-        few.append(f".. {len(operands)} in all")
-    return ", ".join(few)
-
-
-cdef str uniform_line(Program self, Lowering lowering, Py_ssize_t at):
-    cdef int32_t *step = lowering.uniform_steps.items + 4 * at
-    cdef int32_t *terms
-    cdef int row = step[0] >> 2
-    cdef Py_ssize_t k
-    if step[0] == CODE_TERMS:
-        terms = lowering.terms.items + step[2]
-        products = [terms[2 + k] for k in range(2 * terms[0])]
-        singles = [terms[2 + 2 * terms[0] + 2 * k] for k in range(terms[1])]
-        return f"  v{step[1]} = sum of {terms[0]} products and {terms[1]} terms: " \
-            f"{names_of(self, lowering, products + singles)}"
-    if has_many_operands(row):
-        operands = [self.graph.operands[step[2] + k] for k in range(step[3])]
-    else:
-        operands = [step[2], step[3]] if has_two_operands(row) else [step[2]]
-    return f"  v{step[1]} = {row_name(row).decode()} {names_of(self, lowering, operands)}"
-
-
-cdef str row_line(Program self, Lowering lowering, Py_ssize_t at):
-    cdef int32_t *step = lowering.steps.items + STEP * at
-    cdef int32_t code = step[0]
-    cdef Py_ssize_t k
-    cdef list wide
-    name = CODE_NAMES[code] if code >= CODE_LOAD else row_name(code >> 2).decode()
-    if code == CODE_LOAD:
-        return f"  v{step[1]} = load {argument_name(self, step[2], step[3])}"
-    if code == CODE_OUTPUT:
-        return f"  output {step[3]} = {operand_name(self, lowering, step[2])}"
-    if code == CODE_MULTIPLY_ADD:
-        return f"  v{step[1]} = multiply_add {names_of(self, lowering, [step[2], step[3], step[4]])}"
-    if code < CODE_LOAD and code >> 2 < ROW_TABLE_END or code == CODE_BROADCAST:
-        operands = [step[2], step[3]] if has_two_operands(code >> 2) else [step[2]]
-        return f"  v{step[1]} = {name} {names_of(self, lowering, operands)}"
-    wide = lowering.wides[step[2]]
-    operands = [lowering.ids.items[<Py_ssize_t>wide[0] + k] for k in range(wide[1])]
-    if code == CODE_MATRIX:
-        return f"  {', '.join([f'v{out}' for out in wide[3][:4]])}{', ..' if len(wide[3]) > 4 else ''} = " \
-            f"{row_name(wide[6]).decode() + ' of ' if wide[6] else ''}" \
-            f"matrix {len(wide[3])} x {wide[1]} of {names_of(self, lowering, operands)}"
-    if code == CODE_INNER:
-        operands = [
-            lowering.ids.items[<Py_ssize_t>wide[0] + k + side * <Py_ssize_t>wide[1]]
-            for k in range(wide[1]) for side in range(2)
-        ]
-        return f"  v{step[1]} = inner {operand_name(self, lowering, step[4])} + " \
-            f"{wide[1]} products: {names_of(self, lowering, operands)}"
-    if code == CODE_TAKE:
-        return f"  v{step[1]} = take number {argument_name(self, step[3], step[4])} " \
-            f"of {names_of(self, lowering, operands)}"
-    return f"  v{step[1]} = {name} {names_of(self, lowering, operands)}"
+cdef str few(list names):
+    """The first names, and how many there are."""
+    shown = names[:MOST_NAMES]
+    return ", ".join(shown) + (f", .. {len(names)} in all" if len(names) > MOST_NAMES else "")

@@ -4,18 +4,33 @@ from libc.stdint cimport int32_t
 
 from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.integers cimport Integers
-from fastgrad.ops cimport ROW_END
 
 cdef enum Purpose:
     FORWARD
     BACKWARD
     INPUTS
 
-cdef enum:
-    # The integers of a step.
-    STEP = 5
-    # A uniform step whose operands are terms, as a chain has them.
-    CODE_TERMS = ROW_END * 4 + 7
+cdef struct Step:
+    int32_t opcode
+    # The id of what it makes, where it makes one number.
+    int32_t out
+    # left, right and third, as opcodes.py describes them for the opcode; ids in the place of registers.
+    int32_t fields[3]
+
+
+cdef class WideStep:
+    """The operands of a step that has any number of them, as ids."""
+
+    # Where they begin in Lowering.ids, and how many there are: of pairs, first the left ones.
+    cdef Py_ssize_t start
+    cdef Py_ssize_t size
+    cdef bint pairs
+    # Of a matrix: its results, which its opcode computes from all weights (result by result) and biases.
+    cdef list results
+    cdef list weights
+    cdef list biases
+    # The row of the operation that each result goes through, or 0.
+    cdef int activation
 
 
 cdef class Lowering:
@@ -32,8 +47,9 @@ cdef class Lowering:
     # Offset of a chain's terms, or -1: [pairs, singles, p1, q1, .., single1, sign1, ..].
     cdef Integers chain
     cdef Integers terms
+    # Steps for every row, and steps whose numbers are the same for all, computed once a batch.
     cdef Integers steps
-    cdef Integers uniform_steps
+    cdef Integers once
     # Operands of wide instructions, as ids.
     cdef Integers ids
     cdef list wides
@@ -45,8 +61,10 @@ cdef class Lowering:
 
     cdef int32_t new_id(self, int varying, int active) except -1
     cdef int32_t constant(self, double number) except -1
-    cdef int step(self, int32_t code, int32_t out, int32_t left, int32_t right=*, int32_t third=*) except -1
-    cdef int uniform_step(self, int32_t code, int32_t out, int32_t left, int32_t right) except -1
+    cdef int step(
+        self, Integers *steps, int32_t opcode, int32_t out, int32_t left, int32_t right=*, int32_t third=*
+    ) except -1
+
 
 
 cdef Lowering lowered(Graph graph, int purpose, tuple kinds)

@@ -2,17 +2,8 @@
 # cython: auto_pickle=False
 """From the graph to steps: what varies by row, what is fused, and in which order it runs.
 
-Everything here speaks of ids: the number of a record, or a later number for what fusion adds.
-A step is five integers: code, out, left, right, third. Which of them are ids:
-    a row of the table      out, left, right
-    CODE_LOAD               out; left is the argument, right the column
-    CODE_OUTPUT             left; right is the number of the output
-    CODE_BROADCAST          out, left
-    CODE_MULTIPLY_ADD       out, left, right, third
-    CODE_INNER              out, third; left is a wide instruction
-    CODE_MATRIX             left is a wide instruction
-    CODE_TAKE               out; left is a wide instruction, right an argument, third its column
-    a reduction             out; left is a wide instruction
+Everything here speaks of ids: the number of a record, or a later number for what fusion adds. A step is an
+opcode, the id of its result, and three fields whose meaning opcodes.py gives, with ids in the place of registers.
 """
 
 from libc.stdint cimport int32_t
@@ -24,6 +15,10 @@ from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.integers cimport Integers, append
 from fastgrad.ops cimport *
+
+
+cdef class WideStep:
+    pass
 
 
 cdef class Lowering:
@@ -61,21 +56,14 @@ cdef class Lowering:
             self.constants[number] = self.new_id(0, 0)
         return self.constants[number]
 
-    cdef int step(self, int32_t code, int32_t out, int32_t left, int32_t right=0, int32_t third=0) except -1:
-        cdef Integers *steps = &self.steps
-        append(steps, code)
+    cdef int step(
+        self, Integers *steps, int32_t opcode, int32_t out, int32_t left, int32_t right=0, int32_t third=0
+    ) except -1:
+        append(steps, opcode)
         append(steps, out)
         append(steps, left)
         append(steps, right)
         append(steps, third)
-        return 0
-
-    cdef int uniform_step(self, int32_t code, int32_t out, int32_t left, int32_t right) except -1:
-        cdef Integers *steps = &self.uniform_steps
-        append(steps, code)
-        append(steps, out)
-        append(steps, left)
-        append(steps, right)
         return 0
 
 
@@ -89,7 +77,7 @@ cdef void for_each_list(Lowering self) noexcept:
     PyMem_RawFree(self.chain.items)
     PyMem_RawFree(self.terms.items)
     PyMem_RawFree(self.steps.items)
-    PyMem_RawFree(self.uniform_steps.items)
+    PyMem_RawFree(self.once.items)
     PyMem_RawFree(self.ids.items)
     PyMem_RawFree(self.pairs.items)
     PyMem_RawFree(self.singles.items)
@@ -251,6 +239,17 @@ cdef int find_chains(Lowering self) except -1:
 # -- steps -------------------------------------------------------------------------------------------
 
 
+cdef int sum_once(Lowering self, int32_t out, Integers *pairs, Integers *singles) except -1:
+    """A sum of uniform terms as products, in this order: a single number is multiplied by its sign."""
+    cdef list left = [pairs.items[at] for at in range(0, pairs.size, 2)]
+    cdef list right = [pairs.items[at] for at in range(1, pairs.size, 2)]
+    cdef Py_ssize_t at
+    for at in range(0, singles.size, 2):
+        left.append(singles.items[at])
+        right.append(self.constant(singles.items[at + 1]))
+    return self.step(&self.once, OPCODE_INNER, out, new_wide(self, left, right), 0, self.constant(0.0))
+
+
 cdef int32_t uniform_total(Lowering self, Integers *pairs, Integers *singles) except -1:
     """The id of a sum of uniform terms, computed once a batch."""
     cdef int32_t out
@@ -264,8 +263,20 @@ cdef int32_t uniform_total(Lowering self, Integers *pairs, Integers *singles) ex
         self.active.items[out] |= self.active.items[pairs.items[at]]
     for at in range(0, singles.size, 2):
         self.active.items[out] |= self.active.items[singles.items[at]]
-    self.uniform_step(CODE_TERMS, out, save_terms(self, pairs, singles), 0)
+    sum_once(self, out, pairs, singles)
     return out
+
+
+cdef int sum_chain_once(Lowering self, int32_t root) except -1:
+    """A chain of which no term varies by row."""
+    cdef int32_t *terms = self.terms.items + self.chain.items[root]
+    cdef int32_t pairs = terms[0], singles = terms[1], at
+    self.pairs.size = self.singles.size = 0
+    for at in range(2 * pairs):
+        append(&self.pairs, terms[2 + at])
+    for at in range(2 * singles):
+        append(&self.singles, terms[2 + 2 * pairs + at])
+    return sum_once(self, root, &self.pairs, &self.singles)
 
 
 cdef int emit_chain(Lowering self, int32_t root) except -1:
@@ -317,19 +328,19 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
         base = bias
     left = [p for p, q in products]
     right = [q for p, q in products]
-    self.step(CODE_INNER, root, new_wide(self, 1, left, right), 0, base)
-    return 0
+    return self.step(&self.steps, OPCODE_INNER, root, new_wide(self, left, right), 0, base)
 
 
-cdef int32_t new_wide(Lowering self, Py_ssize_t outputs, list left, list right=None) except -1:
-    """Add a wide instruction whose operands are these ids, and return its number."""
-    cdef Py_ssize_t start = self.ids.size
+cdef int32_t new_wide(Lowering self, list left, list right=None) except -1:
+    """Keep the operands of a step, which are these ids, and return their number."""
+    cdef WideStep wide = WideStep()
+    wide.start, wide.size, wide.pairs = self.ids.size, len(left), right is not None
     for operand in left:
         append(&self.ids, operand)
     if right is not None:
         for operand in right:
             append(&self.ids, operand)
-    self.wides.append([start, len(left), right is not None, None, None, None, 0])
+    self.wides.append(wide)
     return <int32_t>(len(self.wides) - 1)
 
 
@@ -337,7 +348,7 @@ cdef int activation_of(Lowering self, int32_t out) noexcept:
     """The row of an id's only use if that can be done in place: its derivative needs its value alone."""
     cdef int32_t user = self.user.items[out]
     cdef int row = self.records[3 * user] if user >= 0 and self.uses.items[out] == 1 else 0
-    return row if row and needed_for_left(row) == NEEDS_OUT else 0
+    return row if row and roles_of(row << 2).reads[0] == READS_OUT else 0
 
 
 cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) except -1:
@@ -347,6 +358,7 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
     """
     cdef dict weights = {}
     cdef list ordered
+    cdef WideStep wide
     for weight, x in linear:
         if x in weights:
             # The sum of the two weights, so that no lanes are listed twice.
@@ -358,7 +370,7 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
         weights[x] = weight
     if len(weights) == 1:
         [(x, weight)] = weights.items()
-        return self.step(CODE_MULTIPLY_ADD, out, x, weight, bias)
+        return self.step(&self.steps, OPCODE_MULTIPLY_ADD, out, x, weight, bias)
     ordered = [x for x in weights if self.active.items[<int32_t>x]]
     ordered += [x for x in weights if not self.active.items[<int32_t>x]]
     activation = activation_of(self, out)
@@ -368,13 +380,13 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
     key = (activation, self.active.items[out] != 0, *ordered)
     wide = self.matrices.get(key)
     if wide is None:
-        number = new_wide(self, 0, ordered)
+        number = new_wide(self, ordered)
         self.matrices[key] = wide = self.wides[number]
-        wide[3], wide[4], wide[5], wide[6] = [], [], [], activation
-        self.step(CODE_MATRIX, 0, number)
-    wide[3].append(out)
-    wide[4].extend([weights[x] for x in ordered])
-    wide[5].append(bias)
+        wide.results, wide.weights, wide.biases, wide.activation = [], [], [], activation
+        self.step(&self.steps, OPCODE_MATRIX, 0, number)
+    wide.results.append(out)
+    wide.weights.extend([weights[x] for x in ordered])
+    wide.biases.append(bias)
     return 0
 
 
@@ -390,29 +402,39 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
         return emit_chain(self, index)
     if row == ROW_LEAF:
         argument, column = graph.leaves[first]
-        return self.step(CODE_LOAD, index, argument, column)
+        return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
     if row == ROW_CUSTOM:
         operands = [graph.operands[at] for at in range(first + 1, first + second)]
         argument, column = graph.selections[graph.operands[first]]
-        return self.step(CODE_TAKE, index, new_wide(self, 1, operands), argument, column)
+        return self.step(&self.steps, OPCODE_TAKE, index, new_wide(self, operands), argument, column)
     if has_many_operands(row):
         operands = []
         for at in range(first, first + second):
             operand = graph.operands[at]
             if not self.varying.items[operand]:
                 kind = self.new_id(1, self.active.items[operand])
-                self.step(CODE_BROADCAST, kind, operand)
+                self.step(&self.steps, OPCODE_BROADCAST, kind, operand)
                 operand = kind
             operands.append(operand)
-        return self.step(row << 2, index, new_wide(self, 1, operands))
+        return self.step(&self.steps, row << 2, index, new_wide(self, operands))
     if not has_two_operands(row):
-        return self.step(row << 2, index, first)
+        return self.step(&self.steps, row << 2, index, first)
     kind = LANE_LANE
     if not self.varying.items[second]:
         kind = LANE_UNIFORM
     elif not self.varying.items[first]:
         kind = UNIFORM_LANE
-    return self.step(row << 2 | kind, index, first, second)
+    return self.step(&self.steps, row << 2 | kind, index, first, second)
+
+
+cdef int emit_once(Lowering self, int32_t index) except -1:
+    """The step of one record that is the same for all rows."""
+    cdef int row = self.records[3 * index]
+    cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2], at
+    if has_many_operands(row):
+        operands = [self.graph.operands[at] for at in range(first, first + second)]
+        return self.step(&self.once, row << 2, index, new_wide(self, operands))
+    return self.step(&self.once, row << 2 | LANE_LANE, index, first, second if has_two_operands(row) else 0)
 
 
 cdef int emit_steps(Lowering self) except -1:
@@ -426,11 +448,11 @@ cdef int emit_steps(Lowering self) except -1:
             if self.uses.items[index]:
                 emit_varying(self, index)
         elif self.chain.items[index] >= 0:
-            self.uniform_step(CODE_TERMS, index, self.chain.items[index], 0)
+            sum_chain_once(self, index)
         elif row != ROW_LEAF and row != ROW_CONSTANT:
-            self.uniform_step(row << 2, index, self.records[3 * index + 1], self.records[3 * index + 2])
+            emit_once(self, index)
     for number, output in enumerate(self.graph.outputs):
-        self.step(CODE_OUTPUT, 0, output, number)
+        self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
     return 0
 
 

@@ -1,22 +1,26 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""From steps to instructions: a slot for every number and gradient while it is needed, and no longer.
+"""From steps to instructions: a register for every number and gradient while it is needed, and no longer.
 
 Time runs forward through the steps and then back through them. A value lives from its step to the
 last step, in either direction, that reads it; a gradient from the first contribution to it to the
-way back through the step that made the value.
+way back through the step that made the value. What the fields of a step are, opcodes.py says.
 """
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 
-from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
+from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.integers cimport Integers, append
-from fastgrad.compiler.lowering cimport CODE_TERMS, FORWARD, INPUTS, STEP, Lowering, lowered
+from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, Lowering, Step, WideStep, lowered
 from fastgrad.ops cimport *
+
+cdef enum:
+    # What a table of int32 holds.
+    MOST_ENTRIES = 0x7fffffff
 
 
 cdef class Plan:
@@ -25,23 +29,27 @@ cdef class Plan:
     def __dealloc__(self):
         PyMem_RawFree(self.forward)
         PyMem_RawFree(self.backward)
+        PyMem_RawFree(self.once)
+        PyMem_RawFree(self.once_back)
+        PyMem_RawFree(self.made)
+        PyMem_RawFree(self.made_once)
+        PyMem_RawFree(self.origin)
         PyMem_RawFree(self.wides)
         PyMem_RawFree(self.table)
         PyMem_RawFree(self.initial)
-        PyMem_RawFree(self.uniform_steps)
-        PyMem_RawFree(self.uniform_table)
         PyMem_RawFree(self.accumulated)
         PyMem_RawFree(self.packed_from)
 
     @property
     def bytes(self):
         """The memory that the instructions take."""
+        cdef Py_ssize_t forward = self.forward_count + self.once_count
+        cdef Py_ssize_t backward = self.backward_count + self.once_back_count
         return (
-            (self.forward_count + self.backward_count) * <Py_ssize_t>sizeof(Instruction)
+            (forward + backward) * <Py_ssize_t>sizeof(Instruction)
             + self.wide_count * <Py_ssize_t>sizeof(Wide)
-            + (self.table_size + self.uniform_table_size) * <Py_ssize_t>sizeof(int32_t)
+            + (forward + self.backward_count + self.table_size) * <Py_ssize_t>sizeof(int32_t)
             + (self.accumulators + self.packed) * <Py_ssize_t>sizeof(int32_t)
-            + 4 * self.uniform_count * <Py_ssize_t>sizeof(int32_t)
             + self.uniforms * <Py_ssize_t>sizeof(double)
         )
 
@@ -51,12 +59,12 @@ cdef class Allocation:
 
     cdef Lowering lowering
     cdef Plan plan
-    cdef int32_t *slot
+    cdef int32_t *registers
     cdef int32_t *adjoint
     cdef int32_t *uniform
     cdef int32_t *accumulator
     cdef Py_ssize_t *last
-    cdef Integers free_slots
+    cdef Integers free_registers
     cdef Integers accumulated
     # Of one step: ids written, read on the way forward, read on the way back, given gradients.
     cdef Integers writes
@@ -64,38 +72,41 @@ cdef class Allocation:
     cdef Integers keeps
     cdef Integers targets
     cdef Py_ssize_t count
+    # Whether steps that run once a batch are placed: their registers are the uniform numbers, and their
+    # gradients' registers come after those.
+    cdef bint once
 
-    def __cinit__(self, Lowering lowering, Plan plan):
+    def __cinit__(self, Lowering lowering not None, Plan plan not None):
         cdef Py_ssize_t size = lowering.varying.size, index
         self.lowering = lowering
         self.plan = plan
-        self.count = lowering.steps.size // STEP
-        self.slot = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
+        self.count = lowering.steps.size * <Py_ssize_t>sizeof(int32_t) // <Py_ssize_t>sizeof(Step)
+        self.registers = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
         self.adjoint = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
         self.uniform = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
         self.accumulator = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
         self.last = <Py_ssize_t *>PyMem_RawMalloc((size + 1) * sizeof(Py_ssize_t))
-        if not (self.slot and self.adjoint and self.uniform and self.accumulator and self.last):
+        if not (self.registers and self.adjoint and self.uniform and self.accumulator and self.last):
             raise MemoryError("no memory for a program")
         for index in range(size):
-            self.slot[index] = self.adjoint[index] = self.uniform[index] = self.accumulator[index] = -1
+            self.registers[index] = self.adjoint[index] = self.uniform[index] = self.accumulator[index] = -1
             self.last[index] = -1
 
     def __dealloc__(self):
-        PyMem_RawFree(self.slot)
+        PyMem_RawFree(self.registers)
         PyMem_RawFree(self.adjoint)
         PyMem_RawFree(self.uniform)
         PyMem_RawFree(self.accumulator)
         PyMem_RawFree(self.last)
-        PyMem_RawFree(self.free_slots.items)
+        PyMem_RawFree(self.free_registers.items)
         PyMem_RawFree(self.accumulated.items)
         PyMem_RawFree(self.writes.items)
         PyMem_RawFree(self.reads.items)
         PyMem_RawFree(self.keeps.items)
         PyMem_RawFree(self.targets.items)
 
-    cdef int32_t *step(self, Py_ssize_t index) noexcept:
-        return self.lowering.steps.items + index * STEP
+    cdef Step *step(self, Py_ssize_t index) noexcept:
+        return <Step *>self.lowering.steps.items + index
 
     cdef bint varies(self, int32_t operand) noexcept:
         return self.lowering.varying.items[operand] != 0
@@ -103,12 +114,16 @@ cdef class Allocation:
     cdef bint wanted(self, int32_t operand) noexcept:
         return self.lowering.purpose != FORWARD and self.lowering.active.items[operand] != 0
 
-    cdef int read(self, int32_t operand) except -1:
+    cdef bint any_wanted(self, list operands) noexcept:
+        for operand in operands:
+            if self.wanted(operand):
+                return True
+        return False
+
+    cdef int use(self, int32_t operand) except -1:
+        """Count an operand among what the step reads and gives gradients to."""
         if self.varies(operand):
             append(&self.reads, operand)
-        return 0
-
-    cdef int target(self, int32_t operand) except -1:
         if self.wanted(operand):
             append(&self.targets, operand)
         return 0
@@ -118,101 +133,73 @@ cdef class Allocation:
             append(&self.keeps, operand)
         return 0
 
-    cdef int describe(self, int32_t *step) except -1:
+    cdef int describe(self, const Step *step) except -1:
         """Fill the four lists for a step."""
-        cdef int32_t code = step[0], out = step[1], left = step[2], right = step[3], third = step[4]
-        cdef int row = code >> 2, need
-        cdef Py_ssize_t start, size, at
-        cdef int32_t *ids = self.lowering.ids.items
-        cdef list wide
-        cdef bint kept
+        cdef const Roles *roles = roles_of(step.opcode)
+        cdef int need = 0, field
         self.writes.size = self.reads.size = self.keeps.size = self.targets.size = 0
-        if code == CODE_OUTPUT:
-            self.read(left)
-            return self.target(left)
-        if code != CODE_MATRIX:
-            append(&self.writes, out)
-        if code == CODE_LOAD:
-            return 0
-        if code == CODE_BROADCAST:
-            return self.target(left)
-        if code == CODE_MULTIPLY_ADD:
-            self.read(left)
-            self.target(left)
-            self.target(right)
-            self.target(third)
-            return self.keep(left) if self.wanted(right) else 0
-        if row < ROW_TABLE_END:
-            self.read(left)
-            self.target(left)
-            need = needed_for_left(row) if self.wanted(left) else 0
-            if has_two_operands(row):
-                self.read(right)
-                self.target(right)
-                if self.wanted(right):
-                    need |= needed_for_right(row)
-                if need & NEEDS_RIGHT:
-                    self.keep(right)
-            if need & NEEDS_LEFT:
-                self.keep(left)
-            if need & NEEDS_OUT:
-                self.keep(out)
-            return 0
-        wide = self.lowering.wides[left]
-        start, size = wide[0], wide[1]
-        if code == CODE_MATRIX:
-            for operand in wide[3]:
+        if roles.out:
+            append(&self.writes, step.out)
+        for field in range(3):
+            if roles.fields[field] == ROLE_OPERAND:
+                self.use(step.fields[field])
+                if self.wanted(step.fields[field]):
+                    need |= roles.reads[field]
+            elif roles.fields[field] >= ROLE_EACH:
+                self.describe_wide(self.lowering.wides[step.fields[field]], roles, step.out)
+        if need & READS_LEFT:
+            self.keep(step.fields[0])
+        if need & READS_RIGHT:
+            self.keep(step.fields[1])
+        if need & READS_OUT:
+            self.keep(step.out)
+        return 0
+
+    cdef int describe_wide(self, WideStep wide, const Roles *roles, int32_t out) except -1:
+        cdef const int32_t *ids = self.lowering.ids.items + wide.start
+        cdef int reads = roles.reads[0]
+        cdef bint any_target = False, keep_all = False
+        cdef Py_ssize_t at
+        if wide.results is not None:
+            for operand in wide.results:
                 append(&self.writes, operand)
-                if wide[6] and self.wanted(operand):
+                if wide.activation and self.wanted(operand):
                     self.keep(operand)
-            kept = any([self.wanted(weight) for weight in wide[4]])
-            for at in range(start, start + size):
-                self.read(ids[at])
-                self.target(ids[at])
-                if kept:
-                    self.keep(ids[at])
-            return 0
-        if code == CODE_INNER:
-            self.read(third)
-            self.target(third)
-        need = needed_for_left(row) if ROW_FIRST_REDUCTION <= row < ROW_FIRST_TERNARY else 0
-        kept = False
-        for at in range(start, start + size):
-            self.read(ids[at])
-            self.target(ids[at])
-            kept = kept or self.wanted(ids[at])
-            if self.wanted(ids[at]) and need & NEEDS_LEFT:
+            keep_all = self.any_wanted(wide.weights)
+        for at in range(wide.size):
+            self.use(ids[at])
+            any_target = any_target or self.wanted(ids[at])
+            if reads & READS_LEFT and self.wanted(ids[at]):
                 self.keep(ids[at])
-            if code == CODE_INNER:
-                self.read(ids[at + size])
-                self.target(ids[at + size])
-                if self.wanted(ids[at + size]):
+            if wide.pairs:
+                self.use(ids[wide.size + at])
+                if self.wanted(ids[wide.size + at]):
                     self.keep(ids[at])
                 if self.wanted(ids[at]):
-                    self.keep(ids[at + size])
-        if kept and (need & NEEDS_OUT or ROW_FIRST_TERNARY <= row < ROW_END):
+                    self.keep(ids[wide.size + at])
+        if any_target and reads & (READS_OUT | READS_ALL):
             self.keep(out)
-        if kept and ROW_FIRST_TERNARY <= row < ROW_END:
-            for at in range(start, start + size):
+        if keep_all or (any_target and reads & READS_ALL):
+            for at in range(wide.size):
                 self.keep(ids[at])
         return 0
 
-    cdef int32_t take_slot(self) except -1:
-        if self.free_slots.size:
-            self.free_slots.size -= 1
-            return self.free_slots.items[self.free_slots.size]
-        self.plan.slots += 1
-        return <int32_t>(self.plan.slots - 1)
+    cdef int32_t take_register(self) except -1:
+        if self.free_registers.size:
+            self.free_registers.size -= 1
+            return self.free_registers.items[self.free_registers.size]
+        self.plan.registers += 1
+        return <int32_t>(self.plan.registers - 1)
 
     cdef int release(self, Integers *operands, Py_ssize_t time) except -1:
-        """Give back the slots of values that are not read after this time."""
+        """Give back the registers of values that are not read after this time."""
         cdef Py_ssize_t at
         cdef int32_t operand
         for at in range(operands.size):
             operand = operands.items[at]
             if self.last[operand] == time:
                 self.last[operand] = -1
-                append(&self.free_slots, self.slot[operand])
+                append(&self.free_registers, self.registers[operand])
         return 0
 
     cdef int32_t uniform_of(self, int32_t operand) except -1:
@@ -223,20 +210,31 @@ cdef class Allocation:
         return self.uniform[operand]
 
     cdef int32_t place(self, int32_t operand) except? -1:
-        """The operand as an instruction names it: its slot, or its uniform index inverted."""
+        """The operand as an instruction names it: its register, or its uniform index inverted."""
+        if self.once:
+            return self.uniform_of(operand)
         if self.varies(operand):
-            return self.slot[operand]
+            return self.registers[operand]
         return ~self.uniform_of(operand)
 
     cdef int32_t gradient_place(self, int32_t operand) except? -1:
-        """The slot or the accumulator of an operand's gradient, or -1."""
+        """The register or the accumulator of an operand's gradient, or -1."""
         if not self.wanted(operand):
             return -1
+        if self.once:
+            return <int32_t>self.plan.uniforms + self.uniform_of(operand)
         if self.varies(operand):
             return self.adjoint[operand]
         if self.accumulator[operand] < 0:
             self.accumulator[operand] = append(&self.accumulated, self.uniform_of(operand))
         return self.accumulator[operand]
+
+    cdef int32_t begin_gradient(self, int32_t operand) except -1:
+        """Give the gradient of an operand that varies a register if it has none; whether it had none."""
+        if self.once or not self.wanted(operand) or not self.varies(operand) or self.adjoint[operand] >= 0:
+            return 0
+        self.adjoint[operand] = self.take_register()
+        return 1
 
 
 cdef int lifetimes(Allocation self) except -1:
@@ -260,194 +258,214 @@ cdef void *zeroed(Py_ssize_t count, size_t size) except NULL:
 
 
 cdef int lay_out_wides(Allocation self) except -1:
-    """Offsets of everything that a wide instruction lists."""
+    """Offsets of everything that a wide instruction lists; MemoryError for more than an int32 counts."""
     cdef Plan plan = self.plan
     cdef Lowering lowering = self.lowering
-    cdef int32_t offset = 0, number
+    cdef int64_t end = 0, end_of_packed = 0
+    cdef int32_t offset, number
     cdef Wide *wide
-    cdef list source
+    cdef WideStep step
     plan.wide_count = len(lowering.wides)
     plan.wides = <Wide *>zeroed(plan.wide_count, sizeof(Wide))
     for number in range(plan.wide_count):
         wide = &plan.wides[number]
-        source = lowering.wides[number]
-        wide.inputs = source[1]
-        wide.outputs = 1 if source[3] is None else len(source[3])
-        plan.widest = max(plan.widest, wide.inputs, wide.outputs)
+        step = lowering.wides[number]
+        wide.inputs = step.size
+        wide.outputs = 1 if step.results is None else len(step.results)
         wide.gradient = wide.packed = wide.transposed = -1
+        offset = <int32_t>end
         wide.left = offset
         wide.left_adjoint = offset + wide.inputs
         wide.fresh_left = offset + 2 * wide.inputs
-        offset += 3 * wide.inputs
-        if source[2]:
+        end += 3 * <int64_t>wide.inputs
+        if step.pairs:
+            offset = <int32_t>end
             wide.right = offset
             wide.right_adjoint = offset + wide.inputs
             wide.fresh_right = offset + 2 * wide.inputs
-            offset += 3 * wide.inputs
-        if source[3] is not None:
+            end += 3 * <int64_t>wide.inputs
+        if step.results is not None:
+            offset = <int32_t>end
+            plan.widest = max(plan.widest, wide.inputs, wide.outputs)
             wide.out = offset
             wide.out_adjoint = offset + wide.outputs
             wide.bias = offset + 2 * wide.outputs
-            wide.weights = offset + 3 * wide.outputs
-            offset += 3 * wide.outputs + wide.outputs * wide.inputs
-            wide.activation = source[6]
+            wide.made = offset + 3 * wide.outputs
+            wide.weights = offset + 4 * wide.outputs
+            end += 4 * <int64_t>wide.outputs + <int64_t>wide.outputs * wide.inputs
+            wide.activation = step.activation
             wide.packed = <int32_t>plan.packed
-            plan.packed += wide.outputs * (1 + wide.inputs)
-    plan.table_size = offset
-    plan.table = <int32_t *>zeroed(offset, sizeof(int32_t))
+            plan.packed += wide.outputs * (1 + <Py_ssize_t>wide.inputs)
+            # Twice the weights: the way back may need them once more.
+            end_of_packed += wide.outputs * (1 + 2 * <int64_t>wide.inputs)
+        if max(end, end_of_packed) > MOST_ENTRIES:
+            raise MemoryError(f"a program of more than {MOST_ENTRIES} operands of sums and matrices")
+    plan.table_size = end
+    plan.table = <int32_t *>zeroed(end, sizeof(int32_t))
     return 0
 
 
-cdef int place_forward(Allocation self) except -1:
-    """Slots of values, and the instructions of the way forward."""
-    cdef Plan plan = self.plan
-    cdef int32_t *ids = self.lowering.ids.items
-    cdef int32_t *step
-    cdef int32_t code, number
-    cdef Py_ssize_t time, at, start
-    cdef Instruction *instruction
-    cdef Wide *wide
-    cdef list source
-    plan.forward_count = self.count
-    plan.forward = <Instruction *>zeroed(self.count, sizeof(Instruction))
-    for time in range(self.count):
-        step = self.step(time)
-        code = step[0]
-        self.describe(step)
-        for at in range(self.writes.size):
-            self.slot[self.writes.items[at]] = self.take_slot()
-        instruction = &plan.forward[time]
-        instruction.code = code
-        instruction.out_adjoint = instruction.left_adjoint = -1
-        instruction.right_adjoint = instruction.third_adjoint = -1
-        instruction.left, instruction.right, instruction.third = step[2], step[3], step[4]
-        if code != CODE_OUTPUT and code != CODE_MATRIX:
-            instruction.out = self.slot[step[1]]
-        if code == CODE_OUTPUT or code == CODE_BROADCAST:
-            instruction.left = self.place(step[2])
-        elif code == CODE_MULTIPLY_ADD:
-            instruction.left, instruction.right = self.place(step[2]), self.place(step[3])
-            instruction.third = self.place(step[4])
-        elif code >> 2 < ROW_TABLE_END:
-            instruction.left = self.place(step[2])
-            if has_two_operands(code >> 2):
-                instruction.right = self.place(step[3])
-        elif code != CODE_LOAD:
-            if code == CODE_INNER:
-                instruction.third = self.place(step[4])
-            number = step[2]
-            wide = &plan.wides[number]
-            source = self.lowering.wides[number]
-            start = source[0]
-            for at in range(wide.inputs):
-                plan.table[wide.left + at] = self.place(ids[start + at])
-                if code == CODE_INNER:
-                    plan.table[wide.right + at] = self.place(ids[start + wide.inputs + at])
-            if code == CODE_TAKE:
-                plan.ranges.append((step[3], step[4], wide.inputs))
-            if code == CODE_MATRIX:
-                for at in range(wide.outputs):
-                    plan.table[wide.out + at] = self.slot[<int32_t>source[3][at]]
-                    plan.table[wide.bias + at] = self.uniform_of(source[5][at])
-                for at in range(wide.outputs * wide.inputs):
-                    plan.table[wide.weights + at] = self.uniform_of(source[4][at])
-        self.release(&self.reads, time)
-        self.release(&self.writes, time)
+cdef int place_operands(Allocation self, const Step *step, Instruction *instruction) except -1:
+    """An instruction without gradients from a step."""
+    cdef const Roles *roles = roles_of(step.opcode)
+    cdef int32_t *fields = &instruction.left
+    cdef int32_t *adjoints = &instruction.left_adjoint
+    cdef int field
+    instruction.opcode = step.opcode
+    instruction.out_adjoint = -1
+    if roles.out:
+        instruction.out = self.place(step.out)
+    for field in range(3):
+        adjoints[field] = -1
+        fields[field] = step.fields[field]
+        if roles.fields[field] == ROLE_OPERAND:
+            fields[field] = self.place(step.fields[field])
+        elif roles.fields[field] >= ROLE_EACH:
+            place_wide(self, step.fields[field])
     return 0
 
 
-cdef int32_t fresh_slot(Allocation self, int32_t operand) except -1:
-    """Give the gradient of an operand that varies a slot, if it has none; return whether it had none."""
-    if not self.wanted(operand) or not self.varies(operand) or self.adjoint[operand] >= 0:
-        return 0
-    self.adjoint[operand] = self.take_slot()
-    return 1
-
-
-cdef int place_backward(Allocation self) except -1:
-    """Slots of gradients, and the instructions of the way back."""
+cdef int place_wide(Allocation self, int32_t number) except -1:
+    """The places of what a wide instruction lists."""
     cdef Plan plan = self.plan
-    cdef int32_t *ids = self.lowering.ids.items
-    cdef int32_t *step
-    cdef int32_t code, operand
-    cdef Py_ssize_t time, at, start
-    cdef Instruction *instruction
-    cdef Wide *wide
-    cdef list source
-    plan.backward = <Instruction *>zeroed(self.count, sizeof(Instruction))
-    for time in range(self.count - 1, -1, -1):
-        step = self.step(time)
-        code = step[0]
-        self.describe(step)
-        if self.targets.size or (code == CODE_LOAD and self.wanted(step[1])):
-            instruction = &plan.backward[plan.backward_count]
-            plan.backward_count += 1
-            instruction[0] = plan.forward[time]
-            if code != CODE_OUTPUT and code != CODE_MATRIX:
-                instruction.out_adjoint = self.adjoint[step[1]]
-            if code == CODE_OUTPUT or code == CODE_BROADCAST or code == CODE_MULTIPLY_ADD \
-                    or code >> 2 < ROW_TABLE_END:
-                instruction.fresh |= FRESH_LEFT * fresh_slot(self, step[2])
-                instruction.left_adjoint = self.gradient_place(step[2])
-                if code == CODE_MULTIPLY_ADD or (code < CODE_LOAD and has_two_operands(code >> 2)):
-                    instruction.fresh |= FRESH_RIGHT * fresh_slot(self, step[3])
-                    instruction.right_adjoint = self.gradient_place(step[3])
-                if code == CODE_MULTIPLY_ADD:
-                    instruction.third_adjoint = self.gradient_place(step[4])
-            elif code != CODE_LOAD:
-                wide = &plan.wides[step[2]]
-                source = self.lowering.wides[step[2]]
-                start = source[0]
-                if code == CODE_INNER:
-                    instruction.fresh |= FRESH_THIRD * fresh_slot(self, step[4])
-                    instruction.third_adjoint = self.gradient_place(step[4])
-                for at in range(wide.inputs):
-                    operand = ids[start + at]
-                    plan.table[wide.fresh_left + at] = fresh_slot(self, operand)
-                    plan.table[wide.left_adjoint + at] = self.gradient_place(operand)
-                    if code == CODE_INNER:
-                        operand = ids[start + wide.inputs + at]
-                        plan.table[wide.fresh_right + at] = fresh_slot(self, operand)
-                        plan.table[wide.right_adjoint + at] = self.gradient_place(operand)
-                if code == CODE_MATRIX:
-                    place_matrix(self, wide, source)
-        elif code == CODE_MATRIX and self.wanted(self.writes.items[0]):
-            # Only its bias, or its weights, have a gradient.
-            instruction = &plan.backward[plan.backward_count]
-            plan.backward_count += 1
-            instruction[0] = plan.forward[time]
-            wide = &plan.wides[step[2]]
-            source = self.lowering.wides[step[2]]
-            for at in range(wide.inputs):
-                plan.table[wide.left_adjoint + at] = -1
-            place_matrix(self, wide, source)
-        for at in range(self.writes.size):
-            operand = self.writes.items[at]
-            if self.adjoint[operand] >= 0:
-                append(&self.free_slots, self.adjoint[operand])
-        if plan.purpose != INPUTS or plan.outputs == 1:
-            # The way back of a Jacobian is run once an output, and needs the values every time.
-            self.release(&self.keeps, 2 * self.count - 1 - time)
-    return 0
-
-
-cdef int place_matrix(Allocation self, Wide *wide, list source) except -1:
-    """The way back through a matrix: its outputs' gradients, and which of its operands want one."""
-    cdef Plan plan = self.plan
+    cdef const Wide *wide = &plan.wides[number]
+    cdef WideStep step = self.lowering.wides[number]
+    cdef const int32_t *ids = self.lowering.ids.items + step.start
     cdef Py_ssize_t at
-    cdef bint weights = False, bias = False
+    for at in range(wide.inputs):
+        plan.table[wide.left + at] = self.place(ids[at])
+        if step.pairs:
+            plan.table[wide.right + at] = self.place(ids[wide.inputs + at])
+    if step.results is not None:
+        for at in range(wide.outputs):
+            plan.table[wide.out + at] = self.registers[<int32_t>step.results[at]]
+            plan.table[wide.made + at] = step.results[at]
+            plan.table[wide.bias + at] = self.uniform_of(step.biases[at])
+        for at in range(<Py_ssize_t>wide.outputs * wide.inputs):
+            plan.table[wide.weights + at] = self.uniform_of(step.weights[at])
+    return 0
+
+
+cdef int place_gradients(Allocation self, const Step *step, Instruction *instruction) except -1:
+    """Where an instruction finds the gradient of its result, and adds to those of its operands."""
+    cdef const Roles *roles = roles_of(step.opcode)
+    cdef int32_t *adjoints = &instruction.left_adjoint
+    cdef int field
+    if roles.out:
+        instruction.out_adjoint = self.gradient_place(step.out)
+    for field in range(3):
+        if roles.fields[field] == ROLE_OPERAND:
+            instruction.fresh |= self.begin_gradient(step.fields[field]) << field
+            adjoints[field] = self.gradient_place(step.fields[field])
+        elif roles.fields[field] >= ROLE_EACH:
+            place_wide_gradients(self, step.fields[field])
+    return 0
+
+
+cdef int place_wide_gradients(Allocation self, int32_t number) except -1:
+    cdef Plan plan = self.plan
+    cdef Wide *wide = &plan.wides[number]
+    cdef WideStep step = self.lowering.wides[number]
+    cdef const int32_t *ids = self.lowering.ids.items + step.start
+    cdef bint weights
+    cdef Py_ssize_t at
+    for at in range(wide.inputs):
+        plan.table[wide.fresh_left + at] = self.begin_gradient(ids[at])
+        plan.table[wide.left_adjoint + at] = self.gradient_place(ids[at])
+        if step.pairs:
+            plan.table[wide.fresh_right + at] = self.begin_gradient(ids[wide.inputs + at])
+            plan.table[wide.right_adjoint + at] = self.gradient_place(ids[wide.inputs + at])
+    if step.results is None:
+        return 0
     for at in range(wide.outputs):
-        plan.table[wide.out_adjoint + at] = self.adjoint[<int32_t>source[3][at]]
-        bias = bias or self.wanted(source[5][at])
-    for at in range(wide.outputs * wide.inputs):
-        weights = weights or self.wanted(source[4][at])
-    if weights or bias:
+        plan.table[wide.out_adjoint + at] = self.adjoint[<int32_t>step.results[at]]
+    weights = self.any_wanted(step.weights)
+    if weights or self.any_wanted(step.biases):
         wide.gradient = 0
     # For a matrix, whether the weights want a gradient and not the bias alone.
     wide.fresh_right = weights
     if wide.inputs and plan.table[wide.left_adjoint] >= 0:
         wide.transposed = <int32_t>plan.packed
         plan.packed += wide.outputs * wide.inputs
+    return 0
+
+
+cdef int place_forward(Allocation self) except -1:
+    """Registers of values, and the instructions of the way forward."""
+    cdef Plan plan = self.plan
+    cdef const Step *step
+    cdef const Roles *roles
+    cdef int field
+    cdef Py_ssize_t time, at
+    plan.forward_count = self.count
+    plan.forward = <Instruction *>zeroed(self.count, sizeof(Instruction))
+    plan.made = <int32_t *>zeroed(self.count, sizeof(int32_t))
+    for time in range(self.count):
+        step = self.step(time)
+        self.describe(step)
+        for at in range(self.writes.size):
+            self.registers[self.writes.items[at]] = self.take_register()
+        plan.made[time] = step.out
+        place_operands(self, step, &plan.forward[time])
+        self.release(&self.reads, time)
+        self.release(&self.writes, time)
+        roles = roles_of(step.opcode)
+        if roles.fields[0] == ROLE_EACH and roles.fields[1] == ROLE_ARGUMENT:
+            plan.ranges.append((step.fields[1], step.fields[2], plan.wides[step.fields[0]].inputs))
+    return 0
+
+
+cdef int place_backward(Allocation self) except -1:
+    """Registers of gradients, and the instructions of the way back."""
+    cdef Plan plan = self.plan
+    cdef const Step *step
+    cdef Instruction *instruction
+    cdef int32_t operand
+    cdef Py_ssize_t time, at
+    plan.backward = <Instruction *>zeroed(self.count, sizeof(Instruction))
+    plan.origin = <int32_t *>zeroed(self.count, sizeof(int32_t))
+    for time in range(self.count - 1, -1, -1):
+        step = self.step(time)
+        self.describe(step)
+        # A result is wanted if one of its operands is: an argument, or what was computed from one.
+        if self.targets.size or (self.writes.size and self.wanted(self.writes.items[0])):
+            instruction = &plan.backward[plan.backward_count]
+            plan.origin[plan.backward_count] = <int32_t>time
+            plan.backward_count += 1
+            instruction[0] = plan.forward[time]
+            place_gradients(self, step, instruction)
+        for at in range(self.writes.size):
+            operand = self.writes.items[at]
+            if self.adjoint[operand] >= 0:
+                append(&self.free_registers, self.adjoint[operand])
+        if plan.purpose != INPUTS or plan.outputs == 1:
+            # The way back of a Jacobian is run once an output, and needs the values every time.
+            self.release(&self.keeps, 2 * self.count - 1 - time)
+    return 0
+
+
+cdef int place_once(Allocation self) except -1:
+    """The instructions that run once a batch: forward and, where parameters want gradients, back."""
+    cdef Plan plan = self.plan
+    cdef const Step *steps = <Step *>self.lowering.once.items
+    cdef Py_ssize_t at
+    cdef Instruction *instruction
+    self.once = True
+    plan.once_count = self.lowering.once.size * <Py_ssize_t>sizeof(int32_t) // <Py_ssize_t>sizeof(Step)
+    plan.once = <Instruction *>zeroed(plan.once_count, sizeof(Instruction))
+    plan.made_once = <int32_t *>zeroed(plan.once_count, sizeof(int32_t))
+    for at in range(plan.once_count):
+        plan.made_once[at] = steps[at].out
+        place_operands(self, &steps[at], &plan.once[at])
+    if plan.purpose == BACKWARD:
+        plan.once_back = <Instruction *>zeroed(plan.once_count, sizeof(Instruction))
+        for at in range(plan.once_count - 1, -1, -1):
+            if self.wanted(steps[at].out):
+                instruction = &plan.once_back[plan.once_back_count]
+                plan.once_back_count += 1
+                instruction[0] = plan.once[at]
+                place_gradients(self, &steps[at], instruction)
+    self.once = False
     return 0
 
 
@@ -548,72 +566,26 @@ cdef int fill_initial(Allocation self) except -1:
     return 0
 
 
-cdef int translate_uniform_steps(Allocation self) except -1:
-    """The uniform steps with indices in the place of ids."""
-    cdef Plan plan = self.plan
-    cdef Lowering lowering = self.lowering
-    cdef Integers *steps = &lowering.uniform_steps
-    cdef Integers table
-    cdef Py_ssize_t at, k, count = steps.size // 4
-    cdef int32_t code, out, left, right
-    cdef int32_t *terms
-    table.items, table.size, table.room = NULL, 0, 0
-    plan.uniform_steps = <int32_t *>zeroed(4 * count, sizeof(int32_t))
-    plan.uniform_count = count
-    for at in range(count):
-        code, out = steps.items[4 * at], steps.items[4 * at + 1]
-        left, right = steps.items[4 * at + 2], steps.items[4 * at + 3]
-        if code == CODE_TERMS:
-            terms = lowering.terms.items + left
-            left = append(&table, terms[0])
-            append(&table, terms[1])
-            for k in range(2 * terms[0]):
-                append(&table, self.uniform_of(terms[2 + k]))
-            for k in range(terms[1]):
-                append(&table, self.uniform_of(terms[2 + 2 * terms[0] + 2 * k]))
-                append(&table, terms[3 + 2 * terms[0] + 2 * k])
-        elif has_many_operands(code >> 2):
-            terms = <int32_t *>lowering.graph.operands + left
-            left = <int32_t>table.size
-            for k in range(right):
-                append(&table, self.uniform_of(terms[k]))
-        else:
-            left = self.uniform_of(left)
-            if has_two_operands(code >> 2):
-                right = self.uniform_of(right)
-        plan.uniform_steps[4 * at] = code
-        plan.uniform_steps[4 * at + 1] = self.uniform_of(out)
-        plan.uniform_steps[4 * at + 2] = left
-        plan.uniform_steps[4 * at + 3] = right
-    plan.uniform_table = table.items
-    plan.uniform_table_size = table.size
-    return 0
-
-
 cdef double count_flops(Plan plan) noexcept:
     """Arithmetic operations a row, forward; a function of the C library counts as one."""
     cdef double total = 0.0
     cdef Py_ssize_t at
-    cdef int code
+    cdef const Roles *roles
     cdef const Wide *wide
     for at in range(plan.forward_count):
-        code = plan.forward[at].code
-        if code == CODE_MATRIX:
-            wide = &plan.wides[plan.forward[at].left]
-            total += 2.0 * wide.outputs * wide.inputs
-            if wide.activation:
-                total += wide.outputs * flops_of(wide.activation)
-        elif code == CODE_INNER or ROW_FIRST_REDUCTION <= code >> 2 < ROW_END:
-            total += 2.0 * plan.wides[plan.forward[at].left].inputs
-        elif code == CODE_MULTIPLY_ADD:
-            total += 2.0
-        elif code >> 2 < ROW_TABLE_END:
-            total += flops_of(code >> 2)
+        roles = roles_of(plan.forward[at].opcode)
+        if roles.fields[0] < ROLE_EACH:
+            total += roles.flops
+            continue
+        wide = &plan.wides[plan.forward[at].left]
+        total += <double>roles.flops * wide.outputs * wide.inputs
+        if wide.activation:
+            total += <double>wide.outputs * roles_of(wide.activation << 2).flops
     return total
 
 
 cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
-    """Lower a graph for one purpose."""
+    """Lower a graph for one purpose and place its numbers, pass by pass."""
     cdef Lowering lowering = lowered(graph, purpose, kinds)
     cdef Plan plan = Plan()
     cdef Allocation allocation
@@ -632,9 +604,9 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     place_forward(allocation)
     if purpose != FORWARD:
         place_backward(allocation)
+    place_once(allocation)
     place_accumulators(allocation)
     list_packed(plan)
-    translate_uniform_steps(allocation)
     fill_initial(allocation)
     plan.ranges = list(set(plan.ranges))
     plan.flops = count_flops(plan)

@@ -4,7 +4,7 @@
 
 import array
 
-from libc.math cimport isfinite
+from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
@@ -16,7 +16,7 @@ from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS
 from fastgrad.compiler.plan cimport Plan, make_plan, zeroed
-from fastgrad.compiler.replay cimport Workspace, chosen_kernels, run_rows, value_of_many, workspace_for
+from fastgrad.compiler.replay cimport Workspace, chosen_kernels, run_rows, workspace_for
 from fastgrad.engine cimport add_gradients, read_leaves
 from fastgrad.engine import _refuse
 from fastgrad.ops cimport *
@@ -62,6 +62,25 @@ cdef class Results:
     def __dealloc__(self):
         if self.held:
             PyBuffer_Release(&self.view)
+
+
+cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil:
+    """The value of a reduction, or of an operation of three operands."""
+    cdef double shift = 0.0
+    cdef double total = 0.0
+    cdef int32_t k
+    if row >= ROW_FIRST_TERNARY:
+        return ternary_value(row, u[operands[0]], u[operands[1]], u[operands[2]])
+    if needs_shift(row):
+        shift = -INFINITY
+        for k in range(count):
+            if u[operands[k]] > shift:
+                shift = u[operands[k]]
+        if not isfinite(shift):
+            shift = 0.0
+    for k in range(count):
+        total = reduction_step(row, total, u[operands[k]], shift)
+    return reduction_finish(row, total, <double>count, shift)
 
 
 cdef class Program:

@@ -1,7 +1,5 @@
 """Running a plan over the rows of a call."""
 
-from libc.stdint cimport int32_t
-
 from fastgrad.compiler.instructions cimport Argument
 from fastgrad.compiler.plan cimport Plan
 
@@ -39,7 +37,6 @@ cdef class Workspace:
 
 
 cdef str chosen_kernels()
-cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil
 cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_ssize_t threads)
 cdef Py_ssize_t block_bytes(Plan plan) noexcept
 cdef int run_rows(

@@ -7,23 +7,21 @@ blocks and the parts depend on the program and on the number of rows, never on t
 neither does a bit of the result.
 """
 
-from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int32_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.lowering cimport BACKWARD, CODE_TERMS
+from fastgrad.compiler.lowering cimport BACKWARD
 from fastgrad.compiler.plan cimport Plan, zeroed
 from fastgrad.ops cimport *
 
 include "kernels/choice.pxi"
-include "uniform.pxi"
 include "threads.pxi"
 
 cdef enum:
-    # What the slots of a block may take. Measured on a core with 1 MiB of its own second-level cache:
+    # What the registers of a block may take. Measured on a core with 1 MiB of its own second-level cache:
     # 256 KiB is 15 to 25 % slower on programs of 1000 slots and more, the same on smaller ones.
     CACHE_BYTES = 786432
     FEWEST_LANES = 128
@@ -112,6 +110,38 @@ cdef extern from *:
     }
     """
     bint signals_pending "fastgrad_signals_pending"() noexcept nogil
+
+
+cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
+    """Compute what is the same for all rows: the instructions' registers are the uniform numbers."""
+    cdef Block block = block_of_once(plan, workspace)
+    kernels.forward(plan.once, plan.once_count, &block)
+    pack(plan, workspace.uniform, workspace.packed)
+
+
+cdef void run_once_back(Plan plan, Workspace workspace) noexcept nogil:
+    """Add to the gradients of the operands, from the last instruction to the first."""
+    cdef Block block = block_of_once(plan, workspace)
+    kernels.backward(plan.once_back, plan.once_back_count, &block)
+
+
+cdef Block block_of_once(Plan plan, Workspace workspace) noexcept nogil:
+    cdef Block block
+    memset(&block, 0, sizeof(Block))
+    block.registers = workspace.uniform
+    block.stride = block.lanes = 1
+    block.uniform = workspace.uniform
+    block.scratch = workspace.workers[0].block.scratch
+    block.table, block.wides = plan.table, plan.wides
+    return block
+
+
+cdef void pack(Plan plan, const double *u, double *packed) noexcept nogil:
+    """Copy the biases and weights of every matrix to where fg_matrix reads them."""
+    cdef const int32_t *source = plan.packed_from
+    cdef Py_ssize_t at
+    for at in range(plan.packed):
+        packed[at] = u[source[at]]
 
 
 cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
@@ -217,7 +247,7 @@ cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
 
 
 cdef inline Py_ssize_t stride_of(Py_ssize_t block_rows) noexcept nogil:
-    """From slot to slot: an odd number of cache lines, so that slots do not compete for the same set."""
+    """From register to register: an odd number of cache lines, so that registers do not compete for the same set."""
     cdef Py_ssize_t stride = rounded_up(block_rows) + 8
     return stride + 8 if stride // 8 % 2 == 0 else stride
 
@@ -241,8 +271,7 @@ cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
     # This thread does the work of those that cannot be had.
     while helpers + 1 < workspace.threads and call_worker(&workspace.workers[helpers + 1]):
         helpers += 1
-    run_uniform(plan, workspace.uniform)
-    pack(plan, workspace.uniform, workspace.packed)
+    run_once(plan, workspace)
     PyThread_release_lock(job.lock)
     share_parts(&workspace.workers[0])
     for number in range(1, helpers + 1):
@@ -259,8 +288,9 @@ cdef class Workspace:
         self.stride = stride_of(block_rows)
         self.owned = <void **>zeroed(11 + 5 * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
-        self.uniform = self.numbers(plan.uniforms)
-        self.gradient = self.numbers(plan.uniforms)
+        # The gradients of uniform numbers follow the numbers: both are registers of what runs once.
+        self.uniform = self.numbers(2 * plan.uniforms)
+        self.gradient = self.uniform + plan.uniforms
         self.seeds = self.numbers(plan.outputs)
         self.packed = self.numbers(plan.packed)
         self.total = self.numbers(plan.accumulators)
@@ -269,7 +299,7 @@ cdef class Workspace:
         self.workers = <Worker *>self.room(threads, sizeof(Worker))
         for number in range(threads):
             worker = &self.workers[number]
-            worker.block.slots = self.numbers(plan.slots * self.stride)
+            worker.block.registers = self.numbers(plan.registers * self.stride)
             worker.block.scratch = self.numbers(self.stride)
             worker.block.first_pointers = <double **>self.room(2 * plan.widest, sizeof(double *))
             worker.block.second_pointers = worker.block.first_pointers + plan.widest
@@ -306,7 +336,7 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
         return min(wanted, most, rounded_up(rows))
-    most = CACHE_BYTES // (8 * max(plan.slots, 1)) // 8 * 8
+    most = CACHE_BYTES // (8 * max(plan.registers, 1)) // 8 * 8
     most = min(max(most, 16), MOST_LANES)
     # Enough blocks for threads to finish together, unless they became too short for the kernels.
     most = min(most, max(<Py_ssize_t>FEWEST_LANES, rounded_up(rows // MOST_PARTS)))
@@ -403,14 +433,13 @@ cdef void run_job(Plan plan, Workspace workspace, Job *job) noexcept nogil:
     if workspace.threads > 1:
         run_threads(plan, workspace)
     else:
-        run_uniform(plan, workspace.uniform)
-        pack(plan, workspace.uniform, workspace.packed)
+        run_once(plan, workspace)
         run_parts(&workspace.workers[0])
     if plan.purpose == BACKWARD and not job.stop:
         collect(plan, workspace.total, workspace.gradient)
-        run_uniform_back(plan, workspace.uniform, workspace.gradient)
+        run_once_back(plan, workspace)
 
 
 cdef Py_ssize_t block_bytes(Plan plan) noexcept:
     """What the registers take for as many rows as are computed together."""
-    return 8 * plan.slots * stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))
+    return 8 * plan.registers * stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))

@@ -12,8 +12,8 @@ cdef extern from "lanes.h" nogil:
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
 
 
-cdef inline double *slot(const Block *block, int32_t number) noexcept nogil:
-    return block.slots + number * block.stride
+cdef inline double *lanes_of(const Block *block, int32_t number) noexcept nogil:
+    return block.registers + number * block.stride
 
 
 cdef inline void fill(lane out, double number, Py_ssize_t lanes) noexcept nogil:
@@ -24,7 +24,7 @@ cdef inline void fill(lane out, double number, Py_ssize_t lanes) noexcept nogil:
 
 cdef inline void give(const Block *block, int32_t adjoint, bint fresh, const_lane amount) noexcept nogil:
     """Add lanes to an adjoint."""
-    cdef lane target = slot(block, adjoint)
+    cdef lane target = lanes_of(block, adjoint)
     cdef Py_ssize_t j
     if fresh:
         for j in range(block.lanes):
@@ -38,7 +38,7 @@ cdef inline void give_product(
     const Block *block, int32_t adjoint, bint fresh, const_lane a, const_lane b
 ) noexcept nogil:
     """Add a product of lanes to an adjoint."""
-    cdef lane target = slot(block, adjoint)
+    cdef lane target = lanes_of(block, adjoint)
     cdef Py_ssize_t j
     if fresh:
         for j in range(block.lanes):
@@ -54,7 +54,7 @@ cdef inline void give_product(
 cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
     """out = argument `left`, column `right`."""
     cdef const Argument *argument = &block.arguments[i.left]
-    cdef lane out = slot(block, i.out)
+    cdef lane out = lanes_of(block, i.out)
     cdef const char *data = argument.data + block.row * argument.row_step + i.right * argument.column_step
     cdef Py_ssize_t step = argument.row_step
     cdef Py_ssize_t j
@@ -83,7 +83,7 @@ cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil
     cdef Py_ssize_t j
     if i.out_adjoint < 0:
         return  # no cover: whatever is loaded is used, and so has a gradient where one is wanted
-    g = slot(block, i.out_adjoint)
+    g = lanes_of(block, i.out_adjoint)
     out = argument.gradient + block.row * argument.columns + i.right
     for j in range(block.lanes):
         out[j * argument.columns] = g[j]
@@ -95,7 +95,7 @@ cdef void forward_output(const Instruction *i, const Block *block) noexcept nogi
     cdef const double *value
     cdef Py_ssize_t j
     if i.left >= 0:
-        value = slot(block, i.left)
+        value = lanes_of(block, i.left)
     else:
         fill(block.scratch, block.uniform[~i.left], block.lanes)
         value = block.scratch
@@ -113,7 +113,7 @@ cdef void backward_output(const Instruction *i, const Block *block) noexcept nog
     if i.left < 0:
         block.accumulators[i.left_adjoint] += seed * <double>block.lanes
         return
-    target = slot(block, i.left_adjoint)
+    target = lanes_of(block, i.left_adjoint)
     if i.fresh & FRESH_LEFT:
         fill(target, seed, block.lanes)
     else:
@@ -122,12 +122,12 @@ cdef void backward_output(const Instruction *i, const Block *block) noexcept nog
 
 
 cdef void forward_broadcast(const Instruction *i, const Block *block) noexcept nogil:
-    fill(slot(block, i.out), block.uniform[~i.left], block.lanes)
+    fill(lanes_of(block, i.out), block.uniform[~i.left], block.lanes)
 
 
 cdef void backward_broadcast(const Instruction *i, const Block *block) noexcept nogil:
     if i.left_adjoint >= 0:
-        block.accumulators[i.left_adjoint] += sum_of(slot(block, i.out_adjoint), block.lanes)
+        block.accumulators[i.left_adjoint] += sum_of(lanes_of(block, i.out_adjoint), block.lanes)
 
 
 # -- selection by an index -----------------------------------------------------------------------
@@ -144,31 +144,31 @@ cdef void forward_take(const Instruction *i, const Block *block) noexcept nogil:
     cdef const Wide *wide = &block.wides[i.left]
     cdef const char *data = indices(i, block)
     cdef Py_ssize_t step = block.arguments[i.right].row_step
-    cdef double *out = slot(block, i.out)
+    cdef double *out = lanes_of(block, i.out)
     cdef int32_t operand
     cdef Py_ssize_t j
     for j in range(block.lanes):
         operand = block.table[wide.left + choice(data + j * step, wide.inputs)]
-        out[j] = slot(block, operand)[j] if operand >= 0 else block.uniform[~operand]
+        out[j] = lanes_of(block, operand)[j] if operand >= 0 else block.uniform[~operand]
 
 
 cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil:
     cdef const Wide *wide = &block.wides[i.left]
     cdef const char *data = indices(i, block)
     cdef Py_ssize_t step = block.arguments[i.right].row_step
-    cdef const double *g = slot(block, i.out_adjoint)
+    cdef const double *g = lanes_of(block, i.out_adjoint)
     cdef int32_t adjoint
     cdef Py_ssize_t j, k, index
     for k in range(wide.inputs):
         if block.table[wide.fresh_left + k]:
-            fill(slot(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
+            fill(lanes_of(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
     for j in range(block.lanes):
         index = choice(data + j * step, wide.inputs)
         adjoint = block.table[wide.left_adjoint + index]
         if adjoint < 0:
             continue
         if block.table[wide.left + index] >= 0:
-            slot(block, adjoint)[j] += g[j]
+            lanes_of(block, adjoint)[j] += g[j]
         else:
             block.accumulators[adjoint] += g[j]
 
@@ -178,8 +178,8 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
 
 cdef void forward_multiply_add(const Instruction *i, const Block *block) noexcept nogil:
     """out = left * uniform right + uniform third."""
-    cdef const_lane a = slot(block, i.left)
-    cdef lane out = slot(block, i.out)
+    cdef const_lane a = lanes_of(block, i.left)
+    cdef lane out = lanes_of(block, i.out)
     cdef double weight = block.uniform[~i.right]
     cdef double bias = block.uniform[~i.third]
     cdef Py_ssize_t j
@@ -188,12 +188,12 @@ cdef void forward_multiply_add(const Instruction *i, const Block *block) noexcep
 
 
 cdef void backward_multiply_add(const Instruction *i, const Block *block) noexcept nogil:
-    cdef const_lane g = slot(block, i.out_adjoint)
+    cdef const_lane g = lanes_of(block, i.out_adjoint)
     cdef lane target
     cdef double weight = block.uniform[~i.right]
     cdef Py_ssize_t j
     if i.left_adjoint >= 0:
-        target = slot(block, i.left_adjoint)
+        target = lanes_of(block, i.left_adjoint)
         if i.fresh & FRESH_LEFT:
             for j in range(block.lanes):
                 target[j] = weight * g[j]
@@ -201,59 +201,75 @@ cdef void backward_multiply_add(const Instruction *i, const Block *block) noexce
             for j in range(block.lanes):
                 target[j] += weight * g[j]
     if i.right_adjoint >= 0:
-        block.accumulators[i.right_adjoint] += dot_of(g, slot(block, i.left), block.lanes)
+        block.accumulators[i.right_adjoint] += dot_of(g, lanes_of(block, i.left), block.lanes)
     if i.third_adjoint >= 0:
         block.accumulators[i.third_adjoint] += sum_of(g, block.lanes)
+
+
+cdef void inner_of_one(const Instruction *i, const Block *block) noexcept nogil:
+    """forward_inner for one lane: what is computed once a batch may have a product for every parameter."""
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *left = &block.table[wide.left]
+    cdef const int32_t *right = &block.table[wide.right]
+    cdef double total = lanes_of(block, i.third)[0] if i.third >= 0 else block.uniform[~i.third]
+    cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        total += lanes_of(block, left[k])[0] * lanes_of(block, right[k])[0]
+    lanes_of(block, i.out)[0] = total
 
 
 cdef void forward_inner(const Instruction *i, const Block *block) noexcept nogil:
     """out = third + sum of left * right."""
     cdef const Wide *wide = &block.wides[i.left]
-    cdef lane out = slot(block, i.out)
+    cdef lane out = lanes_of(block, i.out)
     cdef const_lane a
     cdef const_lane b
     cdef const_lane c
     cdef const_lane d
     cdef Py_ssize_t j, k = 0
+    if block.lanes == 1:
+        inner_of_one(i, block)
+        return
     if i.third >= 0:
-        a = slot(block, i.third)
+        a = lanes_of(block, i.third)
         for j in range(block.lanes):
             out[j] = a[j]
     else:
         fill(out, block.uniform[~i.third], block.lanes)
     while k + 2 <= wide.inputs:
-        a, b = slot(block, block.table[wide.left + k]), slot(block, block.table[wide.right + k])
-        c, d = slot(block, block.table[wide.left + k + 1]), slot(block, block.table[wide.right + k + 1])
+        a, b = lanes_of(block, block.table[wide.left + k]), lanes_of(block, block.table[wide.right + k])
+        c, d = lanes_of(block, block.table[wide.left + k + 1]), lanes_of(block, block.table[wide.right + k + 1])
         for j in range(block.lanes):
             out[j] += a[j] * b[j] + c[j] * d[j]
         k += 2
     if k < wide.inputs:
-        a, b = slot(block, block.table[wide.left + k]), slot(block, block.table[wide.right + k])
+        a, b = lanes_of(block, block.table[wide.left + k]), lanes_of(block, block.table[wide.right + k])
         for j in range(block.lanes):
             out[j] += a[j] * b[j]
 
 
 cdef void backward_inner(const Instruction *i, const Block *block) noexcept nogil:
+    # In the order of the fields: the first contribution to a gradient is stored, others are added.
     cdef const Wide *wide = &block.wides[i.left]
-    cdef const double *g = slot(block, i.out_adjoint)
+    cdef const double *g = lanes_of(block, i.out_adjoint)
     cdef const int32_t *table = block.table
     cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        if table[wide.left_adjoint + k] >= 0:
+            give_product(
+                block, table[wide.left_adjoint + k], table[wide.fresh_left + k],
+                g, lanes_of(block, table[wide.right + k]),
+            )
+        if table[wide.right_adjoint + k] >= 0:
+            give_product(
+                block, table[wide.right_adjoint + k], table[wide.fresh_right + k],
+                g, lanes_of(block, table[wide.left + k]),
+            )
     if i.third_adjoint >= 0:
         if i.third >= 0:
             give(block, i.third_adjoint, i.fresh & FRESH_THIRD, g)
         else:
             block.accumulators[i.third_adjoint] += sum_of(g, block.lanes)
-    for k in range(wide.inputs):
-        if table[wide.left_adjoint + k] >= 0:
-            give_product(
-                block, table[wide.left_adjoint + k], table[wide.fresh_left + k],
-                g, slot(block, table[wide.right + k]),
-            )
-        if table[wide.right_adjoint + k] >= 0:
-            give_product(
-                block, table[wide.right_adjoint + k], table[wide.fresh_right + k],
-                g, slot(block, table[wide.left + k]),
-            )
 
 
 cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogil:
@@ -262,9 +278,9 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
     cdef const double *bias = block.packed + wide.packed
     cdef Py_ssize_t k
     for k in range(wide.inputs):
-        block.first_pointers[k] = slot(block, block.table[wide.left + k])
+        block.first_pointers[k] = lanes_of(block, block.table[wide.left + k])
     for k in range(wide.outputs):
-        block.second_pointers[k] = slot(block, block.table[wide.out + k])
+        block.second_pointers[k] = lanes_of(block, block.table[wide.out + k])
     matrix(
         wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL, wide.activation == ROW_RELU,
         block.second_pointers, block.first_pointers, block.lanes,
@@ -278,17 +294,17 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
     cdef double *gradient = block.accumulators + wide.gradient
     cdef Py_ssize_t k, active = 0
     for k in range(wide.outputs):
-        block.second_pointers[k] = slot(block, block.table[wide.out_adjoint + k])
+        block.second_pointers[k] = lanes_of(block, block.table[wide.out_adjoint + k])
     if wide.activation:
         # Nobody else reads these gradients: they become those of the sums in place.
         for k in range(wide.outputs):
-            block.first_pointers[k] = slot(block, block.table[wide.out + k])
+            block.first_pointers[k] = lanes_of(block, block.table[wide.out + k])
         pull(wide.activation, block.second_pointers, block.first_pointers, wide.outputs, block.lanes)
     if wide.gradient >= 0:
         add_sums(wide.outputs, gradient, block.second_pointers, block.lanes)
     if wide.gradient >= 0 and wide.fresh_right:
         for k in range(wide.inputs):
-            block.first_pointers[k] = slot(block, block.table[wide.left + k])
+            block.first_pointers[k] = lanes_of(block, block.table[wide.left + k])
         outer(
             wide.outputs, wide.inputs, gradient + wide.outputs,
             block.second_pointers, block.first_pointers, block.lanes,
@@ -296,7 +312,7 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
     if wide.transposed >= 0:
         # The operands whose gradient is wanted are listed first.
         while active < wide.inputs and block.table[wide.left_adjoint + active] >= 0:
-            block.first_pointers[active] = slot(block, block.table[wide.left_adjoint + active])
+            block.first_pointers[active] = lanes_of(block, block.table[wide.left_adjoint + active])
             active += 1
         matrix(
             active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,

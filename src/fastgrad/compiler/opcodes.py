@@ -1,0 +1,59 @@
+"""The table of instructions: what a program is made of beside the operations of fastgrad.operations.
+
+The build renders it, and an entry for each operation, into ops.pxd as `roles_of`. From it the compiler places
+registers, counts, lists and differentiates programs, without knowing any instruction by its name. To add one:
+a row here, two loops in kernels/lanes.pxi (`forward_` and `backward_` and its name), and the pass of
+lowering.pyx that makes it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+__all__ = ["INSTRUCTIONS", "ROLES", "Instruction", "Role"]
+
+# What one of the three fields of an instruction may be:
+#     operand     a register or, inverted, the index of a uniform number
+#     each        the number of a list of operands
+#     pairs       the number of a list of pairs of operands, which are multiplied
+#     matrix      the number of a list of operands, with the results, weights and biases of a matrix
+#     argument    the number of an argument of the call        column    one of its columns
+#     output      the number of an output
+Role: TypeAlias = Literal["", "operand", "each", "pairs", "matrix", "argument", "column", "output"]
+ROLES: tuple[Role, ...] = ("", "operand", "argument", "column", "output", "each", "pairs", "matrix")
+
+
+class Instruction(NamedTuple):
+    """One instruction: what its fields are, and what the derivatives by its operands read."""
+
+    name: str
+    left: Role = ""
+    right: Role = ""
+    third: Role = ""
+    # Whether it writes a register of its own.
+    out: bool = True
+    # For left, right and third: which of "left", "right", "out" the derivative by that operand reads. The
+    # factors of pairs and a matrix read one another.
+    reads: tuple[tuple[str, ...], ...] = ((), (), ())
+    # Arithmetic operations, for each operand of a list, or in all.
+    flops: int = 0
+
+
+INSTRUCTIONS: tuple[Instruction, ...] = (
+    # out = a column of an argument.
+    Instruction("load", left="argument", right="column"),
+    # Hand a number to the caller, and add it to the sum over the rows.
+    Instruction("output", left="operand", right="output", out=False),
+    # out = a uniform number, in every lane.
+    Instruction("broadcast", left="operand"),
+    # Several sums of lanes times uniform weights over the same lanes, each perhaps activated.
+    Instruction("matrix", left="matrix", out=False, flops=2),
+    # out = third + the sum of products of lanes.
+    Instruction("inner", left="pairs", third="operand", flops=2),
+    # out = left * right + third, where right and third are uniform.
+    Instruction(
+        "multiply_add", left="operand", right="operand", third="operand", reads=((), ("left",), ()), flops=2
+    ),
+    # out = the operand that a column of an argument chooses.
+    Instruction("take", left="each", right="argument", third="column"),
+)
