@@ -40,12 +40,12 @@ if os.environ.get("FASTGRAD_COVERAGE"):
     FLAGS += ["-fkeep-static-functions", "-DCYTHON_INLINE="]
     LINK_FLAGS.append("--coverage")
 
-# The same kernels for each instruction set, one of which is chosen at run time. Inside them contraction
-# is welcome: results agree with the engine's to 1e-12, not to the bit. Nothing is reassociated.
+# The same kernels for each instruction set, one of which is chosen at run time. Where multiply-adds are
+# fused, in matrices and elementary functions, lanes.h says so.
 # The platform built for, not that of the machine: macOS builds for both from either, and at once.
 # MSVC has neither the vector types of lanes.h nor GCC's way to ask for the processor's instruction sets.
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and not MSVC
-KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-fno-math-errno", "-fno-trapping-math"]
 INSTRUCTION_SETS = {"baseline": []}
 if X86:
     MACROS.append(("FASTGRAD_X86_KERNELS", "1"))
