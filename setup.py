@@ -46,6 +46,11 @@ if os.environ.get("FASTGRAD_COVERAGE"):
 # MSVC has neither the vector types of lanes.h nor GCC's way to ask for the processor's instruction sets.
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and not MSVC
 KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-fno-math-errno", "-fno-trapping-math"]
+# A loop with a call in it is no vector code, and what a row of the table computes may be too large for
+# the compiler to inline on its own.
+KERNEL_MACROS = [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
+if MSVC or os.environ.get("FASTGRAD_COVERAGE"):
+    KERNEL_MACROS = []
 INSTRUCTION_SETS = {"baseline": []}
 if X86:
     MACROS.append(("FASTGRAD_X86_KERNELS", "1"))
@@ -75,6 +80,7 @@ extensions = [
             [f"src/fastgrad/kernels_{name}.pyx"],
             extra_compile_args=KERNEL_FLAGS + flags,
             extra_link_args=LINK_FLAGS,
+            define_macros=KERNEL_MACROS,
             libraries=LIBRARIES,
             depends=["src/fastgrad/lanes.h"],
         )

@@ -5,6 +5,8 @@ from typing_extensions import disjoint_base
 
 from fastgrad.engine import Value
 
+OPERATION_ROWS: dict[str, int]
+
 @disjoint_base
 class Graph:
     def __init__(
@@ -16,6 +18,7 @@ class Graph:
         leaves: list[tuple[int, int]],
         selections: list[tuple[int, int]],
         outputs: list[int],
+        numbered_here: bool = False,
     ) -> None: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
@@ -31,7 +34,7 @@ class Program:
     def outputs(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
-    def check(self, arguments: list[Any]) -> None: ...
+    def check(self, arguments: list[Any], what: str = "outputs") -> None: ...
 
 @disjoint_base
 class Snapshot:

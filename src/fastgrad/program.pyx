@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.engine cimport add_gradients, read_leaves
-from fastgrad.engine import Value, _refuse
+from fastgrad.engine import Value, _described, _refuse
 from fastgrad.integers cimport Integers, append
 from fastgrad.lanes cimport *
 from fastgrad.ops cimport *
@@ -18,6 +18,7 @@ include "needs.pxi"
 include "dispatch.pxi"
 include "graph.pxi"
 include "lowering.pxi"
+include "rows.pxi"
 include "registers.pxi"
 include "uniform.pxi"
 include "arguments.pxi"

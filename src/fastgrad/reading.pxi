@@ -193,3 +193,8 @@ cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
 def _refuse(int row, double a, double b):
     """Raise what the operation with this row raises for these operands, if anything."""
     refuse(row, a, b)
+
+
+def _described(int row, double a, double b):
+    """The operation with this row and these operands, as an error shows it."""
+    return described(row, a, b)

@@ -39,6 +39,10 @@ cdef class Plan:
     # (argument, column, number of choices) of every index.
     cdef list ranges
     cdef list workspaces
+    # The graph row by row if it selects and has a way back, else None, and the first of the accumulators
+    # of the parameters' gradients that come from there.
+    cdef Rows rows
+    cdef Py_ssize_t by_row
 
     def __dealloc__(self):
         PyMem_RawFree(self.forward)
@@ -654,6 +658,11 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     place_forward(allocation)
     if purpose != FORWARD:
         place_backward(allocation)
+        if any_selects(graph):
+            plan.rows = Rows(graph, purpose, kinds)
+            plan.by_row = allocation.accumulated.size
+            for number in range(plan.parameters if purpose == BACKWARD else 0):
+                append(&allocation.accumulated, <int32_t>number)
     place_accumulators(allocation)
     list_packed(plan)
     translate_uniform_steps(allocation)
