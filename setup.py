@@ -40,12 +40,17 @@ if os.environ.get("FASTGRAD_COVERAGE"):
     FLAGS += ["-fkeep-static-functions", "-DCYTHON_INLINE="]
     LINK_FLAGS.append("--coverage")
 
-# The same kernels for each instruction set, one of which is chosen at run time. Inside them contraction
-# is welcome: results agree with the engine's to 1e-12, not to the bit. Nothing is reassociated.
+# The same kernels for each instruction set, one of which is chosen at run time. Where multiply-adds are
+# fused, in matrices and elementary functions, lanes.h says so.
 # The platform built for, not that of the machine: macOS builds for both from either, and at once.
 # MSVC has neither the vector types of lanes.h nor GCC's way to ask for the processor's instruction sets.
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and not MSVC
-KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-fno-math-errno", "-fno-trapping-math"]
+# A loop with a call in it is no vector code, and what a row of the table computes may be too large for
+# the compiler to inline on its own.
+KERNEL_MACROS = [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
+if MSVC or os.environ.get("FASTGRAD_COVERAGE"):
+    KERNEL_MACROS = []
 INSTRUCTION_SETS = {"baseline": []}
 if X86:
     MACROS.append(("FASTGRAD_X86_KERNELS", "1"))
@@ -62,6 +67,7 @@ MODULES = {
     "engine": [],
     "compiler.graph": [],
     "compiler.lowering": [],
+    "compiler.rows": [],
     "compiler.plan": [],
     "compiler.arguments": [],
     "compiler.replay": [],
@@ -71,21 +77,22 @@ MODULES = {
 }
 
 
-def extension(name, flags):
+def extension(name, flags, macros=MACROS):
     """Return the extension module of this name, which is also its path."""
     return Extension(
         f"fastgrad.{name}",
         [f"src/fastgrad/{name.replace('.', '/')}.pyx"],
         extra_compile_args=flags,
         extra_link_args=LINK_FLAGS,
-        define_macros=MACROS,
+        define_macros=macros,
         libraries=LIBRARIES,
     )
 
 
 # The kernels first: they take longest to compile.
 kernels = [
-    extension(f"compiler.kernels.{name}", KERNEL_FLAGS + flags) for name, flags in INSTRUCTION_SETS.items()
+    extension(f"compiler.kernels.{name}", KERNEL_FLAGS + flags, KERNEL_MACROS)
+    for name, flags in INSTRUCTION_SETS.items()
 ]
 for module in kernels:
     module.depends.append("src/fastgrad/compiler/kernels/lanes.h")

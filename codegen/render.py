@@ -134,6 +134,12 @@ def render_ops(table, reductions, instructions) -> str:
         "int row",
         ["    return " + " or ".join(f"row == {row(o)}" for o in binary if o.commutes)],
     )
+    lines += inline(
+        "bint",
+        "selects",
+        "int row",
+        ["    return " + " or ".join(f"row == {row(o)}" for o in binary + ternary if o.selects)],
+    )
     for part in ("outer", "inner"):
         shown = [o for o in binary if o.seen_as is not None]
         lines += inline(
@@ -209,6 +215,8 @@ def render_rules(table, reductions) -> str:
             "CONSTANT_NODE": constant_left,
             "NODE_INTEGER": constant_right,
         }
+        if o.selects:
+            bodies = {kind: chosen(body) for kind, body in bodies.items()}
         pulls += [(f"({row(o)} << 2 | {kind})", bodies[kind]) for kind in kinds_of(o)]
     lines = [
         NOTICE,
@@ -263,6 +271,16 @@ def render_rules(table, reductions) -> str:
         "        give(right, to_right * g, sweep)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def chosen(body: list[str]) -> list[str]:
+    """A rule that gives its gradient to the chosen operands alone, and reaches no other."""
+    given = [
+        f"give_chosen({line.split(' = ')[0][3:]}, {line.split(' = ')[0]}, g, sweep)"
+        for line in body
+        if line.startswith("to_")
+    ]
+    return [*body, *given, "return"]
 
 
 def kinds_of(operation) -> list[str]:

@@ -19,10 +19,28 @@ cdef extern from "../lanes.h" nogil:
 """
 # Functions of lanes.h in the place of the C library's, which compilers do not vectorise, by operands.
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "tanh": 1, "pow": 2}
+# Numbers in the place of a row's uniform right operand for which there are loops of their own: a root of
+# lanes takes a third of what it takes where the exponent is looked at lane by lane.
+FREQUENT = {"pow": ("0.5", "-0.5", "3.0")}
 
 
 def row(operation) -> str:
     return f"ROW_{operation.name.upper()}"
+
+
+def loop(statement, operands, row_name: str, indent: str) -> list[str]:
+    """A loop over the lanes, and others for frequent numbers in the place of a uniform right operand."""
+    frequent = FREQUENT.get(row_name, ()) if dict(operands).get("b") == "uniform" else ()
+    lines, keyword = [], "if"
+    for number in frequent:
+        lines += [
+            f"{indent}{keyword} b == {number}:",
+            *loop(lambda b: statement(number), (), "", indent + "    "),
+        ]
+        keyword = "elif"
+    if lines:
+        return [*lines, f"{indent}else:", *loop(statement, (), "", indent + "    ")]
+    return [f"{indent}for j in range(block.lanes):", f"{indent}    {statement('b')}"]
 
 
 def function(name: str, arguments: str, body: list[str], returns: str = "double") -> list[str]:
@@ -63,8 +81,10 @@ def fetch(operands) -> list[str]:
     return lines
 
 
-def arguments(operands) -> str:
-    return ", ".join(name + ("[j]" if place == "lane" else "") for name, place in operands)
+def arguments(operands, b: str = "b") -> str:
+    """The operands of a row in a loop; `b` is what stands for a uniform right one."""
+    names = {"a": "a", "b": b}
+    return ", ".join(f"{name}[j]" if place == "lane" else names[name] for name, place in operands)
 
 
 def loops(o) -> tuple[list[str], list, list]:
@@ -73,7 +93,6 @@ def loops(o) -> tuple[list[str], list, list]:
     for kind, operands in KINDS[o.operands].items():
         name = f"{o.name}_{kind.lower()}" if kind else o.name
         code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
-        values = arguments(operands)
         lines += function(
             f"forward_{name}",
             "const Instruction *i, const Block *block",
@@ -81,8 +100,9 @@ def loops(o) -> tuple[list[str], list, list]:
                 "    cdef lane out = lanes_of(block, i.out)",
                 *fetch(operands),
                 "    cdef Py_ssize_t j",
-                "    for j in range(block.lanes):",
-                f"        out[j] = {o.name}_value({values})",
+                *loop(
+                    lambda b: f"out[j] = {o.name}_value({arguments(operands, b)})", operands, o.name, "    "
+                ),
             ],
             "void",
         )
@@ -95,23 +115,23 @@ def loops(o) -> tuple[list[str], list, list]:
         ]
         for operand, place in operands:
             side, fresh = SIDES[operand]
-            term = f"{o.name}_d{operand}({values}, out[j]) * g[j]"
+
+            def given(b: str, sign: str = "", operand: str = operand) -> str:
+                return f"target[j] {sign}= {o.name}_d{operand}({arguments(operands, b)}, out[j]) * g[j]"
+
             body.append(f"    if i.{side}_adjoint >= 0:")
             if place == "lane":
                 body += [
                     f"        target = lanes_of(block, i.{side}_adjoint)",
                     f"        if i.fresh & {fresh}:",
-                    "            for j in range(block.lanes):",
-                    f"                target[j] = {term}",
+                    *loop(given, operands, o.name, "            "),
                     "        else:",
-                    "            for j in range(block.lanes):",
-                    f"                target[j] += {term}",
+                    *loop(lambda b: given(b, "+"), operands, o.name, "            "),
                 ]
             else:
                 body += [
                     "        target = block.scratch",
-                    "        for j in range(block.lanes):",
-                    f"            target[j] = {term}",
+                    *loop(given, (), o.name, "        "),
                     f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
                 ]
         lines += function(f"backward_{name}", "const Instruction *i, const Block *block", body, "void")

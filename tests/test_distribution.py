@@ -79,7 +79,9 @@ def test_a_wheel_holds_every_pxd_that_its_pxds_cimport(installed):
     declared = {file for file in installed if file.suffix == ".pxd"}
     assert PurePosixPath("engine.pxd") in declared
     for file in declared:
-        needed = re.findall(r"^(?:from|cimport) fastgrad\.([\w.]+)", (package / file).read_text(), re.MULTILINE)
+        needed = re.findall(
+            r"^(?:from|cimport) fastgrad\.([\w.]+)", (package / file).read_text(), re.MULTILINE
+        )
         assert {PurePosixPath(name.replace(".", "/") + ".pxd") for name in needed} <= declared
 
 

@@ -50,6 +50,9 @@ class Operation(NamedTuple):
     errors: tuple[Refusal, ...] = ()
     commutes: bool = False
     seen_as: SeenAs | None = None
+    # Whether it chooses among its operands. One whose derivative is 0 is then not reached: nothing that
+    # is infinite or nan below it is multiplied by that 0.
+    selects: bool = False
 
     @property
     def operands(self) -> int:
@@ -135,7 +138,8 @@ TABLE: tuple[Operation, ...] = (
         name="sigmoid",
         symbol="sigmoid",
         method="sigmoid",
-        value="1.0 / (1.0 + exp(-a)) if a >= 0.0 else exp(a) / (1.0 + exp(a))",
+        # One exponential whatever the sign, so that a loop over lanes has no branch.
+        value="(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a)))",
         derivatives=("out * (1.0 - out)",),
         doc="Return 1 / (1 + exp(-self)), computed so that neither sign overflows.",
     ),
@@ -244,6 +248,7 @@ FUNCTIONS: tuple[Operation, ...] = (
             "0.5 if a == b else 0.0 if a > b else 1.0",
         ),
         commutes=True,
+        selects=True,
         doc="Return the larger operand; equal ones share the gradient, nan propagates.",
     ),
     Operation(
@@ -256,6 +261,7 @@ FUNCTIONS: tuple[Operation, ...] = (
             "0.5 if a == b else 0.0 if a < b else 1.0",
         ),
         commutes=True,
+        selects=True,
         doc="Return the smaller operand; equal ones share the gradient, nan propagates.",
     ),
     Operation(
@@ -282,7 +288,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         # -b * log(sigmoid(a)) - (1 - b) * log(1 - sigmoid(a)), rewritten so that exp cannot overflow.
         value="(a if a > 0.0 or a != a else 0.0) - a * b + log1p(exp(-fabs(a)))",
         derivatives=(
-            "(1.0 / (1.0 + exp(-a)) if a >= 0.0 else exp(a) / (1.0 + exp(a))) - b",
+            "(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a))) - b",
             "-a",
         ),
         doc="Return the binary cross entropy of the logit left and the probability right.",
@@ -293,6 +299,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         method="",
         value="b if a > 0.0 else c",
         derivatives=("0.0", "1.0 if a > 0.0 else 0.0", "0.0 if a > 0.0 else 1.0"),
+        selects=True,
         doc="Return the second operand where the first is positive, else the third.",
     ),
 )

@@ -169,6 +169,8 @@ RULES = {
     ),
 }
 
+# What is not chosen gets no gradient, and hands none on.
+SELECTING = {"maximum", "minimum", "where"}
 COMMUTING = {"add", "mul", "maximum", "minimum", "hinge"}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import inspect
 import operator
 import sys
@@ -24,6 +23,7 @@ from fastgrad.compiler.signature import (
 )
 from fastgrad.compiler.tracing import trace
 from fastgrad.engine import TracingError, Value, _is_tracing, _refused
+from fastgrad.pickling import load_compiled, load_function, load_method
 
 __all__ = ["Compiled", "compile"]
 
@@ -87,7 +87,7 @@ class Compiled(Programs):
         )
 
     def _prepare(
-        self, arguments: tuple[Any, ...], options: dict[str, Any]
+        self, what: str, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Program, list[Any], int, int]:
         """Find or trace the program for these arguments, and make them ready for it."""
         threads, check, block = self.threads, self.check, self.block
@@ -103,7 +103,7 @@ class Compiled(Programs):
         if program is None:
             program = self.latest = self._traced(signature)
         if check:
-            program.check(ready)
+            program.check(ready, what)
         return program, ready, threads, block
 
     def _bound(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
@@ -235,10 +235,10 @@ class Compiled(Programs):
     def __reduce__(self) -> tuple[Any, ...]:
         options = self.threads, self.check, self.block
         if self.instance is not None and self.home is not None:
-            return method_of, (*self.home, self.instance)
+            return load_method, (*self.home, self.instance)
         if isinstance(self.function, MethodType):
-            return Compiled, (self.function, *options)
-        return restored, (
+            return load_compiled, (self.function, *options)
+        return load_function, (
             None if self.parameters else reference(self),
             {name: getattr(self, name, None) for name in DESCRIPTION},
             self.name,
@@ -246,11 +246,6 @@ class Compiled(Programs):
             options,
             list(self.programs.values()),
         )
-
-
-def method_of(owner: type, name: str, instance: object) -> Any:
-    """Return an instance's method as a class defines it, whatever other classes make of the name."""
-    return inspect.getattr_static(owner, name).__get__(instance, type(instance))
 
 
 def reference(compiled: Compiled) -> tuple[str, str] | None:
@@ -266,28 +261,8 @@ def reference(compiled: Compiled) -> tuple[str, str] | None:
     return (module, name) if module and found is function else None
 
 
-def restored(
-    where: tuple[str, str] | None,
-    description: dict[str, Any],
-    name: str,
-    parameters: inspect.Signature,
-    options: tuple[int, bool, int],
-    programs: list[Program],
-) -> Compiled:
-    """Rebuild a pickled function: its programs and, if none of them has parameters, the function.
-
-    A new trace would use this process's parameters, where the programs have those of the pickle.
-    """
-    self = Compiled.__new__(Compiled)
-    vars(self).update(description)
-    if where is not None:
-        try:
-            found = operator.attrgetter(where[1])(importlib.import_module(where[0]))
-        except (ImportError, AttributeError):
-            found = None
-        self.function = found.function if isinstance(found, Compiled) else found
-    self._set(name, parameters, options, programs)
-    return self
+# The names in pickles of versions that numbered a program's operations; programs in them are refused.
+restored, method_of = load_function, load_method
 
 
 def compile(

@@ -117,7 +117,7 @@ cdef class Programs:
             program = self.traced(ready)
             if program is not None:
                 return program, ready, self.threads, self.block
-        return self._prepare(arguments, options)
+        return self._prepare(what, arguments, options)
 
     def _outputs(self, *arguments, **options):
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""

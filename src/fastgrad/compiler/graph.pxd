@@ -25,6 +25,7 @@ cdef class Graph:
     cdef int validate(self) except -1
     cdef bint is_valid(self, Py_ssize_t index) noexcept
     cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1
+    cdef tuple parts(self)
 
     cdef inline int row(self, Py_ssize_t index) noexcept nogil:
         return self.records[3 * index]

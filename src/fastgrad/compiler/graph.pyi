@@ -2,6 +2,8 @@ from typing import Any, final
 
 from fastgrad.engine import Value
 
+OPERATION_ROWS: dict[str, int]
+
 @final
 class Graph:
     def __init__(
@@ -13,5 +15,6 @@ class Graph:
         leaves: list[tuple[int, int]],
         selections: list[tuple[int, int]],
         outputs: list[int],
+        numbered_here: bool = False,
     ) -> None: ...
     def __reduce__(self) -> tuple[Any, ...]: ...

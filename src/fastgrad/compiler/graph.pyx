@@ -11,9 +11,19 @@ cdef enum:
     COLUMNS_END = 0x7fffffff
 
 
+# What a saved program calls the operation of a record.
+OPERATION_ROWS = {roles_of(row << 2).name.decode(): row for row in range(1, ROW_END)}
+OPERATION_ROWS.update(leaf=ROW_LEAF, constant=ROW_CONSTANT, take=ROW_CUSTOM, inner=ROW_INNER)
+OPERATION_ROWS.pop("")
+
+
 @cython.final
 cdef class Graph:
-    """Records of three integers each; the engine's records.pxi describes them."""
+    """Records of three integers each; the engine's records.pxi describes them.
+
+    `numbered_here` says that the operations have the numbers of this build's table. Programs are saved
+    with the operations' names: see pickling.py.
+    """
 
     def __init__(
         self,
@@ -24,7 +34,13 @@ cdef class Graph:
         list leaves not None,
         list selections not None,
         list outputs not None,
+        bint numbered_here=False,
     ):
+        if not numbered_here:
+            raise ValueError(
+                "this program was saved by an older fastgrad, by the numbers of its operations and not by "
+                "their names: what they mean is not known any more; compile the function again and save that"
+            )
         self.records_bytes = records
         self.operands_bytes = operands
         self.constants = constants
@@ -106,13 +122,17 @@ cdef class Graph:
             used[self.operands[at]] = 1
         return 0
 
-    def __reduce__(self):
-        return Graph, (
+    cdef tuple parts(self):
+        """The arguments of Graph, but for the last; none of the lists is the graph's own."""
+        return (
             self.records_bytes,
             self.operands_bytes,
-            self.constants,
+            list(self.constants),
             self.parameters,
-            self.leaves,
-            self.selections,
-            self.outputs,
+            list(self.leaves),
+            list(self.selections),
+            list(self.outputs),
         )
+
+    def __reduce__(self):
+        raise TypeError("a graph is pickled with its program")

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t
 
 from fastgrad.compiler.graph cimport Graph
-from fastgrad.compiler.integers cimport Integers
+from fastgrad.compiler.memory cimport Integers
 
 cdef enum Purpose:
     FORWARD

@@ -13,7 +13,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.integers cimport Integers, append
+from fastgrad.compiler.memory cimport Integers, append
 from fastgrad.ops cimport *
 
 
@@ -85,7 +85,10 @@ cdef void for_each_list(Lowering self) noexcept:
 
 
 cdef int simplify_powers(Lowering self) except -1:
-    """x**2 as x * x, x**-1 as 1 / x, x**0.5 as a root: the general power takes 20 times as long."""
+    """x**2 as x * x and x**-1 as 1 / x, which are the same numbers: the general power takes 20 times as long.
+
+    x**0.5 is no square root: that of -0.0 is -0.0, and that of -inf nan.
+    """
     cdef Graph graph = self.graph
     cdef Py_ssize_t index
     cdef int32_t *record
@@ -99,8 +102,6 @@ cdef int simplify_powers(Lowering self) except -1:
             record[0], record[2] = ROW_MUL, record[1]
         elif exponent == -1.0:
             record[0], record[1], record[2] = ROW_DIV, self.constant(1.0), record[1]
-        elif exponent == 0.5:
-            record[0], record[2] = ROW_SQRT, 0
     return 0
 
 
@@ -192,7 +193,8 @@ cdef int find_chain(Lowering self, int32_t root) except -1:
         index, sign = self.stack.items[self.stack.size], self.stack.items[self.stack.size + 1]
         row = self.records[3 * index] if index < self.graph.size else ROW_CONSTANT
         if row > 0 and self.uses.items[index] == 1 and self.varying.items[index] == self.varying.items[root]:
-            if row == ROW_ADD or row == ROW_SUB or row == ROW_SUM or (row == ROW_INNER and sign > 0):
+            # A sum that is subtracted stays as it is: where it cancels, its own rounding is what is left.
+            if sign > 0 and (row == ROW_ADD or row == ROW_SUB or row == ROW_SUM or row == ROW_INNER):
                 self.absorbed.items[index] = 1
                 expand_sum(self, index, sign)
                 continue

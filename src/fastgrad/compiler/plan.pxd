@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t
 
 from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.instructions cimport Instruction, Wide
+from fastgrad.compiler.rows cimport RowProgram
 
 
 cdef class Plan:
@@ -45,7 +46,10 @@ cdef class Plan:
     # (argument, column, number of choices) of every index.
     cdef list ranges
     cdef list workspaces
+    # The graph row by row if it selects and has a way back, else None, and the first of the accumulators
+    # of the parameters' gradients that come from there.
+    cdef RowProgram rows
+    cdef Py_ssize_t by_row
 
 
-cdef void *zeroed(Py_ssize_t count, size_t size) except NULL
 cdef Plan make_plan(Graph graph, int purpose, tuple kinds)

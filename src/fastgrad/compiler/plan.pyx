@@ -10,12 +10,14 @@ way back through the step that made the value. What the fields of a step are, op
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.integers cimport Integers, append
+from fastgrad.compiler.memory cimport Integers, append
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, Lowering, Step, WideStep, lowered
+from fastgrad.compiler.memory cimport zeroed
+from fastgrad.compiler.rows cimport RowProgram, any_selects
 from fastgrad.ops cimport *
 
 cdef enum:
@@ -248,13 +250,6 @@ cdef int lifetimes(Allocation self) except -1:
         for at in range(self.keeps.size):
             self.last[self.keeps.items[at]] = max(self.last[self.keeps.items[at]], 2 * self.count - 1 - time)
     return 0
-
-
-cdef void *zeroed(Py_ssize_t count, size_t size) except NULL:
-    cdef void *memory = PyMem_RawCalloc(count + 1, size)
-    if memory == NULL:
-        raise MemoryError("no memory for a program")
-    return memory
 
 
 cdef int lay_out_wides(Allocation self) except -1:
@@ -604,6 +599,11 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     place_forward(allocation)
     if purpose != FORWARD:
         place_backward(allocation)
+        if any_selects(graph):
+            plan.rows = RowProgram(graph, purpose, kinds)
+            plan.by_row = allocation.accumulated.size
+            for number in range(plan.parameters if purpose == BACKWARD else 0):
+                append(&allocation.accumulated, <int32_t>number)
     place_once(allocation)
     place_accumulators(allocation)
     list_packed(plan)

@@ -6,6 +6,7 @@ from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.instructions cimport Argument
 from fastgrad.compiler.plan cimport Plan
 from fastgrad.compiler.replay cimport Workspace
+from fastgrad.compiler.rows cimport RowProgram, RowState
 
 
 cdef class Results:
@@ -37,5 +38,10 @@ cdef class Program:
     cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cdef int check_row(
-        self, double *values, const Argument *arguments, const double *parameters, Py_ssize_t row
+        self, RowProgram graph, double *values, const Argument *arguments, const double *parameters,
+        Py_ssize_t row
+    ) except -1
+    cdef tuple operands_in_row(self, Py_ssize_t index, const double *values)
+    cdef int check_gradients(
+        self, RowProgram graph, RowState *state, const Argument *arguments, const double *seeds, Py_ssize_t row
     ) except -1

@@ -4,7 +4,7 @@
 
 import array
 
-from libc.math cimport INFINITY, isfinite
+from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
@@ -15,10 +15,12 @@ from fastgrad.compiler.arguments cimport Prepared, prepare_arguments, signature_
 from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS
-from fastgrad.compiler.plan cimport Plan, make_plan, zeroed
+from fastgrad.compiler.memory cimport zeroed
+from fastgrad.compiler.plan cimport Plan, make_plan
 from fastgrad.compiler.replay cimport Workspace, chosen_kernels, run_rows, workspace_for
+from fastgrad.compiler.rows cimport RowProgram, RowState, Singular, gradients_in_row, value_in_row
 from fastgrad.engine cimport add_gradients, read_leaves
-from fastgrad.engine import _refuse
+from fastgrad.engine import _described, _refuse
 from fastgrad.ops cimport *
 
 cdef extern from "Python.h":
@@ -64,25 +66,6 @@ cdef class Results:
             PyBuffer_Release(&self.view)
 
 
-cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil:
-    """The value of a reduction, or of an operation of three operands."""
-    cdef double shift = 0.0
-    cdef double total = 0.0
-    cdef int32_t k
-    if row >= ROW_FIRST_TERNARY:
-        return ternary_value(row, u[operands[0]], u[operands[1]], u[operands[2]])
-    if needs_shift(row):
-        shift = -INFINITY
-        for k in range(count):
-            if u[operands[k]] > shift:
-                shift = u[operands[k]]
-        if not isfinite(shift):
-            shift = 0.0
-    for k in range(count):
-        total = reduction_step(row, total, u[operands[k]], shift)
-    return reduction_finish(row, total, <double>count, shift)
-
-
 cdef class Program:
     """One function as instructions, for one signature of its arguments.
 
@@ -107,7 +90,10 @@ cdef class Program:
         self.kinds = tuple([key % 4 for key in signature])
 
     def __reduce__(self):
-        return Program, (self.graph, self.signature, self.names, self.name, self.single)
+        from fastgrad.pickling import load_program, saved_program
+
+        saved = saved_program(self.graph.parts(), self.signature, self.names, self.name, self.single)
+        return load_program, (saved,)
 
     def __str__(self):
         # listing.pyx reads programs, and so stands above this file.
@@ -265,73 +251,94 @@ cdef class Program:
         ]
         return gradients[0] if len(gradients) == 1 else tuple(gradients)
 
-    def check(self, list arguments):
+    def check(self, list arguments, str what="outputs"):
         """Raise what the engine would raise for the first row that it refuses.
 
-        The message names the row, the instruction as `print` numbers it, and the operands.
+        Before `backward` and `input_gradients`, also FloatingPointError for the first row in which a
+        gradient's product with a derivative is not finite. The message names the row, the instruction as
+        `print` numbers it, and the operands.
         """
+        cdef int purpose = {"backward": BACKWARD, "input_gradients": INPUTS}.get(what, FORWARD)
         cdef Plan plan = self.plan_for(FORWARD)
-        cdef Py_ssize_t rows = self.count_rows(arguments), row, since = 0
+        cdef Py_ssize_t rows = self.count_rows(arguments), row, since = 0, output
         cdef Workspace workspace
-        cdef double *values = <double *>zeroed(self.graph.size, sizeof(double))
+        cdef RowProgram graph = RowProgram(self.graph, purpose, self.kinds)
+        cdef double *seeds = <double *>zeroed(plan.outputs, sizeof(double))
+        cdef RowState state
+        state.values = state.gradients = NULL
+        state.reached = NULL
         try:
+            state.values = <double *>zeroed(self.graph.size, sizeof(double))
+            state.gradients = <double *>zeroed(self.graph.size, sizeof(double))
+            state.reached = <char *>zeroed(self.graph.size, 1)
             workspace = self.start(plan, arguments, rows, 1, 0)
             for row in range(rows):
                 since += self.graph.size
                 if since > CHECKED_RECORDS:
                     since = 0
                     let_others_run()
-                self.check_row(values, workspace.arguments, workspace.uniform, row)
+                self.check_row(graph, state.values, workspace.arguments, workspace.uniform, row)
+                # All outputs together, or each by itself, as the call differentiates them.
+                for output in range(plan.outputs if purpose == INPUTS else 1 if purpose == BACKWARD else 0):
+                    for at in range(plan.outputs):
+                        seeds[<Py_ssize_t>at] = 1.0 if purpose == BACKWARD or at == output else 0.0
+                    self.check_gradients(graph, &state, workspace.arguments, seeds, row)
             plan.workspaces.append(workspace)
         finally:
-            PyMem_RawFree(values)
+            PyMem_RawFree(seeds)
+            PyMem_RawFree(state.values)
+            PyMem_RawFree(state.gradients)
+            PyMem_RawFree(state.reached)
 
     cdef int check_row(
-        self, double *values, const Argument *arguments, const double *parameters, Py_ssize_t row
+        self, RowProgram graph, double *values, const Argument *arguments, const double *parameters, Py_ssize_t row
     ) except -1:
         """Compute every record as the engine does."""
-        cdef Graph graph = self.graph
         cdef Py_ssize_t index
         cdef int kind
-        cdef int32_t first, second
-        cdef double a, b, out
-        cdef const char *data
-        for index in range(graph.size):
-            kind, first, second = graph.row(index), graph.first(index), graph.second(index)
-            if kind == ROW_LEAF:
-                argument, column = graph.leaves[first]
-                if argument < 0:
-                    out = parameters[<Py_ssize_t>column]
-                else:
-                    out = read_argument(&arguments[<Py_ssize_t>argument], row, column)
-            elif kind == ROW_CONSTANT:
-                out = graph.constants[first]
-            elif kind == ROW_CUSTOM:
-                argument, column = graph.selections[graph.operands[first]]
-                data = arguments[<Py_ssize_t>argument].data
-                data += row * arguments[<Py_ssize_t>argument].row_step
-                data += <Py_ssize_t>column * arguments[<Py_ssize_t>argument].column_step
-                out = values[graph.operands[first + 1 + choice(data, second - 1)]]
-            elif kind == ROW_INNER:
-                out = values[graph.operands[first + second - 1]] if second % 2 else 0.0
-                for at in range(second // 2):
-                    out += values[graph.operands[first + 2 * at]] * values[graph.operands[first + 2 * at + 1]]
-            elif has_many_operands(kind):
-                out = value_of_many(kind, graph.operands + first, second, values)
-            else:
-                a, b = values[first], 0.0
-                if has_two_operands(kind):
-                    b = values[second]
-                    out = binary_value(kind, a, b)
-                else:
-                    out = unary_value(kind, a)
-                if not isfinite(out) and refuses(kind):
-                    try:
-                        _refuse(kind, a, b)
-                    except (ArithmeticError, ValueError) as error:
-                        raise type(error)(f"row {row}, instruction v{index}: {error}") from None
-            values[index] = out
+        for index in range(self.graph.size):
+            values[index] = value_in_row(&graph.of, index, values, arguments, parameters, row)
+            kind = self.graph.row(index)
+            if not isfinite(values[index]) and refuses(kind):
+                a, b = self.operands_in_row(index, values)
+                try:
+                    _refuse(kind, a, b)
+                except (ArithmeticError, ValueError) as error:
+                    raise type(error)(f"row {row}, instruction v{index}: {error}") from None
         return 0
+
+    cdef tuple operands_in_row(self, Py_ssize_t index, const double *values):
+        """The one or two operands of a row of the table."""
+        right = values[self.graph.second(index)] if has_two_operands(self.graph.row(index)) else 0.0
+        return values[self.graph.first(index)], right
+
+    cdef int check_gradients(
+        self, RowProgram graph, RowState *state, const Argument *arguments, const double *seeds, Py_ssize_t row
+    ) except -1:
+        """FloatingPointError if a gradient that is wanted is not finite."""
+        cdef Singular first = gradients_in_row(&graph.of, state, arguments, seeds, row)
+        if first.record < 0:
+            return 0
+        kind = self.graph.row(first.record)
+        which = ""
+        if kind == ROW_INNER:
+            what = "a sum of products"
+        elif kind == ROW_CUSTOM:
+            what = "take"
+        elif has_many_operands(kind):
+            what = roles_of(kind << 2).name.decode()
+            which = f" by operand {first.operand + 1}"
+        else:
+            what = _described(kind, *self.operands_in_row(first.record, state.values))
+            if has_two_operands(kind):
+                which = f" by the {'right' if first.operand else 'left'} operand"
+        place = f"row {row}, instruction v{first.record}"
+        if not isfinite(first.derivative):
+            raise FloatingPointError(f"{place}: the derivative of {what}{which} is {first.derivative}")
+        raise FloatingPointError(
+            f"{place}: the gradient {first.gradient} times the derivative of {what}{which}, "
+            f"{first.derivative}, is {first.gradient * first.derivative}"
+        )
 
 
 cdef int let_others_run() except -1:
@@ -340,13 +347,5 @@ cdef int let_others_run() except -1:
     with nogil:
         pass
     return 0
-
-
-cdef double read_argument(const Argument *argument, Py_ssize_t row, Py_ssize_t column) noexcept:
-    cdef const char *data = argument.data + row * argument.row_step + column * argument.column_step
-    if argument.kind == INDICES:
-        return <double>(<const int64_t *>data)[0]
-    return (<const double *>data)[0]
-
 
 include "dispatch.pxi"

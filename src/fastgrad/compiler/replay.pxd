@@ -21,6 +21,7 @@ cdef class Workspace:
     cdef double *uniform
     cdef double *gradient
     cdef double *seeds
+    cdef double *sums
     cdef double *packed
     cdef double *total
     cdef double *part_accumulators

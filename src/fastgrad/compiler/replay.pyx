@@ -14,7 +14,9 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD
-from fastgrad.compiler.plan cimport Plan, zeroed
+from fastgrad.compiler.memory cimport zeroed
+from fastgrad.compiler.plan cimport Plan
+from fastgrad.compiler.rows cimport RowGraph, RowState, all_finite, differentiate_row
 from fastgrad.ops cimport *
 
 include "kernels/choice.pxi"
@@ -55,6 +57,10 @@ cdef struct Job:
     # A Jacobian: the way back is run once an output, each writing its own gradients.
     Py_ssize_t passes
     const Argument *arguments
+    # A graph that selects, or NULL; where its rows' gradients are accumulated, and whether all are.
+    const RowGraph *rows_of
+    Py_ssize_t by_row
+    bint all_by_row
     # Under the lock: the next part to run and the next to add up, which parts are run, and whether a
     # thread is adding.
     PyThread_type_lock lock
@@ -71,6 +77,9 @@ cdef struct Worker:
     double *seeds
     Argument *arguments
     Py_ssize_t argument_count
+    # Of a graph that selects: the accumulators of one block, and the numbers of one row.
+    double *block_sums
+    RowState state
     Helper *helper
     # 0 before the first.
     double last_check
@@ -147,6 +156,7 @@ cdef void pack(Plan plan, const double *u, double *packed) noexcept nogil:
 cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
     cdef Job *job = worker.job
     cdef Block *block = &worker.block
+    cdef double *own = block.accumulators
     cdef Py_ssize_t number, which
     cdef Py_ssize_t first = part * job.blocks // job.parts
     cdef Py_ssize_t end = (part + 1) * job.blocks // job.parts
@@ -155,6 +165,12 @@ cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
             return
         block.row = number * job.block_rows
         block.lanes = min(job.block_rows, job.rows - block.row)
+        if job.all_by_row:
+            add_by_row(worker, own)
+            continue
+        if job.rows_of != NULL:
+            block.accumulators = worker.block_sums
+            memset(worker.block_sums, 0, job.accumulators * sizeof(double))
         if not run_stretches(worker, job.run_forward, job.forward, job.forward_count):
             return
         for which in range(job.passes):
@@ -162,6 +178,51 @@ cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
                 aim_at(worker, which)
             if not run_stretches(worker, job.run_backward, job.backward, job.backward_count):
                 return
+            if job.rows_of != NULL:
+                mend_rows(worker)
+        if job.rows_of != NULL:
+            block.accumulators = own
+            add_block(worker, own)
+
+
+cdef void add_by_row(Worker *worker, double *own) noexcept nogil:
+    """Add the gradients of a block's rows to the accumulators, row by row."""
+    cdef Job *job = worker.job
+    cdef Block *block = &worker.block
+    cdef Py_ssize_t lane
+    for lane in range(block.lanes):
+        differentiate_row(
+            job.rows_of, &worker.state, worker.arguments, block.uniform, worker.seeds, block.row + lane,
+            own + job.by_row,
+        )
+
+
+cdef void add_block(Worker *worker, double *own) noexcept nogil:
+    """Add a block's accumulators to those of its part: the outputs' sums, and the gradients if all are finite."""
+    cdef Py_ssize_t outputs = worker.block.outputs, count = worker.job.accumulators, at
+    if not all_finite(worker.block_sums + outputs, count - outputs):
+        add_by_row(worker, own)
+        count = outputs
+    for at in range(count):
+        own[at] += worker.block_sums[at]
+
+
+cdef void mend_rows(Worker *worker) noexcept nogil:
+    """Compute the rows of a block again, of which the gradients by the arguments are not all finite."""
+    cdef Job *job = worker.job
+    cdef Block *block = &worker.block
+    cdef const Argument *argument
+    cdef Py_ssize_t row, at
+    for row in range(block.row, block.row + block.lanes):
+        for at in range(worker.argument_count):
+            argument = &worker.arguments[at]
+            if argument.gradient == NULL:
+                continue
+            if not all_finite(argument.gradient + row * argument.columns, argument.columns):
+                differentiate_row(
+                    job.rows_of, &worker.state, worker.arguments, block.uniform, worker.seeds, row, NULL
+                )
+                break
 
 
 cdef bint run_stretches(Worker *worker, Run run, const Instruction *first, Py_ssize_t count) noexcept nogil:
@@ -286,12 +347,13 @@ cdef class Workspace:
         cdef Worker *worker
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
         self.stride = stride_of(block_rows)
-        self.owned = <void **>zeroed(11 + 5 * threads, sizeof(void *))
+        self.owned = <void **>zeroed(12 + 9 * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         # The gradients of uniform numbers follow the numbers: both are registers of what runs once.
         self.uniform = self.numbers(2 * plan.uniforms)
         self.gradient = self.uniform + plan.uniforms
         self.seeds = self.numbers(plan.outputs)
+        self.sums = self.numbers(plan.outputs)
         self.packed = self.numbers(plan.packed)
         self.total = self.numbers(plan.accumulators)
         self.part_accumulators = self.numbers(plan.accumulators * (parts if threads > 1 else 1))
@@ -305,6 +367,11 @@ cdef class Workspace:
             worker.block.second_pointers = worker.block.first_pointers + plan.widest
             worker.seeds = self.numbers(plan.outputs)
             worker.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+            if plan.rows is not None:
+                worker.block_sums = self.numbers(plan.accumulators)
+                worker.state.values = self.numbers(plan.rows.of.size)
+                worker.state.gradients = self.numbers(plan.rows.of.size)
+                worker.state.reached = <char *>self.room(plan.rows.of.size, 1)
         if threads > 1:
             self.lock = new_lock()
 
@@ -400,6 +467,8 @@ cdef int run_rows(
     job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
     job.passes = passes
     job.arguments = workspace.arguments
+    job.rows_of = NULL if plan.rows is None or seeds == NULL else &plan.rows.of
+    job.by_row, job.all_by_row = plan.by_row, False
     job.next_part = job.next_added = 0
     job.finished, job.adding = workspace.finished, False
     job.stop = False

@@ -246,7 +246,7 @@ def run_on_placeholders(
     numbered = {id(leaf): number for number, leaf in enumerate(parameters)}
     leaf_places = [places.get(id(leaf)) or (-1, numbered[id(leaf)]) for leaf in leaves]
     selections = [symbol.place for symbol in symbols]
-    graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers)
+    graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers, True)
     return Trace(graph, single, dict(modes_read), random.getstate() != before, numpy_state() != before_numpy)
 
 

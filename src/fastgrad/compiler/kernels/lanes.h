@@ -13,6 +13,8 @@
 
 #if defined(__GNUC__) && defined(__AVX__)
 #include <immintrin.h>
+#elif defined(__GNUC__) && defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(_MSC_VER)
@@ -59,6 +61,28 @@ typedef const double *FG_RESTRICT const_lane;
 #define fg_prefetch(p) ((void)(p))
 #endif
 
+/* a * b + c, rounded once where the processor has an instruction for it. The compiler makes none of its
+   own (setup.py): what a program subtracts would differ from the engine's by the rounding of a product,
+   and the root of x*x - y*y at x = y would be nan in half of the rows. */
+FG_INLINE double fg_fma(double a, double b, double c) {
+#if defined(__GNUC__) && (defined(__FMA__) || defined(__aarch64__))
+    return __builtin_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+FG_INLINE vec fg_fma_vec(vec a, vec b, vec c) {
+#if FG_WIDTH == 8
+    return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); /* no cover: not every processor has AVX-512 */
+#elif FG_WIDTH == 4 && defined(__FMA__)
+    return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif FG_WIDTH == 2 && defined(__aarch64__)
+    return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
 FG_INLINE vec fg_load(const double *p) { return *(const vec *)p; }
 FG_INLINE void fg_store(double *p, vec v) { *(vec *)p = v; }
 
@@ -79,22 +103,22 @@ FG_INLINE double fg_exp(double x) {
     const double high = 6.93147180369123816490e-01, low = 1.90821492927058770002e-10;
     double y = x > 710.0 ? 710.0 : x;
     y = y < -746.0 ? -746.0 : y;
-    const double n = (y * 1.4426950408889634 + FG_MAGIC) - FG_MAGIC;
-    const double half = (n * 0.5 + FG_MAGIC) - FG_MAGIC;
-    const double r = (y - n * high) - n * low;
+    const double n = fg_fma(y, 1.4426950408889634, FG_MAGIC) - FG_MAGIC;
+    const double half = fg_fma(n, 0.5, FG_MAGIC) - FG_MAGIC;
+    const double r = fg_fma(-n, low, fg_fma(-n, high, y));
     double p = 1.0 / 6227020800.0;
-    p = p * r + 1.0 / 479001600.0;
-    p = p * r + 1.0 / 39916800.0;
-    p = p * r + 1.0 / 3628800.0;
-    p = p * r + 1.0 / 362880.0;
-    p = p * r + 1.0 / 40320.0;
-    p = p * r + 1.0 / 5040.0;
-    p = p * r + 1.0 / 720.0;
-    p = p * r + 1.0 / 120.0;
-    p = p * r + 1.0 / 24.0;
-    p = p * r + 1.0 / 6.0;
-    p = p * r + 0.5;
-    p = 1.0 + (r + r * r * p);
+    p = fg_fma(p, r, 1.0 / 479001600.0);
+    p = fg_fma(p, r, 1.0 / 39916800.0);
+    p = fg_fma(p, r, 1.0 / 3628800.0);
+    p = fg_fma(p, r, 1.0 / 362880.0);
+    p = fg_fma(p, r, 1.0 / 40320.0);
+    p = fg_fma(p, r, 1.0 / 5040.0);
+    p = fg_fma(p, r, 1.0 / 720.0);
+    p = fg_fma(p, r, 1.0 / 120.0);
+    p = fg_fma(p, r, 1.0 / 24.0);
+    p = fg_fma(p, r, 1.0 / 6.0);
+    p = fg_fma(p, r, 0.5);
+    p = 1.0 + fg_fma(r * r, p, r);
     return p * fg_power_of_two(half) * fg_power_of_two(n - half);
 }
 
@@ -111,17 +135,17 @@ FG_INLINE double fg_log(double x) {
     const double s = f / (2.0 + f);
     const double z = s * s;
     double p = 2.0 / 21.0;
-    p = p * z + 2.0 / 19.0;
-    p = p * z + 2.0 / 17.0;
-    p = p * z + 2.0 / 15.0;
-    p = p * z + 2.0 / 13.0;
-    p = p * z + 2.0 / 11.0;
-    p = p * z + 2.0 / 9.0;
-    p = p * z + 2.0 / 7.0;
-    p = p * z + 2.0 / 5.0;
-    p = p * z + 2.0 / 3.0;
+    p = fg_fma(p, z, 2.0 / 19.0);
+    p = fg_fma(p, z, 2.0 / 17.0);
+    p = fg_fma(p, z, 2.0 / 15.0);
+    p = fg_fma(p, z, 2.0 / 13.0);
+    p = fg_fma(p, z, 2.0 / 11.0);
+    p = fg_fma(p, z, 2.0 / 9.0);
+    p = fg_fma(p, z, 2.0 / 7.0);
+    p = fg_fma(p, z, 2.0 / 5.0);
+    p = fg_fma(p, z, 2.0 / 3.0);
     const double h = 0.5 * f * f;
-    double result = k * high - ((h - (s * (h + z * p) + k * low)) - f);
+    double result = fg_fma(k, high, -((h - fg_fma(s, fg_fma(z, p, h), k * low)) - f));
     result = x == 0.0 ? -INFINITY : result;
     result = x < 0.0 ? NAN : result;
     return x < INFINITY ? result : x;
@@ -149,11 +173,11 @@ FG_INLINE double fg_pow(double x, double y) {
 /* tanh: Cephes' rational function near 0 (Moshier 1989), 1 - 2 / (exp(2x) + 1) elsewhere. */
 FG_INLINE double fg_tanh(double x) {
     const double size = fabs(x), z = x * x;
-    const double numerator = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z
-        - 1.61468768441708447952e3;
-    const double denominator = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z
-        + 4.84406305325125486048e3;
-    const double near = x + x * z * (numerator / denominator);
+    const double numerator = fg_fma(
+        fg_fma(-9.64399179425052238628e-1, z, -9.92877231001918586564e1), z, -1.61468768441708447952e3);
+    const double denominator = fg_fma(
+        fg_fma(z + 1.12811678491632931402e2, z, 2.23548839060100448583e3), z, 4.84406305325125486048e3);
+    const double near = fg_fma(x * z, numerator / denominator, x);
     const double far = 1.0 - 2.0 / (fg_exp(2.0 * size) + 1.0);
     return size < 0.625 ? near : x < 0.0 ? -far : far;
 }
@@ -187,10 +211,10 @@ FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
     Py_ssize_t l = 0;
     double tail = 0.0;
     for (; l + 2 * FG_WIDTH <= lanes; l += 2 * FG_WIDTH) {
-        t0 += fg_load(a + l) * fg_load(b + l);
-        t1 += fg_load(a + l + FG_WIDTH) * fg_load(b + l + FG_WIDTH);
+        t0 = fg_fma_vec(fg_load(a + l), fg_load(b + l), t0);
+        t1 = fg_fma_vec(fg_load(a + l + FG_WIDTH), fg_load(b + l + FG_WIDTH), t1);
     }
-    for (; l < lanes; l++) tail += a[l] * b[l];
+    for (; l < lanes; l++) tail = fg_fma(a[l], b[l], tail);
     return fg_across(t0 + t1) + tail;
 }
 
@@ -229,7 +253,7 @@ FG_INLINE void fg_tile(
         for (int i = 0; i < rows; i++) {
             const vec weight = fg_all(panel[k * rows + i]);
             FG_UNROLL
-            for (int v = 0; v < vectors; v++) total[i][v] += weight * operand[v];
+            for (int v = 0; v < vectors; v++) total[i][v] = fg_fma_vec(weight, operand[v], total[i][v]);
         }
     }
     if (rectified) {
@@ -347,7 +371,7 @@ FG_INLINE void fg_outer_tile(
         for (int i = 0; i < rows; i++) {
             const vec amount = fg_load(g[i] + l);
             FG_UNROLL
-            for (int k = 0; k < columns; k++) total[i][k] += amount * operand[k];
+            for (int k = 0; k < columns; k++) total[i][k] = fg_fma_vec(amount, operand[k], total[i][k]);
         }
     }
     FG_UNROLL
@@ -360,7 +384,7 @@ FG_INLINE void fg_outer_tile(
         for (; k < columns; k++) sums[k] += fg_across(total[i][k]);
         for (Py_ssize_t rest = l; rest < lanes; rest++) {
             FG_UNROLL
-            for (k = 0; k < columns; k++) sums[k] += g[i][rest] * in[k][rest];
+            for (k = 0; k < columns; k++) sums[k] = fg_fma(g[i][rest], in[k][rest], sums[k]);
         }
     }
 }

@@ -40,6 +40,12 @@ cdef inline void give(Node *operand, double amount, Sweep *sweep) noexcept nogil
     mark(operand, sweep)
 
 
+cdef void give_chosen(Node *operand, double derivative, double g, Sweep *sweep) noexcept nogil:
+    """give() of a row that selects: what was not chosen is not reached, nor is what only it uses."""
+    if derivative != 0.0:
+        give(operand, derivative * g, sweep)
+
+
 cdef inline void pull_local(Node *node, double g, Sweep *sweep) noexcept nogil:
     """grad of child i += derivative i * g."""
     cdef Py_ssize_t index
@@ -174,9 +180,10 @@ cdef inline void pull_ternary(Node *node, int row, double g, Sweep *sweep) noexc
     cdef Node *second = <Node *>PyTuple_GET_ITEM(node.left, 1)
     cdef Node *third = <Node *>PyTuple_GET_ITEM(node.left, 2)
     cdef double a = first.data, b = second.data, c = third.data
-    give(first, ternary_da(row, a, b, c, node.data) * g, sweep)
-    give(second, ternary_db(row, a, b, c, node.data) * g, sweep)
-    give(third, ternary_dc(row, a, b, c, node.data) * g, sweep)
+    # Each of them selects.
+    give_chosen(first, ternary_da(row, a, b, c, node.data), g, sweep)
+    give_chosen(second, ternary_db(row, a, b, c, node.data), g, sweep)
+    give_chosen(third, ternary_dc(row, a, b, c, node.data), g, sweep)
 
 
 cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
@@ -314,6 +321,29 @@ cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
     return NULL
 
 
+cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
+    """Whether the operand with this number was there to be chosen, and was not."""
+    cdef int code = code_of(node)
+    cdef int row = code >> 2
+    cdef double a, b, c
+    if not selects(row):
+        return False
+    if row >= ROW_FIRST_TERNARY:
+        a = (<Node *>PyTuple_GET_ITEM(node.left, 0)).data
+        b = (<Node *>PyTuple_GET_ITEM(node.left, 1)).data
+        c = (<Node *>PyTuple_GET_ITEM(node.left, 2)).data
+        if index == 0:
+            return ternary_da(row, a, b, c, node.data) == 0.0
+        if index == 1:
+            return ternary_db(row, a, b, c, node.data) == 0.0
+        return ternary_dc(row, a, b, c, node.data) == 0.0
+    a = (<Node *>node.left).data
+    b = (<Node *>node.right.node).data if owns_right(code) else node.right.constant
+    if index == 0:
+        return left_derivative(row, a, b, node.data) == 0.0
+    return right_derivative(row, a, b, node.data) == 0.0
+
+
 cdef inline bint visit_once(PyObject *node, set foreign) except -1:
     """Whether this is the first visit. A node counts as visited when its visit begins, and joins
     the order when its operands have: marking it at the push of a parent would misorder diamonds."""
@@ -331,8 +361,11 @@ cdef inline bint visit_once(PyObject *node, set foreign) except -1:
     return True
 
 
-cdef list topological_order(list roots):
-    """The nodes below the roots, operands before results; runs no code of the user's."""
+cdef list topological_order(list roots, bint chosen_only=False):
+    """The nodes below the roots, operands before results; runs no code of the user's.
+
+    With chosen_only those that a gradient reaches, without what only operands that were not chosen use.
+    """
     cdef list order = []
     cdef set foreign = set()
     cdef Stack stack
@@ -353,6 +386,8 @@ cdef list topological_order(list roots):
                 if operand == NULL:
                     order.append(<object>frame.node)
                     stack.size -= 1
+                elif chosen_only and is_passed_over(<Node *>frame.node, frame.visited - 1):
+                    continue
                 elif visit_once(operand, foreign):
                     push(&stack, operand)
     finally:
@@ -372,7 +407,7 @@ cdef inline void unvisit(PyObject *node) noexcept:
 
 cdef int run_ordered(Value root) except -1:
     """backward() for graphs in which the user's own code takes part."""
-    cdef list order = topological_order([root])
+    cdef list order = topological_order([root], True)
     cdef Py_ssize_t seen = expansions
     cdef object current
     cdef PyObject *extras
@@ -382,7 +417,7 @@ cdef int run_ordered(Value root) except -1:
         if seen != expansions:
             # Also when a `_backward` has looked at the graph and so replaced operands in it.
             order.reverse()
-            order = topological_order(order)
+            order = topological_order(order, True)
             seen = expansions
         current = order.pop()
         if not in_pool(<PyObject *>current):

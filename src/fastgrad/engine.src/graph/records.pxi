@@ -12,7 +12,7 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t
 
-from fastgrad.compiler.integers cimport Integers, append
+from fastgrad.compiler.memory cimport Integers, append
 
 cdef struct Numbering:
     # An open-addressing table from a node's address to the number of its record.
@@ -190,3 +190,8 @@ cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
 def _refuse(int row, double a, double b):
     """Raise what the operation with this row raises for these operands, if anything."""
     refuse(row, a, b)
+
+
+def _described(int row, double a, double b):
+    """The operation with this row and these operands, as an error shows it."""
+    return described(row, a, b)

@@ -1,8 +1,8 @@
-"""A growing array of 32-bit integers, for the passes over a program."""
+"""Memory for the passes over a program: zeroed pieces, and a growing array of 32-bit integers."""
 
 from libc.stdint cimport int32_t
 
-from cpython.mem cimport PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawRealloc
 
 cdef struct Integers:
     int32_t *items
@@ -23,3 +23,11 @@ cdef inline int32_t append(Integers *list, int32_t item) except -1:
     list.items[list.size] = item
     list.size += 1
     return <int32_t>(list.size - 1)
+
+
+cdef inline void *zeroed(Py_ssize_t count, size_t size) except NULL:
+    """Memory for this many items of a size, all of it 0."""
+    cdef void *memory = PyMem_RawCalloc(count + 1, size)
+    if memory == NULL:
+        raise MemoryError("no memory for a program")
+    return memory

@@ -1,0 +1,5 @@
+from typing_extensions import disjoint_base
+
+# A graph in plain C.
+@disjoint_base
+class RowProgram: ...

@@ -1,0 +1,190 @@
+"""Compiled functions and their programs in pickles: what is saved, and the functions that load it.
+
+Pickles name the functions of this module, so none of them moves, or takes other arguments. A program is
+saved in words: its operations by name, whatever their numbers in another version's table, the kinds of its
+arguments by name, and a format. What is unknown is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import operator
+import sys
+from array import array
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from fastgrad.compiler.arguments import describe_signature
+from fastgrad.compiler.graph import OPERATION_ROWS, Graph
+from fastgrad.compiler.program import Program
+from fastgrad.engine import Value
+
+if TYPE_CHECKING:
+    from fastgrad.compiler.compiled import Compiled
+
+# Raised when a field of SavedProgram, or what it means, changes.
+FORMAT = 1
+KINDS = ("real", "index", "number", "whole number")
+OPERATION_NAMES = {row: name for name, row in OPERATION_ROWS.items()}
+
+
+class SavedProgram(TypedDict):
+    """A program in a pickle; `records` and `operands` are 32-bit integers, the lowest byte first."""
+
+    format: int
+    # The version that saved it.
+    fastgrad: str
+    name: str
+    # (name, kind, columns) of each, the columns of one number a row being None.
+    arguments: list[tuple[str, str, int | None]]
+    # Whether the function returns one Value and not a list of them.
+    single: bool
+    operations: list[str]
+    # Three integers a node, of which the first is an index into `operations`; see records.pxi.
+    records: bytes
+    operands: bytes
+    constants: list[float]
+    parameters: tuple[Value, ...]
+    leaves: list[tuple[int, int]]
+    selections: list[tuple[int, int]]
+    outputs: list[int]
+
+
+def little_endian(numbers: array[int]) -> bytes:
+    """Return the integers as bytes, the lowest first."""
+    if sys.byteorder == "big":  # no cover: no machine of the tests
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def integers(saved: bytes) -> array[int]:
+    """Return what little_endian() wrote; ValueError if the last integer is incomplete."""
+    numbers = array("i")
+    numbers.frombytes(saved)
+    if sys.byteorder == "big":  # no cover: no machine of the tests
+        numbers.byteswap()
+    return numbers
+
+
+def saved_program(
+    parts: tuple[bytes, bytes, list[float], tuple[Value, ...], list[Any], list[Any], list[int]],
+    signature: tuple[int, ...],
+    names: tuple[str, ...],
+    name: str,
+    single: bool,
+) -> SavedProgram:
+    """Return a program, whose graph has these parts, as it is pickled."""
+    from fastgrad import __version__
+
+    records, operands, constants, parameters, leaves, selections, outputs = parts
+    numbers = array("i", records)
+    used = sorted(set(numbers[::3]))
+    places = {row: place for place, row in enumerate(used)}
+    numbers[::3] = array("i", [places[row] for row in numbers[::3]])
+    return SavedProgram(
+        format=FORMAT,
+        fastgrad=__version__,
+        name=name,
+        arguments=[
+            (argument, kind, columns)
+            for argument, (kind, columns) in zip(names, describe_signature(signature), strict=True)
+        ],
+        single=single,
+        operations=[OPERATION_NAMES[row] for row in used],
+        records=little_endian(numbers),
+        operands=little_endian(array("i", operands)),
+        constants=constants,
+        parameters=parameters,
+        leaves=leaves,
+        selections=selections,
+        outputs=outputs,
+    )
+
+
+def load_program(saved: SavedProgram) -> Program:
+    """Return a pickled program; ValueError or TypeError for one that is unknown here, or damaged."""
+    from fastgrad import __version__
+
+    if saved["format"] != FORMAT:
+        raise ValueError(
+            f"a program saved by fastgrad {saved['fastgrad']} in format {saved['format']!r} cannot be loaded: "
+            f"this is fastgrad {__version__}, whose format is {FORMAT}; compile and save the function again"
+        )
+    try:
+        return program_of(saved)
+    except KeyError as error:
+        raise ValueError(f"a damaged program: it has no {error}") from None
+
+
+def program_of(saved: SavedProgram) -> Program:
+    """Return the program, its operations being those of this version that have the same names."""
+    from fastgrad import __version__
+
+    for operation in saved["operations"]:
+        if operation not in OPERATION_ROWS:
+            raise ValueError(
+                f"{saved['name']}'s program was saved by fastgrad {saved['fastgrad']} and needs the operation "
+                f"{operation!r}, which this fastgrad, {__version__}, does not have"
+            )
+    rows = [OPERATION_ROWS[operation] for operation in saved["operations"]]
+    numbers = integers(saved["records"])
+    if not all(0 <= place < len(rows) for place in numbers[::3]):
+        raise ValueError("a damaged program: there is an operation without a name in it")
+    numbers[::3] = array("i", [rows[place] for place in numbers[::3]])
+    signature = []
+    for argument, kind, columns in saved["arguments"]:
+        if kind not in KINDS:
+            raise ValueError(f"a damaged program: {argument} is of an unknown kind, {kind!r}")
+        signature.append(KINDS.index(kind) + (0 if columns is None else 4 * (columns + 1)))
+    graph = Graph(
+        numbers.tobytes(),
+        integers(saved["operands"]).tobytes(),
+        list(saved["constants"]),
+        saved["parameters"],
+        list(saved["leaves"]),
+        list(saved["selections"]),
+        list(saved["outputs"]),
+        True,
+    )
+    names = tuple([argument for argument, _, _ in saved["arguments"]])
+    return Program(graph, tuple(signature), names, saved["name"], saved["single"])
+
+
+def load_method(owner: type, name: str, instance: object) -> Any:
+    """Return an instance's method as a class defines it, whatever other classes make of the name."""
+    return inspect.getattr_static(owner, name).__get__(instance, type(instance))
+
+
+def load_compiled(function: Callable[..., Any], threads: int, check: bool, block: int) -> Compiled:
+    """Return what was compiled without programs of its own, to be traced at its first call."""
+    from fastgrad.compiler.compiled import Compiled
+
+    return Compiled(function, threads, check, block)
+
+
+def load_function(
+    where: tuple[str, str] | None,
+    description: dict[str, Any],
+    name: str,
+    parameters: inspect.Signature,
+    options: tuple[int, bool, int],
+    programs: list[Program],
+) -> Compiled:
+    """Rebuild a pickled function: its programs and, if none of them has parameters, the function.
+
+    A new trace would use this process's parameters, where the programs have those of the pickle.
+    """
+    from fastgrad.compiler.compiled import Compiled
+
+    self = Compiled.__new__(Compiled)
+    vars(self).update(description)
+    if where is not None:
+        try:
+            found = operator.attrgetter(where[1])(importlib.import_module(where[0]))
+        except (ImportError, AttributeError):
+            found = None
+        self.function = found.function if isinstance(found, Compiled) else found
+    self._set(name, parameters, options, programs)
+    return self
