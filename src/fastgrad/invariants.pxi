@@ -79,12 +79,9 @@ cdef void check_operands(Node *node, PyObject *operands) noexcept:
     cdef Py_ssize_t index
     expect(operands != NULL and PyTuple_CheckExact(operands), "a node's operands are no tuple")
     expect((<Node *>operands).refcount > 0, "a node's tuple of operands is not alive")
+    expect(is_tracked(operands), "the collector does not see a node's tuple of operands")
     for index in range(PyTuple_GET_SIZE(operands)):
         check_operand(node, PyTuple_GET_ITEM(operands, index))
-        expect(
-            is_tracked(operands) or not is_tracked(PyTuple_GET_ITEM(operands, index)),
-            "the collector sees an operand but not the tuple that holds it",
-        )
 
 
 cdef void check_node(Node *node) noexcept:

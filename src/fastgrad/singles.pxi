@@ -14,7 +14,6 @@ cdef extern from "Python.h":
     void *PyUnstable_Object_GC_NewWithExtraData(PyTypeObject *, size_t) noexcept
     void PyObject_GC_Del(void *) noexcept
     bint PyObject_GC_IsTracked(void *) noexcept nogil
-    Py_ssize_t Py_REFCNT(void *) noexcept nogil
 
 cdef enum:
     # No two nodes are closer.
