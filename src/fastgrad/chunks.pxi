@@ -342,7 +342,10 @@ cdef inline void release_slot(Chunk *chunk) noexcept:
 
 
 def _pool_statistics():
-    """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes."""
+    """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes, searches.
+
+    The last is how often backward() has ordered a graph by depth-first search.
+    """
     cdef Py_ssize_t nodes = 0
     cdef Chunk *chunk = newest
     if not next_chunk_is_due():
@@ -356,6 +359,7 @@ def _pool_statistics():
         "chunks_free": free_count,
         "arenas": arena_count,
         "irregular": irregular_count,
+        "searches": search_count,
     }
 
 

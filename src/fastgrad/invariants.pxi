@@ -138,13 +138,8 @@ cdef void check_node(Node *node) noexcept:
         expect(PyTuple_GET_SIZE(node.left) == 3, "an operation of three operands has another number")
 
 
-cdef inline bint is_irregular(Node *node) noexcept:
-    cdef PyObject *extras = extras_of(node)
-    return extras != NULL and (<Extras>extras).irregular
-
-
 cdef void check_weight(Node *weight) noexcept:
-    # An irregular weight may have been a leaf when it was used; no sweep runs while it lives.
+    # An irregular weight may have been a leaf when it was used; no sweep serves a graph that holds it.
     expect(
         not in_pool(weight) or code_of(weight) <= CODE_FRESH or is_irregular(weight),
         "a weight of a dot product needs a visit",

@@ -140,6 +140,10 @@ cdef enum:
 cdef PyTypeObject *value_type = NULL
 # Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
 cdef Py_ssize_t irregular_count = 0
+# Those among them that are leaves, or may have been when they were used.
+cdef Py_ssize_t irregular_leaf_count = 0
+# How many backward() were ordered by depth-first search.
+cdef Py_ssize_t search_count = 0
 # How often a node was tracked or given operands after it may have been used: see Rows.
 cdef Py_ssize_t late_tracks = 0
 cdef Node *doomed = NULL
@@ -345,13 +349,20 @@ cdef inline bint is_unused(Node *node) noexcept:
 
 
 cdef int mark_irregular(Node *node) except -1:
-    """Have backward() order graphs by depth-first search for as long as this node lives."""
-    global irregular_count
+    """Have backward() order graphs that hold this node by depth-first search."""
+    global irregular_count, irregular_leaf_count
     cdef Extras extras = require_extras(node)
     if not extras.irregular:
         extras.irregular = True
         irregular_count += 1
+        extras.irregular_leaf = not in_pool(node) or code_of(node) <= CODE_FRESH
+        irregular_leaf_count += extras.irregular_leaf
     return 0
+
+
+cdef inline bint is_irregular(Node *node) noexcept:
+    cdef PyObject *extras = extras_of(node)
+    return extras != NULL and (<Extras>extras).irregular
 
 
 # -- freeing a node ---------------------------------------------------------------------------
@@ -359,7 +370,7 @@ cdef int mark_irregular(Node *node) except -1:
 
 cdef void drop_extras(Node *node) noexcept:
     """Detach and release the node's Extras; may run the user's code."""
-    global irregular_count
+    global irregular_count, irregular_leaf_count
     cdef Chunk *chunk
     cdef PyObject *extras = extras_of(node)
     if extras == NULL:
@@ -373,6 +384,7 @@ cdef void drop_extras(Node *node) noexcept:
     if (<Extras>extras).irregular:
         (<Extras>extras).irregular = False
         irregular_count -= 1
+        irregular_leaf_count -= (<Extras>extras).irregular_leaf
     Py_DECREF(extras)
 
 
