@@ -215,7 +215,7 @@ def gradients(prepare=lambda root: None):
     for _ in range(300):
         nodes.append((chance.choice(nodes) * chance.choice(nodes) + chance.choice(nodes)).tanh())
     nodes += F.linear(nodes[40:80], [nodes[:40]] * 9) + [F.logsumexp(nodes[7:19]), F.where(*nodes[3:6])]
-    root = sum(nodes) - nodes[35]
+    root = (sum(nodes[::2]) - nodes[35]) * sum(nodes[1::2])
     prepare(root)
     root.backward()
     return [leaf.grad.hex() for leaf in leaves]
