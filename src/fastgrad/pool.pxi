@@ -40,6 +40,10 @@ cdef extern from *:
     #if UINTPTR_MAX != UINT64_MAX
     #error "fastgrad needs a 64-bit target"
     #endif
+    /* Such builds of CPython have more words before an object, or a table of all objects. */
+    #if defined(Py_TRACE_REFS)
+    #error "fastgrad's nodes have no room for what Py_TRACE_REFS keeps"
+    #endif
 
     #if defined(_MSC_VER)
     #include <intrin.h>

@@ -10,7 +10,7 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.engine cimport add_gradients, read_leaves
 from fastgrad.engine import Value, _refuse
-from fastgrad.integers cimport Integers, append
+from fastgrad.integers cimport Integers, append, as_offset
 from fastgrad.lanes cimport *
 from fastgrad.ops cimport *
 

@@ -12,7 +12,7 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t
 
-from fastgrad.integers cimport Integers, append
+from fastgrad.integers cimport Integers, append, as_offset
 
 cdef enum:
     ROW_CONSTANT = -1
@@ -55,8 +55,8 @@ cdef class GraphReader:
 
     cdef int32_t record(self, int row, Py_ssize_t first, Py_ssize_t second) except -1:
         append(&self.records, row)
-        append(&self.records, <int32_t>first)
-        append(&self.records, <int32_t>second)
+        append(&self.records, as_offset(first))
+        append(&self.records, as_offset(second))
         self.count += 1
         return <int32_t>(self.count - 1)
 

@@ -76,6 +76,8 @@ cdef class Allocation:
     cdef Py_ssize_t *last
     cdef Integers free_slots
     cdef Integers accumulated
+    # Becomes the plan's.
+    cdef Integers uniform_table
     # Of one step: ids written, read on the way forward, read on the way back, given gradients.
     cdef Integers writes
     cdef Integers reads
@@ -107,6 +109,7 @@ cdef class Allocation:
         PyMem_RawFree(self.last)
         PyMem_RawFree(self.free_slots.items)
         PyMem_RawFree(self.accumulated.items)
+        PyMem_RawFree(self.uniform_table.items)
         PyMem_RawFree(self.writes.items)
         PyMem_RawFree(self.reads.items)
         PyMem_RawFree(self.keeps.items)
@@ -277,11 +280,19 @@ cdef void *zeroed(Py_ssize_t count, size_t size) except NULL:
     return memory
 
 
+cdef Py_ssize_t end_of(Py_ssize_t offset, list source) except -1:
+    """Where the offsets of a wide instruction end that begin here."""
+    cdef Py_ssize_t inputs = source[1]
+    cdef Py_ssize_t outputs = 0 if source[3] is None else len(source[3])
+    return offset + (6 if source[2] else 3) * inputs + outputs * (3 + inputs)
+
+
 cdef int lay_out_wides(Allocation self) except -1:
     """Offsets of everything that a wide instruction lists."""
     cdef Plan plan = self.plan
     cdef Lowering lowering = self.lowering
-    cdef int32_t offset = 0, number
+    cdef Py_ssize_t offset = 0
+    cdef int32_t number
     cdef Wide *wide
     cdef list source
     plan.wide_count = len(lowering.wides)
@@ -289,27 +300,29 @@ cdef int lay_out_wides(Allocation self) except -1:
     for number in range(plan.wide_count):
         wide = &plan.wides[number]
         source = lowering.wides[number]
+        # Checked before its parts, which are less.
+        as_offset(end_of(offset, source))
         wide.inputs = source[1]
         wide.outputs = 1 if source[3] is None else len(source[3])
         plan.widest = max(plan.widest, wide.inputs, wide.outputs)
         wide.gradient = wide.packed = wide.transposed = -1
-        wide.left = offset
-        wide.left_adjoint = offset + wide.inputs
-        wide.fresh_left = offset + 2 * wide.inputs
+        wide.left = <int32_t>offset
+        wide.left_adjoint = <int32_t>offset + wide.inputs
+        wide.fresh_left = <int32_t>offset + 2 * wide.inputs
         offset += 3 * wide.inputs
         if source[2]:
-            wide.right = offset
-            wide.right_adjoint = offset + wide.inputs
-            wide.fresh_right = offset + 2 * wide.inputs
+            wide.right = <int32_t>offset
+            wide.right_adjoint = <int32_t>offset + wide.inputs
+            wide.fresh_right = <int32_t>offset + 2 * wide.inputs
             offset += 3 * wide.inputs
         if source[3] is not None:
-            wide.out = offset
-            wide.out_adjoint = offset + wide.outputs
-            wide.bias = offset + 2 * wide.outputs
-            wide.weights = offset + 3 * wide.outputs
+            wide.out = <int32_t>offset
+            wide.out_adjoint = <int32_t>offset + wide.outputs
+            wide.bias = <int32_t>offset + 2 * wide.outputs
+            wide.weights = <int32_t>offset + 3 * wide.outputs
             offset += 3 * wide.outputs + wide.outputs * wide.inputs
             wide.activation = source[6]
-            wide.packed = <int32_t>plan.packed
+            wide.packed = as_offset(plan.packed)
             plan.packed += wide.outputs * (1 + wide.inputs)
     plan.table_size = offset
     plan.table = <int32_t *>zeroed(offset, sizeof(int32_t))
@@ -464,7 +477,7 @@ cdef int place_matrix(Allocation self, Wide *wide, list source) except -1:
     # For a matrix, whether the weights want a gradient and not the bias alone.
     wide.fresh_right = weights
     if wide.inputs and plan.table[wide.left_adjoint] >= 0:
-        wide.transposed = <int32_t>plan.packed
+        wide.transposed = as_offset(plan.packed)
         plan.packed += wide.outputs * wide.inputs
     return 0
 
@@ -571,11 +584,10 @@ cdef int translate_uniform_steps(Allocation self) except -1:
     cdef Plan plan = self.plan
     cdef Lowering lowering = self.lowering
     cdef Integers *steps = &lowering.uniform_steps
-    cdef Integers table
+    cdef Integers *table = &self.uniform_table
     cdef Py_ssize_t at, k, count = steps.size // 4
     cdef int32_t code, out, left, right
     cdef int32_t *terms
-    table.items, table.size, table.room = NULL, 0, 0
     plan.uniform_steps = <int32_t *>zeroed(4 * count, sizeof(int32_t))
     plan.uniform_count = count
     for at in range(count):
@@ -583,18 +595,18 @@ cdef int translate_uniform_steps(Allocation self) except -1:
         left, right = steps.items[4 * at + 2], steps.items[4 * at + 3]
         if code == CODE_TERMS:
             terms = lowering.terms.items + left
-            left = append(&table, terms[0])
-            append(&table, terms[1])
+            left = append(table, terms[0])
+            append(table, terms[1])
             for k in range(2 * terms[0]):
-                append(&table, self.uniform_of(terms[2 + k]))
+                append(table, self.uniform_of(terms[2 + k]))
             for k in range(terms[1]):
-                append(&table, self.uniform_of(terms[2 + 2 * terms[0] + 2 * k]))
-                append(&table, terms[3 + 2 * terms[0] + 2 * k])
+                append(table, self.uniform_of(terms[2 + 2 * terms[0] + 2 * k]))
+                append(table, terms[3 + 2 * terms[0] + 2 * k])
         elif has_many_operands(code >> 2):
             terms = <int32_t *>lowering.graph.operands + left
             left = <int32_t>table.size
             for k in range(right):
-                append(&table, self.uniform_of(terms[k]))
+                append(table, self.uniform_of(terms[k]))
         else:
             left = self.uniform_of(left)
             if has_two_operands(code >> 2):
@@ -605,6 +617,7 @@ cdef int translate_uniform_steps(Allocation self) except -1:
         plan.uniform_steps[4 * at + 3] = right
     plan.uniform_table = table.items
     plan.uniform_table_size = table.size
+    table.items = NULL
     return 0
 
 
