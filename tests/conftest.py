@@ -79,12 +79,17 @@ def run_script():
 
 
 @pytest.fixture
-def depth_first():
-    """Have backward() order its graphs by depth-first search, by keeping an irregular node alive."""
-    node = fastgrad.Value(0.0)
-    node._backward = lambda: None
-    assert _pool_statistics()["irregular"] > 0
-    return node
+def depth_first(monkeypatch):
+    """Have backward() order its graphs by depth-first search, by a `_backward` of its root's own."""
+    sweep_or_search = fastgrad.Value.backward
+
+    def search(root):
+        root._backward = root._backward
+        before = _pool_statistics()["searches"]
+        sweep_or_search(root)
+        assert _pool_statistics()["searches"] == before + 1
+
+    monkeypatch.setattr(fastgrad.Value, "backward", search)
 
 
 @pytest.fixture

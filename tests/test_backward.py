@@ -1,5 +1,7 @@
 """backward(): order, accumulation, and nodes whose `_backward` is the user's own."""
 
+import functools
+import gc
 import math
 import random
 
@@ -7,7 +9,10 @@ import micrograd.engine
 import pytest
 from oracles import in_reverse_order
 
+import fastgrad.functional as F
 from fastgrad import Value
+from fastgrad.engine import _pool_statistics
+from fastgrad.nn import Neuron
 
 LIBRARIES = pytest.mark.parametrize("library", [Value, micrograd.engine.Value], ids=["fastgrad", "micrograd"])
 
@@ -163,6 +168,138 @@ def test_the_same_program_gives_the_same_bits():
     for _ in range(3):
         clutter.append([Value(1.0) * 2 for _ in range(101)])
         assert gradients() == first
+
+
+# -- the order depends on the graph alone ----------------------------------------------------------
+
+
+def searches():
+    return _pool_statistics()["searches"]
+
+
+def irregular(node):
+    node._backward = node._backward
+    return node
+
+
+def looked_at(node):
+    return node, node._children
+
+
+ELSEWHERE = {
+    "a difference that was looked at": lambda: looked_at(Value(5.0) - Value(3.0)),
+    "a neuron that was looked at": lambda: looked_at(Neuron(2)([1.0, 2.0])),
+    "a hook": lambda: irregular(Value(2.0) * 3.0),
+    "a hook on a leaf": lambda: irregular(Value(2.0)),
+    "a subclass with operands": lambda: Custom(1.0, (Value(1.0),), "custom"),
+    "an operand of its own operand": lambda: late(lambda node: node * 2.0),
+}
+
+
+class Custom(Value):
+    pass
+
+
+def late(use):
+    node = Value.__new__(Value)
+    operand = use(node)
+    node.__init__(1.0, (operand,), "late")
+    return node
+
+
+def gradients(prepare=lambda root: None):
+    """Bits of a graph in which the order of additions shows."""
+    chance = random.Random(5)
+    leaves = [Value(chance.uniform(-1, 1)) for _ in range(30)]
+    nodes = list(leaves)
+    for _ in range(300):
+        nodes.append((chance.choice(nodes) * chance.choice(nodes) + chance.choice(nodes)).tanh())
+    nodes += F.linear(nodes[40:80], [nodes[:40]] * 9) + [F.logsumexp(nodes[7:19]), F.where(*nodes[3:6])]
+    root = (sum(nodes[::2]) - nodes[35]) * sum(nodes[1::2])
+    prepare(root)
+    root.backward()
+    return [leaf.grad.hex() for leaf in leaves]
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE)
+def test_what_lives_elsewhere_changes_neither_order_nor_bits(elsewhere):
+    gc.collect()
+    expected, before = gradients(), searches()
+    kept = ELSEWHERE[elsewhere]()
+    assert _pool_statistics()["irregular"] > 0
+    assert gradients() == expected
+    assert searches() == before
+    del kept
+
+
+INSIDE = {
+    "the root": lambda x: irregular(x * 2.0),
+    "below the root": lambda x: irregular(x * 2.0) * 3.0,
+    "far below": lambda x: functools.reduce(lambda out, _: out * 1.0, range(1000), irregular(x * 2.0)),
+    "a leaf": lambda x: irregular(Value(2.0)) * x,
+    "the root that is a leaf": lambda x: irregular(Value(2.0)),
+    "a weight": lambda x: F.dot([irregular(Value(2.0))], [x]),
+    "an input": lambda x: F.dot([x], [irregular(Value(2.0))]),
+    "a bias": lambda x: F.dot([x], [x], irregular(Value(2.0))),
+    "an operand of a reduction": lambda x: F.logsumexp([x, irregular(x * 2.0)]),
+    "an operand of a choice": lambda x: F.where(x, x, irregular(x * 2.0)),
+    "a child": lambda x: Value(1.0, (x, irregular(x * 2.0)), (1.0, 1.0)),
+    "a difference that was looked at": lambda x: looked_at(x - x * 2.0)[0] * 3.0,
+    "a neuron that was looked at": lambda x: looked_at(F.dot([x], [x * 2.0], 1.0))[0] * 3.0,
+    "a node of a subclass": lambda x: Custom(1.0, (x,), (2.0,)) * 3.0,
+    "a weight that was given operands": lambda x: late_weight(x),
+}
+
+
+def late_weight(x):
+    out = []
+    late(lambda node: out.append(F.dot([node], [x])) or x * 2.0)
+    return out[0]
+
+
+@pytest.mark.parametrize("where", INSIDE)
+def test_an_irregular_node_in_the_graph_is_found(where):
+    before = searches()
+    INSIDE[where](Value(1.0)).backward()
+    assert searches() == before + 1
+    # No mark is left that would lead the next sweep astray.
+    x = Value(2.0)
+    (x * x).backward()
+    assert x.grad == 4.0
+    assert searches() == before + 1
+
+
+def test_a_look_at_another_graph_during_backward_leaves_the_order():
+    def look_first(root):
+        propagate = root._backward
+        root._backward = lambda: (other._children, propagate())
+
+    other = Value(5.0) - Value(3.0)
+    assert gradients(look_first) == gradients(irregular)
+
+
+@pytest.mark.parametrize("weights", ["shared by neurons", "used twice by a neuron", "shared with a bias"])
+def test_a_layer_has_the_same_bits_wherever_its_nodes_lie(weights):
+    """Its neurons are pulled in fours, which no end of a chunk may part."""
+
+    def bits(clutter):
+        chance = random.Random(3)
+        shared = [Value(chance.uniform(-1, 1)) for _ in range(7)]
+        inputs = [shared[0] * chance.uniform(-1, 1) for _ in range(3)]
+        inputs.append(inputs[1])
+        kept = [Value(0.0) for _ in range(clutter)]
+        if weights == "shared by neurons":
+            rows, biases = [shared[k : k + 4] for k in (0, 1, 2, 3, 2, 1)], None
+        elif weights == "used twice by a neuron":
+            rows, biases = [[shared[k], shared[6 - k], shared[k], shared[3]] for k in range(6)], None
+        else:
+            rows, biases = [shared[k : k + 4] for k in (3, 2, 1, 0, 1, 2)], shared[1:]
+        out = F.linear(inputs, rows, biases, "tanh")
+        sum(out).backward()
+        del kept
+        return [each.grad.hex() for each in shared]
+
+    assert len({tuple(bits(clutter)) for clutter in range(64)}) == 1
 
 
 # -- data that changes ---------------------------------------------------------------------------

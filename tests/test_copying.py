@@ -280,3 +280,45 @@ def test_a_program_of_another_number_of_names_is_refused():
     program, (graph, signature, _, *rest) = compiled.latest.__reduce__()
     with pytest.raises(ValueError, match="1 arguments has 2 names"):
         program(graph, signature, ("x", "y"), *rest)
+
+
+# -- symbols that are no strings ----------------------------------------------------------------
+
+SHALLOW_AND_DEEP = [*DUPLICATE, pytest.param(copy.copy, id="copy")]
+
+
+@pytest.mark.parametrize("kind", [Value, Named])
+@pytest.mark.parametrize("symbol", [(1.0, 2.0), [1.0, 2.0], (1.0,), ("a", "b"), 5])
+@pytest.mark.parametrize("duplicate", SHALLOW_AND_DEEP)
+def test_a_symbol_that_was_set_is_no_derivatives_in_a_copy(duplicate, symbol, kind):
+    a, b = operands()
+    node = kind(3.0, (a, b), "mine")
+    node._op = symbol
+    again = duplicate(node)
+    again.backward()
+    assert again._op == symbol
+    assert [child.grad for child in again._children] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("duplicate", SHALLOW_AND_DEEP)
+def test_a_symbol_set_on_local_derivatives_leaves_them_in_a_copy(duplicate):
+    node = Value(3.0, operands(), (4.0, 5.0))
+    node._op = (1.0, 2.0)
+    again = duplicate(node)
+    again.backward()
+    assert again._op == (1.0, 2.0)
+    assert [child.grad for child in again._children] == [4.0, 5.0]
+
+
+class Symbol:
+    """A symbol that is an object."""
+
+
+@pytest.mark.parametrize("kind", [Value, Named])
+@pytest.mark.parametrize("duplicate", DUPLICATE)
+def test_a_symbol_that_leads_back_to_its_node_is_copied_with_it(duplicate, kind):
+    symbol = Symbol()
+    symbol.node = kind(3.0, operands(), symbol)
+    again = duplicate(symbol.node)
+    assert again._op is not symbol
+    assert again._op.node is again

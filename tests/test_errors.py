@@ -210,6 +210,19 @@ def test_a_node_cannot_be_given_other_children():
     assert (out.data, out._op) == (3.0, "+")
 
 
+class Incomparable:
+    def __ne__(self, other):
+        raise RuntimeError("not to be compared")
+
+
+@pytest.mark.parametrize("arguments", [(Incomparable(), "new"), ("new", Incomparable())])
+def test_a_constructor_that_raises_changes_nothing(arguments):
+    node = Value(1.0, (), "old", "old")
+    with pytest.raises(RuntimeError, match="not to be compared"):
+        node.__init__(2.0, (), *arguments)
+    assert (node.data, node._op, node.label) == (1.0, "old", "old")
+
+
 def test_a_constructor_that_raises_leaves_no_node(live_nodes):
     child = Value(1.0)
 

@@ -12,8 +12,8 @@ import pytest
 
 import fastgrad.functional as F
 from fastgrad import Value
-from fastgrad.engine import _pool_statistics
-from fastgrad.nn import Layer
+from fastgrad.engine import Matrix, _pool_statistics, apply, linear
+from fastgrad.nn import MLP, Layer, Neuron
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 linux_only = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
@@ -147,7 +147,111 @@ CYCLES = {
     "attribute of a node that was not made yet": lambda x: shown_attribute(x - x * 2),
     "attribute of a constant that was not made yet": lambda x: shown_attribute(x + 2),
     "operand of its own operand": lambda x: operand_of_its_operand(x * 2),
+    "label given to the constructor": lambda x: held(lambda box: Value(1.0, label=box)) * x,
+    "label given to a subclass": lambda x: held(lambda box: Sub(1.0, label=box)) * x,
+    "label given again": lambda x: labelled_again() * x,
+    "symbol of a leaf": lambda x: held(lambda box: Value(1.0, (), Symbol(box))) * x,
+    "symbol of a custom node": lambda x: held(lambda box: Value(1.0, (x * 2,), Symbol(box))) * x,
+    "symbol of a subclass": lambda x: held(lambda box: Sub(1.0, (x,), Symbol(box))) * x,
+    "symbol assigned": lambda x: held(lambda box: symbolised(x * 2, [box])) * x,
+    "label of local derivatives": lambda x: held(lambda box: Value(1.0, (x * 2,), (2.0,), box)) * x,
+    "label of derivatives of a subclass": lambda x: held(lambda box: Sub(1.0, (x,), (2.0,), box)) * x,
+    "label of what is computed meanwhile": lambda x: held(lambda box: Value(1.0, [x * 2], "", box)) * x,
+    "children of a reduction": lambda x: kept_children(lambda a: F.logsumexp([a, x * 2])) * x,
+    "children of a choice": lambda x: kept_children(lambda a: F.where(a, x, a * 2)) * x,
+    "children of an operation of the table": lambda x: kept_children(lambda a: apply("where", a, x, a)) * x,
+    "children of a copied reduction": lambda x: kept_children(lambda a: copy.copy(F.sum([a, x]))) * x,
+    "children of local derivatives": lambda x: kept_children(lambda a: Value(1.0, (a, x), (1.0, 2.0))) * x,
+    "children of a custom node": lambda x: kept_children(lambda a: Value(1.0, (a, x), "mine")) * x,
+    "children of a dot product": lambda x: kept_children(lambda a: F.dot([a], [x])) * x,
+    "children given as a tuple": lambda x: given_tuple(lambda operands: F.logsumexp(operands)) * x,
+    "inputs given as a tuple": lambda x: given_tuple(lambda operands: F.dot(operands, [x, x])) * x,
+    "layer kept on its weight": lambda x: owned_layer(Layer(2, 2)),
+    "network kept on its weight": lambda x: owned_network(MLP(2, [4, 1])),
+    "neuron kept on its weight": lambda x: owned_neuron(Neuron(2)),
+    "matrix kept on its weight": lambda x: owned_matrix(Matrix([[Value(1.0)], [Value(2.0)]])),
+    "attributes taken out": lambda x: taken_attributes(x * 2),
 }
+
+
+class Box(list):
+    """A container like others, which may be put into itself."""
+
+
+class Symbol:
+    """A symbol that is an object and holds another."""
+
+    def __init__(self, content):
+        self.content = content
+
+
+def held(make):
+    """A node made of a container, which then holds what is computed from the node."""
+    box = Box()
+    node = make(box)
+    box.append(node * 2)
+    return node
+
+
+def labelled_again():
+    node = Value(1.0)
+    out = node * 2
+    node.__init__(1.0, label=[out])
+    return out
+
+
+def symbolised(node, symbol):
+    node._op = symbol
+    return node
+
+
+def kept_children(make):
+    """An operand that keeps the operands of a node which is gone."""
+    operand = Value(0.5)
+    node = make(operand)
+    children = node._children
+    del node
+    operand.children = children
+    return operand
+
+
+def given_tuple(make):
+    operands = (Value(0.5), Value(0.25))
+    node = make(operands)
+    operands[0].used_in = operands
+    return node
+
+
+def owned_layer(layer):
+    """A layer that a weight of its own keeps, after a call of which nothing is left but what it remembers."""
+    layer([1.0, 2.0])
+    layer.neurons[0].w[0].owner = layer
+    return layer.neurons[0].b * 2
+
+
+def owned_network(network):
+    network([1.0, 2.0])
+    network.layers[1].neurons[0].b.owner = network
+    return network.layers[0].neurons[0].b * 2
+
+
+def owned_neuron(neuron):
+    neuron([1.0, 2.0])
+    neuron.w[1].owner = neuron
+    return neuron.b * 2
+
+
+def owned_matrix(matrix):
+    linear([1.0], matrix)
+    matrix[0][0].owner = matrix
+    return matrix[1][0] * 2
+
+
+def taken_attributes(node):
+    node.note = "text"
+    attributes = node.__reduce_ex__(2)[1][0].__reduce__()[2][0][0][2]
+    attributes["later"] = out = node * 3
+    return out
 
 
 def labelled(node, label):

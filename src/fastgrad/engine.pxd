@@ -27,6 +27,7 @@ cdef class Extras:
     cdef object symbol
     cdef tuple derivatives
     cdef bint irregular
+    cdef bint irregular_leaf
 
 
 cdef int read_leaves(tuple leaves, double *out) except -1

@@ -72,8 +72,8 @@ def run_backward(root):
     order, expansions = [root], None
     while order:
         if inspection.expansions != expansions:
-            # Also when a `_backward` has looked at the graph and so replaced operands in it.
-            order = topological_order(order[::-1], chosen_only=True)
+            # Also when a `_backward` has looked at a graph and so may have replaced operands in this one.
+            order = topological_order(order, chosen_only=True)
             expansions = inspection.expansions
         node = order.pop()
         if type(node) is Value:

@@ -67,7 +67,7 @@ class Record:
         self.objects = objects
 
     def state(self):
-        return [(value.data, value.grad) for value in self.values]
+        return [(value.data, value.grad, value.label, value._op) for value in self.values]
 
 
 def leaves(count=3):
@@ -133,6 +133,17 @@ def attributes():
         return out.label, out.note, out._op, repr(out), len(out._prev), vars(out)
 
     return Record(work, a, b)
+
+
+def construction():
+    """A node older than its operands is given them, a symbol and a label, or is as it was."""
+    fresh = Value.__new__(Value)
+    a, b, _ = leaves()
+
+    def work():
+        fresh.__init__(2.0, (a, b), "mine", "label")
+
+    return Record(work, fresh, a, b)
 
 
 def inspection():
@@ -302,6 +313,7 @@ SCENARIOS = {
         arenas,
         layers,
         attributes,
+        construction,
         inspection,
         closures,
         ordered,

@@ -10,11 +10,23 @@ cdef struct Integers:
     Py_ssize_t room
 
 
+cdef enum:
+    MOST_INTEGERS = 2147483647
+
+
+cdef inline int32_t as_offset(Py_ssize_t number) except -1:
+    """The number, if an integer of 32 bits can be an offset so large; else MemoryError."""
+    if number > MOST_INTEGERS:
+        raise MemoryError("a program of more than 2**31 - 1 operands")
+    return <int32_t>number
+
+
 cdef inline int32_t append(Integers *list, int32_t item) except -1:
     """Append an item and return its position."""
     cdef Py_ssize_t room = 2 * list.room + 256
     cdef int32_t *grown
     if list.size == list.room:
+        as_offset(room)
         grown = <int32_t *>PyMem_RawRealloc(list.items, room * sizeof(int32_t))
         if grown == NULL:
             raise MemoryError("no memory for a program")

@@ -7,23 +7,17 @@ last step, in either direction, that reads it; a gradient from the first contrib
 way back through the step that made the value. What the fields of a step are, opcodes.py says.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.memory cimport Integers, append
+from fastgrad.compiler.memory cimport Integers, append, as_offset, zeroed
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, Lowering, Step, WideStep, lowered
-from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.rows cimport RowProgram, any_selects
 from fastgrad.ops cimport *
-
-cdef enum:
-    # What a table of int32 holds.
-    MOST_ENTRIES = 0x7fffffff
-
 
 cdef class Plan:
     """Instructions for one purpose, ready to run over any number of rows; never changed once made."""
@@ -252,12 +246,17 @@ cdef int lifetimes(Allocation self) except -1:
     return 0
 
 
+cdef Py_ssize_t end_of(Py_ssize_t offset, WideStep step) except -1:
+    """Where the offsets of a wide instruction end that begin here."""
+    cdef Py_ssize_t results = 0 if step.results is None else len(step.results)
+    return offset + (6 if step.pairs else 3) * step.size + results * (4 + step.size)
+
+
 cdef int lay_out_wides(Allocation self) except -1:
-    """Offsets of everything that a wide instruction lists; MemoryError for more than an int32 counts."""
+    """Offsets of everything that a wide instruction lists."""
     cdef Plan plan = self.plan
     cdef Lowering lowering = self.lowering
-    cdef int64_t end = 0, end_of_packed = 0
-    cdef int32_t offset, number
+    cdef int32_t number, offset = 0
     cdef Wide *wide
     cdef WideStep step
     plan.wide_count = len(lowering.wides)
@@ -265,38 +264,33 @@ cdef int lay_out_wides(Allocation self) except -1:
     for number in range(plan.wide_count):
         wide = &plan.wides[number]
         step = lowering.wides[number]
+        # Checked before its parts, which are less.
+        as_offset(end_of(offset, step))
         wide.inputs = step.size
         wide.outputs = 1 if step.results is None else len(step.results)
         wide.gradient = wide.packed = wide.transposed = -1
-        offset = <int32_t>end
         wide.left = offset
         wide.left_adjoint = offset + wide.inputs
         wide.fresh_left = offset + 2 * wide.inputs
-        end += 3 * <int64_t>wide.inputs
+        offset += 3 * wide.inputs
         if step.pairs:
-            offset = <int32_t>end
             wide.right = offset
             wide.right_adjoint = offset + wide.inputs
             wide.fresh_right = offset + 2 * wide.inputs
-            end += 3 * <int64_t>wide.inputs
+            offset += 3 * wide.inputs
         if step.results is not None:
-            offset = <int32_t>end
             plan.widest = max(plan.widest, wide.inputs, wide.outputs)
             wide.out = offset
             wide.out_adjoint = offset + wide.outputs
             wide.bias = offset + 2 * wide.outputs
             wide.made = offset + 3 * wide.outputs
             wide.weights = offset + 4 * wide.outputs
-            end += 4 * <int64_t>wide.outputs + <int64_t>wide.outputs * wide.inputs
+            offset += 4 * wide.outputs + wide.outputs * wide.inputs
             wide.activation = step.activation
-            wide.packed = <int32_t>plan.packed
+            wide.packed = as_offset(plan.packed)
             plan.packed += wide.outputs * (1 + <Py_ssize_t>wide.inputs)
-            # Twice the weights: the way back may need them once more.
-            end_of_packed += wide.outputs * (1 + 2 * <int64_t>wide.inputs)
-        if max(end, end_of_packed) > MOST_ENTRIES:
-            raise MemoryError(f"a program of more than {MOST_ENTRIES} operands of sums and matrices")
-    plan.table_size = end
-    plan.table = <int32_t *>zeroed(end, sizeof(int32_t))
+    plan.table_size = offset
+    plan.table = <int32_t *>zeroed(offset, sizeof(int32_t))
     return 0
 
 
@@ -380,7 +374,7 @@ cdef int place_wide_gradients(Allocation self, int32_t number) except -1:
     # For a matrix, whether the weights want a gradient and not the bias alone.
     wide.fresh_right = weights
     if wide.inputs and plan.table[wide.left_adjoint] >= 0:
-        wide.transposed = <int32_t>plan.packed
+        wide.transposed = as_offset(plan.packed)
         plan.packed += wide.outputs * wide.inputs
     return 0
 

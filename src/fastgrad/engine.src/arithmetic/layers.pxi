@@ -139,25 +139,14 @@ cdef bint refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
 
 
 cdef tuple plain_outputs(LayerFields layer, tuple x):
-    """One node a neuron, in a tuple that may be the next layer's inputs: see values_tuple.
-
-    None if a neuron has no bias.
-    """
+    """One node a neuron, in a tuple that may be the next layer's inputs; None if a neuron has no bias."""
     cdef tuple out
-    cdef PyObject **nodes
-    cdef Py_ssize_t index
     if not is_current(layer, PyTuple_GET_SIZE(<PyObject *>x)):
         if not refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x)):
             return None
-        layer.rows.require(PyTuple_GET_SIZE(<PyObject *>x) + 1, <PyObject *>x)
     out = PyTuple_New(PyList_GET_SIZE(layer.rows.tuples))
-    nodes = PySequence_Fast_ITEMS(<PyObject *>out)
-    layer.rows.fill(<PyObject *>x, nodes)
-    for index in range(PyTuple_GET_SIZE(<PyObject *>out)):
-        if is_tracked(nodes[index]):
-            return out
-    if out:
-        PyObject_GC_UnTrack(<PyObject *>out)
+    layer.rows.require(PyTuple_GET_SIZE(<PyObject *>out), PyTuple_GET_SIZE(<PyObject *>x) + 1)
+    layer.rows.fill(<PyObject *>x, PySequence_Fast_ITEMS(<PyObject *>out))
     return out
 
 

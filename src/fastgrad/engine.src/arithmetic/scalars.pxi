@@ -102,7 +102,7 @@ def apply(str operation, *operands):
         value = as_value(operands[0], operation)
         return node_of_one(row, <Node *><PyObject *>value)
     if count == 3:
-        return ternary(row, values_tuple([as_value(operand, operation) for operand in operands]))
+        return ternary(row, tuple([as_value(operand, operation) for operand in operands]))
     left, right = operands
     if not is_value(<PyObject *>right):
         left = as_value(left, operation)
@@ -118,7 +118,7 @@ cdef object ternary(int row, tuple operands):
     cdef Node *second = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 1)
     cdef Node *third = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 2)
     cdef Node *node = new_node(row << 2, ternary_value(row, first.data, second.data, third.data))
-    set_left(node, <PyObject *>operands)
+    set_operands(node, operands)
     return owned(node)
 
 
@@ -147,6 +147,7 @@ cdef int initialise(Value self, data, children, op, label) except -1:
     cdef tuple operands
     cdef tuple derivatives = None
     cdef object child
+    cdef bint has_label, has_symbol, in_order
     cdef int row
     if not (type(children) is tuple and not children):
         children = tuple(children)
@@ -159,14 +160,20 @@ cdef int initialise(Value self, data, children, op, label) except -1:
             raise ValueError(f"{len(operands)} children need as many derivatives, not {len(op)}")
         derivatives = tuple([required_double(derivative, "a derivative") for derivative in op])
         op = ""
+    # Here ends what can fail or run code of the user's.
+    has_label, has_symbol = label != "", not operands and op != ""
+    # A generator of children may have computed nodes younger than this one.
+    in_order = in_pool(node) and is_youngest(node)
+    if has_label or has_symbol or (operands and not in_order):
+        require_extras(node)
     if code_of(node) > CODE_FRESH or (operands and in_pool(node) and code_of(node) != CODE_FRESH):
         raise TypeError("a Value that is in use cannot be given other children")
-    if label != "":
+    if has_label:
         require_extras(node).label = label
+        track_holder(node, label)
     if operands:
         row = ROW_CUSTOM if derivatives is None else ROW_LOCAL
         if in_pool(node):
-            # A generator of children may have computed nodes younger than this one.
             if not is_youngest(node):
                 mark_irregular(node)
             adopt(node, row, operands, op if derivatives is None else derivatives)
@@ -179,8 +186,9 @@ cdef int initialise(Value self, data, children, op, label) except -1:
     else:
         if in_pool(node):
             chunk_of(node).code[slot_of(node)] = CODE_LEAF
-        if op != "":
+        if has_symbol:
             require_extras(node).symbol = op
+            track_holder(node, op)
     node.data = number
     node.grad = 0.0
     if CHECKED:
@@ -190,20 +198,21 @@ cdef int initialise(Value self, data, children, op, label) except -1:
 
 cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     """Make a fresh node of the pool a custom one, seen by the collector if it may join a cycle."""
-    # An older node among tracked ones would break the promise of ALL_TRACKED.
-    cdef bint tracked = row == ROW_CUSTOM or not is_youngest(node)
-    cdef object child
-    for child in operands:
-        tracked = tracked or is_tracked(<PyObject *>child)
+    global late_tracks
+    # An older node among tracked ones would break the promise of ALL_TRACKED; a layer may remember that one
+    # which was used is a leaf.
+    cdef bint unused = is_unused(node)
+    cdef bint tracked = row == ROW_CUSTOM or not unused or any_tracked(<PyObject *>operands)
     Py_INCREF(<PyObject *>operands)
     Py_INCREF(<PyObject *>detail)
     node.left = <PyObject *>operands
     node.right.node = <PyObject *>detail
     chunk_of(node).code[slot_of(node)] = <unsigned char>(row << 2)
     chunk_of(node).leaves &= ~bit_of(node)
-    if tracked and is_youngest(node):
+    if unused and tracked:
         track(node)
     elif tracked:
         # It may be an operand of its own operands.
+        late_tracks += 1
         track_used(node)
     return 0

@@ -53,7 +53,7 @@ cdef int activation_code(object name) except -1:
 
 cdef tuple operands_of(object values):
     """The values as a tuple of Values; numbers become leaves."""
-    cdef tuple operands = own_tuple(values)
+    cdef tuple operands = tuple(values)
     cdef list converted = None
     cdef PyObject *operand
     cdef Py_ssize_t index
@@ -64,7 +64,7 @@ cdef tuple operands_of(object values):
                 converted = list(operands)
             number = required_double(<object>operand, "an operand")
             converted[index] = owned(new_node(CODE_LEAF, number))
-    return unseen(operands if converted is None else tuple(converted))
+    return operands if converted is None else tuple(converted)
 
 
 cdef bint all_leaves(tuple values) noexcept:
@@ -116,9 +116,11 @@ cdef inline void four_totals(PyObject **w, PyObject *x, double *totals) noexcept
     totals[3] = fourth
 
 
-cdef inline PyObject *dot_node(int code, double total, PyObject *weights, PyObject *inputs) except NULL:
+cdef inline PyObject *dot_node(
+    int code, double total, PyObject *weights, PyObject *inputs, bint tracked
+) except NULL:
     """The node of activation(total), where total is total_of(weights, inputs); the caller owns it."""
-    return <PyObject *>binary_node(code, activation_value(code, total), weights, inputs)
+    return <PyObject *>binary_node(code, activation_value(code, total), weights, inputs, tracked)
 
 
 cdef str CHANGED = "the weights were changed while they were being converted"
@@ -130,7 +132,9 @@ cdef class Rows:
     cdef list tuples
     # The code of each row's node: ROW_DOT or ROW_INNER, and the activation.
     cdef bytearray codes
-    # Weights tracked since the tuples were made must be visible to the collector in them.
+    # Whether the collector knows a weight, and so must know every node computed from the rows.
+    cdef bint tracked
+    # What is remembered of the weights is true as of this number of late tracks.
     cdef Py_ssize_t late_tracks
 
     def __cinit__(self):
@@ -144,6 +148,7 @@ cdef class Rows:
         """Have room for this many rows, keeping those that are known."""
         if not self.fits(size):
             self.late_tracks = late_tracks
+            self.tracked = False
             self.tuples = [()] * size
             self.codes = bytearray(size)
         return 0
@@ -160,54 +165,65 @@ cdef class Rows:
             self.require_row(index)
             self.tuples[index] = weights
             known = <PyObject *>weights
-            code = PyByteArray_AS_STRING(self.codes) + index
-            code[0] = (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2
+            self.look_at(index)
         code = PyByteArray_AS_STRING(self.codes) + index
         code[0] = code[0] & ~3 | activation
         return PyTuple_GET_SIZE(known)
+
+    cdef void look_at(self, Py_ssize_t index) noexcept:
+        """Remember of a row's weights whether all are leaves, and whether the collector knows one."""
+        cdef PyObject *weights = PyList_GET_ITEM(self.tuples, index)
+        cdef char *code = PyByteArray_AS_STRING(self.codes) + index
+        code[0] = (ROW_DOT if all_leaves(<tuple>weights) else ROW_INNER) << 2 | code[0] & 3
+        self.tracked = self.tracked or any_tracked(weights)
 
     cdef inline int require_row(self, Py_ssize_t index) except -1:
         if index >= PyList_GET_SIZE(self.tuples):
             raise RuntimeError(CHANGED)
         return 0
 
-    cdef int require(self, Py_ssize_t size, PyObject *inputs) except -1:
-        """RuntimeError unless the tuples have this size: a number's __float__ may have used them.
+    cdef int require(self, Py_ssize_t count, Py_ssize_t size) except -1:
+        """RuntimeError unless there are so many tuples of this size; see what changed of their Values.
 
-        It may have tracked their Values too, which are then visible to the collector in them.
+        Code of the user's may have used the rows, or tracked Values in them, since they were refreshed: a
+        number's __float__, or a finaliser that ran as memory for the results was asked for.
         """
         cdef PyObject **rows = PySequence_Fast_ITEMS(<PyObject *>self.tuples)
+        cdef bint outdated = self.late_tracks != late_tracks
         cdef Py_ssize_t index
-        for index in range(PyList_GET_SIZE(self.tuples)):
+        if PyList_GET_SIZE(self.tuples) != count:
+            raise RuntimeError(CHANGED)
+        for index in range(count):
             if PyTuple_GET_SIZE(rows[index]) != size:
                 raise RuntimeError(CHANGED)
-            if self.late_tracks != late_tracks:
-                track_tuple(rows[index])
-        if self.late_tracks != late_tracks:
-            track_tuple(inputs)
+            if outdated:
+                self.look_at(index)
+        self.late_tracks = late_tracks
         return 0
 
     cdef int fill(self, PyObject *x, PyObject **out) except -1:
-        """Put one new node a row into an array of empty places; the rows' tuples are all of one length."""
+        """Put one new node a row into an array of empty places; call require() right before."""
         cdef PyObject **rows = PySequence_Fast_ITEMS(<PyObject *>self.tuples)
         cdef unsigned char *codes = <unsigned char *>PyByteArray_AS_STRING(self.codes)
         cdef Py_ssize_t size = PyList_GET_SIZE(self.tuples)
+        cdef bint tracked = self.tracked or any_tracked(x)
         cdef Py_ssize_t index = 0
         cdef int which
         cdef double totals[4]
         while index + 4 <= size:
             four_totals(rows + index, x, totals)
             for which in range(4):
-                out[index] = dot_node(codes[index], totals[which], rows[index], x)
+                out[index] = dot_node(codes[index], totals[which], rows[index], x, tracked)
                 index += 1
         while index < size:
-            out[index] = dot_node(codes[index], total_of(rows[index], x), rows[index], x)
+            out[index] = dot_node(codes[index], total_of(rows[index], x), rows[index], x, tracked)
             index += 1
         return 0
 
-    cdef list nodes(self, tuple inputs):
-        """One node a row, as a list."""
+    cdef list nodes(self, tuple inputs, Py_ssize_t width):
+        """One node a row, as a list; the rows' tuples are of this width."""
         cdef list out = PyList_New(PyList_GET_SIZE(self.tuples))
+        self.require(PyList_GET_SIZE(out), width)
         self.fill(<PyObject *>inputs, PySequence_Fast_ITEMS(<PyObject *>out))
         return out
 
@@ -250,22 +266,19 @@ def dot(weights, inputs, bias=None, activation="linear"):
     The arguments may hold Values or numbers. Raises ValueError if the lengths differ or are 0.
     """
     cdef tuple x = operands_of(inputs)
-    cdef Py_ssize_t known = late_tracks
     cdef tuple w = operands_of(weights)
+    cdef int code = activation_code(activation)
     if len(w) != len(x) or not x:
         raise ValueError(f"dot needs as many weights as inputs, at least one: {len(w)} and {len(x)}")
     if bias is not None:
-        w = unseen((*w, *operands_of((bias,))))
-    if late_tracks != known:
-        # Meanwhile a number's __float__ has tracked Values.
-        track_tuple(<PyObject *>x)
-        track_tuple(<PyObject *>w)
+        w = (*w, *operands_of((bias,)))
     return owned(
         dot_node(
-            (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | activation_code(activation),
+            (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | code,
             total_of(<PyObject *>w, <PyObject *>x),
             <PyObject *>w,
             <PyObject *>x,
+            any_tracked(<PyObject *>w) or any_tracked(<PyObject *>x),
         )
     )
 
@@ -304,8 +317,7 @@ def linear(x, weight, bias=None, activation="linear"):
             raise ValueError(
                 f"row {index} has {size - width + len(inputs)} weights for {len(inputs)} inputs"
             )
-    rows.require(width, <PyObject *>inputs)
-    return rows.nodes(inputs)
+    return rows.nodes(inputs, width)
 
 
 def reduce(str name, values):
@@ -333,7 +345,7 @@ def reduce(str name, values):
         a = (<Node *>PyTuple_GET_ITEM(<PyObject *>operands, index)).data
         total = reduction_step(row, total, a, shift)
     node = new_node(row << 2, reduction_finish(row, total, <double>size, shift))
-    set_left(node, <PyObject *>operands)
+    set_operands(node, operands)
     return owned(node)
 
 

@@ -17,8 +17,9 @@ def _graph_order(list roots):
 def _take_apart(Value self not None):
     """Return (operation, kind, operands, detail): how the node was made, without expanding it.
 
-    The detail is a constant operand, the symbol of a custom node, the derivatives of one given by
-    them, or the number of weights of a dot product.
+    The detail is a constant operand, the symbol of a custom node, the derivatives of one given by them, or
+    the number of weights of a dot product. A symbol that is no string may lead back to the node, so it is
+    among what _get_extras returns.
     """
     cdef Node *node = <Node *><PyObject *>self
     cdef int code = code_of(node)
@@ -29,7 +30,8 @@ def _take_apart(Value self not None):
     if row == ROW_LEAF:
         return name, 0, (), None
     if row == ROW_CUSTOM:
-        return name, 0, <tuple>node.left, symbol_of(self)
+        symbol = symbol_of(self)
+        return name, 0, <tuple>node.left, symbol if is_plain_symbol(symbol) else ""
     if row == ROW_LOCAL:
         derivatives = <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
         return name, 0, <tuple>node.left, derivatives
@@ -58,22 +60,26 @@ def _put_together(type cls, str operation, int kind, double data, double grad, t
         raise ValueError(f"there is no operation {operation!r} of kind {kind}")
     row = ROWS[operation]
     if row == ROW_LEAF or row == ROW_CUSTOM or row == ROW_LOCAL:
+        if row == ROW_LOCAL and type(detail) is not tuple:
+            raise ValueError(f"{operation} cannot have the detail {detail!r}")
         result = cls.__new__(cls)
-        initialise(result, data, operands, "" if row == ROW_LEAF else detail, "")
+        # To the constructor a tuple would be derivatives, not the symbol that it was set to be.
+        is_detail = row == ROW_LOCAL or (row == ROW_CUSTOM and is_plain_symbol(detail))
+        initialise(result, data, operands, detail if is_detail else "", "")
+        if row == ROW_CUSTOM and not is_detail:
+            result._op = detail
         result.grad = grad
         return result
     if not fits(row, kind, operands, detail):
         raise ValueError(f"{operation} of kind {kind} cannot have {len(operands)} operands and {detail!r}")
     if row == ROW_DOT or row == ROW_INNER:
-        left, right = values_tuple(operands[:detail]), values_tuple(operands[detail:])
+        left, right = operands[:detail], operands[detail:]
         row = ROW_DOT if all_leaves(left) else ROW_INNER
-        node = new_node(row << 2 | kind, data)
-        set_left(node, <PyObject *>left)
-        set_right(node, <PyObject *>right)
+        tracked = any_tracked(<PyObject *>operands)
+        node = binary_node(row << 2 | kind, data, <PyObject *>left, <PyObject *>right, tracked)
     elif row >= ROW_FIRST_REDUCTION:
-        operands = values_tuple(operands)
         node = new_node(row << 2, data)
-        set_left(node, <PyObject *>operands)
+        set_operands(node, operands)
     else:
         number = 0.0 if detail is None else required_double(detail, "a constant operand")
         node = new_node(row << 2 | kind, data)
@@ -86,6 +92,10 @@ def _put_together(type cls, str operation, int kind, double data, double grad, t
     if passed_on:
         chunk_of(node).pulled |= bit_of(node)
     return owned(node)
+
+
+cdef inline bint is_plain_symbol(object symbol) noexcept:
+    return symbol is None or type(symbol) is str
 
 
 cdef bint fits(int row, int kind, tuple operands, object detail) except -1:
@@ -108,19 +118,26 @@ cdef bint fits(int row, int kind, tuple operands, object detail) except -1:
 
 def _get_extras(Value self not None):
     """Return (label, symbol, attributes) if the node has any of them, else None; TypeError for a closure."""
-    cdef PyObject *found = extras_of(<Node *><PyObject *>self)
+    cdef Node *node = <Node *><PyObject *>self
+    cdef PyObject *found = extras_of(node)
     cdef Extras extras
+    cdef object symbol = None
+    if code_of(node) >> 2 == ROW_CUSTOM and not is_plain_symbol(symbol_of(self)):
+        symbol = symbol_of(self)
     if found == NULL:
-        return None
+        return None if symbol is None else (None, symbol, None)
     extras = <Extras>found
     if extras.backward is not None:
         raise TypeError(
             f"a node with a _backward of its own ({symbol_of(self)!r}) cannot be copied or pickled: "
             "the closure would go on changing the original"
         )
-    if extras.label is None and extras.symbol is None and not extras.attributes:
+    if extras.symbol is not None:
+        symbol = extras.symbol
+    if extras.label is None and symbol is None and not extras.attributes:
         return None
-    return extras.label, extras.symbol, extras.attributes
+    # A copy: whoever has the dict of the node itself could close a cycle through it.
+    return extras.label, symbol, extras.attributes and dict(extras.attributes)
 
 
 def _set_extras(Value self not None, label, symbol, attributes):

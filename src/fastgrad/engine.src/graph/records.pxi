@@ -12,7 +12,7 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t
 
-from fastgrad.compiler.memory cimport Integers, append
+from fastgrad.compiler.memory cimport Integers, append, as_offset
 
 cdef struct Numbering:
     # An open-addressing table from a node's address to the number of its record.
@@ -52,8 +52,8 @@ cdef class GraphReader:
 
     cdef int32_t record(self, int row, Py_ssize_t first, Py_ssize_t second) except -1:
         append(&self.records, row)
-        append(&self.records, <int32_t>first)
-        append(&self.records, <int32_t>second)
+        append(&self.records, as_offset(first))
+        append(&self.records, as_offset(second))
         self.count += 1
         return <int32_t>(self.count - 1)
 

@@ -93,6 +93,21 @@ cdef struct Chunk:
     # Whether a search has reached the node. A byte each: through one word, each mark waits for the last.
     unsigned char reached[SLOTS]
 
+cdef extern from "Python.h":
+    # Ends the compilation unless the condition holds.
+    void build_assert "Py_BUILD_ASSERT"(bint) noexcept
+
+
+cdef void check_layout() noexcept:
+    build_assert(sizeof(Node) + HEAD_BYTES == SLOT_BYTES)
+    build_assert(sizeof(Chunk) == FIRST_SLOT * SLOT_BYTES)
+    build_assert(SLOTS * SLOT_BYTES == CHUNK_BYTES)
+    # A node's code is a byte, and 255 is CODE_FREED.
+    build_assert(ROW_END << 2 <= 255)
+
+
+check_layout()
+
 cdef char *next_slot = NULL
 cdef Chunk *newest = NULL
 cdef Chunk *free_chunks = NULL
@@ -342,7 +357,10 @@ cdef inline void release_slot(Chunk *chunk) noexcept:
 
 
 def _pool_statistics():
-    """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes."""
+    """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes, searches.
+
+    The last is how often backward() has ordered a graph by depth-first search.
+    """
     cdef Py_ssize_t nodes = 0
     cdef Chunk *chunk = newest
     if not next_chunk_is_due():
@@ -356,6 +374,7 @@ def _pool_statistics():
         "chunks_free": free_count,
         "arenas": arena_count,
         "irregular": irregular_count,
+        "searches": search_count,
     }
 
 

@@ -79,12 +79,9 @@ cdef void check_operands(Node *node, PyObject *operands) noexcept:
     cdef Py_ssize_t index
     expect(operands != NULL and PyTuple_CheckExact(operands), "a node's operands are no tuple")
     expect((<Node *>operands).refcount > 0, "a node's tuple of operands is not alive")
+    expect(is_tracked(operands), "the collector does not see a node's tuple of operands")
     for index in range(PyTuple_GET_SIZE(operands)):
         check_operand(node, PyTuple_GET_ITEM(operands, index))
-        expect(
-            is_tracked(operands) or not is_tracked(PyTuple_GET_ITEM(operands, index)),
-            "the collector sees an operand but not the tuple that holds it",
-        )
 
 
 cdef void check_node(Node *node) noexcept:
@@ -141,13 +138,8 @@ cdef void check_node(Node *node) noexcept:
         expect(PyTuple_GET_SIZE(node.left) == 3, "an operation of three operands has another number")
 
 
-cdef inline bint is_irregular(Node *node) noexcept:
-    cdef PyObject *extras = extras_of(node)
-    return extras != NULL and (<Extras>extras).irregular
-
-
 cdef void check_weight(Node *weight) noexcept:
-    # An irregular weight may have been a leaf when it was used; no sweep runs while it lives.
+    # An irregular weight may have been a leaf when it was used; no sweep serves a graph that holds it.
     expect(
         not in_pool(weight) or code_of(weight) <= CODE_FRESH or is_irregular(weight),
         "a weight of a dot product needs a visit",

@@ -21,6 +21,11 @@
 #     a reduction, three        left: tuple of Values; right: nothing
 #     operands
 # What a foreign node owns: left: NULL or a tuple of Values; right: NULL or its Extras.
+#
+# The collector need not know a node from which nothing leads to an object that it knows: no cycle goes
+# through it. So a node is untracked until it holds an object of the user's or has a tracked operand. Tuples
+# are tracked as CPython makes them: one that outlives its node, or that a layer remembers, can be part of a
+# cycle of its own, so whether a node is tracked is decided by the Values in its tuples, not by the tuples.
 
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memset
@@ -34,6 +39,10 @@ cdef extern from *:
     """
     #if UINTPTR_MAX != UINT64_MAX
     #error "fastgrad needs a 64-bit target"
+    #endif
+    /* Such builds of CPython have more words before an object, or a table of all objects. */
+    #if defined(Py_TRACE_REFS)
+    #error "fastgrad's nodes have no room for what Py_TRACE_REFS keeps"
     #endif
 
     #if defined(_MSC_VER)
@@ -110,6 +119,7 @@ cdef extern from "Python.h":
     void Py_INCREF(void *) noexcept
     void Py_DECREF(void *) noexcept
     void Py_XDECREF(void *) noexcept
+    Py_ssize_t Py_REFCNT(void *) noexcept nogil
     Py_ssize_t PyTuple_GET_SIZE(void *) noexcept nogil
     PyObject *PyTuple_GET_ITEM(void *, Py_ssize_t) noexcept nogil
     double PyFloat_AS_DOUBLE(void *) noexcept nogil
@@ -134,7 +144,11 @@ cdef enum:
 cdef PyTypeObject *value_type = NULL
 # Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
 cdef Py_ssize_t irregular_count = 0
-# How often a node was tracked after it may have been used: tuples made before may hide it.
+# Those among them that are leaves, or may have been when they were used.
+cdef Py_ssize_t irregular_leaf_count = 0
+# How many backward() were ordered by depth-first search.
+cdef Py_ssize_t search_count = 0
+# How often a node was tracked or given operands after it may have been used: see Rows.
 cdef Py_ssize_t late_tracks = 0
 cdef Node *doomed = NULL
 cdef Node *last_doomed = NULL
@@ -200,11 +214,12 @@ cdef Extras require_extras(Node *node):
             chunk.extras = <PyObject **>PyMem_RawCalloc(SLOTS, sizeof(PyObject *))
             if chunk.extras == NULL:
                 raise MemoryError("no memory for the attributes of a Value")  # no cover: in `nox -s faults`
+        Py_INCREF(<PyObject *>extras)
         chunk.extras[slot_of(node)] = <PyObject *>extras
         chunk.extended |= bit_of(node)
     else:
+        Py_INCREF(<PyObject *>extras)
         node.right.node = <PyObject *>extras
-    Py_INCREF(<PyObject *>extras)
     return extras
 
 
@@ -222,8 +237,25 @@ cdef inline void track(void *node) noexcept:
         PyObject_GC_Track(node)
 
 
+cdef inline bint any_tracked(PyObject *operands) noexcept nogil:
+    """Whether the collector knows one of the Values in a tuple."""
+    cdef Py_ssize_t index
+    for index in range(PyTuple_GET_SIZE(operands)):
+        if is_tracked(PyTuple_GET_ITEM(operands, index)):
+            return True
+    return False
+
+
+cdef inline void set_operands(Node *node, tuple operands) noexcept:
+    """Take a reference to a tuple of Values, which is the node's left."""
+    Py_INCREF(<PyObject *>operands)
+    node.left = <PyObject *>operands
+    if any_tracked(node.left):
+        track(node)
+
+
 cdef inline void set_left(Node *node, void *operand) noexcept:
-    """Take a reference; what the collector sees of an operand it must see of the result."""
+    """Take a reference to a Value; what the collector sees of an operand it must see of the result."""
     Py_INCREF(operand)
     node.left = <PyObject *>operand
     if is_tracked(operand):
@@ -238,20 +270,20 @@ cdef inline void set_right(Node *node, void *operand) noexcept:
         track(node)
 
 
-cdef inline Node *binary_node(int code, double data, void *left, void *right) except NULL:
+cdef inline Node *binary_node(int code, double data, void *left, void *right, bint tracked) except NULL:
     """A computed node of two Values or tuples, whose references may be counted without Python's macros."""
     cdef Node *node = new_node(code, data)
     take(left)
     take(right)
     node.left = <PyObject *>left
     node.right.node = <PyObject *>right
-    if is_tracked(left) or is_tracked(right):
+    if tracked:
         PyObject_GC_Track(node)
     return node
 
 
 cdef inline object new_binary(int code, double data, Node *left, Node *right):
-    return owned(binary_node(code, data, left, right))
+    return owned(binary_node(code, data, left, right, is_tracked(left) or is_tracked(right)))
 
 
 cdef inline object new_unary(int code, double data, Node *operand, double constant):
@@ -265,28 +297,17 @@ cdef inline object new_unary(int code, double data, Node *operand, double consta
     return owned(node)
 
 
-cdef inline void track_tuple(PyObject *operands) noexcept:
-    if not is_tracked(operands):
-        PyObject_GC_Track(operands)
-
-
 cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:
-    """Track those of a chunk's computed nodes that are alive, with their tuples of operands."""
+    """Track those of a chunk's computed nodes that are alive."""
     cdef Node *node
-    cdef int slot, row
+    cdef int slot
     slots &= handed_out(chunk) & ~chunk.leaves
     while slots != 0:
         slot = highest_bit(slots)
         slots ^= (<uint64_t>1) << slot
         node = node_at(chunk, slot)
-        if not is_alive(node):
-            continue
-        track(node)
-        row = chunk.code[slot] >> 2
-        if row >= ROW_TABLE_END:
-            track_tuple(node.left)
-        if row == ROW_DOT or row == ROW_INNER:
-            track_tuple(node.right.node)
+        if is_alive(node):
+            track(node)
 
 
 cdef void track_used(Node *node) noexcept:
@@ -318,39 +339,34 @@ cdef void track_used(Node *node) noexcept:
 
 cdef inline void track_holder(Node *node, object held) noexcept:
     """Track a node that was given an object which may lead back to it."""
-    if PyObject_IS_GC(<PyObject *>held):
+    if not PyObject_IS_GC(<PyObject *>held):
+        return
+    if is_unused(node):
+        track(node)
+    else:
         track_used(node)
 
 
-cdef inline tuple own_tuple(object values):
-    """A tuple that is nobody else's: tuple() of a tuple is that tuple."""
-    return tuple(list(values) if type(values) is tuple else values)
-
-
-cdef tuple values_tuple(object values):
-    """A new tuple that the collector sees only if it must: untracked when none of its Values is."""
-    return unseen(own_tuple(values))
-
-
-cdef tuple unseen(tuple result):
-    """Hide from the collector a tuple of `own_tuple`, unless one of its Values is tracked."""
-    cdef Py_ssize_t index
-    for index in range(PyTuple_GET_SIZE(<PyObject *>result)):
-        if is_tracked(PyTuple_GET_ITEM(<PyObject *>result, index)):
-            return result
-    if PyTuple_GET_SIZE(<PyObject *>result):
-        PyObject_GC_UnTrack(<PyObject *>result)
-    return result
+cdef inline bint is_unused(Node *node) noexcept:
+    """Whether nothing can have been computed from a node, nor anything remember it: it is being made."""
+    return in_pool(node) and is_youngest(node) and Py_REFCNT(node) == 1
 
 
 cdef int mark_irregular(Node *node) except -1:
-    """Have backward() order graphs by depth-first search for as long as this node lives."""
-    global irregular_count
+    """Have backward() order graphs that hold this node by depth-first search."""
+    global irregular_count, irregular_leaf_count
     cdef Extras extras = require_extras(node)
     if not extras.irregular:
         extras.irregular = True
         irregular_count += 1
+        extras.irregular_leaf = not in_pool(node) or code_of(node) <= CODE_FRESH
+        irregular_leaf_count += extras.irregular_leaf
     return 0
+
+
+cdef inline bint is_irregular(Node *node) noexcept:
+    cdef PyObject *extras = extras_of(node)
+    return extras != NULL and (<Extras>extras).irregular
 
 
 # -- freeing a node ---------------------------------------------------------------------------
@@ -358,7 +374,7 @@ cdef int mark_irregular(Node *node) except -1:
 
 cdef void drop_extras(Node *node) noexcept:
     """Detach and release the node's Extras; may run the user's code."""
-    global irregular_count
+    global irregular_count, irregular_leaf_count
     cdef Chunk *chunk
     cdef PyObject *extras = extras_of(node)
     if extras == NULL:
@@ -372,6 +388,7 @@ cdef void drop_extras(Node *node) noexcept:
     if (<Extras>extras).irregular:
         (<Extras>extras).irregular = False
         irregular_count -= 1
+        irregular_leaf_count -= (<Extras>extras).irregular_leaf
     Py_DECREF(extras)
 
 

@@ -14,7 +14,6 @@ cdef extern from "Python.h":
     void *PyUnstable_Object_GC_NewWithExtraData(PyTypeObject *, size_t) noexcept
     void PyObject_GC_Del(void *) noexcept
     bint PyObject_GC_IsTracked(void *) noexcept nogil
-    Py_ssize_t Py_REFCNT(void *) noexcept nogil
 
 cdef enum:
     # No two nodes are closer.
@@ -160,13 +159,17 @@ cdef void release_slot(Chunk *chunk) noexcept:
 
 
 def _pool_statistics():
-    """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes."""
+    """Return the pool's counters: nodes alive, chunks in use and free, arenas, irregular nodes, searches.
+
+    The last is how often backward() has ordered a graph by depth-first search.
+    """
     return {
         "nodes": live_count,
         "chunks_used": live_count,
         "chunks_free": 0,
         "arenas": 0,
         "irregular": irregular_count,
+        "searches": search_count,
     }
 
 
