@@ -3,8 +3,6 @@
 import array
 import numbers
 
-from cython cimport freelist
-
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES
 from cpython.buffer cimport PyBuffer_Release, PyBuffer_ToContiguous, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.float cimport PyFloat_Check
@@ -12,6 +10,7 @@ from cpython.long cimport PyLong_Check
 
 
 @freelist(8)
+@internal
 cdef class Prepared:
     """One argument of a call, held for as long as the call runs."""
 

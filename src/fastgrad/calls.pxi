@@ -15,6 +15,7 @@ cdef object find_numpy():
     return numpy
 
 
+@internal
 cdef class Results:
     """An array that a call fills: numpy's if numpy is installed, else a memoryview of doubles."""
 
@@ -45,6 +46,8 @@ cpdef list prepare_arguments(tuple arguments, tuple names):
     """Return the arguments ready for a call; TypeError or ValueError names a bad one."""
     cdef list ready = []
     cdef Py_ssize_t index
+    if len(arguments) != len(names):
+        raise TypeError(f"{len(arguments)} arguments for the names {names!r}")
     for index in range(len(arguments)):
         ready.append(prepare(arguments[index], names[index]))
     return ready
@@ -58,7 +61,7 @@ cdef tuple signature_of(list ready):
     return tuple(keys)
 
 
-def describe_signature(tuple signature):
+def describe_signature(tuple signature not None):
     """Return (kind, columns) for each argument, the columns of one number a row being None.
 
     The kind is 'real', 'index', 'number' or 'whole number'.
@@ -84,13 +87,13 @@ cdef class Program:
     cdef dict plans
     cdef tuple kinds
 
-    def __init__(
+    def __cinit__(
         self, Graph graph not None, tuple signature not None, tuple names not None, str name, bint single
     ):
         choose_kernels()
         if len(names) != len(signature):
             raise ValueError(f"a program of {len(signature)} arguments has {len(names)} names")
-        for argument, column in [place for place in graph.leaves if place[0] >= 0] + graph.selections:
+        for argument, column in (*[place for place in graph.leaves if place[0] >= 0], *graph.selections):
             if not 0 <= argument < len(signature) or not 0 <= column < max(signature[argument] // 4 - 1, 1):
                 raise ValueError(f"a damaged program: there is no argument ({argument}, {column})")
         self.graph = graph
@@ -177,6 +180,8 @@ cdef class Program:
         cdef Prepared one
         cdef Argument *argument
         cdef Py_ssize_t index
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
         self.check_indices(plan, arguments, rows)
         workspace = workspace_for(plan, rows, block, threads)
         index = plan.parameters

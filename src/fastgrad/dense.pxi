@@ -124,6 +124,7 @@ cdef inline PyObject *dot_node(int code, double total, PyObject *weights, PyObje
 cdef str CHANGED = "the weights were changed while they were being converted"
 
 
+@internal
 cdef class Rows:
     """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), shared by nodes."""
 

@@ -16,10 +16,6 @@ include "parts.pxi"
 include "reading.pxi"
 
 
-cdef class Extras:
-    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
-
-
 cdef class Value(Arithmetic):
     # CPython takes the first line for the signature.
     """Value(data, _children=(), _op='', label='')\n--\n

@@ -13,32 +13,33 @@ cdef class Graph:
     cdef const int32_t *records
     cdef const int32_t *operands
     cdef Py_ssize_t size
-    cdef list constants
+    cdef tuple constants
     # The leaves from outside, read at each call, in the order of their first use.
     cdef tuple parameters
     # For each leaf: (argument, column), or (-1, index of the parameter).
-    cdef list leaves
+    cdef tuple leaves
     # For each node of `take`: (argument, column) of its index.
-    cdef list selections
-    cdef list outputs
+    cdef tuple selections
+    cdef tuple outputs
 
-    def __init__(
+    # Not in __init__, which may be called again: nothing that was looked at may change.
+    def __cinit__(
         self,
         bytes records not None,
         bytes operands not None,
-        list constants not None,
+        constants not None,
         tuple parameters not None,
-        list leaves not None,
-        list selections not None,
-        list outputs not None,
+        leaves not None,
+        selections not None,
+        outputs not None,
     ):
         self.records_bytes = records
         self.operands_bytes = operands
-        self.constants = constants
+        self.constants = tuple(constants)
         self.parameters = parameters
-        self.leaves = leaves
-        self.selections = selections
-        self.outputs = outputs
+        self.leaves = pairs_of(leaves)
+        self.selections = pairs_of(selections)
+        self.outputs = tuple([<Py_ssize_t>output for output in outputs])
         self.records = <const int32_t *><const char *>self.records_bytes
         self.operands = <const int32_t *><const char *>self.operands_bytes
         self.size = len(self.records_bytes) // 12
@@ -132,6 +133,15 @@ cdef class Graph:
 
     cdef inline int32_t second(self, Py_ssize_t index) noexcept nogil:
         return self.records[3 * index + 2]
+
+
+cdef tuple pairs_of(pairs):
+    """Pairs of integers as a tuple of tuples."""
+    cdef Py_ssize_t first, second
+    cdef list result = []
+    for first, second in pairs:
+        result.append((first, second))
+    return tuple(result)
 
 
 cdef inline bint has_many_operands(int row) noexcept nogil:

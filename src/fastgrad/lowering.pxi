@@ -30,6 +30,7 @@ cdef enum:
     UNKNOWN = -1
 
 
+@internal
 cdef class Lowering:
     """The passes' working state; ids index the first six arrays."""
 

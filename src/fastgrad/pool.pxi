@@ -22,6 +22,7 @@
 #     operands
 # What a foreign node owns: left: NULL or a tuple of Values; right: NULL or its Extras.
 
+from cython cimport internal
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memset
 
@@ -184,6 +185,18 @@ cdef inline PyObject *extras_of(Node *node) noexcept nogil:
     if chunk.extended & bit_of(node):
         return chunk.extras[slot_of(node)]
     return NULL
+
+
+@internal
+cdef class Extras:
+    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
+
+    cdef dict attributes
+    cdef object backward
+    cdef object label
+    cdef object symbol
+    cdef tuple derivatives
+    cdef bint irregular
 
 
 cdef Extras require_extras(Node *node):

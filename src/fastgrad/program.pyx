@@ -2,14 +2,15 @@
 # cython: auto_pickle=False
 """Program: a recorded graph as flat instructions, replayed over the rows of arrays."""
 
+from cython cimport freelist, internal
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 
-from fastgrad.engine cimport add_gradients, read_leaves
-from fastgrad.engine import Value, _refuse
+from fastgrad.engine cimport Value, add_gradients, read_leaves
+from fastgrad.engine import _refuse
 from fastgrad.integers cimport Integers, append
 from fastgrad.lanes cimport *
 from fastgrad.ops cimport *

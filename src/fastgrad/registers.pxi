@@ -4,6 +4,7 @@
 # last step, in either direction, that reads it; a gradient from the first contribution to it to the
 # way back through the step that made the value.
 
+@internal
 cdef class Plan:
     """Instructions for one purpose, ready to run over any number of rows; never changed once made."""
 
@@ -64,6 +65,7 @@ cdef class Plan:
         )
 
 
+@internal
 cdef class Allocation:
     """The working state of the passes over the steps; ids index the first five."""
 

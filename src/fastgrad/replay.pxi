@@ -260,6 +260,7 @@ cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
         await_helper(&workspace.workers[number])
 
 
+@internal
 cdef class Workspace:
     """The memory of a call: one piece for all threads, one for each."""
 
