@@ -130,5 +130,14 @@ def test_a_snapshot_is_of_cells_and_names(entries):
 
 def test_what_a_call_is_made_of_has_no_name():
     for module in (engine, program):
-        for name in ("Allocation", "Extras", "GraphReader", "Lowering", "Plan", "Prepared", "Rows", "Workspace"):
+        for name in (
+            "Allocation",
+            "Extras",
+            "GraphReader",
+            "Lowering",
+            "Plan",
+            "Prepared",
+            "Rows",
+            "Workspace",
+        ):
             assert not hasattr(module, name)

@@ -18,7 +18,7 @@ from fastgrad.program import Program, Programs, Snapshot
 from fastgrad.signatures import OPTIONS, arguments_of, block_option, may_be_given, portable, threads_option
 from fastgrad.tracing import trace
 
-__all__ = ["Compiled", "compile"]
+__all__ = ["Compiled"]
 
 # What a pickled function says about itself.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")

@@ -2,6 +2,11 @@
 # cython: c_api_binop_methods=True, cdivision=True, auto_pickle=False
 """Value: a scalar that remembers how it was computed, and backward() over such a graph."""
 
+from fastgrad.frames cimport *
+
+# What `from micrograd.engine import *` brings.
+__all__ = ["Value"]
+
 include "pool.pxi"
 include "tracing.pxi"
 include "rules.pxi"

@@ -3,6 +3,10 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uintptr_t
 
+from fastgrad.frames cimport *
+
+__all__ = ["address", "evaluate"]
+
 cdef Kernels kernels
 kernels.forward = run_forward
 kernels.backward = run_backward

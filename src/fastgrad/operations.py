@@ -11,6 +11,8 @@ and `out` is the result; `exp`, `log`, `log1p`, `sqrt`, `tanh`, `sin`, `cos`, `p
 
 from typing import NamedTuple
 
+__all__ = ["FUNCTIONS", "REDUCTIONS", "TABLE", "Operation", "Reduction"]
+
 
 class Refusal(NamedTuple):
     """A condition on the operands under which the operation raises instead of returning inf or nan.

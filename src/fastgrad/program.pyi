@@ -5,6 +5,8 @@ from typing_extensions import disjoint_base
 
 from fastgrad.engine import Value
 
+__all__ = ["Program", "available_kernels"]
+
 @disjoint_base
 class Graph:
     def __init__(

@@ -11,9 +11,12 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.engine cimport Value, add_gradients, read_leaves
 from fastgrad.engine import _refuse
+from fastgrad.frames cimport *
 from fastgrad.integers cimport Integers, append
 from fastgrad.lanes cimport *
 from fastgrad.ops cimport *
+
+__all__ = ["Program", "available_kernels"]
 
 include "needs.pxi"
 include "dispatch.pxi"

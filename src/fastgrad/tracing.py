@@ -24,6 +24,8 @@ from fastgrad.engine import (
 )
 from fastgrad.program import Graph, Program, describe_signature
 
+__all__ = ["take", "trace"]
+
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
 # How often a function is traced again while other threads draw random numbers.

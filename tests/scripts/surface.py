@@ -39,8 +39,9 @@ class Log:
 
 def plain():
     """Python's own objects of many types, some of them empty."""
-    return [None, 0, -1, 1, 1.5, "", "exp", b"", b"12345678" * 3, (), [], {}, [3], (None,), [None], [0.5],
-            {"params": [None]}, array.array("d", [1.0, 2.0]), object(), int, type(None), Value, len]  # fmt: skip
+    return [None, 0, -1, 1, 1.5, "", "exp", b"", b"12345678" * 3, (), [], {}, [3], (None,), [None],
+            [0.5], {"params": [None]}, array.array("d", [1.0, 2.0]), object(), int, type(None), Value,
+            len]  # fmt: skip
 
 
 def whole():
@@ -149,7 +150,7 @@ def attempt(function, *arguments):
             if isinstance(result, types.GeneratorType):
                 list(itertools.islice(result, 10))
             repr(result)
-    except BaseException:  # noqa: BLE001
+    except BaseException:
         pass
     finally:
         engine._end_tracing()
