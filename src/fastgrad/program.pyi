@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from typing_extensions import disjoint_base
@@ -9,16 +9,16 @@ __all__ = ["Program", "available_kernels"]
 
 @disjoint_base
 class Graph:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         records: bytes,
         operands: bytes,
-        constants: list[float],
+        constants: Iterable[float],
         parameters: tuple[Value, ...],
-        leaves: list[tuple[int, int]],
-        selections: list[tuple[int, int]],
-        outputs: list[int],
-    ) -> None: ...
+        leaves: Iterable[tuple[int, int]],
+        selections: Iterable[tuple[int, int]],
+        outputs: Iterable[int],
+    ) -> Graph: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
 @disjoint_base
@@ -27,9 +27,9 @@ class Program:
     name: str
     @property
     def parameters(self) -> tuple[Value, ...]: ...
-    def __init__(
-        self, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
-    ) -> None: ...
+    def __new__(
+        cls, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
+    ) -> Program: ...
     def outputs(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
