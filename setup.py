@@ -1,5 +1,6 @@
 """Build the extension modules; everything else about the package is in pyproject.toml."""
 
+import json
 import os
 import sys
 import sysconfig
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "codegen"))
@@ -101,7 +103,29 @@ extensions = kernels + [extension(name, FLAGS + flags) for name, flags in MODULE
 # A module takes ten seconds to compile, and 0.3 GB, which not every machine has for each of its cores.
 JOBS = min(os.cpu_count() or 1, 3)
 
+
+class BuildModules(build_ext):
+    """Every module is built anew if the last build had other flags, of which a module's date says nothing."""
+
+    def run(self) -> None:
+        """Build, and write down the flags."""
+        flags = [
+            [extension.define_macros, extension.extra_compile_args, extension.extra_link_args]
+            for extension in extensions
+        ]
+        flags.append([os.environ.get(name) for name in ("CC", "CFLAGS", "LDFLAGS")])
+        record = Path(self.build_temp) / "flags.json"
+        if not record.exists() or record.read_text() != json.dumps(flags):
+            self.force = True
+        # Until all are built, nobody knows which flags they have.
+        record.unlink(missing_ok=True)
+        super().run()
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(flags))
+
+
 setup(
+    cmdclass={"build_ext": BuildModules},
     ext_modules=cythonize(extensions, include_path=["src"]),
     options={"build_ext": {"parallel": JOBS}},
 )

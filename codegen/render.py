@@ -15,6 +15,18 @@ from render_lanes import render_kernels, roles
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
+# Every module cimports ops.pxd, and so has this.
+NO_FRAMES = '''
+# Tracebacks end at the line of Python that called compiled code. Cython keeps a frame's code object by its line
+# alone, where several files of a module have a line of the same number: its frames name functions that were
+# never called. Nor do users have the sources.
+cdef extern from *:
+    """
+    #include <frameobject.h>
+    /* Cython makes a frame for nothing but a traceback, and does without if it gets none. */
+    #define PyFrame_New(state, code, globals, locals) NULL
+    """
+'''
 STUB_MARK = "    # The methods of the table of operations go here.\n"
 
 
@@ -180,7 +192,7 @@ def render_ops(table, reductions, instructions) -> str:
         "int row",
         ["    return " + " or ".join(f"row == {row(o)}" for o in table if o.errors)],
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + NO_FRAMES
 
 
 def render_rules(table, reductions) -> str:

@@ -8,6 +8,7 @@ import inspect
 from pathlib import Path
 from types import ModuleType
 
+from fastgrad import functional
 from fastgrad.operations import TABLE, Operation
 
 # What a page for users lists, in the order in which they meet it. `functional` is last because its
@@ -17,14 +18,14 @@ MODULES = {
     "fastgrad": ["check", "compile", "take"],
     "fastgrad.diagnosis": ["Finding"],
     "fastgrad.compiler": ["Compiled"],
-    "fastgrad.nn": None,
+    "fastgrad.nn": ["Module", "Neuron", "Layer", "MLP", "Dropout"],
     "fastgrad.optim": None,
     "fastgrad.data": ["batches"],
     "fastgrad.testing": None,
     "fastgrad.viz": ["trace", "draw_dot", "plot_losses", "plot_decision_boundary", "TooManyNodesError"],
     "fastgrad.saving": None,
     "fastgrad.export": None,
-    "fastgrad.functional": None,
+    "fastgrad.functional": [*functional.__all__, "sum"],
 }
 HEAD = """\
 # API

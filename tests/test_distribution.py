@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import importlib.metadata
+import math
 import os
 import re
 import shutil
@@ -9,11 +10,15 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import textwrap
 from pathlib import Path, PurePosixPath
 
+import library
 import pytest
+from reference import rules
 
 import fastgrad
+from fastgrad import operations
 
 ROOT = Path(__file__).resolve().parent.parent
 # The package's own sources but its Python files, by their suffix.
@@ -21,9 +26,9 @@ SOURCES = {".pyx", ".pxi", ".c", ".h", ".in"}
 IN_AN_SDIST = SOURCES - {".c"} | {".py", ".pyi", ".pxd", ".typed"}
 
 
-def run(*command, cwd):
+def run(*command, cwd, **settings):
     # Where fastgrad was found, which may be the source tree.
-    environment = os.environ | {"PYTHONPATH": str(Path(fastgrad.__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(fastgrad.__file__).parent.parent), **settings}
     finished = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
@@ -88,6 +93,86 @@ def test_a_wheel_holds_every_pxd_that_its_pxds_cimport(installed):
 def test_an_installation_needs_nothing_else():
     requirements = importlib.metadata.requires("fastgrad") or []
     assert [line for line in requirements if "extra ==" not in line] == []
+
+
+def contributing():
+    """The text on how to contribute, for the tests of a checkout."""
+    if not (ROOT / "CONTRIBUTING.md").exists():
+        pytest.skip("the sources are not here")
+    return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_git_ignores_the_environment_that_is_made_in_the_checkout():
+    """What it does not ignore is copied by every check that works on a copy."""
+    [folder] = re.findall(r"python -m venv (\S+)", contributing())
+    assert f"{folder}/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_example_of_a_new_operation_says_the_same_thrice():
+    _, recipe = contributing().split("## Add an operation")
+    row, rule, function = (
+        textwrap.dedent(block) for block in re.findall(r"```\n(.*?)```", recipe, flags=re.DOTALL)
+    )
+    [row] = eval(f"[{row}]", vars(operations))
+    [rule] = eval(f"{{{rule}}}", vars(rules)).values()
+    [function] = eval(f"{{{function}}}", vars(library)).values()
+    for a in (-3.0, 0.0, 0.5):
+        out = eval(row.value, {"a": a, row.name: getattr(math, row.name)})
+        assert rule.value(a) == out == pytest.approx(float(function.value(a)), rel=1e-15)
+        slope = eval(row.derivatives[0], {"a": a, "out": out})
+        assert rule.partials(a, out) == (slope,) == pytest.approx((float(function.derivative(a)),), rel=1e-15)
+    assert rule.symbol == row.symbol
+    # The page is made before the tests that look at it.
+    assert recipe.index("setup.py") < recipe.index("generate_api.py") < recipe.index("pytest")
+
+
+# Writes down what it is given, and leaves a file where a module is to be.
+COMPILER = """#!/bin/sh
+echo "$@" >>"$CALLS"
+while [ $# -gt 1 ]; do
+    [ "$1" != -o ] || touch "$2"
+    shift
+done
+"""
+
+
+@pytest.mark.distribution
+@pytest.mark.skipif(sys.platform == "win32", reason="a compiler that is a script of the shell")
+def test_a_build_with_other_flags_than_the_last_one_builds_everything(tmp_path):
+    pytest.importorskip("Cython")
+    pytest.importorskip("setuptools", "77")
+    for name in ("codegen", "src"):
+        if not (ROOT / name).is_dir():
+            pytest.skip("the sources are not here")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.c", "*.so"))
+    for name in ("README.md", "pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    # Which C it is does not matter here.
+    for module in (tmp_path / "src" / "fastgrad").glob("*.pyx"):
+        module.write_text("")
+    (tmp_path / "src" / "fastgrad" / "engine.pxd").unlink()
+    compiler = tmp_path / "cc"
+    compiler.write_text(COMPILER)
+    compiler.chmod(0o755)
+    calls = tmp_path / "calls"
+
+    def compiled(**environment):
+        """How often the compiler was called to compile with assertions, and without."""
+        calls.write_text("")
+        settings = {"CC": str(compiler), "LDSHARED": str(compiler), "CALLS": str(calls), **environment}
+        run(sys.executable, "setup.py", "-q", "build_ext", "--inplace", cwd=tmp_path, **settings)
+        lines = [line for line in calls.read_text().splitlines() if " -c " in f" {line} "]
+        return sum("FASTGRAD_ASSERTIONS" in line for line in lines), sum(
+            "FASTGRAD_ASSERTIONS" not in line for line in lines
+        )
+
+    count = sum(compiled())
+    assert count > 3
+    assert compiled() == (0, 0)
+    # The kernels have no assertions, but are compiled with other flags, too.
+    assert sum(compiled(FASTGRAD_ASSERTIONS="1")) == count
+    assert compiled() == (0, count)
+    assert compiled() == (0, 0)
 
 
 CLIENT = """

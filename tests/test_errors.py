@@ -1,13 +1,18 @@
 """Bad input is an error at the line that makes it, naming operation and value; nothing is half-built."""
 
+import copy
 import math
 import time
+import traceback
+from pathlib import Path
 
 import numpy
 import pytest
 
-from fastgrad import Value, engine
+import fastgrad
+from fastgrad import Value, engine, kernels_baseline, program, updates
 from fastgrad.engine import _pool_statistics
+from fastgrad.nn import MLP
 from fastgrad.operations import TABLE
 
 BINARY = [operation for operation in TABLE if operation.operands == 2]
@@ -409,3 +414,40 @@ def test_an_interrupt_stops_a_backward_of_the_users_own_rules(alarm):
     with pytest.raises(KeyboardInterrupt):
         out.backward()
     assert out.grad == 1.0
+
+
+def unpicklable():
+    value = Value(1.0, (Value(2.0),), "custom")
+    value._backward = lambda: None
+    return value
+
+
+# Each with whether the call is of compiled code, and so the last line of the traceback.
+FAILING = {
+    "a number": (lambda: Value("x"), True),
+    "an operation": (lambda: Value(1.0) / 0, True),
+    "a method": (lambda: Value(-1.0).log(), True),
+    "an attribute": (lambda: Value(1.0).none, True),
+    "an assignment": (lambda: setattr(Value(1.0), "data", None), True),
+    "a function": (lambda: engine.dot([1.0], []), True),
+    "a sweep": (lambda: Value(1.0).backward(1), True),
+    "an optimizer": (lambda: updates.sgd({}, None, True), True),
+    "a kernel": (lambda: kernels_baseline.evaluate("sin", b""), True),
+    "a program's arguments": (lambda: program.prepare_arguments((None,), ("x",)), True),
+    "a layer": (lambda: MLP(2, [3, 1])([1, 2, 3]), False),
+    "a trace": (lambda: fastgrad.compile(lambda x: x.data)([1.0]), True),
+    "a copy": (lambda: copy.copy(unpicklable()), False),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_traceback_has_lines_of_python_only(name):
+    """Those of compiled code would name other functions of the same line, and cannot be shown."""
+    call, last_is_the_callers = FAILING[name]
+    with pytest.raises(
+        (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+    ) as caught:
+        call()
+    files = [frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert {Path(file).suffix for file in files} == {".py"}
+    assert (files[-1] == __file__) == last_is_the_callers

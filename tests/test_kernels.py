@@ -49,10 +49,7 @@ def evaluate(request):
     module = importlib.import_module(f"fastgrad.compiler.kernels.{request.param}")
 
     def run(name, x):
-        x = np.ascontiguousarray(x, dtype=float)
-        out = np.full_like(x, 99.0)
-        module.evaluate(name, x.ctypes.data, out.ctypes.data, x.size)
-        return out
+        return np.frombuffer(module.evaluate(name, np.asarray(x, dtype=float).tobytes()))
 
     return run
 

@@ -1,8 +1,15 @@
 """`import fastgrad`: a quick import of little, which has everything."""
 
+import builtins
+import importlib
+import pkgutil
+import subprocess
+import sys
+
 import pytest
 
 import fastgrad
+from fastgrad import engine
 
 PUBLIC = ["data", "export", "functional", "nn", "optim", "saving", "testing", "viz"]
 
@@ -21,6 +28,38 @@ def test_a_module_is_found_as_an_attribute(name, monkeypatch):
 
 def test_what_is_public_is_listed():
     assert set(dir(fastgrad)) >= {*fastgrad.__all__, *PUBLIC, "__version__"}
+
+
+MODULES = ["fastgrad", *(found.name for found in pkgutil.walk_packages(fastgrad.__path__, "fastgrad."))]
+
+
+def star_import(name):
+    """The names that `from name import *` brings."""
+    scope = {}
+    try:
+        exec(f"from {name} import *", scope)
+    except ModuleNotFoundError as error:
+        pytest.skip(f"{error.name} is not installed")
+    return scope.keys() - {"__builtins__"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_star_import_brings_what_its_module_says_and_no_builtin(name):
+    found = star_import(name)
+    assert sorted(found) == sorted(importlib.import_module(name).__all__)
+    assert found.isdisjoint(dir(builtins))
+
+
+def test_a_star_import_brings_what_micrograds_would():
+    assert star_import("fastgrad.engine") == {"Value"}
+    assert star_import("fastgrad.nn") == {"random", "Value", "Module", "Neuron", "Layer", "MLP"}
+
+
+@pytest.mark.processes
+def test_the_version_tells_a_build_with_assertions():
+    shown = subprocess.check_output([sys.executable, "-m", "fastgrad", "--version"], text=True)
+    build = "with assertions" if hasattr(engine, "_check_invariants") else "a plain build"
+    assert shown == f"fastgrad {fastgrad.__version__}, {build}\n"
 
 
 def test_any_other_name_is_an_attribute_error_that_names_it():

@@ -97,6 +97,16 @@ def test_a_program_prints_what_it_prints_with_micrograd(both):
     )
 
 
+@pytest.mark.parametrize("module", ["engine", "nn"])
+def test_a_star_import_brings_what_it_brings_with_micrograd(both, module):
+    same(
+        both(
+            f"before = set(globals())\nfrom micrograd.{module} import *\n"
+            "print(sorted(set(globals()) - before))\n"
+        )
+    )
+
+
 def test_arguments_name_file_and_path_are_pythons(both):
     ours = same(both("import sys\nprint(sys.argv, __name__, __file__, sys.path[0])\n", "-x", "--flag", "a b"))
     assert "'--flag', 'a b'" in ours.stdout

@@ -4,7 +4,8 @@ from fastgrad.engine import TracingError, Value
 
 __version__ = "0.1.0"
 
-__all__ = ["TracingError", "Value", "check", "compile", "take"]
+# Not compile, which would replace the builtin of who imports *.
+__all__ = ["TracingError", "Value", "check", "take"]
 
 # Not from typing, whose import takes as long as all of fastgrad's.
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from fastgrad import saving as saving
     from fastgrad import testing as testing
     from fastgrad import viz as viz
-    from fastgrad.compiler import compile
+    from fastgrad.compiler import compile as compile
     from fastgrad.compiler import take as take
     from fastgrad.diagnosis import check
 

@@ -6,10 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from fastgrad import __version__, engine
+
+__all__ = ["main"]
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     result = argparse.ArgumentParser(prog="python -m fastgrad", description=__doc__)
+    result.add_argument("--version", action="version", version=version())
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser(
@@ -30,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--plain", action="store_true", help="one line a step instead of a progress bar")
     demo.add_argument("--compiled", action="store_true", help="compile the loss for all rows at once")
     return result
+
+
+def version() -> str:
+    """Return the version and, as one may take the place of the other in a checkout, the kind of build."""
+    build = "with assertions" if hasattr(engine, "_check_invariants") else "a plain build"
+    return f"fastgrad {__version__}, {build}"
 
 
 def positive(text: str) -> int:

@@ -12,6 +12,8 @@ from weakref import WeakValueDictionary
 
 from fastgrad.engine import Value, _get_extras, _graph_order, _put_together, _set_extras, _take_apart
 
+__all__ = ["copy_graph", "copy_node", "reduce_value", "restore"]
+
 
 class Record(NamedTuple):
     """One node of a pickled graph; an operand is the index of a record or, if negative, ~index of a leaf."""

@@ -7,11 +7,13 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+__all__ = ["batches"]
+
 
 class Shuffler(Protocol):
     """What can shuffle a list: `random.Random`, the `random` module, numpy's generators."""
 
-    def shuffle(self, x: list[int], /) -> Any: ...  # noqa: D102
+    def shuffle(self, x: list[int], /) -> Any: ...
 
 
 def batches(

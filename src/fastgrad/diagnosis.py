@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from fastgrad.engine import Value, _graph_order, _take_apart
 from fastgrad.testing import kept_gradients
 
+__all__ = ["Finding", "check"]
+
 # Below this many outputs a neuron may be off, or at its limit, by chance.
 ENOUGH = 4
 # |tanh| above 0.99 passes less than 2 % of the gradient.

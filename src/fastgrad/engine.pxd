@@ -20,15 +20,5 @@ cdef class Value(Arithmetic):
     cdef Operand right
 
 
-cdef class Extras:
-    cdef dict attributes
-    cdef object backward
-    cdef object label
-    cdef object symbol
-    cdef tuple derivatives
-    cdef bint irregular
-    cdef bint irregular_leaf
-
-
 cdef int read_leaves(tuple leaves, double *out) except -1
 cdef void add_gradients(tuple leaves, const double *amounts) noexcept

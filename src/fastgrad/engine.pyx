@@ -2,6 +2,9 @@
 # cython: c_api_binop_methods=True, cdivision=True, auto_pickle=False
 """Value: a scalar that remembers how it was computed, and backward() over such a graph."""
 
+# What `from micrograd.engine import *` brings.
+__all__ = ["Value"]
+
 # The parts, in order of dependence: each uses only what stands above it. One C unit, as the counters of
 # the pool are read by every operation: docs/decisions/one-c-unit.md.
 include "engine.src/node/references.pxi"       # what a node owns: making, tracking, freeing
@@ -16,10 +19,6 @@ include "engine.src/graph/look.pxi"            # the graph that micrograd would 
 include "engine.src/generated/methods.pxi"     # the operators and methods of Value
 include "engine.src/graph/parts.pxi"           # nodes taken apart and put together
 include "engine.src/graph/records.pxi"         # a graph as flat arrays, for the compiler
-
-
-cdef class Extras:
-    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
 
 
 cdef class Value(Arithmetic):

@@ -30,6 +30,7 @@ from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 from fastgrad import engine
 from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale, softmax
 
+# Not sum, which would replace the builtin of who imports *.
 __all__ = [
     "Matrix",
     "add",
@@ -49,7 +50,6 @@ __all__ = [
     "rms_norm",
     "scale",
     "softmax",
-    "sum",
     "where",
 ]
 

@@ -19,7 +19,8 @@ from fastgrad.engine import (
     zero_grad,
 )
 
-__all__ = ["MLP", "Dropout", "Layer", "Module", "Neuron"]
+# What `from micrograd.nn import *` brings.
+__all__ = ["MLP", "Layer", "Module", "Neuron", "Value", "random"]
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
 KIND = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linear"}

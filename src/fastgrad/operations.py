@@ -1,8 +1,8 @@
 """The table of operations: one row gives an operation's symbol, value, derivatives and errors.
 
 `setup.py` turns the rows into Cython (the inline functions, the backward rules, the methods of
-`Value` and their stubs); the tests and the documentation read the same rows. To add an operation,
-add a row and build.
+`Value` and their stubs); the tests and the documentation read the same rows. CONTRIBUTING.md
+says how to add one.
 
 Expressions are written in the common subset of Python and Cython. `a`, `b` and `c` are the operands
 and `out` is the result; `exp`, `log`, `log1p`, `sqrt`, `tanh`, `sin`, `cos`, `pow`, `fabs`, `floor`,
@@ -10,6 +10,8 @@ and `out` is the result; `exp`, `log`, `log1p`, `sqrt`, `tanh`, `sin`, `cos`, `p
 """
 
 from typing import NamedTuple
+
+__all__ = ["FUNCTIONS", "REDUCTIONS", "TABLE", "Operation", "Reduction"]
 
 
 class Refusal(NamedTuple):

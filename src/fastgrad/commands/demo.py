@@ -21,6 +21,8 @@ from fastgrad.nn import MLP
 from fastgrad.optim import SGD
 from fastgrad.viz import plot_decision_boundary
 
+__all__ = ["picture_path", "train_moons"]
+
 ALPHA = 1e-4
 
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+__all__ = ["install_alias", "run_script"]
+
 # Its `micrograd` calls install_alias().
 ALIASES = Path(__file__).resolve().parent / "aliases"
 

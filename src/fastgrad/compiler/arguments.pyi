@@ -2,6 +2,8 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
+__all__ = ["describe_signature", "prepare_arguments"]
+
 # One argument of a call, ready for it.
 @disjoint_base
 class Prepared: ...

@@ -7,14 +7,19 @@ import numbers
 
 from cython cimport freelist
 
+
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES
 from cpython.buffer cimport PyBuffer_Release, PyBuffer_ToContiguous, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.float cimport PyFloat_Check
 from cpython.long cimport PyLong_Check
 from libc.stdint cimport int64_t, uintptr_t
 
+cimport fastgrad.ops
+
 from fastgrad.compiler.instructions cimport INDICES, NUMBER, REALS, UNKNOWN, WHOLE_NUMBER
 from fastgrad.engine import Value
+
+__all__ = ["describe_signature", "prepare_arguments"]
 
 
 @freelist(8)
@@ -250,6 +255,8 @@ cpdef list prepare_arguments(tuple arguments, tuple names):
     """Return the arguments ready for a call; TypeError or ValueError names a bad one."""
     cdef list ready = []
     cdef Py_ssize_t index
+    if len(arguments) != len(names):
+        raise TypeError(f"{len(arguments)} arguments for the names {names!r}")
     for index in range(len(arguments)):
         ready.append(prepare(arguments[index], names[index]))
     return ready

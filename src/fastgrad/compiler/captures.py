@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 from fastgrad.compiler.program import Programs
 
+__all__ = ["what_is_read"]
+
 # A closure's cell and its contents; a scope, a name in it and the object of that name.
 Cell: TypeAlias = tuple[Any, object]
 Name: TypeAlias = tuple[dict[str, Any], str, object]

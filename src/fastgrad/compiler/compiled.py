@@ -25,7 +25,7 @@ from fastgrad.compiler.tracing import trace
 from fastgrad.engine import TracingError, Value, _is_tracing, _refused
 from fastgrad.pickling import load_compiled, load_function, load_method
 
-__all__ = ["Compiled", "compile"]
+__all__ = ["Compiled"]
 
 # What a pickled function says about itself.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")

@@ -19,9 +19,11 @@ cdef class Snapshot:
     cdef list cells
     cdef list names
 
-    def __init__(self, list cells, list names):
-        self.cells = cells
-        self.names = names
+    def __init__(self, list cells not None, list names not None):
+        if any([len(entry) != 2 for entry in cells]) or any([len(entry) != 3 for entry in names]):
+            raise ValueError("a snapshot is of pairs and triples")
+        self.cells = list(cells)
+        self.names = list(names)
 
     cpdef bint is_current(self) except -1:
         """Return whether all of it is as it was."""
@@ -80,7 +82,7 @@ cdef class Programs:
         if program is None or not program.fits(ready):
             program = self.programs.get(signature_of(ready))
         if program is not None:
-            if not self.snapshot.is_current():
+            if self.snapshot is None or not self.snapshot.is_current():
                 return None
             self.latest = program
         return program
@@ -111,7 +113,7 @@ cdef class Programs:
             )
         if self.key is not None and self.is_unbound_call(arguments):
             method = self.__get__(arguments[0], type(arguments[0]))
-            return (<Programs>method).prepared(what, arguments[1:], options)
+            return (<Programs?>method).prepared(what, arguments[1:], options)
         if not options and not self.check and self.by_position and len(arguments) == len(self.names):
             ready = prepare_arguments(arguments, self.names)
             program = self.traced(ready)
@@ -122,7 +124,7 @@ cdef class Programs:
     def _outputs(self, *arguments, **options):
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
         cdef tuple call = self.prepared("_outputs", arguments, options)
-        return (<Program>call[0]).outputs(call[1], call[2], call[3])
+        return (<Program?>call[0]).outputs(call[1], call[2], call[3])
 
     def backward(self, *arguments, **options):
         """Return the mean of the output over the rows, and add its gradient to that of the parameters.
@@ -130,7 +132,7 @@ cdef class Programs:
         With a list of outputs: the list of their means, and the gradient of the means' sum.
         """
         cdef tuple call = self.prepared("backward", arguments, options)
-        return (<Program>call[0]).backward(call[1], call[2], call[3])
+        return (<Program?>call[0]).backward(call[1], call[2], call[3])
 
     def input_gradients(self, *arguments, **options):
         """Return d output / d argument for every row, in the argument's shape.
@@ -139,4 +141,4 @@ cdef class Programs:
         gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
         """
         cdef tuple call = self.prepared("input_gradients", arguments, options)
-        return (<Program>call[0]).input_gradients(call[1], call[2], call[3])
+        return (<Program?>call[0]).input_gradients(call[1], call[2], call[3])

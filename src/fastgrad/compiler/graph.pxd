@@ -13,14 +13,14 @@ cdef class Graph:
     cdef const int32_t *records
     cdef const int32_t *operands
     cdef Py_ssize_t size
-    cdef list constants
+    cdef tuple constants
     # The leaves from outside, read at each call, in the order of their first use.
     cdef tuple parameters
     # For each leaf: (argument, column), or (-1, index of the parameter).
-    cdef list leaves
+    cdef tuple leaves
     # For each node of `take`: (argument, column) of its index.
-    cdef list selections
-    cdef list outputs
+    cdef tuple selections
+    cdef tuple outputs
 
     cdef int validate(self) except -1
     cdef bint is_valid(self, Py_ssize_t index) noexcept

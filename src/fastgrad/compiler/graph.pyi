@@ -2,6 +2,8 @@ from typing import Any, final
 
 from fastgrad.engine import Value
 
+__all__ = ["OPERATION_ROWS", "Graph"]
+
 OPERATION_ROWS: dict[str, int]
 
 @final

@@ -7,6 +7,8 @@ from libc.stdint cimport int32_t, int64_t
 
 from fastgrad.engine import Value
 
+__all__ = ["OPERATION_ROWS", "Graph"]
+
 cdef enum:
     COLUMNS_END = 0x7fffffff
 
@@ -25,15 +27,16 @@ cdef class Graph:
     with the operations' names: see pickling.py.
     """
 
-    def __init__(
+    # Not in __init__, which may be called again: nothing that was looked at may change.
+    def __cinit__(
         self,
         bytes records not None,
         bytes operands not None,
-        list constants not None,
+        constants not None,
         tuple parameters not None,
-        list leaves not None,
-        list selections not None,
-        list outputs not None,
+        leaves not None,
+        selections not None,
+        outputs not None,
         bint numbered_here=False,
     ):
         if not numbered_here:
@@ -43,11 +46,11 @@ cdef class Graph:
             )
         self.records_bytes = records
         self.operands_bytes = operands
-        self.constants = constants
+        self.constants = tuple(constants)
         self.parameters = parameters
-        self.leaves = leaves
-        self.selections = selections
-        self.outputs = outputs
+        self.leaves = pairs_of(leaves)
+        self.selections = pairs_of(selections)
+        self.outputs = tuple([<Py_ssize_t>output for output in outputs])
         self.records = <const int32_t *><const char *>self.records_bytes
         self.operands = <const int32_t *><const char *>self.operands_bytes
         self.size = len(self.records_bytes) // 12
@@ -136,3 +139,12 @@ cdef class Graph:
 
     def __reduce__(self):
         raise TypeError("a graph is pickled with its program")
+
+
+cdef tuple pairs_of(pairs):
+    """Pairs of integers as a tuple of tuples."""
+    cdef Py_ssize_t first, second
+    cdef list result = []
+    for first, second in pairs:
+        result.append((first, second))
+    return tuple(result)

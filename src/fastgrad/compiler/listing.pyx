@@ -12,6 +12,8 @@ from fastgrad.compiler.program cimport Program
 from fastgrad.compiler.replay cimport block_bytes, chosen_kernels
 from fastgrad.ops cimport *
 
+__all__ = ["listing"]
+
 cdef enum:
     MOST_LINES = 200
     # Operands of one instruction.

@@ -1,5 +1,7 @@
 from typing_extensions import disjoint_base
 
+__all__: list[str] = []
+
 # The working state of the passes.
 @disjoint_base
 class Lowering: ...

@@ -16,6 +16,8 @@ from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.memory cimport Integers, append
 from fastgrad.ops cimport *
 
+__all__ = []
+
 
 cdef class WideStep:
     pass

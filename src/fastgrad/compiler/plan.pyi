@@ -1,5 +1,7 @@
 from typing_extensions import disjoint_base
 
+__all__: list[str] = []
+
 # Instructions for one purpose.
 @disjoint_base
 class Plan:

@@ -19,6 +19,8 @@ from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, Lowering, Ste
 from fastgrad.compiler.rows cimport RowProgram, any_selects
 from fastgrad.ops cimport *
 
+__all__ = []
+
 cdef class Plan:
     """Instructions for one purpose, ready to run over any number of rows; never changed once made."""
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from typing_extensions import disjoint_base
@@ -6,15 +6,17 @@ from typing_extensions import disjoint_base
 from fastgrad.compiler.graph import Graph
 from fastgrad.engine import Value
 
+__all__ = ["Program", "Programs", "Snapshot"]
+
 @disjoint_base
 class Program:
     signature: tuple[int, ...]
     name: str
     @property
     def parameters(self) -> tuple[Value, ...]: ...
-    def __init__(
-        self, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
-    ) -> None: ...
+    def __new__(
+        cls, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
+    ) -> Program: ...
     def outputs(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...

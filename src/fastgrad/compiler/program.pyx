@@ -23,6 +23,8 @@ from fastgrad.engine cimport add_gradients, read_leaves
 from fastgrad.engine import _described, _refuse
 from fastgrad.ops cimport *
 
+__all__ = ["Program", "Programs", "Snapshot"]
+
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
 
@@ -72,13 +74,13 @@ cdef class Program:
     `print` shows it. It pickles, parameters included, and needs neither the function nor the graph.
     """
 
-    def __init__(
+    def __cinit__(
         self, Graph graph not None, tuple signature not None, tuple names not None, str name, bint single
     ):
         chosen_kernels()
         if len(names) != len(signature):
             raise ValueError(f"a program of {len(signature)} arguments has {len(names)} names")
-        for argument, column in [place for place in graph.leaves if place[0] >= 0] + graph.selections:
+        for argument, column in (*[place for place in graph.leaves if place[0] >= 0], *graph.selections):
             if not 0 <= argument < len(signature) or not 0 <= column < max(signature[argument] // 4 - 1, 1):
                 raise ValueError(f"a damaged program: there is no argument ({argument}, {column})")
         self.graph = graph
@@ -171,6 +173,8 @@ cdef class Program:
         cdef Prepared one
         cdef Argument *argument
         cdef Py_ssize_t index
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
         self.check_indices(plan, arguments, rows)
         workspace = workspace_for(plan, rows, block, threads)
         index = plan.parameters

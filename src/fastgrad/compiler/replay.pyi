@@ -1,5 +1,7 @@
 from typing_extensions import disjoint_base
 
+__all__ = ["available_kernels"]
+
 # The memory of a call.
 @disjoint_base
 class Workspace: ...

@@ -19,6 +19,8 @@ from fastgrad.compiler.plan cimport Plan
 from fastgrad.compiler.rows cimport RowGraph, RowState, all_finite, differentiate_row
 from fastgrad.ops cimport *
 
+__all__ = ["available_kernels"]
+
 include "kernels/choice.pxi"
 include "threads.pxi"
 

@@ -19,6 +19,8 @@ from fastgrad.compiler.lowering cimport BACKWARD, INPUTS
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.ops cimport *
 
+__all__ = []
+
 
 cdef class RowProgram:
     """A graph in plain C, for one purpose."""

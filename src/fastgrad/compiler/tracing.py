@@ -26,6 +26,8 @@ from fastgrad.engine import (
     _refused,
 )
 
+__all__ = ["take", "trace"]
+
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
 # How often a function is traced again while other threads draw random numbers.

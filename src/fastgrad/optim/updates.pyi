@@ -3,6 +3,8 @@ from typing import Any
 
 from fastgrad.engine import Value
 
+__all__ = ["adam", "gradient_norm", "scale_gradients", "sgd"]
+
 def sgd(group: dict[str, Any], momentum_buffer: array[float] | None, first: bool) -> None: ...
 def adam(
     group: dict[str, Any], exp_avg: array[float], exp_avg_sq: array[float], step: int, decoupled: bool

@@ -8,6 +8,9 @@ from cpython.array cimport array
 from libc.math cimport fabs, isinf, pow, sqrt
 
 from fastgrad.engine cimport Value
+cimport fastgrad.ops
+
+__all__ = ["adam", "gradient_norm", "scale_gradients", "sgd"]
 
 cdef extern from "Python.h":
     ctypedef struct PyObject

@@ -9,6 +9,8 @@ import graphviz
 
 from fastgrad.engine import Value
 
+__all__ = ["draw"]
+
 HOW_TO_GET_IT = """\
 Drawing needs the Graphviz programs besides the Python package. To get them:
   Debian, Ubuntu   apt install graphviz

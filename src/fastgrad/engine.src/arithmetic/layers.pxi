@@ -1,5 +1,8 @@
 # Layers of neurons: what nn.py keeps at fixed places, and their forward pass.
 
+cdef extern from "Python.h":
+    bint PyType_IsSubtype(PyTypeObject *, PyTypeObject *) noexcept
+
 cdef tuple NEURON_OPERATORS = ("__add__", "__radd__", "__mul__", "__rmul__")
 # Which of Value's operations the user has assigned, a bit an activation and bit 0 for the operators, as of
 # a version of the class. Every assignment to a class ends its version; 0 is none.
@@ -66,6 +69,13 @@ cdef class LayerFields:
     def __setstate__(self, state):
         self.neurons, attributes = state
         vars(self).update(attributes)
+
+
+cdef int require_fields(object kind, PyTypeObject *base) except -1:
+    """TypeError unless instances of the class, which may be None, have the base's fields."""
+    if kind is not None and not (isinstance(kind, type) and PyType_IsSubtype(<PyTypeObject *>kind, base)):
+        raise TypeError(f"{kind!r} is no class of such neurons or layers")
+    return 0
 
 
 cdef bint is_plain(LayerFields layer, PyObject *neuron_type) except -1:
@@ -177,6 +187,7 @@ def layer_forward(LayerFields layer not None, neuron_type, inputs):
     another number of weights than there are inputs.
     """
     cdef bint ours = False
+    require_fields(neuron_type, <PyTypeObject *>NeuronFields)
     cdef object out = layer_outputs(layer, <PyObject *>neuron_type, inputs, &ours)
     return list(out) if ours else out
 
@@ -189,6 +200,8 @@ def forward(layers, layer_type, neuron_type, inputs):
     """
     cdef object x = inputs
     cdef bint ours = False
+    require_fields(layer_type, <PyTypeObject *>LayerFields)
+    require_fields(neuron_type, <PyTypeObject *>NeuronFields)
     for layer in layers:
         if <PyObject *>Py_TYPE(<PyObject *>layer) == <PyObject *>layer_type:
             x = layer_outputs(layer, <PyObject *>neuron_type, x, &ours)
@@ -201,6 +214,7 @@ def forward(layers, layer_type, neuron_type, inputs):
 def flattened(neurons, neuron_type):
     """Return [*w, b] of one neuron after another; `parameters()` of those not exactly of `neuron_type`."""
     cdef list out = []
+    require_fields(neuron_type, <PyTypeObject *>NeuronFields)
     for neuron in neurons:
         if <PyObject *>Py_TYPE(<PyObject *>neuron) == <PyObject *>neuron_type:
             out.extend((<NeuronFields>neuron).w)

@@ -126,6 +126,7 @@ cdef inline PyObject *dot_node(
 cdef str CHANGED = "the weights were changed while they were being converted"
 
 
+@internal
 cdef class Rows:
     """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), shared by nodes."""
 

@@ -9,9 +9,17 @@ ROWS.update(leaf=ROW_LEAF, custom=ROW_CUSTOM, local=ROW_LOCAL, dot=ROW_DOT, inne
 cdef dict ROW_NAMES = {row: name for name, row in ROWS.items()}
 
 
-def _graph_order(list roots):
-    """Return the nodes below the roots and the roots, operands before results."""
+def _graph_order(list roots not None):
+    """Return the nodes below the roots and the roots, operands before results; TypeError for no Value."""
+    require_values(roots)
     return topological_order(roots)
+
+
+cdef int require_values(list nodes) except -1:
+    for node in nodes:
+        if not is_value(<PyObject *>node):
+            raise TypeError(f"a node is a Value, not {type(node).__name__}")
+    return 0
 
 
 def _take_apart(Value self not None):
@@ -46,7 +54,9 @@ def _take_apart(Value self not None):
     return name, kind | passed_on, (<object>node.left,), node.right.constant
 
 
-def _put_together(type cls, str operation, int kind, double data, double grad, tuple operands, detail):
+def _put_together(
+    type cls not None, str operation, int kind, double data, double grad, tuple operands not None, detail
+):
     """Return a new node of these parts; ValueError if they do not fit together."""
     cdef bint passed_on = kind & HAS_PASSED_ON
     cdef int row

@@ -32,6 +32,7 @@ cdef inline int32_t number_of(Numbering *table, PyObject *node) noexcept:
     return table.numbers[place_of(table, node)]
 
 
+@internal
 cdef class GraphReader:
     """Collects the records; the arrays are handed out as bytes."""
 
@@ -147,7 +148,7 @@ cdef class GraphReader:
         return 0
 
 
-def _read_graph(list outputs):
+def _read_graph(list outputs not None):
     """Return the graph below the outputs as (records, operands, constants, leaves, symbols, outputs).
 
     The first two are bytes of 32-bit integers, described at the top of reading.pxi; the last is the
@@ -155,8 +156,12 @@ def _read_graph(list outputs):
     function made is a constant. Raises TracingError for a node without a rule of the table's.
     """
     cdef GraphReader reader = GraphReader()
+    outputs = list(outputs)
+    require_values(outputs)
+    if not traced_here():
+        raise RuntimeError("a graph is read at the end of a trace")
     reader.leaves, reader.symbols, reader.constants, reader.known_constants = [], [], [], {}
-    reader.number(topological_order(list(outputs)))
+    reader.number(topological_order(outputs))
     return (
         PyBytes_FromStringAndSize(<char *>reader.records.items, reader.records.size * sizeof(int32_t)),
         PyBytes_FromStringAndSize(<char *>reader.operands.items, reader.operands.size * sizeof(int32_t)),

@@ -27,6 +27,7 @@
 # are tracked as CPython makes them: one that outlives its node, or that a layer remembers, can be part of a
 # cycle of its own, so whether a node is tracked is decided by the Values in its tuples, not by the tuples.
 
+from cython cimport internal
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memset
 
@@ -198,6 +199,19 @@ cdef inline PyObject *extras_of(Node *node) noexcept nogil:
     if chunk.extended & bit_of(node):
         return chunk.extras[slot_of(node)]
     return NULL
+
+
+@internal
+cdef class Extras:
+    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
+
+    cdef dict attributes
+    cdef object backward
+    cdef object label
+    cdef object symbol
+    cdef tuple derivatives
+    cdef bint irregular
+    cdef bint irregular_leaf
 
 
 cdef Extras require_extras(Node *node):

@@ -1,0 +1,214 @@
+"""Call everything that a module of fastgrad has (`surface.py MODULE LOG`) with what it does not expect.
+
+What is about to be called is in the log before each call, so that it names the call that ends the process.
+At the end the names of all that was called are printed, one a line.
+"""
+
+import array
+import contextlib
+import importlib
+import inspect
+import io
+import itertools
+import mmap
+import random
+import sys
+import types
+
+import fastgrad.program
+from fastgrad import Value, engine, nn, program
+
+LINE = 2000
+# Random lists of so many arguments or, of methods, of more than one.
+TRIES = 60
+MOST_ARGUMENTS = 7
+# What these do to the process that calls them is what they are for.
+LEFT_OUT = ("fastgrad.running.install_alias", "fastgrad.running.run_script")
+
+
+class Log:
+    """The call that comes next, where it is read when the process is gone."""
+
+    def __init__(self, path):
+        with open(path, "r+b") as file:  # noqa: PTH123
+            self.memory = mmap.mmap(file.fileno(), LINE)
+
+    def note(self, text):
+        self.memory[:] = text.encode("ascii", "replace")[:LINE].ljust(LINE)
+
+
+def plain():
+    """Python's own objects of many types, some of them empty."""
+    return [None, 0, -1, 1, 1.5, "", "exp", b"", b"12345678" * 3, (), [], {}, [3], (None,), [None],
+            [0.5], {"params": [None]}, array.array("d", [1.0, 2.0]), object(), int, type(None), Value,
+            len]  # fmt: skip
+
+
+def whole():
+    """Objects of fastgrad that are sound: no call may make them less so."""
+    w = Value(2.0)
+    custom, local = Value(3.0, (w,), "custom"), Value(4.0, (w, w), (1.0, 2.0))
+    compiled = fastgrad.compile(lambda x, i: fastgrad.take([w * x, w - x, w], i).tanh())
+    compiled.backward([1.0, 2.0], [0, 2])
+    graph = compiled.latest.__reduce__()[1][0]
+    mlp = nn.MLP(2, [2, 1])
+    return [w, w * 3.0, custom, local, engine.dot([w], [w]), compiled, compiled.latest, graph,
+            compiled.snapshot, mlp, mlp.layers[0], mlp.layers[0].neurons[0],
+            engine.Matrix([[w, w]])]  # fmt: skip
+
+
+def sound_calls():
+    """Arguments that are accepted, by the name of what takes three or more."""
+    w, x = Value(2.0), Value(3.0)
+    mlp = nn.MLP(2, [2, 1])
+    compiled = fastgrad.compile(lambda x, y: w * x - y)
+    compiled([1.0, 2.0], 3.0)
+    _, ready, traced = compiled._find(([1.0, 2.0], 3.0))
+    graph = traced.__reduce__()[1][0]
+    group = {"params": [w, x], "lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1,
+             "nesterov": False, "maximize": False, "betas": (0.9, 0.99), "eps": 1e-8}  # fmt: skip
+    zeros = [array.array("d", [0.0, 0.0]) for _ in range(3)]
+    return {
+        "fastgrad.engine.Value": (1.0, (w, x), (1.0, 2.0), "label"),
+        "fastgrad.engine.Value.__init__": (1.0, (w, x), (1.0, 2.0), "label"),
+        "fastgrad.engine._put_together": (Value, "mul", 0, 6.0, 0.0, (w, x), None),
+        "fastgrad.engine._refuse": (1, 0.0, -1.0),
+        "fastgrad.engine._set_extras": (w, "label", "symbol", {"name": 1}),
+        "fastgrad.engine.dot": ([w, x], [x, w], w, "tanh"),
+        "fastgrad.engine.forward": (mlp.layers, nn.Layer, nn.Neuron, [1.0, 2.0]),
+        "fastgrad.engine.layer_forward": (mlp.layers[0], nn.Neuron, [1.0, 2.0]),
+        "fastgrad.engine.linear": ([w, x], [[w, x]], [w], "tanh"),
+        "fastgrad.program.Graph": graph.__reduce__()[1],
+        "fastgrad.program.Program": traced.__reduce__()[1],
+        "fastgrad.program.Program.backward": (ready, 2, 1),
+        "fastgrad.program.Program.input_gradients": (ready, 2, 1),
+        "fastgrad.program.Program.outputs": (ready, 2, 1),
+        "fastgrad.updates.adam": (group, zeros[1], zeros[2], 1, True),
+        "fastgrad.updates.sgd": (group, zeros[0], True),
+    }
+
+
+def fresh(kind):
+    """An instance that no __init__ has seen, None if there is none."""
+    try:
+        return kind.__new__(kind)
+    except Exception:
+        return None
+
+
+def is_ours(thing):
+    return (getattr(thing, "__module__", None) or "").partition(".")[0] == "fastgrad"
+
+
+def classes_of(module):
+    return [found for _, found in inspect.getmembers(module, inspect.isclass) if is_ours(found)]
+
+
+def members(thing):
+    """The names that tab completion offers, without those that any object has."""
+    for name in dir(thing):
+        if name != "__class__" and getattr(type(thing), name, None) is not getattr(object, name, name):
+            yield name
+
+
+def operands(function):
+    """How many arguments a function takes by position, 0 if nobody knows."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    return sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters)
+
+
+def argument_lists(objects, sound, all_pairs):
+    """Lists of arguments: the short ones, some of the longer ones, and sound ones with one or two others."""
+    draw = random.Random(1)
+    for count in range(3 if all_pairs else 2):
+        yield from itertools.product(objects, repeat=count)
+    for count in range(2, MOST_ARGUMENTS + 1):
+        for _ in range(TRIES):
+            yield tuple(draw.choices(objects, k=count))
+    for position, found in itertools.product(range(len(sound)), objects):
+        changed = list(sound)
+        changed[position] = found
+        yield tuple(changed)
+        changed[draw.randrange(len(sound))] = draw.choice(objects)
+        yield tuple(changed)
+
+
+def shown(value):
+    """An argument in a line of the log: no method of what may be half made."""
+    return repr(value) if isinstance(value, (str, bytes, int, float)) else f"<{type(value).__name__}>"
+
+
+def attempt(function, *arguments):
+    """Call it; whatever it raises is well."""
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            result = function(*arguments)
+            if isinstance(result, types.GeneratorType):
+                list(itertools.islice(result, 10))
+            repr(result)
+    except BaseException:
+        pass
+    finally:
+        engine._end_tracing()
+
+
+class Surface:
+    """The calls of one module."""
+
+    def __init__(self, module, log):
+        self.module = module
+        self.log = log
+        self.classes = dict.fromkeys([*classes_of(engine), *classes_of(program), *classes_of(module)])
+
+    def objects(self):
+        return [*plain(), *filter(lambda one: one is not None, map(fresh, self.classes)), *whole()]
+
+    def call(self, name, function, all_pairs):
+        print(name)
+        sound = sound_calls().get(name, ())
+        compiled = type(function).__name__ == "cython_function_or_method"
+        assert sound or not compiled or operands(function) < 3, f"{name} takes three: what would be sound?"
+        for arguments in argument_lists(self.objects(), sound, all_pairs):
+            self.log.note(f"{name}({', '.join(map(shown, arguments))})")
+            attempt(function, *arguments)
+
+    def visit(self, kind, thing):
+        """Read, call, set and delete every attribute of an object."""
+        for name in members(thing):
+            full = f"{kind.__module__}.{kind.__qualname__}.{name}"
+            self.log.note(f"reading {full}")
+            try:
+                found = getattr(thing, name)
+            except Exception:
+                found = None
+            if callable(found):
+                self.call(full, found, all_pairs=False)
+            for value in self.objects():
+                self.log.note(f"{full} = {shown(value)}")
+                attempt(setattr, thing, name, value)
+            self.log.note(f"del {full}")
+            attempt(delattr, thing, name)
+
+    def run(self):
+        for name, found in inspect.getmembers(self.module, lambda found: callable(found) and is_ours(found)):
+            full = f"{self.module.__name__}.{name}"
+            if found.__module__ == self.module.__name__ and full not in LEFT_OUT:
+                self.call(full, found, all_pairs=True)
+        for kind in classes_of(self.module):
+            if kind.__module__ == self.module.__name__:
+                for thing in [fresh(kind), *whole()]:
+                    if type(thing) is kind:
+                        self.visit(kind, thing)
+                        self.log.note(f"freeing a {kind.__qualname__}")
+                        del thing
+        self.log.note("the end")
+        if hasattr(engine, "_check_invariants"):
+            engine._check_invariants()
+
+
+if __name__ == "__main__":
+    Surface(importlib.import_module(sys.argv[1]), Log(sys.argv[2])).run()
