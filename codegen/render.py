@@ -266,8 +266,11 @@ def render_rules(table, reductions) -> str:
 
 def chosen(body: list[str]) -> list[str]:
     """A rule that gives its gradient to the chosen operands alone, and reaches no other."""
-    given = [f"give_chosen({line.split(' = ')[0][3:]}, {line.split(' = ')[0]}, g, sweep)"
-             for line in body if line.startswith("to_")]
+    given = [
+        f"give_chosen({line.split(' = ')[0][3:]}, {line.split(' = ')[0]}, g, sweep)"
+        for line in body
+        if line.startswith("to_")
+    ]
     return [*body, *given, "return"]
 
 

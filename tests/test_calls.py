@@ -356,9 +356,7 @@ def test_a_missing_target_takes_no_part():
 
 def test_the_derivatives_of_several_outputs_past_a_branch():
     f = compile(lambda x: [F.where(x, x.sqrt(), 0.0), x * x, x.sqrt()])
-    np.testing.assert_array_equal(
-        f.input_gradients([0.0, 4.0]), [[0.0, 0.25], [0.0, 8.0], [np.inf, 0.25]]
-    )
+    np.testing.assert_array_equal(f.input_gradients([0.0, 4.0]), [[0.0, 0.25], [0.0, 8.0], [np.inf, 0.25]])
 
 
 @pytest.mark.parametrize(
@@ -366,7 +364,10 @@ def test_the_derivatives_of_several_outputs_past_a_branch():
     [
         (lambda x: (p * x).sqrt(), r"row 2, instruction v\d+: the derivative of sqrt\(0\.0\) is inf"),
         (lambda x: (p * x) ** 0.5, r"the derivative of 0\.0 ?\*\* ?0\.5 by the left operand is inf"),
-        (lambda x: F.logsumexp([p * x.sqrt(), x * 1e999 * p]) * 1, r"row 2, instruction v\d+: the derivative of "),
+        (
+            lambda x: F.logsumexp([p * x.sqrt(), x * 1e999 * p]) * 1,
+            r"row 2, instruction v\d+: the derivative of ",
+        ),
         (lambda x: (p * 1e200) * (1 / (x + 1)) * (p * x + 1e200), r"row 0, .*: the gradient .* is inf"),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_written_exponent_gives_the_engines_number_and_slope(exponent, kind):
         out.backward()
         if kind == "parameter":
             p = Value(x)
-            compiled = compile(lambda: p**exponent)  # noqa: B023
+            compiled = compile(lambda: p**exponent)
             found = compiled()
             compiled.backward()
             slope = p.grad
