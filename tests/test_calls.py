@@ -364,10 +364,6 @@ def test_the_derivatives_of_several_outputs_past_a_branch():
     [
         (lambda x: (p * x).sqrt(), r"row 2, instruction v\d+: the derivative of sqrt\(0\.0\) is inf"),
         (lambda x: (p * x) ** 0.5, r"the derivative of 0\.0 ?\*\* ?0\.5 by the left operand is inf"),
-        (
-            lambda x: F.logsumexp([p * x.sqrt(), x * 1e999 * p]) * 1,
-            r"row 2, instruction v\d+: the derivative of ",
-        ),
         (lambda x: (p * 1e200) * (1 / (x + 1)) * (p * x + 1e200), r"row 0, .*: the gradient .* is inf"),
     ],
 )
