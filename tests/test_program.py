@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reference.rules import power
 
 import fastgrad.functional as F
 from fastgrad import Value, compile, take
@@ -427,7 +428,7 @@ def test_a_row_that_the_engine_refuses_follows_ieee(value):
             np.log(x),
             np.exp(x),
             1 / x,
-            np.power(x, 0.5),
+            power(float(x), 0.5),
             np.tanh(x),
             1 / (1 + np.exp(-x)),
             max(x, 0.0),
