@@ -139,7 +139,7 @@ TABLE: tuple[Operation, ...] = (
         symbol="sigmoid",
         method="sigmoid",
         # One exponential whatever the sign, so that a loop over lanes has no branch.
-        value="1.0 / (1.0 + exp(-fabs(a))) * (1.0 if a >= 0.0 else exp(-fabs(a)))",
+        value="(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a)))",
         derivatives=("out * (1.0 - out)",),
         doc="Return 1 / (1 + exp(-self)), computed so that neither sign overflows.",
     ),
@@ -288,7 +288,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         # -b * log(sigmoid(a)) - (1 - b) * log(1 - sigmoid(a)), rewritten so that exp cannot overflow.
         value="(a if a > 0.0 or a != a else 0.0) - a * b + log1p(exp(-fabs(a)))",
         derivatives=(
-            "1.0 / (1.0 + exp(-fabs(a))) * (1.0 if a >= 0.0 else exp(-fabs(a))) - b",
+            "(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a))) - b",
             "-a",
         ),
         doc="Return the binary cross entropy of the logit left and the probability right.",
