@@ -28,19 +28,17 @@ def row(operation) -> str:
     return f"ROW_{operation.name.upper()}"
 
 
-def loop(statement, operands, row_name: str, indent: str) -> list[str]:
-    """A loop over the lanes, and others for frequent numbers in the place of a uniform right operand."""
-    frequent = FREQUENT.get(row_name, ()) if dict(operands).get("b") == "uniform" else ()
+def loop(statement: str, operands, row_name: str, indent: str) -> list[str]:
+    """A loop over the lanes; others for frequent numbers in the place of `{b}`, a uniform right operand."""
+
+    def plain(b: str, deeper: str) -> list[str]:
+        return [f"{deeper}for j in range(block.lanes):", f"{deeper}    {statement.format(b=b)}"]
+
     lines, keyword = [], "if"
-    for number in frequent:
-        lines += [
-            f"{indent}{keyword} b == {number}:",
-            *loop(lambda b: statement(number), (), "", indent + "    "),
-        ]
+    for number in FREQUENT.get(row_name, ()) if ("b", "uniform") in operands else ():
+        lines += [f"{indent}{keyword} b == {number}:", *plain(number, indent + "    ")]
         keyword = "elif"
-    if lines:
-        return [*lines, f"{indent}else:", *loop(statement, (), "", indent + "    ")]
-    return [f"{indent}for j in range(block.lanes):", f"{indent}    {statement('b')}"]
+    return [*lines, f"{indent}else:", *plain("b", indent + "    ")] if lines else plain("b", indent)
 
 
 def function(name: str, arguments: str, body: list[str], returns: str = "double") -> list[str]:
@@ -81,10 +79,10 @@ def fetch(operands) -> list[str]:
     return lines
 
 
-def arguments(operands, b: str = "b") -> str:
-    """The operands of a row in a loop; `b` is what stands for a uniform right one."""
-    names = {"a": "a", "b": b}
-    return ", ".join(f"{name}[j]" if place == "lane" else names[name] for name, place in operands)
+def arguments(operands) -> str:
+    """The operands of a row in a loop; {b} stands for a uniform right one."""
+    uniform = {"a": "a", "b": "{b}"}
+    return ", ".join(f"{name}[j]" if place == "lane" else uniform[name] for name, place in operands)
 
 
 def loops(o) -> tuple[list[str], list, list]:
@@ -100,9 +98,7 @@ def loops(o) -> tuple[list[str], list, list]:
                 "    cdef lane out = lanes_of(block, i.out)",
                 *fetch(operands),
                 "    cdef Py_ssize_t j",
-                *loop(
-                    lambda b: f"out[j] = {o.name}_value({arguments(operands, b)})", operands, o.name, "    "
-                ),
+                *loop(f"out[j] = {o.name}_value({arguments(operands)})", operands, o.name, "    "),
             ],
             "void",
         )
@@ -115,23 +111,20 @@ def loops(o) -> tuple[list[str], list, list]:
         ]
         for operand, place in operands:
             side, fresh = SIDES[operand]
-
-            def given(b: str, sign: str = "", operand: str = operand) -> str:
-                return f"target[j] {sign}= {o.name}_d{operand}({arguments(operands, b)}, out[j]) * g[j]"
-
+            term = f"{o.name}_d{operand}({arguments(operands)}, out[j]) * g[j]"
             body.append(f"    if i.{side}_adjoint >= 0:")
             if place == "lane":
                 body += [
                     f"        target = lanes_of(block, i.{side}_adjoint)",
                     f"        if i.fresh & {fresh}:",
-                    *loop(given, operands, o.name, "            "),
+                    *loop(f"target[j] = {term}", operands, o.name, "            "),
                     "        else:",
-                    *loop(lambda b: given(b, "+"), operands, o.name, "            "),
+                    *loop(f"target[j] += {term}", operands, o.name, "            "),
                 ]
             else:
                 body += [
                     "        target = block.scratch",
-                    *loop(given, (), o.name, "        "),
+                    *loop(f"target[j] = {term}", (), o.name, "        "),
                     f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
                 ]
         lines += function(f"backward_{name}", "const Instruction *i, const Block *block", body, "void")

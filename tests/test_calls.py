@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_functional import NOT_CHOSEN
 
 import fastgrad.functional as F
 from fastgrad import TracingError, Value, compile, take
@@ -309,6 +310,79 @@ def test_check_names_row_instruction_and_value():
         compiled(ones, np.array([1.0, 1, 0, 1, 1]))
     assert p.grad == 0.0
     assert np.isnan(compiled(bad, ones, check=False)[3])
+
+
+@pytest.mark.parametrize("name", NOT_CHOSEN)
+@pytest.mark.parametrize("rows", [1, 7, 300])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_branch_that_a_row_does_not_choose_gives_it_no_gradient(name, rows, threads):
+    function, _ = NOT_CHOSEN[name]
+    x, w = np.where(np.arange(rows) % 3 == 0, 0.0, 4.0), Value(0.5)
+    slopes = []
+    for number in x.tolist():
+        leaf = Value(number)
+        function(leaf).backward()
+        slopes.append(leaf.grad)
+    np.testing.assert_allclose(compile(function)(x).shape, (rows,))
+    np.testing.assert_allclose(compile(function).input_gradients(x, threads=threads), slopes, rtol=1e-12)
+    # The same by a parameter, of which there is one for all rows.
+    compile(lambda x: function(w * x)).backward(x, threads=threads)
+    expected = 0.0
+    for number in x.tolist():
+        leaf = Value(0.5)
+        function(leaf * number).backward()
+        expected += leaf.grad / rows
+    np.testing.assert_allclose(w.grad, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NOT_CHOSEN)
+def test_a_branch_that_is_not_chosen_once_a_batch_gives_no_gradient(name):
+    function, slope = NOT_CHOSEN[name]
+    w = Value(0.0)
+    compile(lambda: function(w)).backward()
+    assert w.grad == slope
+    w.grad = 0.0
+    compile(lambda x: function(w) + x).backward([1.0, 2.0])
+    assert w.grad == pytest.approx(slope)
+
+
+def test_a_missing_target_takes_no_part():
+    w, x, y = Value(2.0), np.arange(1.0, 401.0), np.arange(1.0, 401.0)
+    known = np.arange(400) % 5 != 0
+    loss = compile(lambda x, y, known: F.where(known, (w * x - y) ** 2, 0.0))
+    loss.backward(x, np.where(known, y, np.nan), known.astype(int))
+    assert w.grad == pytest.approx(np.mean(known * 2 * (2 * x - y) * x), rel=1e-12)
+
+
+def test_the_derivatives_of_several_outputs_past_a_branch():
+    f = compile(lambda x: [F.where(x, x.sqrt(), 0.0), x * x, x.sqrt()])
+    np.testing.assert_array_equal(f.input_gradients([0.0, 4.0]), [[0.0, 0.25], [0.0, 8.0], [np.inf, 0.25]])
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: (p * x).sqrt(), r"row 2, instruction v\d+: the derivative of sqrt\(0\.0\) is inf"),
+        (lambda x: (p * x) ** 0.5, r"the derivative of 0\.0 ?\*\* ?0\.5 by the left operand is inf"),
+        (lambda x: (p * 1e200) * (1 / (x + 1)) * (p * x + 1e200), r"row 0, .*: the gradient .* is inf"),
+    ],
+)
+def test_check_names_the_first_derivative_that_is_not_finite(function, message):
+    compiled = compile(function, check=True)
+    x = np.array([1.0, 4.0, 0.0, 1.0])
+    compiled(x)
+    for call in (compiled.backward, compiled.input_gradients):
+        with pytest.raises(FloatingPointError, match=message):
+            call(x)
+    assert p.grad == 0.0
+
+
+def test_check_passes_over_derivatives_that_nobody_wants():
+    """By a constant, by what was not chosen, and by the arguments if only the parameters' are asked for."""
+    compiled = compile(lambda x: p * x.sqrt() + F.where(x, (p * x).sqrt(), 1.0) + (-p) ** 2, check=True)
+    compiled.backward([0.0, 1.0])
+    with pytest.raises(FloatingPointError, match="row 0"):
+        compiled.input_gradients([0.0, 1.0])
 
 
 def test_check_computes_every_row():

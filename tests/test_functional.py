@@ -148,6 +148,59 @@ def test_where_takes_the_first_only_where_the_condition_is_positive(x, chosen, a
     assert [branch.grad for branch in branches] == [1.0 - chosen, float(chosen)]
 
 
+# An infinite derivative at x = 0 in what is not chosen there, and what x.grad is all the same.
+NOT_CHOSEN = {
+    "where": (lambda x: F.where(x, x.sqrt(), 3.0), 0.0),
+    "where's condition": (lambda x: F.where(x.sqrt(), x, 3 * x), 3.0),
+    "maximum": (lambda x: F.maximum(x.sqrt(), 1.0), 0.0),
+    "minimum": (lambda x: F.minimum(x + 1, x.sqrt() + 2), 1.0),
+    "below what is not chosen": (lambda x: F.where(x, (x**0.5 * 2 + 1).tanh() * x, 2 * x), 2.0),
+    "one in another": (lambda x: F.where(x, F.where(x + 1, x.sqrt(), 1.0), 5 * x), 5.0),
+    "shared by two": (lambda x: (lambda s: F.where(x, s, 0.0) + F.where(x, 2 * s, x))(x.sqrt()), 1.0),
+    "chosen, of two": (lambda x: F.where(x + 1, 2 * x, x.sqrt()), 2.0),
+    "a sum of products": (lambda x: F.where(x, F.dot([x.sqrt(), x], [x.sqrt(), x + math.inf]), x), 1.0),
+    "a reduction": (lambda x: F.where(x, F.logsumexp([x.sqrt(), x]), x), 1.0),
+    "a missing number": (lambda x: F.where(x, (x * math.nan - 1) ** 2, x), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", NOT_CHOSEN)
+@pytest.mark.parametrize("searched", [False, True])
+def test_no_gradient_reaches_what_was_not_chosen(name, searched):
+    """Neither in the sweep nor in the order by search, for which a _backward of the user's is alive."""
+    function, slope = NOT_CHOSEN[name]
+    x, own = Value(0.0), Value(1.0)
+    passed = Value(0.0, (x,), "own")
+    if searched:
+        own = passed
+        own._backward = lambda: None
+    (function(x) + 0.0 * own).backward()
+    assert x.grad == slope
+
+
+def test_what_was_not_chosen_is_not_visited():
+    x = Value(0.0)
+    ran = []
+    node = Value(0.0, (x,), "own")
+    node._backward = lambda: ran.append(node)
+    F.where(x, node * 2, 1.0).backward()
+    assert not ran
+
+
+def test_what_is_used_elsewhere_too_gets_that_gradient():
+    x = Value(4.0)
+    root = x.sqrt()
+    (F.where(Value(0.0), root * 100, 1.0) + root).backward()
+    assert (root.grad, x.grad) == (1.0, 0.25)
+
+
+def test_a_zero_gradient_elsewhere_is_multiplied():
+    """0 times what is infinite is nan, as in micrograd: only a choice spares a derivative."""
+    x = Value(0.0)
+    (x.sqrt() * 0.0).backward()
+    assert math.isnan(x.grad)
+
+
 def test_where_is_one_node_of_its_operands():
     a, b, c = leaves([1, 2, 3])
     out = F.where(a, b, c)

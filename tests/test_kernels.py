@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from reference.rules import power
 
-from fastgrad import compile
+import fastgrad.functional as F
+from fastgrad import Value, compile
 from fastgrad.compiler.replay import available_kernels
 
 ULPS = 2.0
@@ -102,3 +103,55 @@ def test_powers_with_an_exponent_for_all_lanes_keep_ieees_special_values(exponen
     numbers = ~np.isnan(expected)
     np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))
     np.testing.assert_allclose(powers.input_gradients(x, float(exponent))[0], slopes, rtol=2e-15, atol=1e-323)
+
+
+EXPONENTS = [0, 0.0, 1, 2, 3, 4, -1, -2, -3, 0.5, -0.5, 1.5, -1.5, 2.5]
+
+
+@pytest.mark.parametrize("exponent", EXPONENTS)
+@pytest.mark.parametrize("kind", ["lanes", "number", "parameter"])
+def test_a_written_exponent_gives_the_engines_number_and_slope(exponent, kind):
+    """Wherever it is computed: the compiler writes some powers as products, quotients and roots."""
+    for x in [0.0, -0.0, 1.0, 4.0, -2.0, 0.3, 1e-200, 1e200, INF, -INF, NAN]:
+        base = Value(x)
+        try:
+            out = base**exponent
+        except (ArithmeticError, ValueError):
+            continue
+        out.backward()
+        if kind == "parameter":
+            p = Value(x)
+            compiled = compile(lambda: p**exponent)
+            found = compiled()
+            compiled.backward()
+            slope = p.grad
+        else:
+            argument = [x, x] if kind == "lanes" else x
+            compiled = compile(lambda x: x**exponent)
+            found, slope = compiled(argument), compiled.input_gradients(argument)
+            if kind == "lanes":
+                found, slope = found[0], slope[0]
+        np.testing.assert_allclose([found, slope], [out.data, base.grad], rtol=2e-15)
+        if found == found:
+            assert np.signbit(found) == np.signbit(out.data), x
+        if slope == slope and slope != 0.0:
+            assert np.signbit(slope) == np.signbit(base.grad), x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: x * x - y * y,
+        lambda x, y: x**2 - y**2,
+        lambda x, y: x * x + y * y - (x * x + y * y),
+        lambda x, y: 1 - (1 - x * y) - y * x,
+        lambda x, y: (x * 0.3 + 0.1) - (y * 0.3 + 0.1),
+        lambda x, y: F.dot([x, y], [x, y]) - (x * x + y * y),
+        lambda x, y: (x + y) * (x - y) - (x * x - y * y),
+    ],
+)
+def test_what_cancels_in_the_engine_cancels_over_lanes(function):
+    """A product fused into a sum keeps bits that the engine rounds away: its root would be nan."""
+    x = np.random.default_rng(0).uniform(0.1, 3.0, 500)
+    expected = [function(Value(a), Value(a)).data for a in x.tolist()]
+    np.testing.assert_array_equal(compile(function)(x, x), expected)

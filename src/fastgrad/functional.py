@@ -101,6 +101,9 @@ def minimum(left: Scalar, right: Scalar) -> Value:
 def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
     """Return left if the condition is positive (or True), else right; only the chosen one gets gradient.
 
+    That is so even if what was not chosen is nan or has an infinite derivative: `where(x, x.sqrt(), 0.0)`
+    has the derivative 0 at 0, where torch and jax give nan.
+
     The condition may be a Value, whose sign then decides: `where(x - 2, a, b)` is a where x > 2.
     """
     return apply("where", condition, left, right)

@@ -140,8 +140,8 @@ TABLE: tuple[Operation, ...] = (
         name="sigmoid",
         symbol="sigmoid",
         method="sigmoid",
-        # One exponential whatever the sign, so that a loop over lanes has no branch.
-        value="(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a)))",
+        # No exponential in one arm of a condition: a loop over lanes would have a branch.
+        value="exp(a if a < 0.0 else 0.0) / (1.0 + exp(-fabs(a)))",
         derivatives=("out * (1.0 - out)",),
         doc="Return 1 / (1 + exp(-self)), computed so that neither sign overflows.",
     ),
@@ -290,7 +290,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         # -b * log(sigmoid(a)) - (1 - b) * log(1 - sigmoid(a)), rewritten so that exp cannot overflow.
         value="(a if a > 0.0 or a != a else 0.0) - a * b + log1p(exp(-fabs(a)))",
         derivatives=(
-            "(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a))) - b",
+            "exp(a if a < 0.0 else 0.0) / (1.0 + exp(-fabs(a))) - b",
             "-a",
         ),
         doc="Return the binary cross entropy of the logit left and the probability right.",

@@ -109,8 +109,9 @@ def load_program(saved: SavedProgram) -> Program:
 
     if saved["format"] != FORMAT:
         raise ValueError(
-            f"a program saved by fastgrad {saved['fastgrad']} in format {saved['format']!r} cannot be loaded: "
-            f"this is fastgrad {__version__}, whose format is {FORMAT}; compile and save the function again"
+            f"a program saved by fastgrad {saved['fastgrad']} in format {saved['format']!r} cannot be "
+            f"loaded: this is fastgrad {__version__}, whose format is {FORMAT}; "
+            "compile and save the function again"
         )
     try:
         return program_of(saved)
@@ -125,8 +126,8 @@ def program_of(saved: SavedProgram) -> Program:
     for operation in saved["operations"]:
         if operation not in OPERATION_ROWS:
             raise ValueError(
-                f"{saved['name']}'s program was saved by fastgrad {saved['fastgrad']} and needs the operation "
-                f"{operation!r}, which this fastgrad, {__version__}, does not have"
+                f"{saved['name']}'s program was saved by fastgrad {saved['fastgrad']} and needs the "
+                f"operation {operation!r}, which this fastgrad, {__version__}, does not have"
             )
     rows = [OPERATION_ROWS[operation] for operation in saved["operations"]]
     numbers = integers(saved["records"])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from reference import value as values_module
 from reference.backward import LEAST_KNOWN, topological_order
-from reference.rules import rule_of
+from reference.rules import SELECTING, rule_of
 from reference.value import TracingError, Value, births
 
 RELATIVE = 1e-12
@@ -315,18 +315,23 @@ class Evaluation:
 
     def run_backward(self, outputs):
         self.grads, self.grad_errors = [0.0] * len(self.records), [0.0] * len(self.records)
+        reached = set(outputs)
         for output in outputs:
             self.grads[output] += 1.0
         for number in reversed(range(len(self.records))):
             record, grad, error = self.records[number], self.grads[number], self.grad_errors[number]
-            if record.name in ("constant", "parameter", "argument"):
+            if record.name in ("constant", "parameter", "argument") or number not in reached:
                 continue
             if record.name == "take":
+                reached.add(self.chosen[number])
                 self.grads[self.chosen[number]] += grad
                 self.grad_errors[self.chosen[number]] += error
                 continue
             partials = [self.partials(record, number, sign) for sign in (0.0, 1.0, -1.0)]
             for operand, partial, more, less in zip(record.operands, *partials, strict=True):
+                if record.name in SELECTING and partial == more == less == 0.0:
+                    continue
+                reached.add(operand)
                 moved = max(abs(more - partial), abs(less - partial))
                 moved += RELATIVE * max(abs(partial), LEAST_KNOWN)
                 if record.name in PERIODIC:

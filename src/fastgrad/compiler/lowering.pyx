@@ -160,13 +160,23 @@ cdef inline int push_operand(Lowering self, int32_t operand, int32_t sign) excep
     return 0
 
 
+cdef inline bint is_sum(Lowering self, int32_t index) noexcept:
+    cdef int row = self.records[3 * index] if index < self.graph.size else ROW_CONSTANT
+    return row == ROW_ADD or row == ROW_SUB or row == ROW_SUM or row == ROW_INNER
+
+
 cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
     """Put the operands of a sum on the stack, its products among the pairs."""
     cdef int row = self.records[3 * index]
     cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2]
     cdef const int32_t *operands = self.graph.operands
     cdef int32_t at
-    if row == ROW_ADD or row == ROW_SUB:
+    if row == ROW_SUB and is_sum(self, first):
+        # What is subtracted from a sum may cancel it: then the sum's own rounding is what is left.
+        push_operand(self, second, -sign)
+        append(&self.singles, first)
+        append(&self.singles, sign)
+    elif row == ROW_ADD or row == ROW_SUB:
         push_operand(self, second, sign if row == ROW_ADD else -sign)
         push_operand(self, first, sign)
     elif row == ROW_INNER:
@@ -195,8 +205,8 @@ cdef int find_chain(Lowering self, int32_t root) except -1:
         index, sign = self.stack.items[self.stack.size], self.stack.items[self.stack.size + 1]
         row = self.records[3 * index] if index < self.graph.size else ROW_CONSTANT
         if row > 0 and self.uses.items[index] == 1 and self.varying.items[index] == self.varying.items[root]:
-            # A sum that is subtracted stays as it is: where it cancels, its own rounding is what is left.
-            if sign > 0 and (row == ROW_ADD or row == ROW_SUB or row == ROW_SUM or row == ROW_INNER):
+            # Nor is a sum that is subtracted taken apart.
+            if sign > 0 and is_sum(self, index):
                 self.absorbed.items[index] = 1
                 expand_sum(self, index, sign)
                 continue
