@@ -12,9 +12,9 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from fastgrad.bindings import Name, what_is_read
+from fastgrad.bindings import Reads
 from fastgrad.engine import TracingError, Value, _is_tracing, _refused
-from fastgrad.program import Program, Programs, Snapshot
+from fastgrad.program import Program, Programs
 from fastgrad.signatures import OPTIONS, arguments_of, block_option, may_be_given, portable, threads_option
 from fastgrad.tracing import trace
 
@@ -60,8 +60,8 @@ class Compiled(Programs):
         self.threads, self.check, self.block = options
         self.programs = {program.signature: program for program in programs}
         self.latest = programs[-1] if programs else None
-        self.modes: dict[tuple[int, str], Name] = {}
-        self.snapshot = Snapshot([], [])
+        self.reads = Reads()
+        self.snapshot = self.reads.snapshot()
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
@@ -125,20 +125,20 @@ class Compiled(Programs):
         attributes that the function reads.
         """
         self.programs.clear()
-        self.modes.clear()
-        self.latest, self.snapshot = None, Snapshot([], [])
+        self.reads = Reads()
+        self.latest, self.snapshot = None, self.reads.snapshot()
 
     def _traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""
         if self.function is None:
             raise self._unknown_call()
-        cells, names = what_is_read(self)
-        program, modes = trace(self.function, signature, self.names, self.positional, self.name)
         if not self.snapshot.is_current():
-            self.programs.clear()
-            self.modes.clear()
-        self.modes |= modes
-        self.snapshot = Snapshot(cells, names + list(self.modes.values()))
+            self.forget()
+        reads = Reads(self)
+        program, modes = trace(self.function, signature, self.names, self.positional, self.name, reads)
+        reads.names |= modes
+        self.reads.add(reads)
+        self.snapshot = self.reads.snapshot()
         self.programs[signature] = program
         return program
 
@@ -209,7 +209,8 @@ class Compiled(Programs):
             (self.threads, self.check, self.block),
             list(self.programs.values()),
         )
-        copied.latest, copied.snapshot, copied.modes = self.latest, self.snapshot, dict(self.modes)
+        copied.latest, copied.snapshot = self.latest, self.snapshot
+        copied.reads.add(self.reads)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from typing_extensions import disjoint_base
@@ -33,12 +34,32 @@ class Program:
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def check(self, arguments: list[Any]) -> None: ...
 
+# What a name or a cell contained that was bound to nothing.
+ABSENT: object
+
+def class_table(kind: type) -> dict[str, Any] | None: ...
+def dotted_names(code: CodeType) -> list[tuple[str, ...]]: ...
 @disjoint_base
 class Snapshot:
+    cells: list[tuple[Any, object, str]]
+    names: list[tuple[dict[str, Any], str, object]]
+    functions: list[tuple[FunctionType, CodeType, object, object]]
     def __init__(
-        self, cells: list[tuple[Any, object]], names: list[tuple[dict[str, Any], str, object]]
+        self,
+        cells: list[tuple[Any, object, str]],
+        names: list[tuple[dict[str, Any], str, object]],
+        functions: list[tuple[FunctionType, CodeType, object, object]],
     ) -> None: ...
     def is_current(self) -> bool: ...
+
+@disjoint_base
+class Watch:
+    drew: bool
+    failed: object
+    def __init__(self, enter: Callable[[FrameType], bool], generator: object) -> None: ...
+    def call(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> Any: ...
 
 @disjoint_base
 class Programs:

@@ -8,10 +8,9 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
-from fastgrad.bindings import Name
+from fastgrad.bindings import Name, Reads
 from fastgrad.engine import (
     TracingError,
     Value,
@@ -26,8 +25,11 @@ from fastgrad.program import Graph, Program, describe_signature
 
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
-# How often a function is traced again while other threads draw random numbers.
-OTHER_TRIES = 8
+# What the error about random numbers says while there are other threads.
+OTHER_THREADS = (
+    ". If it was another thread that drew, have that draw from a generator of its own: random.Random(), "
+    "numpy.random.default_rng()"
+)
 # The modes of modules that the function asks for while it is traced: see nn.Module.training.
 modes_read: dict[tuple[int, str], Name] = {}
 
@@ -139,11 +141,6 @@ class Trace(NamedTuple):
     drew_random: bool
     drew_numpy: bool
 
-    @property
-    def drew(self) -> bool:
-        """Whether there may be random numbers in the graph."""
-        return self.drew_random or self.drew_numpy
-
 
 def trace(
     function: Callable[..., Any],
@@ -151,61 +148,31 @@ def trace(
     names: tuple[str, ...],
     positional: int,
     name: str,
+    reads: Reads,
 ) -> tuple[Program, dict[tuple[int, str], Name]]:
     """Return the function's program and the modes it depends on; TracingError if it cannot be one.
 
-    positional: how many of the arguments are given by position, the others by name.
+    positional: how many of the arguments are given by position, the others by name. What the function
+    reads from outside is added to `reads`.
     """
-
-    def once() -> Trace:
+    with TRACING:
+        alone = threading.active_count() == 1
         try:
-            return run_on_placeholders(function, signature, names, positional)
+            found = run_on_placeholders(function, signature, names, positional, reads)
         except Exception as error:
             if hasattr(error, "add_note"):
                 error.add_note(f"while {name} was compiled, where {described(signature, names)}")
             raise
-
-    with TRACING:
-        found = once()
-        tries = OTHER_TRIES if threading.active_count() > 1 else 0
-        while found.drew and tries:
-            # Another thread may have drawn them.
-            tries -= 1
-            found = watched(once)
-        if found.drew:
-            raise TracingError(
-                f"{name} draws random numbers (or another thread draws numpy's all the time): they would be "
-                "the same in every row and call; pass them as an argument"
-            )
+        alone = alone and threading.active_count() == 1
+    # Another thread may have drawn, unless the function names a generator.
+    if (found.drew_random and (alone or reads.names_random)) or (
+        found.drew_numpy and (alone or reads.names_numpy)
+    ):
+        raise TracingError(
+            f"{name} draws random numbers: they would be the same in every row and call; pass them as an "
+            "argument" + ("" if alone else OTHER_THREADS)
+        )
     return Program(found.graph, signature, names, name, found.single), found.modes
-
-
-def watched(run: Callable[[], Trace]) -> Trace:
-    """Return a trace for which the draws of other threads from Python's generator do not count.
-
-    Those from numpy's do: its methods are no C functions that Python would report.
-    """
-    generator = random.random.__self__  # type: ignore[attr-defined]
-    drew = False
-
-    # no cover: what profiles is not itself traced
-    def look(frame: FrameType, event: str, called: Any) -> None:
-        nonlocal drew
-        if event == "c_call":
-            name, asked = getattr(called, "__name__", ""), getattr(called, "__self__", None)
-        elif event == "call" and frame.f_globals is vars(random):
-            name, asked = frame.f_code.co_name, frame.f_locals.get("self")
-        else:
-            return
-        drew = drew or (asked is generator and name != "getstate")
-
-    previous = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        found = run()
-    finally:
-        sys.setprofile(previous)
-    return found._replace(drew_random=drew)
 
 
 def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
@@ -218,7 +185,11 @@ def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
 
 
 def run_on_placeholders(
-    function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], positional: int
+    function: Callable[..., Any],
+    signature: tuple[int, ...],
+    names: tuple[str, ...],
+    positional: int,
+    reads: Reads,
 ) -> Trace:
     """Run the function; TracingError if it refuses what it was given, even if it caught that."""
     places: dict[int, tuple[int, int]] = {}
@@ -232,7 +203,7 @@ def run_on_placeholders(
     modes_read.clear()
     _begin_tracing()
     try:
-        output = function(*arguments[:positional], **named)
+        output = reads.call(function, arguments[:positional], named)
         refusal = _first_refusal()
         if refusal is not None:
             raise refusal
