@@ -192,7 +192,9 @@ class Reads:
                 self.see_generator(first)
             for each in (type(first), first):
                 if isinstance(each, type) and self.leads_to(code, each):
-                    self.in_class(each, code.co_name)
+                    # A method that was called by `super()` has others before it.
+                    for kind in each.__mro__:
+                        self.in_class(kind, code.co_name)
         if id(code) not in self.by_code and code.co_name in scope:
             self.reach(scope[code.co_name])
             if id(code) in self.by_code:
@@ -231,6 +233,18 @@ class Reads:
         for where, name, *attributes in dotted_names(code):
             if where == "free":
                 self.follow(self.cells[id(closure[name])][1], attributes, code)
+
+
+def changed_data(snapshot: Snapshot) -> list[str]:
+    """Return the names that are bound to other numbers or objects than in a snapshot; not to other code."""
+    now = [(cell_name, contents, contents_of(cell)) for cell, contents, cell_name in snapshot.cells]
+    now += [(name, bound, scope.get(name, ABSENT)) for scope, name, bound in snapshot.names]
+    code = (FunctionType, type, ModuleType, Programs, type(ABSENT))
+    return [
+        name
+        for name, before, after in now
+        if after is not before and not isinstance(before, code) and not isinstance(after, code)
+    ]
 
 
 def advise(error: BaseException, failed: object) -> None:

@@ -8,11 +8,12 @@ import importlib
 import inspect
 import operator
 import sys
+import warnings
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from fastgrad.bindings import Reads
+from fastgrad.bindings import Reads, changed_data
 from fastgrad.engine import TracingError, Value, _is_tracing, _refused
 from fastgrad.program import Program, Programs
 from fastgrad.signatures import OPTIONS, arguments_of, block_option, may_be_given, portable, threads_option
@@ -20,6 +21,8 @@ from fastgrad.tracing import trace
 
 __all__ = ["Compiled", "compile"]
 
+# The change of data outside that gets a warning: before that it may be a setting tried by hand.
+CHANGES = 3
 # What a pickled function says about itself.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 
@@ -62,6 +65,8 @@ class Compiled(Programs):
         self.latest = programs[-1] if programs else None
         self.reads = Reads()
         self.snapshot = self.reads.snapshot()
+        # How often data that the function reads from outside has changed.
+        self.changes = 0
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
@@ -133,6 +138,7 @@ class Compiled(Programs):
         if self.function is None:
             raise self._unknown_call()
         if not self.snapshot.is_current():
+            self._count_changes()
             self.forget()
         reads = Reads(self)
         program, modes = trace(self.function, signature, self.names, self.positional, self.name, reads)
@@ -141,6 +147,19 @@ class Compiled(Programs):
         self.snapshot = self.reads.snapshot()
         self.programs[signature] = program
         return program
+
+    def _count_changes(self) -> None:
+        """Warn, once, if data that the function reads from outside has changed for the third time."""
+        changed = changed_data(self.snapshot)
+        self.changes += bool(changed)
+        if changed and self.changes == CHANGES:
+            warnings.warn(
+                f"{self.name} is traced anew each time that {' or '.join(changed)} changes, which takes much "
+                "longer than a call: make that an argument, which costs nothing when it changes, or a Value "
+                "whose data you set",
+                RuntimeWarning,
+                stacklevel=callers_level(),
+            )
 
     def _unknown_call(self) -> TracingError:
         return TracingError(
@@ -240,6 +259,14 @@ class Compiled(Programs):
             options,
             list(self.programs.values()),
         )
+
+
+def callers_level() -> int:
+    """Return the level of warnings that names the line outside of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("fastgrad."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def method_of(owner: type, name: str, instance: object) -> Any:
