@@ -106,6 +106,34 @@ cdef object LARGEST = 2**63 - 1
 cdef bint NATIVE_LITTLE = __import__("sys").byteorder == "little"
 
 
+# numpy's class of arrays without a mask or the like, once numpy is found.
+cdef object plain_array = None
+
+
+cdef int refuse_mask(object source, str name) except -1:
+    """Raise ValueError for an array of which some numbers are masked: its buffer has them all."""
+    global plain_array
+    if find_numpy() is None:
+        return 0
+    plain_array = numpy.ndarray
+    if isinstance(source, numpy.ndarray) and numpy.any(getattr(source, "mask", False)):
+        raise ValueError(
+            f"{name} has masked numbers: give the rows without them, or {name}.filled(...)"
+        )
+    return 0
+
+
+cdef int refuse_fields(object source, str name) except -1:
+    """Raise TypeError for a named tuple and for a dataclass: its fields are arguments of their own."""
+    cdef object fields = getattr(type(source), "_fields", None) or getattr(type(source), "__dataclass_fields__", None)
+    if fields and (isinstance(source, tuple) or not hasattr(source, "__array__")):
+        raise TypeError(
+            f"{name} is a {type(source).__name__} with the fields {', '.join(fields)}: give each as an argument "
+            "of its own"
+        )
+    return 0
+
+
 cdef Prepared prepare(object source, str name):
     """Make an argument ready for a call; raises TypeError or ValueError that names it."""
     cdef Prepared self = Prepared()
@@ -114,6 +142,8 @@ cdef Prepared prepare(object source, str name):
     if PyLong_Check(source):
         return prepare_number(self, source, NUMBER if type(source) is bool else WHOLE_NUMBER, name)
     if PyObject_CheckBuffer(source):
+        if type(source) is not plain_array:
+            refuse_mask(source, name)
         try:
             self.hold(source)
         except (BufferError, ValueError):
@@ -130,6 +160,7 @@ cdef Prepared prepare(object source, str name):
         raise TypeError(f"{name} is a Value: the function finds its parameters itself")
     elif not hasattr(source, "__len__") and not hasattr(source, "__array__"):
         if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
+            refuse_fields(source, name)
             raise TypeError(f"{name} must be a number or an array of numbers, not {type(source).__name__}")
         return prepare_number(self, float(source), NUMBER, name)
     return convert(source, name)
@@ -177,8 +208,14 @@ cdef object nested(object source, str name, int depth=0):
         raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
     if depth > 1:
         raise too_deep(name)
+    if hasattr(source, "toarray") and not hasattr(source, "__array__"):
+        raise TypeError(f"{name} is sparse, a {type(source).__name__}: give {name}.toarray()")
     if hasattr(source, "tolist"):
-        return source.tolist()
+        items = source.tolist()
+        if getattr(source, "null_count", 0):
+            # As numpy, pandas and polars have them.
+            items = [NAN if item is None else item for item in items]
+        return items
     if hasattr(source, "__array__"):
         return source.__array__().tolist()
     return [
@@ -223,6 +260,7 @@ cdef Prepared convert(object source, str name):
             self.hold(source.astype("=i8" if kind in "iu" and fits else "=f8", subok=False))
             self.adopt(name)
             return self
+    refuse_fields(source, name)
     items = nested(source, name)
     if not isinstance(items, list):
         # A tensor without axes.

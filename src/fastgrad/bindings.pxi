@@ -4,6 +4,8 @@ import opcode
 
 from fastgrad.engine import _is_tracing, _refused
 
+from cython cimport boundscheck
+
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 
@@ -113,7 +115,7 @@ cdef class Watch:
     # The Python generator of random numbers, and whether a C function that is its method was called.
     cdef object generator
     cdef readonly bint drew
-    # The last C function that raised.
+    # The C function that raised, if nothing was called since.
     cdef readonly object failed
     cdef Profile previous
     cdef PyObject *previous_object
@@ -140,12 +142,14 @@ cdef int look(PyObject *self, PyFrameObject *frame, int event, PyObject *called)
     if watch.previous != NULL:
         watch.previous(watch.previous_object, frame, event, called)
     if event == PyTrace_CALL:
+        watch.failed = None
         code = code_of(frame)
         # By identity: codes are equal, and hashed, by all that they contain.
         key = <size_t><PyObject *>code
         if key not in watch.seen and watch.enter(<object><PyObject *>frame):
             watch.seen[key] = code
     elif event == PyTrace_C_CALL:
+        watch.failed = None
         if bound_to(called) == <PyObject *>watch.generator and (<object>called).__name__ != "getstate":
             watch.drew = True
     elif event == PyTrace_C_EXCEPTION:
@@ -176,18 +180,7 @@ cdef int GLOBAL_SHIFT = PY_VERSION_HEX >= 0x030b0000
 cdef int ATTRIBUTE_SHIFT = PY_VERSION_HEX >= 0x030c0000
 
 
-cdef tuple local_variable(object code, Py_ssize_t index):
-    """Where a variable of a closure comes from: ("free" or "local", name)."""
-    cdef Py_ssize_t inner
-    cdef tuple variables = code.co_varnames, cells = code.co_cellvars, free = code.co_freevars
-    if PY_VERSION_HEX < 0x030b0000:
-        return ("local", cells[index]) if index < len(cells) else ("free", free[index - len(cells)])
-    if index < len(variables):
-        return "local", variables[index]
-    inner = len(variables) + len([name for name in cells if name not in variables])
-    return ("local", "") if index < inner else ("free", free[index - inner])
-
-
+@boundscheck(True)
 def dotted_names(code not None):
     """Return what code reads by name: (where, name, attributes...), each once.
 
@@ -196,11 +189,16 @@ def dotted_names(code not None):
     """
     cdef bytes text = code.co_code
     cdef const unsigned char *at = text
-    cdef tuple names = code.co_names, variables = code.co_varnames
+    cdef tuple names = code.co_names, free = code.co_freevars, variables = code.co_varnames, cells
     cdef tuple path = None, module = None, part = None
     cdef dict found = {}, imported = {}
     cdef Py_ssize_t index, argument, extended = 0
     cdef int step
+    if PY_VERSION_HEX < 0x030b0000:
+        cells = code.co_cellvars + free
+    else:
+        variables += tuple([name for name in code.co_cellvars if name not in variables]) + free
+        cells = variables
     for index in range(0, len(text), 2):
         step, argument = at[index], at[index + 1] | extended
         if step == EXTENDED_ARG:
@@ -230,7 +228,7 @@ def dotted_names(code not None):
         elif step == LOAD_NAME or step == LOAD_FROM_DICT_OR_GLOBALS:
             path = ("global", names[argument])
         elif step == LOAD_DEREF:
-            path = local_variable(code, argument)
+            path = ("free" if cells[argument] in free else "local", cells[argument])
         elif step in LOADS:
             path = ("local", variables[argument])
         elif step in DOUBLE_LOADS or step == STORE_FAST_LOAD_FAST:
@@ -290,12 +288,12 @@ cdef class Programs:
             self.latest = program
         return program
 
-    def _find(self, tuple arguments not None):
+    def _find(self, tuple arguments not None, tuple names not None):
         """Return (signature, arguments ready for a call, program); None for what is to be traced.
 
         Raises TypeError or ValueError for a bad argument.
         """
-        cdef list ready = prepare_arguments(arguments, self.names)
+        cdef list ready = prepare_arguments(arguments, names)
         return signature_of(ready), ready, self.traced(ready)
 
     cdef bint is_unbound_call(self, tuple arguments) except -1:

@@ -59,11 +59,11 @@ class Reads:
         self.unknown: dict[int, CodeType] = {}
         self.reach(compiled)
 
-    def call(self, function: Callable[..., Any], arguments: Sequence[Any], named: dict[str, Any]) -> Any:
+    def call(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
         """Return function(*arguments, **named), and note what it reads."""
         watch = Watch(self.enter, GENERATOR)
         try:
-            return watch.call(function, tuple(arguments), named)
+            return watch.call(function, arguments, named)
         except Exception as error:
             advise(error, watch.failed)
             raise

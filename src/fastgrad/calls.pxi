@@ -31,7 +31,8 @@ cdef class Results:
             for side in shape:
                 size *= <Py_ssize_t>side
             flat = memoryview(array.array("d", bytes(8 * size)))
-            self.array = flat if len(shape) == 1 else flat.cast("B").cast("d", shape)
+            # A view of no numbers cannot be given a shape.
+            self.array = flat if len(shape) == 1 or size == 0 else flat.cast("B").cast("d", shape)
         PyObject_GetBuffer(self.array, &self.view, PyBUF_STRIDES)
         self.held = True
         self.data = <double *>self.view.buf
@@ -140,15 +141,13 @@ cdef class Program:
             one = arguments[index]
             if one.rows < 0:
                 continue
-            if one.rows == 0:
-                raise ValueError(f"{self.names[index]} has no rows: a program needs one at least")
             if rows >= 0 and one.rows != rows:
                 raise ValueError(
                     f"{self.names[index]} has {one.rows} rows and {self.names[first]} has {rows}"
                 )
             if rows < 0:
                 rows, first = one.rows, index
-        return max(rows, 1)
+        return rows if rows >= 0 else 1
 
     cdef int check_indices(self, Plan plan, list arguments, Py_ssize_t rows) except -1:
         """IndexError, before anything runs, if an index selects nothing."""
@@ -198,8 +197,11 @@ cdef class Program:
         cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments)
         cdef Results results
-        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        cdef Workspace workspace
         results = Results(tuple([rows] if self.single else [rows, plan.outputs]))
+        if rows == 0:
+            return results.array
+        workspace = self.start(plan, arguments, rows, threads, block)
         run_rows(plan, workspace, rows, NULL, results.data, 1)
         plan.workspaces.append(workspace)
         return self.shaped(results, arguments)
@@ -218,8 +220,11 @@ cdef class Program:
         """Return the outputs' means; add the gradient of their sum to the parameters'."""
         cdef Plan plan = self.plan_for(BACKWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), at
-        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        cdef Workspace workspace
         cdef list means
+        if rows == 0:
+            raise ValueError(f"{self.name} has no mean: its arguments have no rows")
+        workspace = self.start(plan, arguments, rows, threads, block)
         for at in range(plan.outputs):
             workspace.seeds[at] = 1.0 / <double>rows
         run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
@@ -233,7 +238,7 @@ cdef class Program:
         """Return d output / d argument row by row: an array an argument, None for indices."""
         cdef Plan plan = self.plan_for(INPUTS)
         cdef Py_ssize_t rows = self.count_rows(arguments), at, index
-        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block) if rows else None
         cdef Prepared one
         cdef Results results
         cdef list gradients = []
@@ -245,12 +250,14 @@ cdef class Program:
                 continue
             shape = tuple([rows] if one.columns < 0 else [rows, one.columns])
             results = Results(shape if self.single else (plan.outputs,) + shape)
-            workspace.arguments[index].gradient = results.data
+            if rows:
+                workspace.arguments[index].gradient = results.data
             gradients.append(results)
-        for at in range(plan.outputs):
-            workspace.seeds[at] = 1.0
-        run_rows(plan, workspace, rows, workspace.seeds, NULL, 1 if self.single else plan.outputs)
-        plan.workspaces.append(workspace)
+        if rows:
+            for at in range(plan.outputs):
+                workspace.seeds[at] = 1.0
+            run_rows(plan, workspace, rows, workspace.seeds, NULL, 1 if self.single else plan.outputs)
+            plan.workspaces.append(workspace)
         gradients = [
             None if results is None else self.shaped(results, arguments, not self.single)
             for results in gradients
@@ -265,7 +272,10 @@ cdef class Program:
         cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), row, since = 0
         cdef Workspace workspace
-        cdef double *values = <double *>zeroed(self.graph.size, sizeof(double))
+        cdef double *values
+        if rows == 0:
+            return
+        values = <double *>zeroed(self.graph.size, sizeof(double))
         try:
             workspace = self.start(plan, arguments, rows, 1, 0)
             for row in range(rows):

@@ -57,9 +57,11 @@ class Compiled(Programs):
             for name, parameter in parameters.parameters.items()
             if not may_be_given(parameter)
         }
+        # Of a parameter `*xs`.
+        self.rest = next((one.name for one in parameters.parameters.values() if one.kind is one.VAR_POSITIONAL), None)
         kinds = [parameter.kind for parameter in parameters.parameters.values()]
         self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
-        self.by_position = self.positional == len(kinds)
+        self.by_position = self.positional == len(kinds) and self.rest is None
         self.threads, self.check, self.block = options
         self.programs = {program.signature: program for program in programs}
         self.latest = programs[-1] if programs else None
@@ -97,7 +99,7 @@ class Compiled(Programs):
             block = block_option(options.pop("block", block))
         if options or not self.by_position or len(arguments) != len(self.names):
             arguments = self._bound(arguments, options)
-        signature, ready, program = self._find(arguments)
+        signature, ready, program = self._find(arguments, self._names_of(len(arguments)))
         if program is None:
             program = self.latest = self._traced(signature)
         if check:
@@ -110,8 +112,8 @@ class Compiled(Programs):
         for name in unknown:
             if self.function is not None and name in inspect.signature(self.function).parameters:
                 raise TypeError(
-                    f"{name} is no argument of the compiled {self.name}, as its default is nothing to "
-                    "compute with: give it with functools.partial, and compile that"
+                    f"{name} is no argument of the compiled {self.name}, as its default is a whole number, or "
+                    "nothing to compute with: give it with functools.partial, and compile that"
                 )
         bound = self.parameters_of_function.bind(*arguments, **options)
         for name, default in self.unusable.items():
@@ -121,7 +123,17 @@ class Compiled(Programs):
                     f"after a * in the parameters of {self.name} it would be left to the function"
                 )
         bound.apply_defaults()
-        return tuple(bound.arguments.values())
+        ready = []
+        for name, argument in bound.arguments.items():
+            ready += argument if name == self.rest else [argument]
+        return tuple(ready)
+
+    def _names_of(self, count: int) -> tuple[str, ...]:
+        """Return the names of a call's arguments, those of `*xs` being xs[0], xs[1] and so on."""
+        if self.rest is None:
+            return self.names
+        at, more = self.names.index(self.rest), count - len(self.names) + 1
+        return (*self.names[:at], *(f"{self.rest}[{k}]" for k in range(more)), *self.names[at + 1 :])
 
     def forget(self) -> None:
         """Drop all programs: the next call traces anew.
@@ -141,7 +153,9 @@ class Compiled(Programs):
             self._count_changes()
             self.forget()
         reads = Reads(self)
-        program, modes = trace(self.function, signature, self.names, self.positional, self.name, reads)
+        names = self._names_of(len(signature))
+        positional = len(names) - (len(self.names) - self.positional)
+        program, modes = trace(self.function, signature, names, positional, self.name, reads)
         reads.names |= modes
         self.reads.add(reads)
         self.snapshot = self.reads.snapshot()

@@ -2,7 +2,7 @@
 # cython: auto_pickle=False
 """Program: a recorded graph as flat instructions, replayed over the rows of arrays."""
 
-from libc.math cimport INFINITY, isfinite
+from libc.math cimport INFINITY, NAN, isfinite
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.string cimport memcpy, memset
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 import random
@@ -25,6 +26,8 @@ from fastgrad.program import Graph, Program, describe_signature
 
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
+# What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
+NO_NUMBER = ". A Value has no number yet: operations such as x.exp(), abs(x), where and maximum take it"
 # What the error about random numbers says while there are other threads.
 OTHER_THREADS = (
     ". If it was another thread that drew, have that draw from a generator of its own: random.Random(), "
@@ -56,7 +59,8 @@ class Index(Value):
         """Raise TracingError: the index of one row would be frozen into the program."""
         raise _refused(
             "an index is only known when the program runs: select with fastgrad.take(values, index); what "
-            "the function needs as a plain integer is no argument: give it with functools.partial"
+            "the function needs as a plain integer is no argument: give it with functools.partial, or as the "
+            "default of a parameter after a *"
         )
 
     __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
@@ -158,10 +162,12 @@ def trace(
     with TRACING:
         alone = threading.active_count() == 1
         try:
-            found = run_on_placeholders(function, signature, names, positional, reads)
+            watched = functools.partial(reads.call, function)
+            found = run_on_placeholders(watched, signature, names, positional)
         except Exception as error:
             if hasattr(error, "add_note"):
-                error.add_note(f"while {name} was compiled, where {described(signature, names)}")
+                way = NO_NUMBER if isinstance(error, TypeError) else ""
+                error.add_note(f"while {name} was compiled, where {described(signature, names)}{way}")
             raise
         alone = alone and threading.active_count() == 1
     # Another thread may have drawn, unless the function names a generator.
@@ -180,16 +186,13 @@ def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
     parts = []
     for name, (kind, columns) in zip(names, describe_signature(signature), strict=True):
         one = "an index" if kind in ("index", "whole number") else "a Value"
-        parts.append(f"{name} is {one if columns is None else f'a list of {columns}, each {one}'}")
+        column = f", as its array has shape (N, 1): {name}[:, 0] is {one} a row" if columns == 1 else ""
+        parts.append(f"{name} is {one if columns is None else f'a list of {columns}, each {one}{column}'}")
     return ", ".join(parts) or "there are no arguments"
 
 
 def run_on_placeholders(
-    function: Callable[..., Any],
-    signature: tuple[int, ...],
-    names: tuple[str, ...],
-    positional: int,
-    reads: Reads,
+    function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], positional: int
 ) -> Trace:
     """Run the function; TracingError if it refuses what it was given, even if it caught that."""
     places: dict[int, tuple[int, int]] = {}
@@ -203,7 +206,7 @@ def run_on_placeholders(
     modes_read.clear()
     _begin_tracing()
     try:
-        output = reads.call(function, arguments[:positional], named)
+        output = function(*arguments[:positional], **named)
         refusal = _first_refusal()
         if refusal is not None:
             raise refusal
