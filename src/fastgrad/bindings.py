@@ -6,6 +6,7 @@ import functools
 import gc
 import inspect
 import numbers
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +29,9 @@ Name: TypeAlias = tuple[dict[str, Any], str, object]
 # A function, its code, its defaults and those by name.
 Parts: TypeAlias = tuple[FunctionType, CodeType, object, object]
 
-# The packages whose names stay what they are.
+# The packages whose names stay what they are, like those of the standard library in this directory.
 FIXED = ("fastgrad", "numpy")
+LIBRARY = os.path.dirname(os.__file__)
 # What an object's attribute is watched for; a list, a dict or another object is not.
 SETTINGS = (numbers.Number, str, type(None), Value, FunctionType, BuiltinFunctionType, MethodType, type, ModuleType)
 # The global generator of random numbers, whose functions the module offers.
@@ -85,6 +87,10 @@ class Reads:
         """Note what the code of a frame that begins reads; return whether that was all there is to see."""
         code, scope = frame.f_code, frame.f_globals
         if id(code) not in self.ran:
+            if scope is vars(random):
+                # Its methods are not told apart by their code: see_generator looks at each call.
+                self.see_generator(frame.f_locals.get("self"))
+                return False
             if is_fixed(scope):
                 return True
             self.ran[id(code)] = code, [path for path in dotted_names(code) if path[0] == "local"]
@@ -151,7 +157,7 @@ class Reads:
         tables = []
         for each in kind.__mro__:
             table = class_table(each)
-            if table is None or is_fixed({"__name__": each.__module__}):
+            if table is None or is_fixed(getattr(sys.modules.get(each.__module__), "__dict__", {})):
                 continue
             tables.append(table)
             if name in table:
@@ -188,8 +194,6 @@ class Reads:
             return
         if code.co_argcount:
             first = frame.f_locals.get(code.co_varnames[0])
-            if scope is vars(random):
-                self.see_generator(first)
             for each in (type(first), first):
                 if isinstance(each, type) and self.leads_to(code, each):
                     # A method that was called by `super()` has others before it.
@@ -304,8 +308,10 @@ def behind(thing: object) -> Iterator[object]:
 
 def is_fixed(scope: dict[str, Any]) -> bool:
     """Return whether a module's names stay what they are."""
-    module = scope.get("__name__")
-    return isinstance(module, str) and module.partition(".")[0] in FIXED
+    root = str(scope.get("__name__")).partition(".")[0]
+    # A program may have a module of its own that is named like one of the library.
+    where = str(scope.get("__file__") or LIBRARY)
+    return root in FIXED or (root in sys.stdlib_module_names and where.startswith(LIBRARY))
 
 
 def module_named(name: str, scope: dict[str, Any]) -> object:
