@@ -235,7 +235,10 @@ class Columns:
 
 
 class Sparse:
-    """What keeps only some of its numbers, and has no length."""
+    """What keeps only some of its numbers, and has no length that means anything."""
+
+    def __len__(self):
+        raise TypeError("the length of a sparse matrix is ambiguous")
 
     def toarray(self):
         return np.zeros(2)

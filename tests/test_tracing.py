@@ -439,7 +439,10 @@ CHANGES = {
         f"Base.wrapped.__wrapped__.__code__ = {DOUBLE_METHOD}.__code__",
     ),
     "the code of a static method": ("model.static(x)", f"Base.static.__code__ = {DOUBLE}.__code__"),
-    "the code of a property": ("x * model.computed", "Base.computed.fget.__code__ = (lambda self: 2.0).__code__"),
+    "the code of a property": (
+        "x * model.computed",
+        "Base.computed.fget.__code__ = (lambda self: 2.0).__code__",
+    ),
     "the code of a function in a list": ("functions[0](x)", f"functions[0].__code__ = {DOUBLE}.__code__"),
     "the code of a helper of an object in a list": (
         "models[0](x)",
@@ -784,13 +787,13 @@ def test_what_other_threads_draw_is_their_own_affair():
 def import_and_draw():
     import numpy as numbers
 
-    return numbers.random.rand()
+    return numbers.random.rand()  # noqa: NPY002
 
 
 def import_from_and_draw():
     from numpy.random import rand
 
-    return rand()
+    return rand()  # noqa: NPY002
 
 
 def alias_and_draw():
@@ -804,7 +807,7 @@ DRAWS = {
     "gauss, which keeps every second number": lambda: random.gauss(0.0, 1.0),
     "in a list": lambda: [random.random][0](),
     "numpy": np.random.rand,
-    "numpy by its dotted name": lambda: np.random.normal(),
+    "numpy by its dotted name": lambda: np.random.normal(),  # noqa: NPY002
     "numpy's generator": lambda: np.random.mtrand._rand.rand(),
     "a module imported inside": import_and_draw,
     "a function imported inside": import_from_and_draw,

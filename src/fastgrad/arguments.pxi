@@ -123,13 +123,17 @@ cdef int refuse_mask(object source, str name) except -1:
     return 0
 
 
-cdef int refuse_fields(object source, str name) except -1:
-    """Raise TypeError for a named tuple and for a dataclass: its fields are arguments of their own."""
-    cdef object fields = getattr(type(source), "_fields", None) or getattr(type(source), "__dataclass_fields__", None)
-    if fields and (isinstance(source, tuple) or not hasattr(source, "__array__")):
+cdef int refuse_parts(object source, str name) except -1:
+    """Raise TypeError for a named tuple, a dataclass and a sparse matrix, which are no plain columns."""
+    cdef str kind = type(source).__name__
+    fields = getattr(source, "_fields", None) if isinstance(source, tuple) else None
+    if not hasattr(source, "__array__"):
+        fields = fields or getattr(source, "__dataclass_fields__", None)
+        if hasattr(source, "toarray"):
+            raise TypeError(f"{name} is sparse, a {kind}: give {name}.toarray()")
+    if fields:
         raise TypeError(
-            f"{name} is a {type(source).__name__} with the fields {', '.join(fields)}: give each as an argument "
-            "of its own"
+            f"{name} is a {kind} with the fields {', '.join(fields)}: give each as an argument of its own"
         )
     return 0
 
@@ -160,7 +164,7 @@ cdef Prepared prepare(object source, str name):
         raise TypeError(f"{name} is a Value: the function finds its parameters itself")
     elif not hasattr(source, "__len__") and not hasattr(source, "__array__"):
         if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
-            refuse_fields(source, name)
+            refuse_parts(source, name)
             raise TypeError(f"{name} must be a number or an array of numbers, not {type(source).__name__}")
         return prepare_number(self, float(source), NUMBER, name)
     return convert(source, name)
@@ -208,8 +212,6 @@ cdef object nested(object source, str name, int depth=0):
         raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
     if depth > 1:
         raise too_deep(name)
-    if hasattr(source, "toarray") and not hasattr(source, "__array__"):
-        raise TypeError(f"{name} is sparse, a {type(source).__name__}: give {name}.toarray()")
     if hasattr(source, "tolist"):
         items = source.tolist()
         if getattr(source, "null_count", 0):
@@ -260,7 +262,7 @@ cdef Prepared convert(object source, str name):
             self.hold(source.astype("=i8" if kind in "iu" and fits else "=f8", subok=False))
             self.adopt(name)
             return self
-    refuse_fields(source, name)
+    refuse_parts(source, name)
     items = nested(source, name)
     if not isinstance(items, list):
         # A tensor without axes.

@@ -10,6 +10,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -31,9 +32,19 @@ Parts: TypeAlias = tuple[FunctionType, CodeType, object, object]
 
 # The packages whose names stay what they are, like those of the standard library in this directory.
 FIXED = ("fastgrad", "numpy")
-LIBRARY = os.path.dirname(os.__file__)
+LIBRARY = str(Path(os.__file__).parent)
 # What an object's attribute is watched for; a list, a dict or another object is not.
-SETTINGS = (numbers.Number, str, type(None), Value, FunctionType, BuiltinFunctionType, MethodType, type, ModuleType)
+SETTINGS = (
+    numbers.Number,
+    str,
+    type(None),
+    Value,
+    FunctionType,
+    BuiltinFunctionType,
+    MethodType,
+    type,
+    ModuleType,
+)
 # The global generator of random numbers, whose functions the module offers.
 GENERATOR = random.random.__self__  # type: ignore[attr-defined]
 

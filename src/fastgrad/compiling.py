@@ -58,7 +58,9 @@ class Compiled(Programs):
             if not may_be_given(parameter)
         }
         # Of a parameter `*xs`.
-        self.rest = next((one.name for one in parameters.parameters.values() if one.kind is one.VAR_POSITIONAL), None)
+        self.rest = next(
+            (one.name for one in parameters.parameters.values() if one.kind is one.VAR_POSITIONAL), None
+        )
         kinds = [parameter.kind for parameter in parameters.parameters.values()]
         self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
         self.by_position = self.positional == len(kinds) and self.rest is None
@@ -112,8 +114,8 @@ class Compiled(Programs):
         for name in unknown:
             if self.function is not None and name in inspect.signature(self.function).parameters:
                 raise TypeError(
-                    f"{name} is no argument of the compiled {self.name}, as its default is a whole number, or "
-                    "nothing to compute with: give it with functools.partial, and compile that"
+                    f"{name} is no argument of the compiled {self.name}, as its default is a whole number, "
+                    "or nothing to compute with: give it with functools.partial, and compile that"
                 )
         bound = self.parameters_of_function.bind(*arguments, **options)
         for name, default in self.unusable.items():
@@ -123,7 +125,7 @@ class Compiled(Programs):
                     f"after a * in the parameters of {self.name} it would be left to the function"
                 )
         bound.apply_defaults()
-        ready = []
+        ready: list[Any] = []
         for name, argument in bound.arguments.items():
             ready += argument if name == self.rest else [argument]
         return tuple(ready)

@@ -39,6 +39,7 @@ ABSENT: object
 
 def class_table(kind: type) -> dict[str, Any] | None: ...
 def dotted_names(code: CodeType) -> list[tuple[str, ...]]: ...
+
 @disjoint_base
 class Snapshot:
     cells: list[tuple[Any, object, str]]
