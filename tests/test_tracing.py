@@ -365,6 +365,12 @@ class Base:
     def of_instance(self, x):
         return x * self.own
 
+    def in_generator(self, x):
+        return sum(self.own * each for each in [x])
+
+    def in_lambda(self, x):
+        return (lambda: self.own * x)()
+
     @decorated
     def wrapped(self, x):
         return x * 1.0
@@ -374,6 +380,7 @@ class Inherits(Base):
         return super().helper(x)
 
 model, models, functions = Inherits(), [Inherits()], [lambda x: x * 1.0]
+functions.append((lambda kept: lambda x: x * kept.own)(Base()))
 
 def closure():
     k = 1.0
@@ -459,6 +466,12 @@ CHANGES = {
     "a method of one instance": ("model(x)", f"model.helper = {DOUBLE}"),
     "an attribute of self": ("model.of_instance(x)", "model.own = 2.0"),
     "an attribute of self in a list": ("models[0].of_instance(x)", "models[0].own = 2.0"),
+    "an attribute of self in a generator": ("model.in_generator(x)", "model.own = 2.0"),
+    "an attribute of self in a function inside": ("model.in_lambda(x)", "model.own = 2.0"),
+    "an attribute of an object in a closure": (
+        "functions[1](x)",
+        "functions[1].__closure__[0].cell_contents.own = 2.0",
+    ),
     "an attribute of a class": ("model.of_class(x)", "Base.factor = 2.0"),
     "an attribute of a class that inherits": ("model.of_class(x)", "Inherits.factor = 2.0"),
     "an attribute that hides that of a class": ("x * model.factor", "model.factor = 2.0"),

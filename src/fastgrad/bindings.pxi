@@ -184,8 +184,8 @@ cdef int ATTRIBUTE_SHIFT = PY_VERSION_HEX >= 0x030c0000
 def dotted_names(code not None):
     """Return what code reads by name: (where, name, attributes...), each once.
 
-    `w.a.b` is ("global", "w", "a", "b"); where is "global", "free" for a variable of a function outside,
-    "local" for one of its own (if attributes of it are read), and "import" for a module imported inside.
+    `w.a.b` is ("global", "w", "a", "b"); where is "global", "free" for a variable of a function outside
+    and "local" for one of its own, if attributes of it are read, and "import" for a module imported inside.
     """
     cdef bytes text = code.co_code
     cdef const unsigned char *at = text
@@ -216,7 +216,7 @@ def dotted_names(code not None):
             part = module + (names[argument],)
             found[part] = None
             continue
-        if path is not None and (path[0] != "local" or len(path) > 2):
+        if path is not None and (len(path) > 2 or (path[0] != "local" and path[0] != "free")):
             found[path] = None
         if module is not None and (step == STORE_FAST or step == STORE_FAST_LOAD_FAST):
             variable = variables[argument if step == STORE_FAST else argument >> 4]

@@ -104,10 +104,11 @@ class Reads:
                 return False
             if is_fixed(scope):
                 return True
-            self.ran[id(code)] = code, [path for path in dotted_names(code) if path[0] == "local"]
+            paths = dotted_names(code)
+            self.ran[id(code)] = code, [path for path in paths if path[0] in ("local", "free")]
             self.inside |= {id(constant) for constant in code.co_consts if isinstance(constant, CodeType)}
             self.find_function(frame)
-            for where, name, *attributes in dotted_names(code):
+            for where, name, *attributes in paths:
                 if where == "global":
                     self.follow(self.read(scope, name), attributes, code)
                 elif where == "import":
@@ -240,14 +241,10 @@ class Reads:
         self.functions[id(function)] = parts
         for name in named or ():
             self.read(named, name)  # type: ignore[arg-type]
-        closure = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-        for name, cell in closure.items():
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             contents = contents_of(cell)
             self.cells.setdefault(id(cell), (cell, contents, name))
             self.reach(contents)
-        for where, name, *attributes in dotted_names(code):
-            if where == "free":
-                self.follow(self.cells[id(closure[name])][1], attributes, code)
 
 
 def changed_data(snapshot: Snapshot) -> list[str]:

@@ -140,8 +140,8 @@ class Compiled(Programs):
     def forget(self) -> None:
         """Drop all programs: the next call traces anew.
 
-        For what cannot be noticed: numbers, or leaves put in the place of others, in lists and
-        attributes that the function reads.
+        For what cannot be noticed: numbers, or leaves put in the place of others, in lists and other
+        containers that the function reads.
         """
         self.programs.clear()
         self.reads = Reads()
@@ -345,7 +345,7 @@ def compile(
 
     The function is traced once for each signature of its arguments. Leaves from outside are
     parameters, read at each call; every other number that it uses is fixed by the trace, which is
-    repeated if a name that it or a helper reads is bound to something else. Raises TracingError if the
+    repeated if a name that it, or what it calls, reads is bound to something else. Raises TracingError if the
     function reads, compares or prints what is only known when the program runs.
 
     >>> w = Value(2.0)
