@@ -73,6 +73,7 @@ MODULES = {
     "compiler.plan": [],
     "compiler.arguments": [],
     "compiler.replay": [],
+    "compiler.watch": [],
     "compiler.program": [],
     "compiler.listing": [],
     "optim.updates": NO_ERRNO,

@@ -1,10 +1,12 @@
 """Calls of a compiled function: what they accept and refuse, threads, interruption, pickling."""
 
 import array
+import collections
 import concurrent.futures
 import contextlib
 import copy
 import ctypes
+import dataclasses
 import functools
 import os
 import pickle
@@ -164,6 +166,34 @@ def test_an_integer_beyond_64_bits_is_the_nearest_double(x):
     assert np.ravel(squares(x))[0] == (2.0 * nearest) ** 2
 
 
+def test_a_null_is_nan():
+    np.testing.assert_array_equal(squares(Arrow()), [4.0, np.nan])
+
+
+def test_an_array_may_have_a_mask_that_masks_nothing():
+    np.testing.assert_array_equal(squares(np.ma.array([1.0, 2.0])), [4.0, 16.0])
+
+
+def test_rows_may_be_named_tuples():
+    np.testing.assert_array_equal(pairs([Batch(1.0, 2.0), Batch(3.0, 4.0)], [1.0, 1.0]), [4.0, 10.0])
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_no_rows_give_no_results(check):
+    p.grad = 5.0
+    several = compile(lambda x, i: [x[0] * p, x[1]])
+    assert squares([], check=check).shape == (0,)
+    assert several(np.empty((0, 2)), np.empty(0, int), check=check).shape == (0, 2)
+    assert squares.input_gradients(np.empty(0), check=check).shape == (0,)
+    gradient, none = several.input_gradients(np.empty((0, 2)), np.empty(0, int), check=check)
+    assert gradient.shape == (2, 0, 2)
+    assert none is None
+    for call in (lambda: squares.backward([]), lambda: several.backward(np.empty((0, 2)), np.empty(0, int))):
+        with pytest.raises(ValueError, match="has no mean"):
+            call()
+    assert p.grad == 5.0
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_an_array_is_read_where_it_is(order):
     x = np.asarray(np.arange(12.0).reshape(6, 2), order=order)
@@ -196,9 +226,46 @@ def test_numbers_may_lie_at_any_address(displaced):
     np.testing.assert_array_equal(chosen(rows, displaced([0, 1, 0])), [0.0, 6.0, 8.0])
 
 
+Batch = collections.namedtuple("Batch", "x y")
+
+
+@dataclasses.dataclass
+class Columns:
+    x: object
+    y: object
+
+
+class Sparse:
+    """What keeps only some of its numbers, and has no length that means anything."""
+
+    def __len__(self):
+        raise TypeError("the length of a sparse matrix is ambiguous")
+
+    def toarray(self):
+        return np.zeros(2)
+
+
+class Arrow:
+    """A column of pyarrow, whose lists have None for a null."""
+
+    null_count = 1
+
+    def __len__(self):
+        return 2
+
+    def tolist(self):
+        return [1.0, None]
+
+
 BAD = [
-    (squares, ([],), ValueError, "x"),
-    (squares, (np.empty(0),), ValueError, "x"),
+    (squares, (np.ma.array([1.0, 2.0], mask=[False, True]),), ValueError, "x has masked"),
+    (squares, (np.ma.array([1, 2], "i4", mask=[False, True]),), ValueError, "x has masked"),
+    (squares, (np.ma.masked,), ValueError, "x has masked"),
+    (squares, (Batch([1.0, 2.0], [1.0, 2.0]),), TypeError, "x is a Batch with the fields x, y"),
+    (squares, (Batch(1.0, 2.0),), TypeError, "x is a Batch with the fields x, y"),
+    (squares, (Columns([1.0, 2.0], [1.0, 2.0]),), TypeError, "x is a Columns with the fields x, y"),
+    (squares, (Sparse(),), TypeError, r"x is sparse.*x\.toarray"),
+    (squares, (np.empty((0, 2, 2)),), ValueError, "x"),
     (squares, (np.empty((2, 2, 2)),), ValueError, "x"),
     (squares, ([[[1.0]]],), ValueError, "x"),
     (squares, (Tensor([[[1.0]]]),), ValueError, "x"),
@@ -230,7 +297,7 @@ BAD = [
     (pairs, ([[1.0, 2.0], [3.0]], [1.0, 2.0]), ValueError, "x"),
     (pairs, ([[1.0, 2.0], 3.0], [1.0, 2.0]), ValueError, "x"),
     (pairs, (np.ones((3, 2)), np.ones(2)), ValueError, "y"),
-    (pairs, (np.ones((0, 2)), np.ones(0)), ValueError, "x"),
+    (pairs, (np.ones((0, 2)), np.ones(2)), ValueError, "y has 2 rows and x has 0"),
     (chosen, (np.ones((2, 3)), np.array([0, 3])), IndexError, r"i\[1\]"),
     (chosen, (np.ones((2, 3)), np.array([-1, 0])), IndexError, r"i\[0\]"),
     (chosen, (np.ones((2, 3)), 3), IndexError, "i"),
@@ -749,6 +816,7 @@ def test_without_numpy_results_are_views_of_doubles():
         assert g(array("d", [1, 2])).tolist() == [2.0, 4.0]
         assert g.input_gradients(array("d", [1, 2])).tolist() == [2.0, 2.0]
         assert g.backward([1.5]) == 3.0
+        assert g([]).tolist() == compile(lambda x: [x, p])([]).tolist() == []
     """)
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import fastgrad
 from fastgrad import Value
 from fastgrad.nn import MLP
 from fastgrad.testing import GradcheckError, gradcheck
@@ -68,6 +69,16 @@ def test_the_tolerances_are_torchs(torch, factor):
     x = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
     theirs = torch.autograd.gradcheck(Square.apply, (x,), raise_exception=False)
     assert gradcheck(lambda x: square(x, factor), [3.0], raise_exception=False) == theirs
+
+
+def test_a_compiled_function_is_no_function_of_values():
+    @fastgrad.compile
+    def cube(x):
+        return x**3
+
+    with pytest.raises(TypeError, match=r"cube is compiled.*cube\.function"):
+        gradcheck(cube, (0.3,))
+    assert gradcheck(cube.function, (0.3,))
 
 
 def test_nan_is_wrong():

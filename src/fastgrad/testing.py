@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, SupportsFloat
 
+from fastgrad.compiling import Compiled
 from fastgrad.engine import Value, _graph_order
 
 __all__ = ["GradcheckError", "gradcheck"]
@@ -35,6 +36,11 @@ def gradcheck(
     >>> gradcheck(lambda a, b: (a * b).tanh() + a**3, (0.3, -1.2))
     True
     """
+    if isinstance(function, Compiled):
+        raise TypeError(
+            f"{function.name} is compiled, and takes numbers: gradcheck needs the function of Values that it "
+            f"was made from, {function.name}.function"
+        )
     given = [inputs] if isinstance(inputs, Value) else list(inputs)
     values = [item if isinstance(item, Value) else Value(item) for item in given]
 

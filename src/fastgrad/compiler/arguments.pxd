@@ -21,5 +21,6 @@ cdef class Prepared:
     cdef Py_ssize_t key(self) noexcept
 
 
+cdef object find_numpy()
 cpdef list prepare_arguments(tuple arguments, tuple names)
 cdef tuple signature_of(list ready)

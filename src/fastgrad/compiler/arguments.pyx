@@ -7,11 +7,11 @@ import numbers
 
 from cython cimport freelist
 
-
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES
 from cpython.buffer cimport PyBuffer_Release, PyBuffer_ToContiguous, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.float cimport PyFloat_Check
 from cpython.long cimport PyLong_Check
+from libc.math cimport NAN
 from libc.stdint cimport int64_t, uintptr_t
 
 cimport fastgrad.ops
@@ -20,6 +20,21 @@ from fastgrad.compiler.instructions cimport INDICES, NUMBER, REALS, UNKNOWN, WHO
 from fastgrad.engine import Value
 
 __all__ = ["describe_signature", "prepare_arguments"]
+
+
+cdef object numpy = NotImplemented
+
+
+cdef object find_numpy():
+    """numpy, or None where it is not installed; not imported before the first program."""
+    global numpy
+    if numpy is NotImplemented:
+        try:
+            import numpy as found
+        except ImportError:
+            found = None
+        numpy = found
+    return numpy
 
 
 @freelist(8)
@@ -105,6 +120,38 @@ cdef object LARGEST = 2**63 - 1
 cdef bint NATIVE_LITTLE = __import__("sys").byteorder == "little"
 
 
+# numpy's class of arrays without a mask or the like, once numpy is found.
+cdef object plain_array = None
+
+
+cdef int refuse_mask(object source, str name) except -1:
+    """Raise ValueError for an array of which some numbers are masked: its buffer has them all."""
+    global plain_array
+    if find_numpy() is None:
+        return 0
+    plain_array = numpy.ndarray
+    if isinstance(source, numpy.ndarray) and numpy.any(getattr(source, "mask", False)):
+        raise ValueError(
+            f"{name} has masked numbers: give the rows without them, or {name}.filled(...)"
+        )
+    return 0
+
+
+cdef int refuse_parts(object source, str name) except -1:
+    """Raise TypeError for a named tuple, a dataclass and a sparse matrix, which are no plain columns."""
+    cdef str kind = type(source).__name__
+    fields = getattr(source, "_fields", None) if isinstance(source, tuple) else None
+    if not hasattr(source, "__array__"):
+        fields = fields or getattr(source, "__dataclass_fields__", None)
+        if hasattr(source, "toarray"):
+            raise TypeError(f"{name} is sparse, a {kind}: give {name}.toarray()")
+    if fields:
+        raise TypeError(
+            f"{name} is a {kind} with the fields {', '.join(fields)}: give each as an argument of its own"
+        )
+    return 0
+
+
 cdef Prepared prepare(object source, str name):
     """Make an argument ready for a call; raises TypeError or ValueError that names it."""
     cdef Prepared self = Prepared()
@@ -113,6 +160,8 @@ cdef Prepared prepare(object source, str name):
     if PyLong_Check(source):
         return prepare_number(self, source, NUMBER if type(source) is bool else WHOLE_NUMBER, name)
     if PyObject_CheckBuffer(source):
+        if type(source) is not plain_array:
+            refuse_mask(source, name)
         try:
             self.hold(source)
         except (BufferError, ValueError):
@@ -129,6 +178,7 @@ cdef Prepared prepare(object source, str name):
         raise TypeError(f"{name} is a Value: the function finds its parameters itself")
     elif not hasattr(source, "__len__") and not hasattr(source, "__array__"):
         if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
+            refuse_parts(source, name)
             raise TypeError(f"{name} must be a number or an array of numbers, not {type(source).__name__}")
         return prepare_number(self, float(source), NUMBER, name)
     return convert(source, name)
@@ -177,7 +227,11 @@ cdef object nested(object source, str name, int depth=0):
     if depth > 1:
         raise too_deep(name)
     if hasattr(source, "tolist"):
-        return source.tolist()
+        items = source.tolist()
+        if getattr(source, "null_count", 0):
+            # As numpy, pandas and polars have them.
+            items = [NAN if item is None else item for item in items]
+        return items
     if hasattr(source, "__array__"):
         return source.__array__().tolist()
     return [
@@ -222,6 +276,7 @@ cdef Prepared convert(object source, str name):
             self.hold(source.astype("=i8" if kind in "iu" and fits else "=f8", subok=False))
             self.adopt(name)
             return self
+    refuse_parts(source, name)
     items = nested(source, name)
     if not isinstance(items, list):
         # A tensor without axes.

@@ -2,88 +2,330 @@
 
 from __future__ import annotations
 
-import dis
 import functools
+import gc
 import inspect
-from collections.abc import Iterator
-from types import CodeType, FunctionType, MethodType
+import numbers
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, TypeAlias
 
 from fastgrad.compiler.program import Programs
+from fastgrad.compiler.watch import ABSENT, Snapshot, Watch, class_table, dotted_names
+from fastgrad.engine import Value
 
-__all__ = ["what_is_read"]
+__all__ = ["Name", "Reads", "changed_data"]
 
-# A closure's cell and its contents; a scope, a name in it and the object of that name.
-Cell: TypeAlias = tuple[Any, object]
+# A closure's cell, its contents and its name; a scope, a name in it and the object of that name.
+Cell: TypeAlias = tuple[Any, object, str]
 Name: TypeAlias = tuple[dict[str, Any], str, object]
-# The instructions that read a global.
-READ_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+# A function, its code, its defaults and those by name.
+Parts: TypeAlias = tuple[FunctionType, CodeType, object, object]
+
+# The packages whose names stay what they are, like those of the standard library in this directory.
+FIXED = ("fastgrad", "numpy")
+LIBRARY = str(Path(os.__file__).parent)
+# What an object's attribute is watched for; a list, a dict or another object is not.
+SETTINGS = (
+    numbers.Number,
+    str,
+    type(None),
+    Value,
+    FunctionType,
+    BuiltinFunctionType,
+    MethodType,
+    type,
+    ModuleType,
+)
+# The global generator of random numbers, whose functions the module offers.
+GENERATOR = random.random.__self__  # type: ignore[attr-defined]
 
 
-def what_is_read(compiled: Programs) -> tuple[list[Cell], list[Name]]:
-    """Return the cells and the globals that the function and its helpers read, with what they contain.
+class Reads:
+    """What a compiled function and all that it calls read from outside, as it was when each began to run.
 
-    Helpers are the Python functions that cells and globals contain, and those behind methods, partials
-    and compiled functions; what attributes and containers contain is not looked at.
+    That is the globals and the variables of closures that their code names, and the attributes in dotted
+    names: `self.scale`, `helpers.act`. What lists, dicts and other containers hold is not looked at.
     """
-    names: dict[tuple[int, str], Name] = {}
-    cells: dict[int, Cell] = {}
-    seen: dict[int, object] = {}
-    waiting: list[object] = [compiled]
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) in seen:
-            continue
-        seen[id(thing)] = thing
-        waiting += called_by(thing)
-        if isinstance(thing, FunctionType) and not is_ours(thing):
-            read = {(id(scope), name): (scope, name, bound) for scope, name, bound in globals_of(thing)}
-            closed = {id(cell): (cell, cell.cell_contents) for cell in filled_cells(thing)}
-            names |= read
-            cells |= closed
-            waiting += [entry[-1] for entry in (*read.values(), *closed.values())]
-    return list(cells.values()), list(names.values())
 
+    def __init__(self, compiled: Programs | None = None) -> None:
+        self.cells: dict[int, Cell] = {}
+        self.names: dict[tuple[int, str], Name] = {}
+        self.functions: dict[int, Parts] = {}
+        # Whether code that ran names a function of the generator of `random`, or of numpy's.
+        self.names_random = False
+        self.names_numpy = False
+        # By identity: what may be a function, functions by their code, code that ran, code inside of it,
+        # and code whose function is not known.
+        self.reached: dict[int, object] = {}
+        self.by_code: dict[int, list[FunctionType]] = {}
+        self.ran: dict[int, tuple[CodeType, list[tuple[str, ...]]]] = {}
+        self.inside: set[int] = set()
+        self.unknown: dict[int, CodeType] = {}
+        self.reach(compiled)
 
-def called_by(thing: object) -> list[object]:
-    """Return what is behind a compiled function, a partial or a method: what may be a function."""
-    if isinstance(thing, Programs):
-        return [thing.function, inspect.getattr_static(type(thing.function), "__call__", None)]
-    if isinstance(thing, functools.partial):
-        return [thing.func, *thing.args, *thing.keywords.values()]
-    if isinstance(thing, (MethodType, staticmethod)):
-        return [thing.__func__]
-    return []
-
-
-def is_ours(function: FunctionType) -> bool:
-    """Return whether a function is one of this package, whose names stay what they are."""
-    module: str = function.__globals__.get("__name__") or ""
-    return module.partition(".")[0] == "fastgrad"
-
-
-def globals_of(function: FunctionType) -> Iterator[Name]:
-    """Yield the scope, name and object of each global that the function's code reads."""
-    scope = function.__globals__
-    for code in codes(function.__code__):
-        for instruction in dis.get_instructions(code):
-            if instruction.opname in READ_GLOBAL and instruction.argval in scope:
-                yield scope, instruction.argval, scope[instruction.argval]
-
-
-def codes(code: CodeType) -> Iterator[CodeType]:
-    """Yield a function's code and that of the functions and comprehensions inside it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from codes(constant)
-
-
-def filled_cells(function: FunctionType) -> Iterator[Any]:
-    """Yield the cells of a function's closure that are bound to something."""
-    for cell in function.__closure__ or ():
+    def call(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        """Return function(*arguments, **named), and note what it reads."""
+        watch = Watch(self.enter, GENERATOR)
         try:
-            cell.cell_contents  # noqa: B018
-        except ValueError:
-            continue
-        yield cell
+            return watch.call(function, arguments, named)
+        except Exception as error:
+            advise(error, watch.failed)
+            raise
+        finally:
+            self.names_random = self.names_random or watch.drew
+            self.find_unknown()
+
+    def add(self, other: Reads) -> None:
+        """Add what another trace of the same function has read."""
+        self.cells |= other.cells
+        self.names |= other.names
+        self.functions |= other.functions
+
+    def snapshot(self) -> Snapshot:
+        """Return all of it, to be compared with what it is later."""
+        return Snapshot(list(self.cells.values()), list(self.names.values()), list(self.functions.values()))
+
+    def enter(self, frame: FrameType) -> bool:
+        """Note what the code of a frame that begins reads; return whether that was all there is to see."""
+        code, scope = frame.f_code, frame.f_globals
+        if id(code) not in self.ran:
+            if scope is vars(random):
+                # Its methods are not told apart by their code: see_generator looks at each call.
+                self.see_generator(frame.f_locals.get("self"))
+                return False
+            if is_fixed(scope):
+                return True
+            paths = dotted_names(code)
+            self.ran[id(code)] = code, [path for path in paths if path[0] in ("local", "free")]
+            self.inside |= {id(constant) for constant in code.co_consts if isinstance(constant, CodeType)}
+            self.find_function(frame)
+            for where, name, *attributes in paths:
+                if where == "global":
+                    self.follow(self.read(scope, name), attributes, code)
+                elif where == "import":
+                    self.follow(module_named(name, scope), attributes, code)
+        variables = None
+        again = False
+        for _, name, *attributes in self.ran[id(code)][1]:
+            variables = frame.f_locals if variables is None else variables
+            thing = variables.get(name)
+            if has_attributes(thing):
+                again = True
+                self.follow(thing, attributes, code)
+        return not again
+
+    def read(self, scope: dict[str, Any], name: str) -> object:
+        """Note a name, and return what it is bound to."""
+        bound = scope.get(name, ABSENT)
+        self.names.setdefault((id(scope), name), (scope, name, bound))
+        return bound
+
+    def follow(self, thing: object, attributes: Sequence[str], code: CodeType) -> None:
+        """Note the attributes in a dotted name that begins with a thing."""
+        self.reach(thing)
+        for attribute in attributes:
+            thing = self.attribute(thing, attribute)
+            self.reach(thing)
+        if thing is random:
+            self.names_random = True
+        if isinstance(thing, ModuleType) and (
+            thing.__name__ == "numpy.random" or (thing.__name__ == "numpy" and "random" in code.co_names)
+        ):
+            self.names_numpy = True
+
+    def attribute(self, thing: object, name: str) -> object:
+        """Note an attribute, and return it; ABSENT if it is computed, or none that can be found."""
+        if isinstance(thing, ModuleType):
+            scope = vars(thing)
+            return scope.get(name, ABSENT) if is_fixed(scope) else self.read(scope, name)
+        if not has_attributes(thing):
+            return ABSENT
+        own = vars(thing) if not isinstance(thing, type) else {}
+        if name in own:
+            found = own[name]
+            if isinstance(found, SETTINGS):
+                self.read(own, name)
+            return found
+        found = self.in_class(thing if isinstance(thing, type) else type(thing), name)
+        if found is ABSENT or not isinstance(found, (FunctionType, *SETTINGS)):
+            # What a property gives is its own affair.
+            self.reach(found)
+            return ABSENT
+        if not isinstance(thing, type):
+            self.read(own, name)
+        return found
+
+    def in_class(self, kind: type, name: str) -> object:
+        """Note an attribute of a class, and of those that would come before it; return it or ABSENT."""
+        tables = []
+        for each in kind.__mro__:
+            table = class_table(each)
+            if table is None or is_fixed(getattr(sys.modules.get(each.__module__), "__dict__", {})):
+                continue
+            tables.append(table)
+            if name in table:
+                return [self.read(table, name) for table in tables][-1]
+        return ABSENT
+
+    def reach(self, thing: object) -> None:
+        """Remember the functions that are behind a thing: they are looked for when their code runs."""
+        waiting = [thing]
+        while waiting:
+            thing = waiting.pop()
+            if id(thing) in self.reached:
+                continue
+            self.reached[id(thing)] = thing
+            if isinstance(thing, FunctionType):
+                self.by_code.setdefault(id(thing.__code__), []).append(thing)
+            self.see_generator(thing)
+            waiting += behind(thing)
+
+    def see_generator(self, thing: object) -> None:
+        """Notice a global generator of random numbers, or a method of it."""
+        if isinstance(thing, (MethodType, BuiltinFunctionType)):
+            thing = thing.__self__
+        numpy = sys.modules.get("numpy.random.mtrand")
+        if thing is GENERATOR:
+            self.names_random = True
+        elif numpy is not None and thing is getattr(numpy, "_rand", numpy):
+            self.names_numpy = True
+
+    def find_function(self, frame: FrameType) -> None:
+        """Note the function whose code begins to run, and the names that lead to it."""
+        code, scope = frame.f_code, frame.f_globals
+        if id(code) in self.inside or not code.co_flags & inspect.CO_OPTIMIZED:
+            return
+        if code.co_argcount:
+            first = frame.f_locals.get(code.co_varnames[0])
+            for each in (type(first), first):
+                if isinstance(each, type) and self.leads_to(code, each):
+                    # A method that was called by `super()` has others before it.
+                    for kind in each.__mro__:
+                        self.in_class(kind, code.co_name)
+        if id(code) not in self.by_code and code.co_name in scope:
+            self.reach(scope[code.co_name])
+            if id(code) in self.by_code:
+                self.read(scope, code.co_name)
+        for function in self.by_code.get(id(code), ()):
+            self.note(function)
+        if id(code) not in self.by_code:
+            self.unknown[id(code)] = code
+
+    def leads_to(self, code: CodeType, kind: type) -> bool:
+        """Return whether a class, or one that it inherits from, has this code under its name."""
+        for each in kind.__mro__:
+            self.reach(vars(each).get(code.co_name))
+        return id(code) in self.by_code
+
+    def find_unknown(self) -> None:
+        """Note the functions that ran and that no name leads to: those in lists, for example."""
+        codes = list(self.unknown.values())
+        for function in gc.get_referrers(*codes) if codes else ():
+            if isinstance(function, FunctionType):
+                self.note(function)
+        self.unknown.clear()
+
+    def note(self, function: FunctionType) -> None:
+        """Note a function that runs, and what its closure contains."""
+        code, named = function.__code__, function.__kwdefaults__
+        parts = function, code, given(function.__defaults__), given(named)
+        self.functions[id(function)] = parts
+        for name in named or ():
+            self.read(named, name)  # type: ignore[arg-type]
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            contents = contents_of(cell)
+            self.cells.setdefault(id(cell), (cell, contents, name))
+            self.reach(contents)
+
+
+def changed_data(snapshot: Snapshot) -> list[str]:
+    """Return the names that are bound to other numbers or objects than in a snapshot; not to other code."""
+    now = [(cell_name, contents, contents_of(cell)) for cell, contents, cell_name in snapshot.cells]
+    now += [(name, bound, scope.get(name, ABSENT)) for scope, name, bound in snapshot.names]
+    code = (FunctionType, type, ModuleType, Programs, type(ABSENT))
+    return [
+        name
+        for name, before, after in now
+        if after is not before and not isinstance(before, code) and not isinstance(after, code)
+    ]
+
+
+def advise(error: BaseException, failed: object) -> None:
+    """Say what to write instead of a function of `math` that was given a Value."""
+    name = getattr(failed, "__name__", "")
+    if not isinstance(error, RuntimeError) or getattr(failed, "__module__", None) != "math":
+        return
+    if hasattr(Value, name):
+        way = f"write x.{name}() for math.{name}(x)"
+    elif name in ("pow", "fabs"):
+        way = "write x ** y for math.pow(x, y)" if name == "pow" else "write abs(x) for math.fabs(x)"
+    else:
+        way = f"Values have no {name}: compute it outside, and pass it as an argument"
+    error.args = (f"math.{name} reads the number of a Value, which would be frozen into the program: {way}",)
+
+
+def given(defaults: object) -> object:
+    """Return what a snapshot keeps of defaults."""
+    return ABSENT if defaults is None else defaults
+
+
+def contents_of(cell: Any) -> object:
+    """Return what a closure's cell contains."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ABSENT
+
+
+def has_attributes(thing: object) -> bool:
+    """Return whether attributes of a thing are looked at: not those of Values, numbers and lists."""
+    return not isinstance(thing, Value) and (isinstance(thing, type) or type(getattr_dict(thing)) is dict)
+
+
+def getattr_dict(thing: object) -> object:
+    """Return the dict of an object's attributes, or None."""
+    return getattr(thing, "__dict__", None)
+
+
+def behind(thing: object) -> Iterator[object]:
+    """Yield what is behind a decorated function, a compiled one, a partial, a method or a property."""
+    if isinstance(thing, FunctionType):
+        # What a decorator returns has the function that it decorates in a cell.
+        yield from (contents_of(cell) for cell in thing.__closure__ or ())
+    elif isinstance(thing, Programs):
+        yield thing.function
+        yield inspect.getattr_static(type(thing.function), "__call__", None)
+    elif isinstance(thing, functools.partial):
+        yield from (thing.func, *thing.args, *thing.keywords.values())
+    elif isinstance(thing, (MethodType, staticmethod, classmethod)):
+        yield thing.__func__
+    elif isinstance(thing, property):
+        yield thing.fget
+    elif isinstance(thing, functools.cached_property):
+        yield thing.func
+
+
+def is_fixed(scope: dict[str, Any]) -> bool:
+    """Return whether a module's names stay what they are."""
+    root = str(scope.get("__name__")).partition(".")[0]
+    # A program may have a module of its own that is named like one of the library.
+    where = str(scope.get("__file__") or LIBRARY)
+    return root in FIXED or (root in sys.stdlib_module_names and where.startswith(LIBRARY))
+
+
+def module_named(name: str, scope: dict[str, Any]) -> object:
+    """Return a module that a function imports, from its own package if there is one."""
+    package = scope.get("__package__")
+    return sys.modules.get(f"{package}.{name}" if package else name) or sys.modules.get(name, ABSENT)

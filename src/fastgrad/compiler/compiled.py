@@ -7,12 +7,13 @@ import functools
 import inspect
 import operator
 import sys
+import warnings
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-from fastgrad.compiler.captures import Name, what_is_read
-from fastgrad.compiler.program import Program, Programs, Snapshot
+from fastgrad.compiler.captures import Reads, changed_data
+from fastgrad.compiler.program import Program, Programs
 from fastgrad.compiler.signature import (
     OPTIONS,
     arguments_of,
@@ -27,6 +28,8 @@ from fastgrad.pickling import load_compiled, load_function, load_method
 
 __all__ = ["Compiled"]
 
+# The change of data outside that gets a warning: before that it may be a setting tried by hand.
+CHANGES = 3
 # What a pickled function says about itself.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 
@@ -61,14 +64,20 @@ class Compiled(Programs):
             for name, parameter in parameters.parameters.items()
             if not may_be_given(parameter)
         }
+        # Of a parameter `*xs`.
+        self.rest = next(
+            (one.name for one in parameters.parameters.values() if one.kind is one.VAR_POSITIONAL), None
+        )
         kinds = [parameter.kind for parameter in parameters.parameters.values()]
         self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
-        self.by_position = self.positional == len(kinds)
+        self.by_position = self.positional == len(kinds) and self.rest is None
         self.threads, self.check, self.block = options
         self.programs = {program.signature: program for program in programs}
         self.latest = programs[-1] if programs else None
-        self.modes: dict[tuple[int, str], Name] = {}
-        self.snapshot = Snapshot([], [])
+        self.reads = Reads()
+        self.snapshot = self.reads.snapshot()
+        # How often data that the function reads from outside has changed.
+        self.changes = 0
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
@@ -99,7 +108,7 @@ class Compiled(Programs):
             block = block_option(options.pop("block", block))
         if options or not self.by_position or len(arguments) != len(self.names):
             arguments = self._bound(arguments, options)
-        signature, ready, program = self._find(arguments)
+        signature, ready, program = self._find(arguments, self._names_of(len(arguments)))
         if program is None:
             program = self.latest = self._traced(signature)
         if check:
@@ -112,8 +121,8 @@ class Compiled(Programs):
         for name in unknown:
             if self.function is not None and name in inspect.signature(self.function).parameters:
                 raise TypeError(
-                    f"{name} is no argument of the compiled {self.name}, as its default is nothing to "
-                    "compute with: give it with functools.partial, and compile that"
+                    f"{name} is no argument of the compiled {self.name}, as its default is a whole number, "
+                    "or nothing to compute with: give it with functools.partial, and compile that"
                 )
         bound = self.parameters_of_function.bind(*arguments, **options)
         for name, default in self.unusable.items():
@@ -123,31 +132,57 @@ class Compiled(Programs):
                     f"after a * in the parameters of {self.name} it would be left to the function"
                 )
         bound.apply_defaults()
-        return tuple(bound.arguments.values())
+        ready: list[Any] = []
+        for name, argument in bound.arguments.items():
+            ready += argument if name == self.rest else [argument]
+        return tuple(ready)
+
+    def _names_of(self, count: int) -> tuple[str, ...]:
+        """Return the names of a call's arguments, those of `*xs` being xs[0], xs[1] and so on."""
+        if self.rest is None:
+            return self.names
+        at, more = self.names.index(self.rest), count - len(self.names) + 1
+        return (*self.names[:at], *(f"{self.rest}[{k}]" for k in range(more)), *self.names[at + 1 :])
 
     def forget(self) -> None:
         """Drop all programs: the next call traces anew.
 
-        For what cannot be noticed: numbers, or leaves put in the place of others, in lists and
-        attributes that the function reads.
+        For what cannot be noticed: numbers, or leaves put in the place of others, in lists and other
+        containers that the function reads.
         """
         self.programs.clear()
-        self.modes.clear()
-        self.latest, self.snapshot = None, Snapshot([], [])
+        self.reads = Reads()
+        self.latest, self.snapshot = None, self.reads.snapshot()
 
     def _traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; a program for names bound otherwise is forgotten."""
         if self.function is None:
             raise self._unknown_call()
-        cells, names = what_is_read(self)
-        program, modes = trace(self.function, signature, self.names, self.positional, self.name)
         if not self.snapshot.is_current():
-            self.programs.clear()
-            self.modes.clear()
-        self.modes |= modes
-        self.snapshot = Snapshot(cells, names + list(self.modes.values()))
+            self._count_changes()
+            self.forget()
+        reads = Reads(self)
+        names = self._names_of(len(signature))
+        positional = len(names) - (len(self.names) - self.positional)
+        program, modes = trace(self.function, signature, names, positional, self.name, reads)
+        reads.names |= modes
+        self.reads.add(reads)
+        self.snapshot = self.reads.snapshot()
         self.programs[signature] = program
         return program
+
+    def _count_changes(self) -> None:
+        """Warn, once, if data that the function reads from outside has changed for the third time."""
+        changed = changed_data(self.snapshot)
+        self.changes += bool(changed)
+        if changed and self.changes == CHANGES:
+            warnings.warn(
+                f"{self.name} is traced anew each time that {' or '.join(changed)} changes, which takes much "
+                "longer than a call: make that an argument, which costs nothing when it changes, or a Value "
+                "whose data you set",
+                RuntimeWarning,
+                stacklevel=callers_level(),
+            )
 
     def _unknown_call(self) -> TracingError:
         return TracingError(
@@ -216,7 +251,8 @@ class Compiled(Programs):
             (self.threads, self.check, self.block),
             list(self.programs.values()),
         )
-        copied.latest, copied.snapshot, copied.modes = self.latest, self.snapshot, dict(self.modes)
+        copied.latest, copied.snapshot = self.latest, self.snapshot
+        copied.reads.add(self.reads)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
@@ -246,6 +282,14 @@ class Compiled(Programs):
             options,
             list(self.programs.values()),
         )
+
+
+def callers_level() -> int:
+    """Return the level of warnings that names the line outside of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("fastgrad."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def reference(compiled: Compiled) -> tuple[str, str] | None:
@@ -283,7 +327,7 @@ def compile(
 
     The function is traced once for each signature of its arguments. Leaves from outside are
     parameters, read at each call; every other number that it uses is fixed by the trace, which is
-    repeated if a name that it or a helper reads is bound to something else. Raises TracingError if the
+    repeated if a name that it, or what it calls, reads is bound to something else. Raises TracingError if the
     function reads, compares or prints what is only known when the program runs.
 
     >>> w = Value(2.0)

@@ -2,43 +2,6 @@
 
 from fastgrad.engine import _is_tracing, _refused
 
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_XDECREF
-
-cdef extern from "Python.h":
-    PyObject *PyCell_Get(object) except? NULL
-    PyObject *PyDict_GetItemWithError(dict, object) except? NULL
-
-
-cdef class Snapshot:
-    """What cells and names contained when it was taken.
-
-    `cells` are pairs of a closure's cell and its contents, `names` triples of a dict, a key and its value.
-    """
-
-    cdef list cells
-    cdef list names
-
-    def __init__(self, list cells not None, list names not None):
-        if any([len(entry) != 2 for entry in cells]) or any([len(entry) != 3 for entry in names]):
-            raise ValueError("a snapshot is of pairs and triples")
-        self.cells = list(cells)
-        self.names = list(names)
-
-    cpdef bint is_current(self) except -1:
-        """Return whether all of it is as it was."""
-        cdef PyObject *found
-        cdef tuple entry
-        for entry in self.cells:
-            found = PyCell_Get(entry[0])
-            Py_XDECREF(found)
-            if found != <PyObject *>entry[1]:
-                return False
-        for entry in self.names:
-            if PyDict_GetItemWithError(<dict>entry[0], entry[1]) != <PyObject *>entry[2]:
-                return False
-        return True
-
 
 cdef class Programs:
     """The programs of one function, by signature, the snapshot they were traced under, and its calls."""
@@ -87,12 +50,12 @@ cdef class Programs:
             self.latest = program
         return program
 
-    def _find(self, tuple arguments not None):
+    def _find(self, tuple arguments not None, tuple names not None):
         """Return (signature, arguments ready for a call, program); None for what is to be traced.
 
         Raises TypeError or ValueError for a bad argument.
         """
-        cdef list ready = prepare_arguments(arguments, self.names)
+        cdef list ready = prepare_arguments(arguments, names)
         return signature_of(ready), ready, self.traced(ready)
 
     cdef bint is_unbound_call(self, tuple arguments) except -1:

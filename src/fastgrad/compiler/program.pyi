@@ -1,12 +1,13 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from typing_extensions import disjoint_base
 
 from fastgrad.compiler.graph import Graph
+from fastgrad.compiler.watch import Snapshot
 from fastgrad.engine import Value
 
-__all__ = ["Program", "Programs", "Snapshot"]
+__all__ = ["Program", "Programs"]
 
 @disjoint_base
 class Program:
@@ -21,13 +22,6 @@ class Program:
     def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def check(self, arguments: list[Any], what: str = "outputs") -> None: ...
-
-@disjoint_base
-class Snapshot:
-    def __init__(
-        self, cells: list[tuple[Any, object]], names: list[tuple[dict[str, Any], str, object]]
-    ) -> None: ...
-    def is_current(self) -> bool: ...
 
 @disjoint_base
 class Programs:
@@ -45,7 +39,9 @@ class Programs:
     instance: object
     origin: Programs | None
     def __get__(self, instance: object, owner: type | None = None) -> Any: ...
-    def _find(self, arguments: tuple[object, ...]) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
+    def _find(
+        self, arguments: tuple[object, ...], names: tuple[str, ...]
+    ) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
     def _outputs(self, *arguments: Any, **options: Any) -> Any: ...
     def backward(self, *arguments: Any, **options: Any) -> Any: ...
     def input_gradients(self, *arguments: Any, **options: Any) -> Any: ...

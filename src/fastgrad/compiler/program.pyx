@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree
 
-from fastgrad.compiler.arguments cimport Prepared, prepare_arguments, signature_of
+from fastgrad.compiler.arguments cimport Prepared, find_numpy, prepare_arguments, signature_of
 from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS
@@ -19,11 +19,12 @@ from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport Plan, make_plan
 from fastgrad.compiler.replay cimport Workspace, chosen_kernels, run_rows, workspace_for
 from fastgrad.compiler.rows cimport RowProgram, RowState, Singular, gradients_in_row, value_in_row
+from fastgrad.compiler.watch cimport Snapshot
 from fastgrad.engine cimport add_gradients, read_leaves
 from fastgrad.engine import _described, _refuse
 from fastgrad.ops cimport *
 
-__all__ = ["Program", "Programs", "Snapshot"]
+__all__ = ["Program", "Programs"]
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -32,33 +33,19 @@ cdef enum:
     # The records that `check` computes between two looks for Ctrl-C: some milliseconds.
     CHECKED_RECORDS = 65536
 
-cdef object numpy = NotImplemented
-
-
-cdef object find_numpy():
-    """numpy, or None where it is not installed; not imported before the first program."""
-    global numpy
-    if numpy is NotImplemented:
-        try:
-            import numpy as found
-        except ImportError:
-            found = None
-        numpy = found
-    return numpy
-
-
 cdef class Results:
     """An array that a call fills: numpy's if numpy is installed, else a memoryview of doubles."""
 
     def __cinit__(self, tuple shape):
         cdef Py_ssize_t size = 1
         if find_numpy() is not None:
-            self.array = numpy.zeros(shape)
+            self.array = find_numpy().zeros(shape)
         else:
             for side in shape:
                 size *= <Py_ssize_t>side
             flat = memoryview(array.array("d", bytes(8 * size)))
-            self.array = flat if len(shape) == 1 else flat.cast("B").cast("d", shape)
+            # A view of no numbers cannot be given a shape.
+            self.array = flat if len(shape) == 1 or size == 0 else flat.cast("B").cast("d", shape)
         PyObject_GetBuffer(self.array, &self.view, PyBUF_STRIDES)
         self.held = True
         self.data = <double *>self.view.buf
@@ -136,15 +123,13 @@ cdef class Program:
             one = arguments[index]
             if one.rows < 0:
                 continue
-            if one.rows == 0:
-                raise ValueError(f"{self.names[index]} has no rows: a program needs one at least")
             if rows >= 0 and one.rows != rows:
                 raise ValueError(
                     f"{self.names[index]} has {one.rows} rows and {self.names[first]} has {rows}"
                 )
             if rows < 0:
                 rows, first = one.rows, index
-        return max(rows, 1)
+        return rows if rows >= 0 else 1
 
     cdef int check_indices(self, Plan plan, list arguments, Py_ssize_t rows) except -1:
         """IndexError, before anything runs, if an index selects nothing."""
@@ -196,8 +181,11 @@ cdef class Program:
         cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments)
         cdef Results results
-        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        cdef Workspace workspace
         results = Results(tuple([rows] if self.single else [rows, plan.outputs]))
+        if rows == 0:
+            return results.array
+        workspace = self.start(plan, arguments, rows, threads, block)
         run_rows(plan, workspace, rows, NULL, results.data, 1)
         plan.workspaces.append(workspace)
         return self.shaped(results, arguments)
@@ -216,8 +204,11 @@ cdef class Program:
         """Return the outputs' means; add the gradient of their sum to the parameters'."""
         cdef Plan plan = self.plan_for(BACKWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), at
-        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        cdef Workspace workspace
         cdef list means
+        if rows == 0:
+            raise ValueError(f"{self.name} has no mean: its arguments have no rows")
+        workspace = self.start(plan, arguments, rows, threads, block)
         for at in range(plan.outputs):
             workspace.seeds[at] = 1.0 / <double>rows
         run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
@@ -231,7 +222,7 @@ cdef class Program:
         """Return d output / d argument row by row: an array an argument, None for indices."""
         cdef Plan plan = self.plan_for(INPUTS)
         cdef Py_ssize_t rows = self.count_rows(arguments), at, index
-        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block) if rows else None
         cdef Prepared one
         cdef Results results
         cdef list gradients = []
@@ -243,12 +234,14 @@ cdef class Program:
                 continue
             shape = tuple([rows] if one.columns < 0 else [rows, one.columns])
             results = Results(shape if self.single else (plan.outputs,) + shape)
-            workspace.arguments[index].gradient = results.data
+            if rows:
+                workspace.arguments[index].gradient = results.data
             gradients.append(results)
-        for at in range(plan.outputs):
-            workspace.seeds[at] = 1.0
-        run_rows(plan, workspace, rows, workspace.seeds, NULL, 1 if self.single else plan.outputs)
-        plan.workspaces.append(workspace)
+        if rows:
+            for at in range(plan.outputs):
+                workspace.seeds[at] = 1.0
+            run_rows(plan, workspace, rows, workspace.seeds, NULL, 1 if self.single else plan.outputs)
+            plan.workspaces.append(workspace)
         gradients = [
             None if results is None else self.shaped(results, arguments, not self.single)
             for results in gradients
@@ -267,8 +260,11 @@ cdef class Program:
         cdef Py_ssize_t rows = self.count_rows(arguments), row, since = 0, output
         cdef Workspace workspace
         cdef RowProgram graph = RowProgram(self.graph, purpose, self.kinds)
-        cdef double *seeds = <double *>zeroed(plan.outputs, sizeof(double))
+        cdef double *seeds
         cdef RowState state
+        if rows == 0:
+            return
+        seeds = <double *>zeroed(plan.outputs, sizeof(double))
         state.values = state.gradients = NULL
         state.reached = NULL
         try:

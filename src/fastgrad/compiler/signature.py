@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -19,16 +20,18 @@ MOST = 2**31 - 1
 def arguments_of(function: Callable[..., Any], name: str) -> inspect.Signature:
     """Return the parameters that are arguments of the compiled function; TypeError for what cannot be one.
 
-    One that must be named, and whose default is nothing to compute with, is left to the function:
-    `functools.partial(loss, model=model)`.
+    One that must be named, and whose default is nothing to compute with, or a whole number, is left to
+    the function: `functools.partial(loss, model=model)`, `*, layers=3`.
     """
     parameters = []
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(f"{name} takes *{parameter.name}: a compiled function's arguments need names")
+        if parameter.kind is parameter.VAR_KEYWORD:
+            raise TypeError(f"{name} takes **{parameter.name}: a compiled function's arguments need names")
         if parameter.name in OPTIONS:
             raise TypeError(f"{name} has a parameter {parameter.name!r}, which is an option of its calls")
-        if parameter.kind is not parameter.KEYWORD_ONLY or may_be_given(parameter):
+        if parameter.kind is not parameter.KEYWORD_ONLY or (
+            may_be_given(parameter) and not isinstance(parameter.default, numbers.Integral)
+        ):
             parameters.append(parameter)
     return inspect.Signature(parameters)
 
@@ -41,6 +44,9 @@ def may_be_given(parameter: inspect.Parameter) -> bool:
     if parameter.default is parameter.empty:
         return True
     if isinstance(parameter.default, bool):
+        return False
+    if isinstance(parameter.default, (list, tuple)) and not parameter.default:
+        # No rows, but a place to put something.
         return False
     try:
         prepare_arguments((parameter.default,), (parameter.name,))

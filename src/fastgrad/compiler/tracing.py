@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 import random
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from fastgrad.compiler.arguments import describe_signature
-from fastgrad.compiler.captures import Name
+from fastgrad.compiler.captures import Name, Reads
 from fastgrad.compiler.graph import Graph
 from fastgrad.compiler.program import Program
 from fastgrad.engine import (
@@ -30,8 +30,13 @@ __all__ = ["take", "trace"]
 
 # One function at a time is traced; others wait.
 TRACING = threading.Lock()
-# How often a function is traced again while other threads draw random numbers.
-OTHER_TRIES = 8
+# What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
+NO_NUMBER = ". A Value has no number yet: operations such as x.exp(), abs(x), where and maximum take it"
+# What the error about random numbers says while there are other threads.
+OTHER_THREADS = (
+    ". If it was another thread that drew, have that draw from a generator of its own: random.Random(), "
+    "numpy.random.default_rng()"
+)
 # The modes of modules that the function asks for while it is traced: see nn.Module.training.
 modes_read: dict[tuple[int, str], Name] = {}
 
@@ -58,7 +63,8 @@ class Index(Value):
         """Raise TracingError: the index of one row would be frozen into the program."""
         raise _refused(
             "an index is only known when the program runs: select with fastgrad.take(values, index); what "
-            "the function needs as a plain integer is no argument: give it with functools.partial"
+            "the function needs as a plain integer is no argument: give it with functools.partial, or as the "
+            "default of a parameter after a *"
         )
 
     __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
@@ -143,11 +149,6 @@ class Trace(NamedTuple):
     drew_random: bool
     drew_numpy: bool
 
-    @property
-    def drew(self) -> bool:
-        """Whether there may be random numbers in the graph."""
-        return self.drew_random or self.drew_numpy
-
 
 def trace(
     function: Callable[..., Any],
@@ -155,61 +156,33 @@ def trace(
     names: tuple[str, ...],
     positional: int,
     name: str,
+    reads: Reads,
 ) -> tuple[Program, dict[tuple[int, str], Name]]:
     """Return the function's program and the modes it depends on; TracingError if it cannot be one.
 
-    positional: how many of the arguments are given by position, the others by name.
+    positional: how many of the arguments are given by position, the others by name. What the function
+    reads from outside is added to `reads`.
     """
-
-    def once() -> Trace:
+    with TRACING:
+        alone = threading.active_count() == 1
         try:
-            return run_on_placeholders(function, signature, names, positional)
+            watched = functools.partial(reads.call, function)
+            found = run_on_placeholders(watched, signature, names, positional)
         except Exception as error:
             if hasattr(error, "add_note"):
-                error.add_note(f"while {name} was compiled, where {described(signature, names)}")
+                way = NO_NUMBER if isinstance(error, TypeError) else ""
+                error.add_note(f"while {name} was compiled, where {described(signature, names)}{way}")
             raise
-
-    with TRACING:
-        found = once()
-        tries = OTHER_TRIES if threading.active_count() > 1 else 0
-        while found.drew and tries:
-            # Another thread may have drawn them.
-            tries -= 1
-            found = watched(once)
-        if found.drew:
-            raise TracingError(
-                f"{name} draws random numbers (or another thread draws numpy's all the time): they would be "
-                "the same in every row and call; pass them as an argument"
-            )
+        alone = alone and threading.active_count() == 1
+    # Another thread may have drawn, unless the function names a generator.
+    if (found.drew_random and (alone or reads.names_random)) or (
+        found.drew_numpy and (alone or reads.names_numpy)
+    ):
+        raise TracingError(
+            f"{name} draws random numbers: they would be the same in every row and call; pass them as an "
+            "argument" + ("" if alone else OTHER_THREADS)
+        )
     return Program(found.graph, signature, names, name, found.single), found.modes
-
-
-def watched(run: Callable[[], Trace]) -> Trace:
-    """Return a trace for which the draws of other threads from Python's generator do not count.
-
-    Those from numpy's do: its methods are no C functions that Python would report.
-    """
-    generator = random.random.__self__  # type: ignore[attr-defined]
-    drew = False
-
-    # no cover: what profiles is not itself traced
-    def look(frame: FrameType, event: str, called: Any) -> None:
-        nonlocal drew
-        if event == "c_call":
-            name, asked = getattr(called, "__name__", ""), getattr(called, "__self__", None)
-        elif event == "call" and frame.f_globals is vars(random):
-            name, asked = frame.f_code.co_name, frame.f_locals.get("self")
-        else:
-            return
-        drew = drew or (asked is generator and name != "getstate")
-
-    previous = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        found = run()
-    finally:
-        sys.setprofile(previous)
-    return found._replace(drew_random=drew)
 
 
 def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
@@ -217,7 +190,8 @@ def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
     parts = []
     for name, (kind, columns) in zip(names, describe_signature(signature), strict=True):
         one = "an index" if kind in ("index", "whole number") else "a Value"
-        parts.append(f"{name} is {one if columns is None else f'a list of {columns}, each {one}'}")
+        column = f", as its array has shape (N, 1): {name}[:, 0] is {one} a row" if columns == 1 else ""
+        parts.append(f"{name} is {one if columns is None else f'a list of {columns}, each {one}{column}'}")
     return ", ".join(parts) or "there are no arguments"
 
 

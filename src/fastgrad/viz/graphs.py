@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastgrad.engine import Value, _put_together, _take_apart
 
-__all__ = ["TooManyNodesError", "draw_dot", "plot_decision_boundary", "plot_losses", "trace"]
+__all__ = ["TooManyNodesError", "draw_dot", "notebook_display", "trace"]
 
 if TYPE_CHECKING:
     import graphviz

@@ -81,7 +81,7 @@ cdef int refuse_reading(Value self, str what) except -1:
         return 0
     raise _refused(
         f"{what} of a Value cannot be used while its function is compiled: it would be frozen into the "
-        "program. Leave the choice to an operation: where, maximum, relu"
+        "program. Use operations in its place: x.exp(), abs(x), and for a choice where, maximum, relu"
     )
 
 

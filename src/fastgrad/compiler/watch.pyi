@@ -1,0 +1,35 @@
+from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+__all__ = ["ABSENT", "Snapshot", "Watch", "class_table", "dotted_names"]
+
+# What a name or a cell contained that was bound to nothing.
+ABSENT: object
+
+def class_table(kind: type) -> dict[str, Any] | None: ...
+def dotted_names(code: CodeType) -> list[tuple[str, ...]]: ...
+
+@disjoint_base
+class Snapshot:
+    cells: list[tuple[Any, object, str]]
+    names: list[tuple[dict[str, Any], str, object]]
+    functions: list[tuple[FunctionType, CodeType, object, object]]
+    def __init__(
+        self,
+        cells: list[tuple[Any, object, str]],
+        names: list[tuple[dict[str, Any], str, object]],
+        functions: list[tuple[FunctionType, CodeType, object, object]],
+    ) -> None: ...
+    def is_current(self) -> bool: ...
+
+@disjoint_base
+class Watch:
+    drew: bool
+    failed: object
+    def __init__(self, enter: Callable[[FrameType], bool], generator: object) -> None: ...
+    def call(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> Any: ...

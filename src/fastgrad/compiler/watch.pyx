@@ -1,0 +1,247 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""What a function reads while it is traced, and whether all of it is as it was."""
+
+import opcode
+
+from cython cimport boundscheck
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+
+cimport fastgrad.ops
+
+__all__ = ["ABSENT", "Snapshot", "Watch", "class_table", "dotted_names"]
+
+cdef extern from "Python.h":
+    PyObject *PyCell_Get(object) except? NULL
+    PyObject *PyDict_GetItemWithError(dict, object) except? NULL
+    PyObject *PyFunction_GetCode(object) except NULL
+    PyObject *PyFunction_GetDefaults(object) except? NULL
+    PyObject *PyFunction_GetKwDefaults(object) except? NULL
+    int Py_TPFLAGS_HEAPTYPE
+    int PyType_HasFeature(type, int)
+    int PY_VERSION_HEX
+
+cdef extern from *:
+    """
+    typedef int (*fastgrad_profile)(PyObject *, PyFrameObject *, int, PyObject *);
+
+    static void fastgrad_get_profile(fastgrad_profile *function, PyObject **object) {
+        PyThreadState *state = PyThreadState_Get();
+        *function = state->c_profilefunc;
+        *object = state->c_profileobj;
+        Py_XINCREF(*object);
+    }
+    static PyObject *fastgrad_code_of(PyFrameObject *frame) {
+        return (PyObject *)PyFrame_GetCode(frame);
+    }
+    /* What a C function is bound to, NULL for what is none. */
+    static PyObject *fastgrad_bound_to(PyObject *called) {
+        return PyCFunction_Check(called) ? PyCFunction_GET_SELF(called) : NULL;
+    }
+    static PyObject *fastgrad_table(PyTypeObject *type) {
+        Py_INCREF(type->tp_dict);
+        return type->tp_dict;
+    }
+    """
+    ctypedef struct PyFrameObject
+    ctypedef int (*Profile "fastgrad_profile")(PyObject *, PyFrameObject *, int, PyObject *) except -1
+    void PyEval_SetProfile(Profile, PyObject *)
+    void get_profile "fastgrad_get_profile"(Profile *, PyObject **)
+    object code_of "fastgrad_code_of"(PyFrameObject *)
+    PyObject *bound_to "fastgrad_bound_to"(PyObject *)
+    object table_of_type "fastgrad_table"(type)
+    enum:
+        PyTrace_CALL
+        PyTrace_C_CALL
+        PyTrace_C_EXCEPTION
+
+# What a name or a cell contained that was bound to nothing.
+ABSENT = type("Absent", (), {"__repr__": lambda self: "nothing"})()
+cdef PyObject *absent = <PyObject *>ABSENT
+
+
+def class_table(type kind not None):
+    """Return the dict in which a class of Python keeps its attributes; None for one of C."""
+    return table_of_type(kind) if PyType_HasFeature(kind, Py_TPFLAGS_HEAPTYPE) else None
+
+
+cdef inline bint differs(PyObject *found, PyObject *kept) noexcept:
+    return found != kept and (found != NULL or kept != absent)
+
+
+cdef class Snapshot:
+    """What cells, names and functions contained when it was taken.
+
+    `cells` are triples of a closure's cell, its contents and its name, `names` triples of a dict, a key
+    and its value, with ABSENT for what was not there; `functions` are (function, code, defaults, defaults
+    by name), with ABSENT for no defaults.
+    """
+
+    def __init__(self, list cells not None, list names not None, list functions not None):
+        if (
+            any([len(entry) != 3 for entry in cells])
+            or any([len(entry) != 3 for entry in names])
+            or any([len(entry) != 4 for entry in functions])
+        ):
+            raise ValueError("a snapshot is of triples of cells and names, and of functions in four parts")
+        self.cells = list(cells)
+        self.names = list(names)
+        self.functions = list(functions)
+
+    cpdef bint is_current(self) except -1:
+        """Return whether all of it is as it was."""
+        cdef PyObject *found
+        cdef tuple entry
+        for entry in self.cells:
+            found = PyCell_Get(entry[0])
+            Py_XDECREF(found)
+            if differs(found, <PyObject *>entry[1]):
+                return False
+        for entry in self.names:
+            if differs(PyDict_GetItemWithError(<dict>entry[0], entry[1]), <PyObject *>entry[2]):
+                return False
+        for entry in self.functions:
+            if (
+                PyFunction_GetCode(entry[0]) != <PyObject *>entry[1]
+                or differs(PyFunction_GetDefaults(entry[0]), <PyObject *>entry[2])
+                or differs(PyFunction_GetKwDefaults(entry[0]), <PyObject *>entry[3])
+            ):
+                return False
+        return True
+
+
+cdef class Watch:
+    """What begins to run, and what fails, in a thread while it calls a function."""
+
+    # Called with each frame that begins; says whether it need not see this code again.
+    cdef object enter
+    cdef dict seen
+    # The Python generator of random numbers, and whether a C function that is its method was called.
+    cdef object generator
+    cdef readonly bint drew
+    # The C function that raised, if nothing was called since.
+    cdef readonly object failed
+    cdef Profile previous
+    cdef PyObject *previous_object
+
+    def __init__(self, enter, generator):
+        self.enter = enter
+        self.generator = generator
+        self.seen = {}
+
+    def call(self, function, tuple arguments, dict named):
+        """Return function(*arguments, **named)."""
+        get_profile(&self.previous, &self.previous_object)
+        PyEval_SetProfile(look, <PyObject *>self)
+        try:
+            return function(*arguments, **named)
+        finally:
+            PyEval_SetProfile(self.previous, self.previous_object)
+            Py_XDECREF(self.previous_object)
+
+
+cdef int look(PyObject *self, PyFrameObject *frame, int event, PyObject *called) except -1 with gil:
+    """What the interpreter tells a profiler, passed on to one that was there before."""
+    cdef Watch watch = <Watch>self
+    if watch.previous != NULL:
+        watch.previous(watch.previous_object, frame, event, called)
+    if event == PyTrace_CALL:
+        watch.failed = None
+        code = code_of(frame)
+        # By identity: codes are equal, and hashed, by all that they contain.
+        key = <size_t><PyObject *>code
+        if key not in watch.seen and watch.enter(<object><PyObject *>frame):
+            watch.seen[key] = code
+    elif event == PyTrace_C_CALL:
+        watch.failed = None
+        if bound_to(called) == <PyObject *>watch.generator and (<object>called).__name__ != "getstate":
+            watch.drew = True
+    elif event == PyTrace_C_EXCEPTION:
+        watch.failed = <object>called
+    return 0
+
+
+cdef int opcode_of(str name):
+    return opcode.opmap.get(name, -1)
+
+
+cdef int EXTENDED_ARG = opcode_of("EXTENDED_ARG")
+cdef int LOAD_GLOBAL = opcode_of("LOAD_GLOBAL")
+cdef int LOAD_NAME = opcode_of("LOAD_NAME")
+cdef int LOAD_FROM_DICT_OR_GLOBALS = opcode_of("LOAD_FROM_DICT_OR_GLOBALS")
+cdef int LOAD_DEREF = opcode_of("LOAD_DEREF")
+cdef int LOAD_ATTR = opcode_of("LOAD_ATTR")
+cdef int LOAD_METHOD = opcode_of("LOAD_METHOD")
+cdef int IMPORT_NAME = opcode_of("IMPORT_NAME")
+cdef int IMPORT_FROM = opcode_of("IMPORT_FROM")
+cdef int STORE_FAST = opcode_of("STORE_FAST")
+cdef int STORE_FAST_LOAD_FAST = opcode_of("STORE_FAST_LOAD_FAST")
+cdef set LOADS = {opcode_of(name) for name in ("LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_CHECK")}
+cdef set DOUBLE_LOADS = {
+    opcode_of(name) for name in ("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW")
+}
+cdef int GLOBAL_SHIFT = PY_VERSION_HEX >= 0x030b0000
+cdef int ATTRIBUTE_SHIFT = PY_VERSION_HEX >= 0x030c0000
+
+
+@boundscheck(True)
+def dotted_names(code not None):
+    """Return what code reads by name: (where, name, attributes...), each once.
+
+    `w.a.b` is ("global", "w", "a", "b"); where is "global", "free" for a variable of a function outside
+    and "local" for one of its own, if attributes of it are read, and "import" for a module imported inside.
+    """
+    cdef bytes text = code.co_code
+    cdef const unsigned char *at = text
+    cdef tuple names = code.co_names, free = code.co_freevars, variables = code.co_varnames, cells
+    cdef tuple path = None, module = None, part = None
+    cdef dict found = {}, imported = {}
+    cdef Py_ssize_t index, argument, extended = 0
+    cdef int step
+    if PY_VERSION_HEX < 0x030b0000:
+        cells = code.co_cellvars + free
+    else:
+        variables += tuple([name for name in code.co_cellvars if name not in variables]) + free
+        cells = variables
+    for index in range(0, len(text), 2):
+        step, argument = at[index], at[index + 1] | extended
+        if step == EXTENDED_ARG:
+            extended = argument << 8
+            continue
+        extended = 0
+        if step == 0:
+            # What the interpreter keeps behind an instruction.
+            continue
+        if path is not None and (step == LOAD_ATTR or step == LOAD_METHOD):
+            path += (names[argument >> ATTRIBUTE_SHIFT if step == LOAD_ATTR else argument],)
+            continue
+        if module is not None and step == IMPORT_FROM:
+            path = None
+            part = module + (names[argument],)
+            found[part] = None
+            continue
+        if path is not None and (len(path) > 2 or (path[0] != "local" and path[0] != "free")):
+            found[path] = None
+        if module is not None and (step == STORE_FAST or step == STORE_FAST_LOAD_FAST):
+            variable = variables[argument if step == STORE_FAST else argument >> 4]
+            # `import a.b` stores a.
+            imported[variable] = part or ("import", module[1].partition(".")[0])
+        path = None
+        if step == LOAD_GLOBAL:
+            path = ("global", names[argument >> GLOBAL_SHIFT])
+        elif step == LOAD_NAME or step == LOAD_FROM_DICT_OR_GLOBALS:
+            path = ("global", names[argument])
+        elif step == LOAD_DEREF:
+            path = ("free" if cells[argument] in free else "local", cells[argument])
+        elif step in LOADS:
+            path = ("local", variables[argument])
+        elif step in DOUBLE_LOADS or step == STORE_FAST_LOAD_FAST:
+            path = ("local", variables[argument & 15])
+        elif step == IMPORT_NAME:
+            path = module = ("import", names[argument])
+            part = None
+        if path is not None and path[0] == "local" and path[1] in imported:
+            path = imported[path[1]]
+    return list(found)
