@@ -240,6 +240,8 @@ cdef void sweep_from(Node *root, bint whole_graph) noexcept nogil:
 cdef int run_backward(Value root) except -1:
     cdef Node *node = <Node *><PyObject *>root
     refuse_effect("backward()")
+    if node.data != node.data:
+        require_known(node.data)
     if irregular_count > 0:
         run_ordered(root)
     else:

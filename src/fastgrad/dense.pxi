@@ -118,6 +118,9 @@ cdef inline void four_totals(PyObject **w, PyObject *x, double *totals) noexcept
 
 cdef inline PyObject *dot_node(int code, double total, PyObject *weights, PyObject *inputs) except NULL:
     """The node of activation(total), where total is total_of(weights, inputs); the caller owns it."""
+    if total != total:
+        refuse_unknown_among(<tuple>weights)
+        refuse_unknown_among(<tuple>inputs)
     return <PyObject *>binary_node(code, activation_value(code, total), weights, inputs)
 
 
@@ -332,6 +335,8 @@ def reduce(str name, values):
     for index in range(size):
         a = (<Node *>PyTuple_GET_ITEM(<PyObject *>operands, index)).data
         total = reduction_step(row, total, a, shift)
+    if total != total:
+        refuse_unknown_among(operands)
     node = new_node(row << 2, reduction_finish(row, total, <double>size, shift))
     set_left(node, <PyObject *>operands)
     return owned(node)

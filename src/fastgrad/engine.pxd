@@ -27,6 +27,10 @@ cdef class Extras:
     cdef object symbol
     cdef tuple derivatives
     cdef bint irregular
+    # Whether the data of a computed node was set, so that it need not follow from the operands.
+    cdef bint own_data
+    # Whether a compiled function computes the node.
+    cdef bint in_program
 
 
 cdef int read_leaves(tuple leaves, double *out) except -1

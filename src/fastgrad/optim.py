@@ -19,7 +19,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
-from fastgrad.engine import Value, _take_apart, zero_grad
+from fastgrad.engine import Value, _refuse_effect, _take_apart, zero_grad
 from fastgrad.updates import adam, gradient_norm, scale_gradients, sgd
 
 __all__ = [
@@ -107,6 +107,7 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter by its gradient; return what the closure, run first, returns."""
+        _refuse_effect("step() of an optimizer")
         result = None if closure is None else closure()
         # zip(strict=True) takes longer than the update of three hundred parameters.
         for number, group in enumerate(self.param_groups):
@@ -136,6 +137,7 @@ class Optimizer:
 
         Raises ValueError, and changes nothing, if groups or their sizes differ or moments are missing.
         """
+        _refuse_effect("load_state_dict()")
         try:
             self.param_groups[:], self._states = self._read_state(state_dict)
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
@@ -391,6 +393,7 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on to the next epoch."""
+        _refuse_effect("step() of a schedule")
         self.last_epoch += 1
         rates = [group["lr"] for group in self.optimizer.param_groups]
         for group, rate in zip(self.optimizer.param_groups, self.rates(rates), strict=True):

@@ -88,11 +88,18 @@ cdef class GraphReader:
                 f"a node with a _backward of its own ({symbol_of(value)!r}) cannot be compiled: "
                 "write it with the operations of Value"
             )
+        if extras != NULL and (<Extras>extras).own_data:
+            raise TracingError(
+                f"a node ({symbol_of(value)!r}) whose data was set to {node.data} cannot be compiled: the "
+                "program would compute it from its operands; give the function a leaf of that data"
+            )
         if row == ROW_LEAF:
             if in_pool(node) and made_inside(node):
                 return self.constant(node.data)
             self.leaves.append(value)
             return self.record(ROW_LEAF, len(self.leaves) - 1, 0)
+        if not made_inside(node):
+            require_extras(node).in_program = True
         if row == ROW_CUSTOM:
             symbol = symbol_of(value)
             if not getattr(symbol, "_compiles", False):
@@ -154,8 +161,8 @@ def _read_graph(list outputs):
     """Return the graph below the outputs as (records, operands, constants, leaves, symbols, outputs).
 
     The first two are bytes of 32-bit integers, described at the top of reading.pxi; the last is the
-    record of each output. Call it between _begin_tracing and _end_tracing: a leaf that the traced
-    function made is a constant. Raises TracingError for a node without a rule of the table's.
+    record of each output. To be called within _traced: a leaf that the traced function made is a
+    constant. Raises TracingError for a node without a rule of the table's.
     """
     cdef GraphReader reader = GraphReader()
     reader.leaves, reader.symbols, reader.constants, reader.known_constants = [], [], [], {}

@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
+import dis
+import gc
 import operator
-import os
 import random
+import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from types import FrameType
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType, FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from fastgrad.bindings import Name
 from fastgrad.engine import (
     TracingError,
     Value,
-    _begin_tracing,
-    _end_tracing,
     _first_refusal,
     _is_tracing,
+    _make_unknown,
     _read_graph,
     _refused,
+    _require_known,
+    _traced,
 )
 from fastgrad.program import Graph, Program, describe_signature
 
-# One function at a time is traced; others wait.
-TRACING = threading.Lock()
 # How often a function is traced again while other threads draw random numbers.
 OTHER_TRIES = 8
 # The modes of modules that the function asks for while it is traced: see nn.Module.training.
 modes_read: dict[tuple[int, str], Name] = {}
 
 
-def reset_after_fork() -> None:
-    """In a new process, release the lock if a thread that is not in it was tracing."""
-    global TRACING
-    if not _is_tracing():
-        TRACING = threading.Lock()  # no cover: runs in a forked child, whose counts are lost with it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=reset_after_fork)
-
-
 class Index(Value):
     """What an integer argument is while its function is traced: an index for `take`, or a number."""
 
-    def __init__(self, argument: int, column: int) -> None:
+    def __init__(self, origin: str) -> None:
         super().__init__(float("nan"))
-        self.place = (argument, column)
+        self.origin = origin
 
     def refuse(self, *_: object) -> NoReturn:
         """Raise TracingError: the index of one row would be frozen into the program."""
@@ -60,9 +50,12 @@ class Index(Value):
     __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Value) or not hasattr(other, "__float__"):
+        if self is other or not hasattr(other, "__float__"):
             return self is other
         return self.refuse()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     __hash__ = Value.__hash__
 
@@ -72,8 +65,8 @@ class Selection:
 
     _compiles = True
 
-    def __init__(self, place: tuple[int, int]) -> None:
-        self.place = place
+    def __init__(self, index: Index) -> None:
+        self.index = index
 
     def __repr__(self) -> str:
         return "take"
@@ -96,8 +89,12 @@ def take(values: Sequence[Any], index: Any) -> Any:
     if isinstance(index, Index):
         if lengths != {None}:
             return alike(values[0], [take(column, index) for column in zip(*values, strict=True)])
+        if not _is_tracing():
+            _require_known(index)
         leaves = [value if isinstance(value, Value) else Value(value) for value in values]
-        return Value(float("nan"), leaves, Selection(index.place))  # type: ignore[arg-type]
+        selected = Value(float("nan"), leaves, Selection(index))  # type: ignore[arg-type]
+        _make_unknown(selected, index.origin)
+        return selected
     if isinstance(index, Value):
         raise TypeError("the index of take must be an argument of integers, or an integer, not a Value")
     position = operator.index(index)
@@ -121,11 +118,11 @@ def alike(row: Any, items: list[Any]) -> Any:
     return array
 
 
-def placeholder(kind: str, argument: int, column: int) -> Value:
+def placeholder(kind: str, origin: str) -> Value:
     """Return what stands for a number of an argument: for an integer, something that `take` knows."""
-    if kind in ("index", "whole number"):
-        return Index(argument, column)
-    return Value(float("nan"))
+    value = Index(origin) if kind in ("index", "whole number") else Value(float("nan"))
+    _make_unknown(value, origin)
+    return value
 
 
 class Trace(NamedTuple):
@@ -159,24 +156,23 @@ def trace(
 
     def once() -> Trace:
         try:
-            return run_on_placeholders(function, signature, names, positional)
+            return run_on_placeholders(function, signature, names, positional, name)
         except Exception as error:
             if hasattr(error, "add_note"):
                 error.add_note(f"while {name} was compiled, where {described(signature, names)}")
             raise
 
-    with TRACING:
-        found = once()
-        tries = OTHER_TRIES if threading.active_count() > 1 else 0
-        while found.drew and tries:
-            # Another thread may have drawn them.
-            tries -= 1
-            found = watched(once)
-        if found.drew:
-            raise TracingError(
-                f"{name} draws random numbers (or another thread draws numpy's all the time): they would be "
-                "the same in every row and call; pass them as an argument"
-            )
+    found = once()
+    tries = OTHER_TRIES if threading.active_count() > 1 else 0
+    while found.drew and tries:
+        # Another thread may have drawn them.
+        tries -= 1
+        found = watched(once)
+    if found.drew:
+        raise TracingError(
+            f"{name} draws random numbers (or another thread draws numpy's all the time): they would be "
+            "the same in every row and call; pass them as an argument"
+        )
     return Program(found.graph, signature, names, name, found.single), found.modes
 
 
@@ -218,34 +214,97 @@ def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
 
 
 def run_on_placeholders(
-    function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], positional: int
+    function: Callable[..., Any],
+    signature: tuple[int, ...],
+    names: tuple[str, ...],
+    positional: int,
+    name: str,
 ) -> Trace:
     """Run the function; TracingError if it refuses what it was given, even if it caught that."""
     places: dict[int, tuple[int, int]] = {}
     arguments: list[Any] = []
     for number, (kind, columns) in enumerate(describe_signature(signature)):
-        row = [placeholder(kind, number, column) for column in range(1 if columns is None else columns)]
+        origin = f"the argument {names[number]} of {name}"
+        row = [placeholder(kind, origin) for _ in range(1 if columns is None else columns)]
         places.update((id(value), (number, column)) for column, value in enumerate(row))
         arguments.append(row[0] if columns is None else row)
     named = dict(zip(names[positional:], arguments[positional:], strict=True))
     before, before_numpy = random.getstate(), numpy_state()
-    modes_read.clear()
-    _begin_tracing()
-    try:
-        output = function(*arguments[:positional], **named)
-        refusal = _first_refusal()
-        if refusal is not None:
-            raise refusal
-        single, outputs = flat_outputs(output)
-        records, operands, constants, leaves, symbols, numbers = _read_graph(outputs)
-    finally:
-        _end_tracing()
+    single, graph = _traced(name, graph_of, function, arguments[:positional], named)
+    records, operands, constants, leaves, symbols, numbers = graph
     parameters = [leaf for leaf in leaves if id(leaf) not in places]
+    indices = [symbol.index for symbol in symbols]
+    for leaf in parameters + [index for index in indices if id(index) not in places]:
+        # An argument of another trace.
+        _require_known(leaf)
     numbered = {id(leaf): number for number, leaf in enumerate(parameters)}
     leaf_places = [places.get(id(leaf)) or (-1, numbered[id(leaf)]) for leaf in leaves]
-    selections = [symbol.place for symbol in symbols]
+    selections = [places[id(index)] for index in indices]
     graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers)
     return Trace(graph, single, dict(modes_read), random.getstate() != before, numpy_state() != before_numpy)
+
+
+def graph_of(
+    function: Callable[..., Any], arguments: list[Any], named: dict[str, Any]
+) -> tuple[bool, tuple[Any, ...]]:
+    """Run the function; return whether its output is a single Value, and its graph."""
+    modes_read.clear()
+    output = function(*arguments, **named)
+    refusal = _first_refusal()
+    if refusal is not None:
+        raise refusal
+    single, outputs = flat_outputs(output)
+    return single, _read_graph(outputs)
+
+
+# Instructions that run no code of the user's, unless they drop an object or a signal arrives.
+QUIET = frozenset(
+    """
+    NOP RESUME POP_TOP STORE_FAST DELETE_FAST STORE_DEREF DELETE_DEREF STORE_FAST_STORE_FAST
+    STORE_FAST_LOAD_FAST JUMP_FORWARD JUMP_BACKWARD JUMP_ABSOLUTE END_FOR RETURN_VALUE POP_EXCEPT
+    """.split()
+)
+
+
+def interrupts() -> bool:
+    """Return whether the code that runs in this thread was not called by the function that is traced.
+
+    That is code called by a signal, by the end of an object, by the collector or by a debugger, which the
+    program is none of. What cannot be told from a call, a weak reference's callback at times, is taken
+    for one.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    handlers: set[CodeType] = set()
+    while frame is not None and frame.f_code is not graph_of.__code__:
+        handlers = handlers or set(code_of_handlers())
+        if frame.f_code.co_name == "__del__" or frame.f_code in handlers or is_quiet(frame.f_back):
+            return True
+        frame = frame.f_back
+    # Another stack, such as a greenlet's, does not lead to the function at all.
+    return frame is None
+
+
+def is_quiet(frame: FrameType | None) -> bool:
+    """Return whether a frame is at an instruction that calls nothing by itself."""
+    if frame is None or frame.f_lasti < 0:
+        return False
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] in QUIET
+
+
+def code_of_handlers() -> Iterator[CodeType]:
+    """Yield the code of what Python calls by itself: handlers, callbacks, trace functions."""
+    called: list[Any] = [sys.gettrace(), sys.getprofile(), *gc.callbacks]
+    called += [signal.getsignal(number) for number in signal.valid_signals()]
+    if "weakref" in sys.modules:
+        called.append(sys.modules["weakref"].finalize.__call__)
+    for each in called:
+        while hasattr(each, "func"):
+            # A partial.
+            each = each.func
+        if each is not None and not hasattr(each, "__code__"):
+            each = getattr(type(each), "__call__", None)
+        if hasattr(each, "__code__"):
+            yield each.__code__
 
 
 def numpy_state() -> Any:
