@@ -33,5 +33,6 @@ cdef class Extras:
     cdef bint in_program
 
 
+cdef int refuse_effect(str what) except -1
 cdef int read_leaves(tuple leaves, double *out) except -1
 cdef void add_gradients(tuple leaves, const double *amounts) noexcept

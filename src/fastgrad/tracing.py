@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import _signal  # signal's own functions take 0.1 ms to make enums of the handlers
 import dis
 import gc
 import operator
 import random
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, NoReturn
+from weakref import ReferenceType
 
 from fastgrad.bindings import Name
 from fastgrad.engine import (
@@ -269,19 +270,26 @@ QUIET = frozenset(
 def interrupts() -> bool:
     """Return whether the code that runs in this thread was not called by the function that is traced.
 
-    That is code called by a signal, by the end of an object, by the collector or by a debugger, which the
-    program is none of. What cannot be told from a call, a weak reference's callback at times, is taken
-    for one.
+    That is code that runs for a signal, for the end of an object, for the collector or a debugger: no
+    number that it reads gets into the program. What cannot be told from a call counts as one.
     """
     frame: FrameType | None = sys._getframe(1)
-    handlers: set[CodeType] = set()
+    handlers = set(code_of_handlers())
     while frame is not None and frame.f_code is not graph_of.__code__:
-        handlers = handlers or set(code_of_handlers())
-        if frame.f_code.co_name == "__del__" or frame.f_code in handlers or is_quiet(frame.f_back):
+        if frame.f_code in handlers or ends_an_object(frame) or is_quiet(frame.f_back):
             return True
         frame = frame.f_back
     # Another stack, such as a greenlet's, does not lead to the function at all.
     return frame is None
+
+
+def ends_an_object(frame: FrameType) -> bool:
+    """Return whether a frame is that of a finalizer, or of the callback of a weak reference, given it dead."""
+    code = frame.f_code
+    if code.co_name == "__del__":
+        return True
+    given = [frame.f_locals.get(name) for name in code.co_varnames[: min(code.co_argcount, 2)]]
+    return any(isinstance(each, ReferenceType) and each() is None for each in given)
 
 
 def is_quiet(frame: FrameType | None) -> bool:
@@ -292,11 +300,9 @@ def is_quiet(frame: FrameType | None) -> bool:
 
 
 def code_of_handlers() -> Iterator[CodeType]:
-    """Yield the code of what Python calls by itself: handlers, callbacks, trace functions."""
+    """Yield the code of what Python calls by itself: handlers of signals, callbacks, trace functions."""
     called: list[Any] = [sys.gettrace(), sys.getprofile(), *gc.callbacks]
-    called += [signal.getsignal(number) for number in signal.valid_signals()]
-    if "weakref" in sys.modules:
-        called.append(sys.modules["weakref"].finalize.__call__)
+    called += [_signal.getsignal(number) for number in range(1, _signal.NSIG)]
     for each in called:
         while hasattr(each, "func"):
             # A partial.

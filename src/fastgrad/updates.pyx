@@ -7,9 +7,7 @@ The moments are arrays of doubles, one number a parameter. Formulas are PyTorch'
 from cpython.array cimport array
 from libc.math cimport fabs, isinf, pow, sqrt
 
-from fastgrad.engine cimport Value
-
-from fastgrad.engine import _refuse_effect
+from fastgrad.engine cimport Value, refuse_effect
 
 cdef extern from "Python.h":
     ctypedef struct PyObject
@@ -40,7 +38,7 @@ cdef int require(list parameters, array moments) except -1:
     TracingError in a function that is being compiled.
     """
     cdef Py_ssize_t index
-    _refuse_effect("an optimizer's step, or clipping of gradients,")
+    refuse_effect("an optimizer's step, or clipping of gradients,")
     if moments is not None and (moments.ob_descr.typecode != c'd' or len(moments) != len(parameters)):
         raise ValueError(f"{len(parameters)} parameters, but the optimizer's state is of {len(moments)}")
     for index in range(len(parameters)):
