@@ -283,8 +283,9 @@ def checked(operation, a: str, b: str, indent: str) -> list[str]:
     if not operation.errors:
         return [f"{indent}if out != out:", f"{indent}    refuse_unknown({a}, {b})"]
     # Powers may be numbers where an operand is none.
-    unknown = f" or {a} != {a} or {b} != {b}" if operation.name == "pow" else ""
-    return [f"{indent}if out - out != 0.0{unknown}:", f"{indent}    refuse({row(operation)}, {a}, {b})"]
+    known = f"{indent}refuse_unknown({a}, {b})"
+    refused = [f"{indent}if out - out != 0.0:", f"{indent}    refuse({row(operation)}, {a}, {b})"]
+    return [*refused, f"{indent}elif out == 1.0:", f"    {known}"] if operation.name == "pow" else refused
 
 
 def render_methods(table) -> str:

@@ -181,7 +181,9 @@ cdef int refuse_setting(Value self, str what) except -1:
         return 0
     if code_of(node) > CODE_FRESH or not made_inside(node):
         if comes_from_placeholder(self):
-            raise _refused(f"setting {what} of what depends on an argument has no place in a compiled function")
+            raise _refused(
+                f"setting {what} of what depends on an argument has no place in a function that is compiled"
+            )
         return refuse_effect(f"setting {what}")
     if what == "data" and is_used(node):
         raise _refused(
@@ -239,8 +241,8 @@ cdef int require_known(double number) except -1:
     if is_unknown(number):
         origin = origins[bits_of(number) & 0xffffffff]
         raise TracingError(
-            f"{origin} cannot be used here: it has a number only when that function's program runs. Return it "
-            "as an output instead of keeping it"
+            f"{origin} cannot be used here: it has a number only when that function's program runs. "
+            "Return it as an output instead of keeping it"
         )
     return 0
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import _signal  # signal's own functions take 0.1 ms to make enums of the handlers
+# The functions of `signal` take 0.1 ms to make enums of what these return.
+import _signal  # type: ignore[import-not-found]
 import dis
 import gc
+import inspect
 import operator
 import random
 import sys
@@ -259,12 +261,21 @@ def graph_of(
 
 
 # Instructions that run no code of the user's, unless they drop an object or a signal arrives.
-QUIET = frozenset(
-    """
-    NOP RESUME POP_TOP STORE_FAST DELETE_FAST STORE_DEREF DELETE_DEREF STORE_FAST_STORE_FAST
-    STORE_FAST_LOAD_FAST JUMP_FORWARD JUMP_BACKWARD JUMP_ABSOLUTE END_FOR RETURN_VALUE POP_EXCEPT
-    """.split()
-)
+QUIET = {
+    "NOP",
+    "RESUME",
+    "POP_TOP",
+    "STORE_FAST",
+    "DELETE_FAST",
+    "STORE_DEREF",
+    "DELETE_DEREF",
+    "STORE_FAST_STORE_FAST",
+    "STORE_FAST_LOAD_FAST",
+    "JUMP_FORWARD",
+    "JUMP_BACKWARD",
+    "JUMP_ABSOLUTE",
+    "RETURN_VALUE",
+}
 
 
 def interrupts() -> bool:
@@ -284,12 +295,15 @@ def interrupts() -> bool:
 
 
 def ends_an_object(frame: FrameType) -> bool:
-    """Return whether a frame is that of a finalizer, or of the callback of a weak reference, given it dead."""
+    """Return whether a frame is of a finalizer, or of the callback of a weak reference that it is given."""
     code = frame.f_code
     if code.co_name == "__del__":
         return True
-    given = [frame.f_locals.get(name) for name in code.co_varnames[: min(code.co_argcount, 2)]]
-    return any(isinstance(each, ReferenceType) and each() is None for each in given)
+    given = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & inspect.CO_VARARGS:
+        given += frame.f_locals.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
+    # Itself alone, or after the instance whose method it is.
+    return any(isinstance(each, ReferenceType) and each() is None for each in given[:2])
 
 
 def is_quiet(frame: FrameType | None) -> bool:
@@ -308,7 +322,7 @@ def code_of_handlers() -> Iterator[CodeType]:
             # A partial.
             each = each.func
         if each is not None and not hasattr(each, "__code__"):
-            each = getattr(type(each), "__call__", None)
+            each = getattr(type(each), "__call__", None)  # noqa: B004
         if hasattr(each, "__code__"):
             yield each.__code__
 

@@ -305,13 +305,20 @@ def reduce(name, values):
     return node(name, operands)
 
 
+def is_constant(self):
+    """Whether a node follows from leaves that the traced function made."""
+    if self.name == "leaf":
+        return type(self) is Value and self.birth >= tracing_since
+    return all(is_constant(operand) for operand in self.operands if isinstance(operand, Value))
+
+
 def refuse_reading(self):
-    if tracing_since is not None and not (self.name == "leaf" and self.birth >= tracing_since):
+    if tracing_since is not None and not is_constant(self):
         raise TracingError("would be frozen into the program")
 
 
 def refuse_setting(self):
-    if tracing_since is not None and self.birth < tracing_since:
+    if tracing_since is not None and not (self.name == "leaf" and is_constant(self)):
         raise TracingError("has no place in a function that is compiled")
 
 
