@@ -98,8 +98,6 @@ cdef class GraphReader:
                 return self.constant(node.data)
             self.leaves.append(value)
             return self.record(ROW_LEAF, len(self.leaves) - 1, 0)
-        if not made_inside(node):
-            require_extras(node).in_program = True
         if row == ROW_CUSTOM:
             symbol = symbol_of(value)
             if not getattr(symbol, "_compiles", False):
@@ -156,6 +154,15 @@ cdef class GraphReader:
             self.table.numbers[place] = record
         return 0
 
+    cdef int keep_from_change(self, list order) except -1:
+        """Have the data of nodes from outside that the program computes set by nobody."""
+        cdef Node *node
+        for value in order:
+            node = <Node *><PyObject *>value
+            if code_of(node) > CODE_FRESH and not made_inside(node):
+                require_extras(node).in_program = True
+        return 0
+
 
 def _read_graph(list outputs):
     """Return the graph below the outputs as (records, operands, constants, leaves, symbols, outputs).
@@ -166,7 +173,9 @@ def _read_graph(list outputs):
     """
     cdef GraphReader reader = GraphReader()
     reader.leaves, reader.symbols, reader.constants, reader.known_constants = [], [], [], {}
-    reader.number(topological_order(list(outputs)))
+    order = topological_order(list(outputs))
+    reader.number(order)
+    reader.keep_from_change(order)
     return (
         PyBytes_FromStringAndSize(<char *>reader.records.items, reader.records.size * sizeof(int32_t)),
         PyBytes_FromStringAndSize(<char *>reader.operands.items, reader.operands.size * sizeof(int32_t)),

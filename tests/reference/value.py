@@ -63,7 +63,7 @@ class Value(Arithmetic):
     __slots__ = (
         *("_data", "_grad", "grad_bound", "data_bound", "own_label"),
         *("name", "operands", "detail", "own_symbol", "own_backward", "has_passed_on", "fresh"),
-        *("birth", "twin", "__dict__", "__weakref__"),
+        *("own_data", "in_program", "birth", "twin", "__dict__", "__weakref__"),
     )
     __array_ufunc__ = None
 
@@ -74,6 +74,7 @@ class Value(Arithmetic):
         self.name, self.operands, self.detail = "leaf", (), None
         self.own_symbol = self.own_backward = self.twin = None
         self.has_passed_on, self.fresh = False, True
+        self.own_data = self.in_program = False
         self.birth = next(births)
         return self
 
@@ -131,7 +132,10 @@ class Value(Arithmetic):
     @data.setter
     def data(self, number):
         refuse_setting(self)
-        self._data, self.data_bound = required_float(number, "data"), 0.0
+        number = required_float(number, "data")
+        if self.in_program:
+            raise TracingError("that a compiled function uses cannot be set")
+        self._data, self.data_bound, self.own_data = number, 0.0, self.name != "leaf"
 
     @property
     def grad(self):
@@ -208,7 +212,10 @@ class Value(Arithmetic):
             raise TypeError("a node with a _backward of its own")
         kept = [name for name in Value.__slots__ if name not in ("birth", "twin", "__dict__", "__weakref__")]
         # A copy is in use at once.
-        return self.__dict__, {name: getattr(self, name) for name in kept} | {"fresh": False}
+        return self.__dict__, {name: getattr(self, name) for name in kept} | {
+            "fresh": False,
+            "in_program": False,
+        }
 
 
 def computed(name, operands, detail, data):
