@@ -275,12 +275,14 @@ def dot(weights, inputs, bias=None, activation="linear"):
         # Meanwhile a number's __float__ has tracked Values.
         track_tuple(<PyObject *>x)
         track_tuple(<PyObject *>w)
-    refuse_unknown_among(w)
-    refuse_unknown_among(x)
+    cdef double total = total_of(<PyObject *>w, <PyObject *>x)
+    if total != total:
+        refuse_unknown_among(w)
+        refuse_unknown_among(x)
     return owned(
         dot_node(
             (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | activation_code(activation),
-            total_of(<PyObject *>w, <PyObject *>x),
+            total,
             <PyObject *>w,
             <PyObject *>x,
         )
