@@ -263,7 +263,10 @@ def render_rules(table, reductions) -> str:
         "",
         "",
         "cdef int refuse(int row, double a, double b) except -1:",
-        "    return 0 if traced_here() else refuse_anywhere(row, a, b)",
+        "    if traced_here():",
+        "        return 0",
+        "    refuse_unknown(a, b)",
+        "    return refuse_anywhere(row, a, b)",
         "",
         "",
         "cdef int refuse_anywhere(int row, double a, double b) except -1:",
@@ -315,10 +318,13 @@ def symbol_of(operation, table) -> str:
 
 
 def checked(operation, a: str, b: str, indent: str) -> list[str]:
-    """Refuse a result that is not finite, if the operation refuses any."""
+    """Refuse a result that is not finite, if the operation refuses any, and operands that are unknown."""
     if not operation.errors:
-        return []
-    return [f"{indent}if out - out != 0.0:", f"{indent}    refuse({row(operation)}, {a}, {b})"]
+        return [f"{indent}if out != out:", f"{indent}    refuse_unknown({a}, {b})"]
+    # Powers may be numbers where an operand is none.
+    known = f"{indent}refuse_unknown({a}, {b})"
+    refused = [f"{indent}if out - out != 0.0:", f"{indent}    refuse({row(operation)}, {a}, {b})"]
+    return [*refused, f"{indent}elif out == 1.0:", f"    {known}"] if operation.name == "pow" else refused
 
 
 def render_methods(table) -> str:

@@ -849,3 +849,28 @@ def test_an_unknown_instruction_set_is_refused():
     assert result.returncode != 0
     assert "abacus" in result.stderr
     assert "baseline" in result.stderr
+
+
+TENSORS = {
+    "an argument": lambda f, v, tensor, one: f(tensor),
+    "a number": lambda f, v, tensor, one: f(one),
+    "a list of tensors": lambda f, v, tensor, one: f([one, one]),
+    "a list": lambda f, v, tensor, one: f([1.0, one]),
+    "rows": lambda f, v, tensor, one: f([tensor, tensor]),
+    "backward": lambda f, v, tensor, one: f.backward(tensor),
+    "Value": lambda f, v, tensor, one: Value(one),
+    "data": lambda f, v, tensor, one: setattr(v, "data", one),
+    "*": lambda f, v, tensor, one: v * one,
+    "reflected *": lambda f, v, tensor, one: one * v,
+    "dot": lambda f, v, tensor, one: F.dot([v], [one]),
+    "maximum": lambda f, v, tensor, one: F.maximum(v, one),
+}
+
+
+@pytest.mark.parametrize("use", TENSORS.values(), ids=TENSORS)
+def test_a_tensor_that_requires_a_gradient_is_not_cut_from_its_graph(torch, use):
+    v = Value(2.0)
+    compiled = compile(lambda x: v * (x[0] if isinstance(x, list) else x))
+    with pytest.raises(TypeError, match="requires a gradient"):
+        use(compiled, v, torch.ones(3, requires_grad=True) * 1, torch.tensor(1.0, requires_grad=True))
+    use(compiled, v, torch.ones(3), torch.tensor(1.0))

@@ -166,7 +166,7 @@ def test_a_copy_shares_the_operands():
     [
         ([(Value, "mul", 0, 1.0, 0.0, (7, -1), None)], "not in it"),
         ([(Value, "nonsense", 0, 1.0, 0.0, (), None)], "nonsense"),
-        ([(Value, "mul", 9, 1.0, 0.0, (-1, -1), None)], "kind 9"),
+        ([(Value, "mul", 17, 1.0, 0.0, (-1, -1), None)], "kind 17"),
         ([(Value, "mul", 0, 1.0, 0.0, (-1,), None)], "1 operands"),
         ([(Value, "mul", 2, 1.0, 0.0, (-1,), 2.0)], "kind 2"),
         ([(Value, "sub", 1, 1.0, 0.0, (-1,), 2.0)], "kind 1"),

@@ -20,5 +20,6 @@ cdef class Value(Arithmetic):
     cdef Operand right
 
 
+cdef int refuse_effect(str what) except -1
 cdef int read_leaves(tuple leaves, double *out) except -1
 cdef void add_gradients(tuple leaves, const double *amounts) noexcept

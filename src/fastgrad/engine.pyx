@@ -43,6 +43,14 @@ A number, its gradient and the operation that made it.
         """Return -self, which is self * -1 as in micrograd."""
         return binary(ROW_MUL, self, -1.0)
 
+    def __richcmp__(self, other, int operation):
+        return compared(self, other, operation)
+
+    def __hash__(self):
+        if tracing:
+            refuse_equality(self)
+        return plain_hash(self)
+
     def __bool__(self):
         """Return True, as for any object; TracingError in a function that is being compiled."""
         if tracing:
@@ -53,6 +61,7 @@ A number, its gradient and the operation that made it.
         """Return data."""
         if tracing:
             refuse_reading(self, "the data")
+        require_known(self.data)
         return self.data
 
     def __format__(self, str spec):
@@ -61,11 +70,14 @@ A number, its gradient and the operation that made it.
             return str(self)
         if tracing:
             refuse_reading(self, "the text")
+        require_known(self.data)
         return format(self.data, spec)
 
     def __repr__(self):
         if tracing:
             refuse_reading(self, "the text")
+        if is_unknown(self.data):
+            return f"<{origins[bits_of(self.data) & 0xffffffff]}>"
         return f"Value(data={self.data}, grad={self.grad})"
 
     # IPython passes include and exclude, and applies them itself.

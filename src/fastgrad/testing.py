@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, SupportsFloat
 
-from fastgrad.compiling import Compiled
+from fastgrad.compiler.compiled import Compiled
 from fastgrad.engine import Value, _graph_order
 
 __all__ = ["GradcheckError", "gradcheck"]

@@ -102,7 +102,10 @@ class Trace:
             for place, leaf in enumerate(row)
         }
         self.records, self.parameters, numbers = [], [], {}
-        for node in topological_order(outputs):
+        order = topological_order(outputs)
+        for node in order:
+            if node.own_data:
+                raise TracingError("whose data was set to")
             if node.own_backward is not None or node.name == "local":
                 raise TracingError("cannot be compiled")
             if node.name == "custom" and not isinstance(node._op, Selection):
@@ -125,6 +128,10 @@ class Trace:
                 self.parameters.append(node)
             numbers[id(node)] = self.append(record)
         self.outputs = [numbers[id(each)] for each in outputs]
+        for node in order:
+            node.in_program = node.in_program or (
+                node.name != "leaf" and node.birth < values_module.tracing_since
+            )
 
     def require_indices_in_range(self, arguments, count):
         for record in self.records:

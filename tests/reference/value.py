@@ -63,7 +63,7 @@ class Value(Arithmetic):
     __slots__ = (
         *("_data", "_grad", "grad_bound", "data_bound", "own_label"),
         *("name", "operands", "detail", "own_symbol", "own_backward", "has_passed_on", "fresh"),
-        *("birth", "twin", "__dict__", "__weakref__"),
+        *("own_data", "in_program", "birth", "twin", "__dict__", "__weakref__"),
     )
     __array_ufunc__ = None
 
@@ -74,6 +74,7 @@ class Value(Arithmetic):
         self.name, self.operands, self.detail = "leaf", (), None
         self.own_symbol = self.own_backward = self.twin = None
         self.has_passed_on, self.fresh = False, True
+        self.own_data = self.in_program = False
         self.birth = next(births)
         return self
 
@@ -131,7 +132,10 @@ class Value(Arithmetic):
     @data.setter
     def data(self, number):
         refuse_setting(self)
-        self._data, self.data_bound = required_float(number, "data"), 0.0
+        number = required_float(number, "data")
+        if self.in_program:
+            raise TracingError("that a compiled function uses cannot be set")
+        self._data, self.data_bound, self.own_data = number, 0.0, self.name != "leaf"
 
     @property
     def grad(self):
@@ -208,7 +212,10 @@ class Value(Arithmetic):
             raise TypeError("a node with a _backward of its own")
         kept = [name for name in Value.__slots__ if name not in ("birth", "twin", "__dict__", "__weakref__")]
         # A copy is in use at once.
-        return self.__dict__, {name: getattr(self, name) for name in kept} | {"fresh": False}
+        return self.__dict__, {name: getattr(self, name) for name in kept} | {
+            "fresh": False,
+            "in_program": False,
+        }
 
 
 def computed(name, operands, detail, data):
@@ -305,13 +312,20 @@ def reduce(name, values):
     return node(name, operands)
 
 
+def is_constant(self):
+    """Whether a node follows from leaves that the traced function made."""
+    if self.name == "leaf":
+        return type(self) is Value and self.birth >= tracing_since
+    return all(is_constant(operand) for operand in self.operands if isinstance(operand, Value))
+
+
 def refuse_reading(self):
-    if tracing_since is not None and not (self.name == "leaf" and self.birth >= tracing_since):
+    if tracing_since is not None and not is_constant(self):
         raise TracingError("would be frozen into the program")
 
 
 def refuse_setting(self):
-    if tracing_since is not None and self.birth < tracing_since:
+    if tracing_since is not None and not (self.name == "leaf" and is_constant(self)):
         raise TracingError("has no place in a function that is compiled")
 
 

@@ -263,14 +263,12 @@ def tracing():
 def reading():
     """What is the engine's part of tracing."""
     a, b, c = leaves()
-    engine._begin_tracing()
     out = function_of(a, b, c)([Value(1.0), Value(2.0)], 1)
 
     def work():
-        records, operands, constants, *_ = engine._read_graph([out])
+        records, operands, constants, *_ = engine._traced("reading", engine._read_graph, [out])
         return records, operands, constants
 
-    engine._end_tracing()
     return Record(work, a, b, c)
 
 

@@ -180,6 +180,7 @@ cdef Prepared prepare(object source, str name):
         if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
             refuse_parts(source, name)
             raise TypeError(f"{name} must be a number or an array of numbers, not {type(source).__name__}")
+        require_no_gradient(source, name)
         return prepare_number(self, float(source), NUMBER, name)
     return convert(source, name)
 
@@ -203,12 +204,23 @@ cdef Prepared prepare_number(Prepared self, object source, int kind, str name):
     return self
 
 
+cdef int require_no_gradient(object source, str name) except -1:
+    """TypeError for a tensor that requires a gradient: none would come back to it."""
+    if getattr(source, "requires_grad", False) is True:
+        raise TypeError(
+            f"{name} is a {type(source).__name__} that requires a gradient, which a program does not give: "
+            "pass x.detach(), and see input_gradients"
+        )
+    return 0
+
+
 cdef object real(object item, str name):
     """A number of a list, or a TypeError: strings and None convert to nothing."""
     if isinstance(item, (int, float)):
         return item
     if isinstance(item, (str, bytes, complex, Value)) or not hasattr(item, "__float__"):
         raise TypeError(f"{name} must be numbers, not {type(item).__name__}")
+    require_no_gradient(item, name)
     return int(item) if isinstance(item, numbers.Integral) else float(item)
 
 
@@ -226,6 +238,7 @@ cdef object nested(object source, str name, int depth=0):
         raise TypeError(f"{name} must be numbers, not a {type(source).__name__}")
     if depth > 1:
         raise too_deep(name)
+    require_no_gradient(source, name)
     if hasattr(source, "tolist"):
         items = source.tolist()
         if getattr(source, "null_count", 0):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+# The functions of `signal` take 0.1 ms to make enums of what these return.
+import _signal  # type: ignore[import-not-found]
+import dis
 import functools
+import gc
+import inspect
 import operator
-import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType, FrameType
 from typing import Any, NamedTuple, NoReturn
+from weakref import ReferenceType
 
 from fastgrad.compiler.arguments import describe_signature
 from fastgrad.compiler.captures import Name, Reads
@@ -18,18 +24,17 @@ from fastgrad.compiler.program import Program
 from fastgrad.engine import (
     TracingError,
     Value,
-    _begin_tracing,
-    _end_tracing,
     _first_refusal,
     _is_tracing,
+    _make_unknown,
     _read_graph,
     _refused,
+    _require_known,
+    _traced,
 )
 
 __all__ = ["take", "trace"]
 
-# One function at a time is traced; others wait.
-TRACING = threading.Lock()
 # What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
 NO_NUMBER = ". A Value has no number yet: operations such as x.exp(), abs(x), where and maximum take it"
 # What the error about random numbers says while there are other threads.
@@ -41,23 +46,12 @@ OTHER_THREADS = (
 modes_read: dict[tuple[int, str], Name] = {}
 
 
-def reset_after_fork() -> None:
-    """In a new process, release the lock if a thread that is not in it was tracing."""
-    global TRACING
-    if not _is_tracing():
-        TRACING = threading.Lock()  # no cover: runs in a forked child, whose counts are lost with it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=reset_after_fork)
-
-
 class Index(Value):
     """What an integer argument is while its function is traced: an index for `take`, or a number."""
 
-    def __init__(self, argument: int, column: int) -> None:
+    def __init__(self, origin: str) -> None:
         super().__init__(float("nan"))
-        self.place = (argument, column)
+        self.origin = origin
 
     def refuse(self, *_: object) -> NoReturn:
         """Raise TracingError: the index of one row would be frozen into the program."""
@@ -70,9 +64,12 @@ class Index(Value):
     __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Value) or not hasattr(other, "__float__"):
+        if self is other or not hasattr(other, "__float__"):
             return self is other
         return self.refuse()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     __hash__ = Value.__hash__
 
@@ -82,8 +79,8 @@ class Selection:
 
     _compiles = True
 
-    def __init__(self, place: tuple[int, int]) -> None:
-        self.place = place
+    def __init__(self, index: Index) -> None:
+        self.index = index
 
     def __repr__(self) -> str:
         return "take"
@@ -106,8 +103,12 @@ def take(values: Sequence[Any], index: Any) -> Any:
     if isinstance(index, Index):
         if lengths != {None}:
             return alike(values[0], [take(column, index) for column in zip(*values, strict=True)])
+        if not _is_tracing():
+            _require_known(index)
         leaves = [value if isinstance(value, Value) else Value(value) for value in values]
-        return Value(float("nan"), leaves, Selection(index.place))  # type: ignore[arg-type]
+        selected = Value(float("nan"), leaves, Selection(index))  # type: ignore[arg-type]
+        _make_unknown(selected, index.origin)
+        return selected
     if isinstance(index, Value):
         raise TypeError("the index of take must be an argument of integers, or an integer, not a Value")
     position = operator.index(index)
@@ -131,11 +132,11 @@ def alike(row: Any, items: list[Any]) -> Any:
     return array
 
 
-def placeholder(kind: str, argument: int, column: int) -> Value:
+def placeholder(kind: str, origin: str) -> Value:
     """Return what stands for a number of an argument: for an integer, something that `take` knows."""
-    if kind in ("index", "whole number"):
-        return Index(argument, column)
-    return Value(float("nan"))
+    value = Index(origin) if kind in ("index", "whole number") else Value(float("nan"))
+    _make_unknown(value, origin)
+    return value
 
 
 class Trace(NamedTuple):
@@ -163,17 +164,16 @@ def trace(
     positional: how many of the arguments are given by position, the others by name. What the function
     reads from outside is added to `reads`.
     """
-    with TRACING:
-        alone = threading.active_count() == 1
-        try:
-            watched = functools.partial(reads.call, function)
-            found = run_on_placeholders(watched, signature, names, positional)
-        except Exception as error:
-            if hasattr(error, "add_note"):
-                way = NO_NUMBER if isinstance(error, TypeError) else ""
-                error.add_note(f"while {name} was compiled, where {described(signature, names)}{way}")
-            raise
-        alone = alone and threading.active_count() == 1
+    alone = threading.active_count() == 1
+    try:
+        watched = functools.partial(reads.call, function)
+        found = run_on_placeholders(watched, signature, names, positional, name)
+    except Exception as error:
+        if hasattr(error, "add_note"):
+            way = NO_NUMBER if isinstance(error, TypeError) else ""
+            error.add_note(f"while {name} was compiled, where {described(signature, names)}{way}")
+        raise
+    alone = alone and threading.active_count() == 1
     # Another thread may have drawn, unless the function names a generator.
     if (found.drew_random and (alone or reads.names_random)) or (
         found.drew_numpy and (alone or reads.names_numpy)
@@ -196,34 +196,114 @@ def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
 
 
 def run_on_placeholders(
-    function: Callable[..., Any], signature: tuple[int, ...], names: tuple[str, ...], positional: int
+    function: Callable[..., Any],
+    signature: tuple[int, ...],
+    names: tuple[str, ...],
+    positional: int,
+    name: str,
 ) -> Trace:
     """Run the function; TracingError if it refuses what it was given, even if it caught that."""
     places: dict[int, tuple[int, int]] = {}
     arguments: list[Any] = []
     for number, (kind, columns) in enumerate(describe_signature(signature)):
-        row = [placeholder(kind, number, column) for column in range(1 if columns is None else columns)]
+        origin = f"the argument {names[number]} of {name}"
+        row = [placeholder(kind, origin) for _ in range(1 if columns is None else columns)]
         places.update((id(value), (number, column)) for column, value in enumerate(row))
         arguments.append(row[0] if columns is None else row)
     named = dict(zip(names[positional:], arguments[positional:], strict=True))
     before, before_numpy = random.getstate(), numpy_state()
-    modes_read.clear()
-    _begin_tracing()
-    try:
-        output = function(*arguments[:positional], **named)
-        refusal = _first_refusal()
-        if refusal is not None:
-            raise refusal
-        single, outputs = flat_outputs(output)
-        records, operands, constants, leaves, symbols, numbers = _read_graph(outputs)
-    finally:
-        _end_tracing()
+    single, graph = _traced(name, graph_of, function, arguments[:positional], named)
+    records, operands, constants, leaves, symbols, numbers = graph
     parameters = [leaf for leaf in leaves if id(leaf) not in places]
+    indices = [symbol.index for symbol in symbols]
+    for leaf in parameters + [index for index in indices if id(index) not in places]:
+        # An argument of another trace.
+        _require_known(leaf)
     numbered = {id(leaf): number for number, leaf in enumerate(parameters)}
     leaf_places = [places.get(id(leaf)) or (-1, numbered[id(leaf)]) for leaf in leaves]
-    selections = [symbol.place for symbol in symbols]
+    selections = [places[id(index)] for index in indices]
     graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers, True)
     return Trace(graph, single, dict(modes_read), random.getstate() != before, numpy_state() != before_numpy)
+
+
+def graph_of(
+    function: Callable[..., Any], arguments: list[Any], named: dict[str, Any]
+) -> tuple[bool, tuple[Any, ...]]:
+    """Run the function; return whether its output is a single Value, and its graph."""
+    modes_read.clear()
+    output = function(*arguments, **named)
+    refusal = _first_refusal()
+    if refusal is not None:
+        raise refusal
+    single, outputs = flat_outputs(output)
+    return single, _read_graph(outputs)
+
+
+# Instructions that run no code of the user's, unless they drop an object or a signal arrives.
+QUIET = {
+    "NOP",
+    "RESUME",
+    "POP_TOP",
+    "STORE_FAST",
+    "DELETE_FAST",
+    "STORE_DEREF",
+    "DELETE_DEREF",
+    "STORE_FAST_STORE_FAST",
+    "STORE_FAST_LOAD_FAST",
+    "JUMP_FORWARD",
+    "JUMP_BACKWARD",
+    "JUMP_ABSOLUTE",
+    "RETURN_VALUE",
+}
+
+
+def interrupts() -> bool:
+    """Return whether the code that runs in this thread was not called by the function that is traced.
+
+    That is code that runs for a signal, for the end of an object, for the collector or a debugger: no
+    number that it reads gets into the program. What cannot be told from a call counts as one.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    handlers = set(code_of_handlers())
+    while frame is not None and frame.f_code is not graph_of.__code__:
+        if frame.f_code in handlers or ends_an_object(frame) or is_quiet(frame.f_back):
+            return True
+        frame = frame.f_back
+    # Another stack, such as a greenlet's, does not lead to the function at all.
+    return frame is None
+
+
+def ends_an_object(frame: FrameType) -> bool:
+    """Return whether a frame is of a finalizer, or of the callback of a weak reference that it is given."""
+    code = frame.f_code
+    if code.co_name == "__del__":
+        return True
+    given = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & inspect.CO_VARARGS:
+        given += frame.f_locals.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
+    # Itself alone, or after the instance whose method it is.
+    return any(isinstance(each, ReferenceType) and each() is None for each in given[:2])
+
+
+def is_quiet(frame: FrameType | None) -> bool:
+    """Return whether a frame is at an instruction that calls nothing by itself."""
+    if frame is None or frame.f_lasti < 0:
+        return False
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] in QUIET
+
+
+def code_of_handlers() -> Iterator[CodeType]:
+    """Yield the code of what Python calls by itself: handlers of signals, callbacks, trace functions."""
+    called: list[Any] = [sys.gettrace(), sys.getprofile(), *gc.callbacks]
+    called += [_signal.getsignal(number) for number in range(1, _signal.NSIG)]
+    for each in called:
+        while hasattr(each, "func"):
+            # A partial.
+            each = each.func
+        if each is not None and not hasattr(each, "__code__"):
+            each = getattr(type(each), "__call__", None)  # noqa: B004
+        if hasattr(each, "__code__"):
+            yield each.__code__
 
 
 def numpy_state() -> Any:

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
-from fastgrad.engine import Value, _take_apart, zero_grad
+from fastgrad.engine import Value, _refuse_effect, _take_apart, zero_grad
 from fastgrad.optim.updates import adam, sgd
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
@@ -80,6 +80,7 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter by its gradient; return what the closure, run first, returns."""
+        _refuse_effect("step() of an optimizer")
         result = None if closure is None else closure()
         # zip(strict=True) takes longer than the update of three hundred parameters.
         for number, group in enumerate(self.param_groups):
@@ -109,6 +110,7 @@ class Optimizer:
 
         Raises ValueError, and changes nothing, if groups or their sizes differ or moments are missing.
         """
+        _refuse_effect("load_state_dict()")
         try:
             self.param_groups[:], self._states = self._read_state(state_dict)
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:

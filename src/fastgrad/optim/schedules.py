@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fastgrad.engine import _refuse_effect
 from fastgrad.optim.optimizers import Optimizer
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
@@ -28,6 +29,7 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on to the next epoch."""
+        _refuse_effect("step() of a schedule")
         self.last_epoch += 1
         rates = [group["lr"] for group in self.optimizer.param_groups]
         for group, rate in zip(self.optimizer.param_groups, self.rates(rates), strict=True):

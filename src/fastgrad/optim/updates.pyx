@@ -7,7 +7,7 @@ The moments are arrays of doubles, one number a parameter. Formulas are PyTorch'
 from cpython.array cimport array
 from libc.math cimport fabs, isinf, pow, sqrt
 
-from fastgrad.engine cimport Value
+from fastgrad.engine cimport Value, refuse_effect
 cimport fastgrad.ops
 
 __all__ = ["adam", "gradient_norm", "scale_gradients", "sgd"]
@@ -36,8 +36,12 @@ cdef inline void set_data(list parameters, Py_ssize_t index, double data) noexce
 
 
 cdef int require(list parameters, array moments) except -1:
-    """TypeError or ValueError unless these are Values, and as many as there are moments."""
+    """TypeError or ValueError unless these are Values, and as many as there are moments.
+
+    TracingError in a function that is being compiled.
+    """
     cdef Py_ssize_t index
+    refuse_effect("an optimizer's step, or clipping of gradients,")
     if moments is not None and (moments.ob_descr.typecode != c'd' or len(moments) != len(parameters)):
         raise ValueError(f"{len(parameters)} parameters, but the optimizer's state is of {len(moments)}")
     for index in range(len(parameters)):

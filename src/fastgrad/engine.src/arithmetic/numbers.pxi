@@ -40,7 +40,20 @@ cdef bint is_complex(object candidate) except -1:
 
 cdef bint has_no_axes(object candidate) except -1:
     """Whether it is a tensor of a single number; an array of numpy's may hold a Value, and is for numpy."""
-    return getattr(candidate, "ndim", None) == 0 and not is_array(candidate)
+    if getattr(candidate, "ndim", None) != 0 or is_array(candidate):
+        return False
+    require_no_gradient(candidate)
+    return True
+
+
+cdef int require_no_gradient(object tensor) except -1:
+    """TypeError for a tensor that requires a gradient: as a number it would be cut from its graph."""
+    if getattr(tensor, "requires_grad", False) is True:
+        raise TypeError(
+            f"a {type(tensor).__name__} that requires a gradient is no number: its gradient would be lost; "
+            "use x.item() if that is meant"
+        )
+    return 0
 
 
 cdef inline bint converts(object candidate) except -1:
@@ -67,4 +80,6 @@ cdef double required_double(object number, str name) except? -1.0:
         return PyFloat_AS_DOUBLE(<PyObject *>number)
     if not converts(number):
         raise TypeError(f"{name} must be a real number, not {type(number).__name__}")
+    if has_length(number):
+        require_no_gradient(number)
     return to_double(number)

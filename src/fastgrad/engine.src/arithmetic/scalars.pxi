@@ -21,7 +21,8 @@ cdef object node_of_one(int row, Node *operand):
 cdef object node_of_two(int row, Node *left, Node *right):
     cdef double a = left.data, b = right.data
     cdef double out = binary_value(row, a, b)
-    if out - out != 0.0:
+    # Powers may be numbers where an operand is none.
+    if out - out != 0.0 or a != a or b != b:
         refuse(row, a, b)
     return new_binary(row << 2 | NODE_NODE, out, left, right)
 
@@ -29,7 +30,7 @@ cdef object node_of_two(int row, Node *left, Node *right):
 cdef object node_and_constant(int row, Node *left, double constant, bint integer):
     cdef double a = left.data
     cdef double inner, out = binary_value(row, a, constant)
-    if out - out != 0.0:
+    if out - out != 0.0 or a != a:
         refuse(row, a, constant)
     if outer_row(row) != ROW_LEAF:
         # a - c is a + -c and a / c is a * c**-1, as in micrograd.
@@ -48,7 +49,7 @@ cdef object constant_and_node(int row, double constant, Node *right):
     if commutes(row):
         return node_and_constant(row, right, constant, False)
     out = binary_value(row, constant, b)
-    if out - out != 0.0:
+    if out - out != 0.0 or b != b:
         refuse(row, constant, b)
     return new_unary(row << 2 | CONSTANT_NODE, out, right, constant)
 
@@ -117,7 +118,10 @@ cdef object ternary(int row, tuple operands):
     cdef Node *first = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 0)
     cdef Node *second = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 1)
     cdef Node *third = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 2)
-    cdef Node *node = new_node(row << 2, ternary_value(row, first.data, second.data, third.data))
+    cdef Node *node
+    # Not by the result, which may be that of the other branch.
+    refuse_unknown_among(operands)
+    node = new_node(row << 2, ternary_value(row, first.data, second.data, third.data))
     set_operands(node, operands)
     return owned(node)
 
@@ -168,6 +172,10 @@ cdef int initialise(Value self, data, children, op, label) except -1:
         require_extras(node)
     if code_of(node) > CODE_FRESH or (operands and in_pool(node) and code_of(node) != CODE_FRESH):
         raise TypeError("a Value that is in use cannot be given other children")
+    refuse_unknown(node.data, 0.0)
+    refuse_unknown_among(operands)
+    if traced_here() and is_in_use(node) and not made_inside(node):
+        refuse_effect("setting data")
     if has_label:
         require_extras(node).label = label
         track_holder(node, label)
@@ -179,6 +187,8 @@ cdef int initialise(Value self, data, children, op, label) except -1:
             adopt(node, row, operands, op if derivatives is None else derivatives)
         else:
             mark_irregular(node)
+            if traced_here():
+                foreign_traced.append(self)
             (<Extras>node.right.node).symbol = op
             (<Extras>node.right.node).derivatives = derivatives
             Py_INCREF(<PyObject *>operands)
@@ -194,6 +204,13 @@ cdef int initialise(Value self, data, children, op, label) except -1:
     if CHECKED:
         check_made(node)
     return 0
+
+
+cdef bint is_in_use(Node *leaf) noexcept:
+    """Whether a leaf has been initialised, as far as can be told of one outside of the pool."""
+    if in_pool(leaf):
+        return code_of(leaf) == CODE_LEAF
+    return leaf.data != 0.0 or leaf.grad != 0.0
 
 
 cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:

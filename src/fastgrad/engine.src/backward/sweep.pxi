@@ -334,6 +334,8 @@ cdef int run_backward(Value root) except -1:
     global search_count
     cdef Node *node = <Node *><PyObject *>root
     refuse_effect("backward()")
+    if node.data != node.data:
+        require_known(node.data)
     if irregular_count > 0 and holds_irregular(node):
         search_count += 1
         run_ordered(root)

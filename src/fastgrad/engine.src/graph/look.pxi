@@ -203,11 +203,11 @@ cdef inline object get_attribute(Value self, object name):
     cdef PyObject *found
     if tracing and (name == "data" or name == "grad"):
         refuse_reading(self, f"the {name}")
-    if in_pool(<PyObject *>self):
-        if name is "data":
-            return self.data
-        if name is "grad":
-            return self.grad
+    if name is "data" or name is "grad":
+        if self.data != self.data:
+            require_known(self.data)
+        if in_pool(<PyObject *>self):
+            return self.data if name is "data" else self.grad
     if Py_TYPE(<PyObject *>self).tp_dictoffset == 0:
         extras = extras_of(<Node *><PyObject *>self)
         if extras != NULL and (<Extras>extras).attributes is not None:
@@ -227,10 +227,17 @@ cdef inline bint is_stored(Value self, object name) noexcept:
 
 
 cdef int set_attribute(Value self, object name, object value) except -1:
-    if tracing and (name == "data" or name == "grad") and not made_inside(<Node *><PyObject *>self):
-        refuse_effect(f"setting {name}")
+    cdef double number
+    if tracing and (name == "data" or name == "grad"):
+        refuse_setting(self, name)
+    if self.data != self.data and (name is "data" or name is "grad"):
+        require_known(self.data)
     if name is "data":
-        self.data = required_double(value, "data")
+        number = required_double(value, "data")
+        # A leaf's is NULL.
+        if self.left != NULL:
+            set_own_data(<Node *><PyObject *>self)
+        self.data = number
     elif name is "grad":
         self.grad = required_double(value, "grad")
     elif is_stored(self, name):
@@ -238,6 +245,18 @@ cdef int set_attribute(Value self, object name, object value) except -1:
         track_holder(<Node *><PyObject *>self, value)
     else:
         PyObject_GenericSetAttr(self, name, <PyObject *>value)
+    return 0
+
+
+cdef int set_own_data(Node *node) except -1:
+    """Remember that the data of a computed node was set; TracingError if a program computes it."""
+    cdef Extras extras = require_extras(node)
+    if extras.in_program:
+        raise TracingError(
+            "the data of a node that a compiled function uses cannot be set: the function's program computes "
+            "it from its operands. Give the function a leaf"
+        )
+    extras.own_data = True
     return 0
 
 

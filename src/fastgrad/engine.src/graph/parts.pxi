@@ -3,6 +3,8 @@
 # Added to the kind of a node that has given its gradient to its operands.
 cdef enum:
     HAS_PASSED_ON = 4
+    # Added to that of a computed node whose data was set.
+    OWN_DATA = 8
 
 cdef dict ROWS = {**OPERATION_ROWS, **REDUCTION_ROWS}
 ROWS.update(leaf=ROW_LEAF, custom=ROW_CUSTOM, local=ROW_LOCAL, dot=ROW_DOT, inner=ROW_INNER)
@@ -33,8 +35,11 @@ def _take_apart(Value self not None):
     cdef int code = code_of(node)
     cdef int row = code >> 2
     cdef int kind = code & 3
+    cdef PyObject *extras = extras_of(node)
     cdef int passed_on = HAS_PASSED_ON if in_pool(node) and chunk_of(node).pulled & bit_of(node) else 0
+    cdef int own_data = OWN_DATA if extras != NULL and (<Extras>extras).own_data else 0
     cdef str name = ROW_NAMES[row]
+    require_known(node.data)
     if row == ROW_LEAF:
         return name, 0, (), None
     if row == ROW_CUSTOM:
@@ -44,14 +49,15 @@ def _take_apart(Value self not None):
         derivatives = <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
         return name, 0, <tuple>node.left, derivatives
     if row == ROW_DOT or row == ROW_INNER:
-        return name, kind | passed_on, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
+        kind |= passed_on | own_data
+        return name, kind, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
     if row >= ROW_FIRST_REDUCTION:
-        return name, 0, <tuple>node.left, None
+        return name, own_data, <tuple>node.left, None
     if row < ROW_FIRST_BINARY:
-        return name, 0, (<object>node.left,), None
+        return name, own_data, (<object>node.left,), None
     if kind == NODE_NODE:
-        return name, kind | passed_on, (<object>node.left, <object>node.right.node), None
-    return name, kind | passed_on, (<object>node.left,), node.right.constant
+        return name, kind | passed_on | own_data, (<object>node.left, <object>node.right.node), None
+    return name, kind | passed_on | own_data, (<object>node.left,), node.right.constant
 
 
 def _put_together(
@@ -59,10 +65,11 @@ def _put_together(
 ):
     """Return a new node of these parts; ValueError if they do not fit together."""
     cdef bint passed_on = kind & HAS_PASSED_ON
+    cdef bint own_data = kind & OWN_DATA
     cdef int row
     cdef Node *node
     cdef Value result
-    kind &= ~HAS_PASSED_ON
+    kind &= ~(HAS_PASSED_ON | OWN_DATA)
     for operand in operands:
         if not is_value(<PyObject *>operand):
             raise ValueError(f"an operand is no Value but a {type(operand).__name__}")
@@ -101,7 +108,10 @@ def _put_together(
     node.grad = grad
     if passed_on:
         chunk_of(node).pulled |= bit_of(node)
-    return owned(node)
+    result = owned(node)
+    if own_data:
+        require_extras(node).own_data = True
+    return result
 
 
 cdef inline bint is_plain_symbol(object symbol) noexcept:

@@ -86,6 +86,11 @@ cdef class GraphReader:
                 f"a node with a _backward of its own ({symbol_of(value)!r}) cannot be compiled: "
                 "write it with the operations of Value"
             )
+        if extras != NULL and (<Extras>extras).own_data:
+            raise TracingError(
+                f"a node ({symbol_of(value)!r}) whose data was set to {node.data} cannot be compiled: the "
+                "program would compute it from its operands; give the function a leaf of that data"
+            )
         if row == ROW_LEAF:
             if in_pool(node) and made_inside(node):
                 return self.constant(node.data)
@@ -147,13 +152,22 @@ cdef class GraphReader:
             self.table.numbers[place] = record
         return 0
 
+    cdef int keep_from_change(self, list order) except -1:
+        """Have the data of nodes from outside that the program computes set by nobody."""
+        cdef Node *node
+        for value in order:
+            node = <Node *><PyObject *>value
+            if code_of(node) > CODE_FRESH and not made_inside(node):
+                require_extras(node).in_program = True
+        return 0
+
 
 def _read_graph(list outputs not None):
     """Return the graph below the outputs as (records, operands, constants, leaves, symbols, outputs).
 
     The first two are bytes of 32-bit integers, described at the top of reading.pxi; the last is the
-    record of each output. Call it between _begin_tracing and _end_tracing: a leaf that the traced
-    function made is a constant. Raises TracingError for a node without a rule of the table's.
+    record of each output. To be called within _traced: a leaf that the traced function made is a
+    constant. Raises TracingError for a node without a rule of the table's.
     """
     cdef GraphReader reader = GraphReader()
     outputs = list(outputs)
@@ -161,7 +175,9 @@ def _read_graph(list outputs not None):
     if not traced_here():
         raise RuntimeError("a graph is read at the end of a trace")
     reader.leaves, reader.symbols, reader.constants, reader.known_constants = [], [], [], {}
-    reader.number(topological_order(outputs))
+    order = topological_order(outputs)
+    reader.number(order)
+    reader.keep_from_change(order)
     return (
         PyBytes_FromStringAndSize(<char *>reader.records.items, reader.records.size * sizeof(int32_t)),
         PyBytes_FromStringAndSize(<char *>reader.operands.items, reader.operands.size * sizeof(int32_t)),

@@ -3,36 +3,49 @@
 # A traced function computes with placeholders, so no number in its graph means anything. For as
 # long as it runs, and in its thread only, reading a number that would be frozen into the program
 # is refused, and operations do not raise for the operands they happen to see.
+#
+# The data of a placeholder is a nan of its own kind, "unknown", that names the argument. What the function
+# computed from placeholders and something still holds when the trace is over becomes unknown too, and no
+# operation outside of a trace takes it.
 
 import os
+from _thread import RLock
 
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
 cdef extern from *:
     """
-    static richcmpfunc fastgrad_plain_compare;
+    #include <string.h>
 
-    /* Only while tracing have Values an order of their own: at other times the slot that CPython filled
-       stays in place, and costs what it costs without fastgrad.compile. */
-    static void fastgrad_replace(PyTypeObject *type, richcmpfunc known, richcmpfunc by) {
-        if (type->tp_richcompare == known) type->tp_richcompare = by;
+    /* A quiet nan with these bits above the 32 that say whose it is; either sign. */
+    #define FASTGRAD_UNKNOWN 0x7ffb6d67u
+    static inline uint64_t fastgrad_bits(double number) {
+        uint64_t bits;
+        memcpy(&bits, &number, sizeof bits);
+        return bits;
     }
-    static void fastgrad_guard(PyTypeObject *type, PyTypeObject *base, richcmpfunc compare) {
-        if (type == base) fastgrad_plain_compare = base->tp_richcompare;
-        fastgrad_replace(type, fastgrad_plain_compare, compare);
+    static inline int fastgrad_is_unknown(double number) {
+        return (fastgrad_bits(number) >> 32 & 0x7fffffffu) == FASTGRAD_UNKNOWN;
     }
-    static void fastgrad_unguard(PyTypeObject *type, richcmpfunc compare) {
-        fastgrad_replace(type, compare, fastgrad_plain_compare);
+    static inline double fastgrad_unknown(uint32_t origin) {
+        const uint64_t bits = (uint64_t)FASTGRAD_UNKNOWN << 32 | origin;
+        double number;
+        memcpy(&number, &bits, sizeof number);
+        return number;
     }
-    static PyObject *fastgrad_compare(PyObject *left, PyObject *right, int operation) {
-        return fastgrad_plain_compare(left, right, operation);
+    static PyObject *fastgrad_plain_compare(PyObject *left, PyObject *right, int operation) {
+        return PyBaseObject_Type.tp_richcompare(left, right, operation);
+    }
+    static Py_hash_t fastgrad_plain_hash(PyObject *value) {
+        return PyBaseObject_Type.tp_hash(value);
     }
     """
-    ctypedef PyObject *(*richcmpfunc)(PyObject *, PyObject *, int) except NULL
-    void guard "fastgrad_guard"(PyTypeObject *, PyTypeObject *, richcmpfunc) noexcept
-    void unguard "fastgrad_unguard"(PyTypeObject *, richcmpfunc) noexcept
-    object plain_compare "fastgrad_compare"(object, object, int)
+    bint is_unknown "fastgrad_is_unknown"(double) noexcept nogil
+    double unknown "fastgrad_unknown"(size_t) noexcept nogil
+    size_t bits_of "fastgrad_bits"(double) noexcept nogil
+    object plain_compare "fastgrad_plain_compare"(object, object, int)
+    Py_hash_t plain_hash "fastgrad_plain_hash"(object) except -1
 
 
 class TracingError(RuntimeError):
@@ -45,14 +58,28 @@ class TracingError(RuntimeError):
 
 cdef bint tracing = False
 cdef unsigned long tracing_thread = 0
+# One function at a time is traced; others wait.
+cdef object trace_lock = RLock()
 # A leaf that is older than everything the traced function makes, and keeps its chunk in place.
 cdef Value first_traced = None
+# What the traced function made outside of the pool, where no chunk leads to it.
+cdef list foreign_traced = []
 # A function that catches what refuses it must not become a program that depends on one row.
 cdef object first_refusal = None
+# What unknown numbers are: an argument, or what a function computed; and the place of each in the list.
+cdef list origins = []
+cdef dict origin_places = {}
 
 
 cdef inline bint traced_here() noexcept:
     return tracing and tracing_thread == PyThread_get_thread_ident()
+
+
+cdef bint interrupts_trace() except -1:
+    """Whether the code that runs now was not called by the traced function: see tracing.interrupts."""
+    from fastgrad.compiler.tracing import interrupts
+
+    return interrupts()
 
 
 cdef bint made_inside(Node *node) noexcept:
@@ -60,11 +87,61 @@ cdef bint made_inside(Node *node) noexcept:
     return in_pool(node) and is_younger(node, <Node *><PyObject *>first_traced)
 
 
+cdef bint is_constant(Value value) except -1:
+    """Whether a node follows from nothing but leaves that the traced function made."""
+    cdef Node *node = <Node *><PyObject *>value
+    if code_of(node) <= CODE_FRESH:
+        return made_inside(node)
+    for below in topological_order([value]):
+        node = <Node *><PyObject *>below
+        if code_of(node) <= CODE_FRESH and not made_inside(node):
+            return False
+    return True
+
+
+cdef bint comes_from_placeholder(Value value) except -1:
+    cdef Node *node = <Node *><PyObject *>value
+    if is_unknown(node.data):
+        return True
+    if code_of(node) <= CODE_FRESH:
+        return False
+    return any([is_unknown((<Value>below).data) for below in topological_order([value])])
+
+
+cdef bint is_used(Node *leaf) noexcept:
+    """Whether a node of the pool that is alive has this one as an operand."""
+    cdef Chunk *chunk = newest
+    cdef uint64_t slots
+    cdef Py_ssize_t index
+    cdef PyObject *operand
+    cdef Node *node
+    cdef int slot
+    while True:
+        slots = handed_out(chunk) & ~chunk.leaves
+        while slots != 0:
+            slot = highest_bit(slots)
+            slots ^= (<uint64_t>1) << slot
+            node = node_at(chunk, slot)
+            index = 0
+            operand = operand_at(node, 0) if is_alive(node) else NULL
+            while operand != NULL:
+                if operand == <PyObject *>leaf:
+                    return True
+                index += 1
+                operand = operand_at(node, index)
+        if chunk == chunk_of(leaf):
+            return False
+        chunk = chunk.older
+
+
+# -- what is refused in a trace -----------------------------------------------------------------
+
+
 def _refused(str message):
     """Return a TracingError to raise, which the trace raises in the end if the function catches it."""
     global first_refusal
     error = TracingError(message)
-    if traced_here() and first_refusal is None:
+    if first_refusal is None and traced_here() and not interrupts_trace():
         first_refusal = error
     return error
 
@@ -75,9 +152,10 @@ def _first_refusal():
 
 
 cdef int refuse_reading(Value self, str what) except -1:
-    """Raise TracingError unless the number is that of a leaf which the traced function made."""
-    cdef Node *node = <Node *><PyObject *>self
-    if not traced_here() or (code_of(node) <= CODE_FRESH and made_inside(node)):
+    """Raise TracingError unless the number is a constant of the function, or is read by an interruption."""
+    if not traced_here() or is_constant(self):
+        return 0
+    if interrupts_trace() and not comes_from_placeholder(self):
         return 0
     raise _refused(
         f"{what} of a Value cannot be used while its function is compiled: it would be frozen into the "
@@ -86,67 +164,203 @@ cdef int refuse_reading(Value self, str what) except -1:
 
 
 cdef int refuse_effect(str what) except -1:
-    if traced_here():
+    if traced_here() and not interrupts_trace():
         raise _refused(f"{what} has no place in a function that is compiled: it would happen only once")
     return 0
 
 
-cdef PyObject *compare_while_tracing(PyObject *left, PyObject *right, int operation) except NULL:
-    cdef object result = compared(<object>left, <object>right, operation)
-    Py_INCREF(<PyObject *>result)
-    return <PyObject *>result
+def _refuse_effect(str what):
+    """Raise TracingError in a function that is traced: the effect would happen at the trace alone."""
+    refuse_effect(what)
 
 
-cdef object compared(object left, object right, int operation):
+cdef int refuse_setting(Value self, str what) except -1:
+    """Raise TracingError for all but a leaf that the traced function made."""
+    cdef Node *node = <Node *><PyObject *>self
+    if not traced_here():
+        return 0
+    if code_of(node) > CODE_FRESH or not made_inside(node):
+        if comes_from_placeholder(self):
+            raise _refused(
+                f"setting {what} of what depends on an argument has no place in a function that is compiled"
+            )
+        return refuse_effect(f"setting {what}")
+    if what == "data" and is_used(node):
+        raise _refused(
+            "the data of a Value that was computed with cannot be set in a function that is compiled: the "
+            "program would use the new number in the place of the old; make a new Value"
+        )
+    return 0
+
+
+cdef object compared(Value self, object other, int operation):
+    """What `==`, `<` and the like give: those of any object, unless a traced function asks."""
     # Equality of Values is identity; equality with a number, and every order, asks for the data.
-    if operation < 2 or operation > 3 or not is_value(<PyObject *>right):
-        refuse_reading(left, "the order or the data")
-    return plain_compare(left, right, operation)
+    if tracing:
+        if operation < 2 or operation > 3 or not is_value(<PyObject *>other):
+            refuse_reading(self, "the order or the data")
+        elif self is not other:
+            refuse_equality(self)
+            refuse_equality(other)
+    return plain_compare(self, other, operation)
 
 
-cdef list with_subclasses(object kind):
-    """The class and, after it, all that inherit from it, each of which has a slot of its own."""
-    cdef list found = [kind]
-    for subclass in type.__subclasses__(kind):
-        found.extend(with_subclasses(subclass))
-    return found
+cdef int refuse_equality(Value self) except -1:
+    if traced_here() and comes_from_placeholder(self):
+        raise _refused(
+            "arguments, and what is computed from them, cannot be compared or looked up while their function "
+            "is compiled: the answer would be that of no row. Leave the choice to an operation: where, take"
+        )
+    return 0
 
 
 def _is_tracing():
-    """Return whether this thread is tracing a function."""
-    return traced_here()
+    """Return whether this thread is tracing a function, and the function itself asks."""
+    return traced_here() and not interrupts_trace()
 
 
-def _begin_tracing():
-    """Have this thread trace; the caller sees to it that no other one does."""
-    global tracing, tracing_thread, first_traced
-    if tracing:
-        raise RuntimeError("another function is being traced")
+# -- unknown numbers ------------------------------------------------------------------------------
+
+
+cdef double unknown_of(str origin) except? -1.0:
+    """The number of what this describes."""
+    place = origin_places.get(origin)
+    if place is None:
+        place = origin_places[origin] = len(origins)
+        origins.append(origin)
+    return unknown(place)
+
+
+def _make_unknown(Value self not None, str origin not None):
+    """Make a leaf a placeholder, described for error messages."""
+    self.data = unknown_of(origin)
+
+
+cdef int require_known(double number) except -1:
+    """Raise TracingError for an unknown number."""
+    if is_unknown(number):
+        origin = origins[bits_of(number) & 0xffffffff]
+        raise TracingError(
+            f"{origin} cannot be used here: it has a number only when that function's program runs. "
+            "Return it as an output instead of keeping it"
+        )
+    return 0
+
+
+def _require_known(Value self not None):
+    """Raise TracingError for a placeholder and what was computed from one, once the trace is over."""
+    require_known(self.data)
+
+
+cdef int refuse_unknown(double a, double b) except -1:
+    """Raise TracingError for operands of an operation that are unknown, unless it is traced."""
+    if traced_here():
+        return 0
+    require_known(a)
+    return require_known(b)
+
+
+cdef int refuse_unknown_among(tuple operands) except -1:
+    """The same for many operands."""
+    cdef Py_ssize_t index
+    if not traced_here():
+        for index in range(PyTuple_GET_SIZE(<PyObject *>operands)):
+            require_known((<Node *>PyTuple_GET_ITEM(<PyObject *>operands, index)).data)
+    return 0
+
+
+cdef list computed_since(Node *first):
+    """The nodes with operands that are younger than this one and alive."""
+    cdef list found = []
+    cdef Chunk *chunk = newest
+    cdef uint64_t slots
+    cdef Node *node
+    cdef int slot
+    while True:
+        slots = handed_out(chunk) & ~chunk.leaves
+        while slots != 0:
+            slot = highest_bit(slots)
+            slots ^= (<uint64_t>1) << slot
+            node = node_at(chunk, slot)
+            if is_alive(node) and is_younger(node, first):
+                found.append(<object>node)
+        if chunk == chunk_of(first):
+            return found
+        chunk = chunk.older
+
+
+cdef int make_unknown(list held, str name) except -1:
+    """Make unknown what was computed from placeholders, among these and below them."""
+    cdef double number
+    cdef PyObject *operand
+    cdef Node *node
+    cdef Py_ssize_t index
+    if not held:
+        return 0
+    number = unknown_of(f"a Value that {name} computed while it was compiled")
+    for value in topological_order(held):
+        node = <Node *><PyObject *>value
+        index = 0
+        operand = operand_at(node, 0)
+        while operand != NULL:
+            if is_unknown((<Node *>operand).data):
+                node.data = number
+                break
+            index += 1
+            operand = operand_at(node, index)
+    return 0
+
+
+# -- a trace ------------------------------------------------------------------------------------
+
+
+def _traced(str name not None, run, *arguments):
+    """Return run(*arguments), within which this thread traces the function of this name.
+
+    In C, where no signal can come between the beginning and what undoes it.
+    """
+    lock = trace_lock
+    lock.acquire()
+    try:
+        if tracing:
+            raise RuntimeError("another function is being traced")
+        begin_trace()
+        try:
+            return run(*arguments)
+        finally:
+            end_trace(name)
+    finally:
+        lock.release()
+
+
+cdef int begin_trace() except -1:
+    global tracing, tracing_thread, first_traced, first_refusal
     first_traced = Value(0.0)
+    first_refusal = None
     tracing_thread = PyThread_get_thread_ident()
     tracing = True
-    for kind in with_subclasses(Value):
-        guard(<PyTypeObject *>kind, value_type, compare_while_tracing)
+    return 0
 
 
-def _end_tracing():
-    """Undo _begin_tracing; does nothing if there is nothing to undo."""
-    global tracing, first_traced, first_refusal
-    first_refusal = None
-    if tracing:
-        for kind in with_subclasses(Value):
-            unguard(<PyTypeObject *>kind, compare_while_tracing)
-        tracing = False
-        first_traced = None
+cdef int end_trace(str name) except -1:
+    global tracing, first_traced, foreign_traced, first_refusal
+    cdef Value first = first_traced
+    cdef list held = foreign_traced
+    tracing = False
+    first_traced = first_refusal = None
+    foreign_traced = []
+    return make_unknown(held + computed_since(<Node *><PyObject *>first), name)
 
 
 def _reset_after_fork():
     """In a new process, end what threads that are not in it were doing: tracing, freeing a graph."""
-    global abandoned
+    global abandoned, tracing, trace_lock
     abandoned = abandoned or draining
     drain()
     if not traced_here():
-        _end_tracing()  # no cover: runs in a forked child, whose counts are lost with it
+        # no cover: runs in a forked child, whose counts are lost with it
+        tracing = False
+        trace_lock = RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -212,6 +212,10 @@ cdef class Extras:
     cdef tuple derivatives
     cdef bint irregular
     cdef bint irregular_leaf
+    # Whether the data of a computed node was set, so that it need not follow from the operands.
+    cdef bint own_data
+    # Whether a compiled function computes the node.
+    cdef bint in_program
 
 
 cdef Extras require_extras(Node *node):
