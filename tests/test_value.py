@@ -458,6 +458,152 @@ def test_array_functions_work_on_arrays_of_values():
     assert numpy.abs(-x)[2].data == 6.0
 
 
+# Both libraries, where micrograd is installed: what numpy does with any object is the specification.
+ENGINES = [Value]
+try:
+    from micrograd.engine import Value as MicrogradValue
+
+    ENGINES.append(MicrogradValue)
+except ModuleNotFoundError:
+    pass
+
+either_engine = pytest.mark.parametrize("cls", ENGINES, ids=lambda cls: cls.__module__)
+
+
+def numbers_in(array):
+    """Return the data of an array of Values, and whatever else it holds, as nested lists."""
+    return numpy.vectorize(lambda each: float(getattr(each, "data", each)), otypes=[float])(array).tolist()
+
+
+@either_engine
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1), ()], ids=repr)
+def test_an_array_is_compared_with_a_value_by_identity_and_element(cls, shape):
+    array = numpy.empty(shape, dtype=object)
+    values = [cls(float(index)) for index in range(array.size)]
+    array.flat[:] = values
+    assert numpy.asarray(array == values[0]).ravel().tolist() == [value is values[0] for value in values]
+    assert numpy.asarray(values[0] != array).ravel().tolist() == [value is not values[0] for value in values]
+
+
+@either_engine
+def test_a_value_is_found_in_an_array(cls):
+    a = numpy.array([cls(1.0), cls(2.0), cls(1.0)])
+    assert a[1] in a
+    assert cls(1.0) not in a
+    assert a[a == a[2]].tolist() == [a[2]]
+    assert numpy.count_nonzero(a == a[1]) == 1
+    assert numpy.where(a == a[1])[0].tolist() == [1]
+    assert numpy.isin(a, [a[0], a[2]]).tolist() == [True, False, True]
+
+
+IN_PLACE = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+}
+
+
+@either_engine
+@pytest.mark.parametrize("use", IN_PLACE, ids=lambda use: use.__name__)
+@pytest.mark.parametrize(
+    "shape", [(4,), (2, 2), (0,), ()], ids=["vector", "matrix", "empty", "without axes"]
+)
+def test_an_array_is_changed_in_place_by_a_value(cls, shape, use):
+    array = numpy.empty(shape, dtype=object)
+    array.flat[:] = [cls(float(index + 1)) for index in range(array.size)]
+    value = cls(2.0)
+    expected = numbers_in(IN_PLACE[use](array, value))
+    assert use(array, value) is array
+    assert numbers_in(array) == expected
+
+
+@either_engine
+def test_slices_masks_and_views_are_changed_in_place_by_values(cls):
+    a = numpy.array([[cls(1.0), cls(2.0)], [cls(3.0), cls(4.0)]])
+    a[1:] -= cls(1.0)
+    a[:, 0] *= cls(10.0)
+    a.T[1] += a[0].sum()
+    a[numpy.array([True, False])] /= cls(2.0)
+    assert numbers_in(a) == [[5.0, 7.0], [20.0, 15.0]]
+
+
+def test_an_array_of_values_raised_to_a_value_in_place():
+    a = numpy.array([Value(2.0), Value(3.0)])
+    a **= Value(2.0)
+    assert numbers_in(a) == [4.0, 9.0]
+
+
+@either_engine
+def test_gradients_pass_through_an_array_changed_in_place(cls):
+    x = [cls(1.0), cls(2.0)]
+    scores = numpy.array(x)
+    scores -= x[1]
+    scores *= scores
+    scores.sum().backward()
+    assert [value.grad for value in x] == [-2.0, 2.0]
+
+
+@either_engine
+@pytest.mark.parametrize("use", IN_PLACE, ids=lambda use: use.__name__)
+def test_an_array_of_floats_cannot_become_values_in_place(cls, use):
+    with pytest.raises(TypeError, match="Cannot cast"):
+        use(numpy.array([1.0, 2.0]), cls(2.0))
+
+
+SCALARS = [numpy.float64, numpy.float32, numpy.float16, numpy.longdouble, numpy.int64, numpy.int8]
+
+
+@either_engine
+@pytest.mark.parametrize("kind", SCALARS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("use", [operator.add, operator.sub, operator.mul, operator.truediv])
+def test_a_numpy_scalar_on_the_left_of_a_value(cls, use, kind):
+    result = use(kind(3), cls(2.0))
+    assert type(result) is cls
+    assert result.data == use(3.0, 2.0)
+
+
+@pytest.mark.parametrize("kind", [*SCALARS, numpy.uint8, numpy.bool_], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "use", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.iadd]
+)
+def test_every_numpy_scalar_is_a_number_on_either_side(use, kind):
+    results = use(kind(1), Value(2.0)), use(Value(2.0), kind(1))
+    assert [type(result) for result in results] == [Value, Value]
+    assert [result.data for result in results] == [use(1.0, 2.0), use(2.0, 1.0)]
+
+
+@either_engine
+def test_numpys_functions_take_a_bare_value(cls):
+    x = cls(4.0)
+    results = numpy.add(x, 2.0), numpy.multiply(0.5, x), numpy.negative(x), numpy.square(x)
+    assert [result.data for result in results] == [6.0, 2.0, -4.0, 16.0]
+    assert numbers_in(numpy.multiply(numpy.array([1.0, 2.0]), x)) == [4.0, 8.0]
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "log", "sqrt", "sin", "cos"])
+def test_numpy_function_of_a_bare_value_calls_the_method(name):
+    x = Value(0.5)
+    getattr(numpy, name)(x).backward()
+    y = Value(0.5)
+    getattr(y, name)().backward()
+    assert x.grad == y.grad
+
+
+@either_engine
+@pytest.mark.parametrize("name", ["max", "argmax", "argsort"])
+def test_values_have_no_order_in_an_array_either(cls, name):
+    with pytest.raises(TypeError, match="Value"):
+        getattr(numpy, name)(numpy.array([cls(1.0), cls(2.0)]))
+
+
+@either_engine
+@pytest.mark.parametrize("name", ["__array__", "__array_interface__", "__array_struct__", "__array_ufunc__"])
+def test_a_value_is_no_array(cls, name):
+    assert not hasattr(cls(1.0), name)
+    assert not hasattr(cls, name)
+
+
 def test_an_array_is_no_number():
     with pytest.raises(TypeError):
         Value(numpy.array([1.0, 2.0]))
