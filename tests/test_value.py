@@ -506,9 +506,7 @@ IN_PLACE = {
 
 @either_engine
 @pytest.mark.parametrize("use", IN_PLACE, ids=lambda use: use.__name__)
-@pytest.mark.parametrize(
-    "shape", [(4,), (2, 2), (0,), ()], ids=["vector", "matrix", "empty", "without axes"]
-)
+@pytest.mark.parametrize("shape", [(4,), (2, 2), (0,), ()], ids=["vector", "matrix", "empty", "without axes"])
 def test_an_array_is_changed_in_place_by_a_value(cls, shape, use):
     array = numpy.empty(shape, dtype=object)
     array.flat[:] = [cls(float(index + 1)) for index in range(array.size)]

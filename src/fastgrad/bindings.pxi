@@ -10,10 +10,16 @@ cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(dict, object) except? NULL
 
 
+# The value, in a snapshot, of a key that was not there.
+cdef object ABSENT = object()
+_ABSENT = ABSENT
+
+
 cdef class Snapshot:
     """What cells and names contained when it was taken.
 
-    `cells` are pairs of a closure's cell and its contents, `names` triples of a dict, a key and its value.
+    `cells` are pairs of a closure's cell and its contents, `names` triples of a dict, a key and its value,
+    which is ABSENT for a key that was not there.
     """
 
     cdef list cells
@@ -33,7 +39,8 @@ cdef class Snapshot:
             if found != <PyObject *>entry[1]:
                 return False
         for entry in self.names:
-            if PyDict_GetItemWithError(<dict>entry[0], entry[1]) != <PyObject *>entry[2]:
+            found = PyDict_GetItemWithError(<dict>entry[0], entry[1])
+            if (<PyObject *>ABSENT if found == NULL else found) != <PyObject *>entry[2]:
                 return False
         return True
 

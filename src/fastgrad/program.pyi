@@ -5,6 +5,8 @@ from typing_extensions import disjoint_base
 
 from fastgrad.engine import Value
 
+_ABSENT: object
+
 @disjoint_base
 class Graph:
     def __init__(
