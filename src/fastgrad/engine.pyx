@@ -98,10 +98,10 @@ A number, its gradient and the operation that made it.
         return copying.reduce_value(self)
 
     def __setstate__(self, state):
-        """Take the attributes that a pickled leaf had."""
+        """Take what a pickled leaf had, or a node of micrograd's or another class of this name."""
         from fastgrad import copying
 
-        copying.restore(self, *state)
+        copying.set_state(self, state)
 
     def __copy__(self):
         """Return a node with the same operands."""

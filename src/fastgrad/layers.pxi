@@ -29,6 +29,12 @@ cdef inline bint any_replaced() except -1:
     return replaced != 0
 
 
+cdef int set_attributes(object holder, dict values) except -1:
+    for name, value in values.items():
+        setattr(holder, name, value)
+    return 0
+
+
 cdef class NeuronFields:
     """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
 
@@ -47,6 +53,11 @@ cdef class NeuronFields:
         return self.w, self.b, self.nonlin, self.activation, vars(self)
 
     def __setstate__(self, state):
+        if type(state) is dict:
+            # That of micrograd's class.
+            self.nonlin, self.activation = True, "relu"
+            set_attributes(self, state)
+            return
         self.w, self.b, self.nonlin, self.activation, attributes = state
         vars(self).update(attributes)
 
@@ -64,6 +75,9 @@ cdef class LayerFields:
         return self.neurons, vars(self)
 
     def __setstate__(self, state):
+        if type(state) is dict:
+            set_attributes(self, state)
+            return
         self.neurons, attributes = state
         vars(self).update(attributes)
 
