@@ -354,7 +354,7 @@ def test_a_graph_of_another_class_with_derivatives_is_a_graph(as_ours):
 def test_a_graph_of_another_class_without_a_way_back_is_refused(as_ours):
     old = Plain(6.0, 1.0, "")
     old._prev = {Plain(3.0, 0.0, "")}
-    with pytest.raises(TypeError, match="data 6.0 was computed from 1 others, but without"):
+    with pytest.raises(TypeError, match=r"data 6\.0 was computed from others, but without"):
         as_ours(old)
 
 

@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from fastgrad import viz as viz
     from fastgrad.compiling import compile
     from fastgrad.diagnosis import check
+    from fastgrad.running import load_ipython_extension as load_ipython_extension
+    from fastgrad.running import unload_ipython_extension as unload_ipython_extension
     from fastgrad.tracing import take
 
-LAZY = {"check": "diagnosis", "compile": "compiling", "take": "tracing"}
+LAZY = {
+    "check": "diagnosis",
+    "compile": "compiling",
+    "load_ipython_extension": "running",
+    "take": "tracing",
+    "unload_ipython_extension": "running",
+}
 SUBMODULES = ("data", "export", "functional", "nn", "optim", "saving", "testing", "viz")
 
 

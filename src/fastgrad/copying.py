@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 
 from fastgrad.engine import Value, _get_extras, _graph_order, _put_together, _set_extras, _take_apart
 
-
 # The attributes of other Values' classes that are no attributes of ours.
 ADOPTED = {"data", "grad", "_children", "_prev", "_op", "_backward", "_local_grads"}
 
@@ -43,7 +42,7 @@ def restore(node: Value, extras: tuple[Any, Any, Any] | None, attributes: dict[s
         vars(node).update(attributes)
 
 
-def set_state(node: Value, state: object) -> None:
+def set_state(node: Value, state: Any) -> None:
     """Take over a pickled state: Value.__setstate__. TypeError if it is none of a Value's.
 
     It may be one of another Value's class, where a pickle names ours now in its place: then it is the
