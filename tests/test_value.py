@@ -3,14 +3,15 @@
 import inspect
 import math
 import operator
+import re
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy
 import pytest
 
-from fastgrad import Value
-from fastgrad.engine import Arithmetic
+from fastgrad import Value, nn
+from fastgrad.engine import Arithmetic, apply, dot, reduce
 
 # -- making a Value ------------------------------------------------------------------------------
 
@@ -660,3 +661,98 @@ def test_a_leaf_may_have_a_symbol():
 
 def test_the_signature_can_be_inspected():
     assert str(inspect.signature(Value)) == "(data, _children=(), _op='', label='')"
+
+
+# -- Values of another library ---------------------------------------------------------------------
+
+
+class Foreign:
+    """A Value as microgpt writes it, which takes what is no Foreign for a number."""
+
+    __slots__ = ("_children", "data", "grad")
+
+    def __init__(self, data, children=()):
+        self.data, self.grad, self._children = data, 0.0, children
+
+    def __float__(self):
+        return float(self.data)
+
+    def __add__(self, other):
+        other = other if isinstance(other, Foreign) else Foreign(other)
+        return Foreign(self.data + other.data, (self, other))
+
+    def __mul__(self, other):
+        other = other if isinstance(other, Foreign) else Foreign(other)
+        return Foreign(self.data * other.data, (self, other))
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -other
+
+    def __rsub__(self, other):
+        return other + -self
+
+    def __truediv__(self, other):
+        return self * other**-1
+
+    def __rtruediv__(self, other):
+        return other * self**-1
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+class Ours(Value):
+    """A subclass: isinstance() of a class that is none of its bases asks it for its class."""
+
+
+OTHERS = [Foreign, *ENGINES[1:]]
+
+
+@pytest.mark.parametrize("cls", OTHERS, ids=lambda cls: cls.__module__)
+@pytest.mark.parametrize("ours", [Value, Ours])
+@pytest.mark.parametrize(
+    "use", [operator.add, operator.sub, operator.mul, operator.iadd, operator.imul], ids=lambda f: f.__name__
+)
+def test_values_of_another_library_do_not_mix_with_ours(cls, ours, use):
+    name = "micrograd.engine.Value" if cls.__name__ == "Value" else cls.__name__
+    words = f"a fastgrad.engine.Value cannot be mixed with a {name}: no gradient would pass"
+    for left, right in ((ours(2.0), cls(3.0)), (cls(2.0), ours(3.0))):
+        with pytest.raises(TypeError, match=re.escape(words)):
+            use(left, right)
+
+
+@pytest.mark.parametrize("cls", OTHERS, ids=lambda cls: cls.__module__)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda theirs: Value(theirs),
+        lambda theirs: Value(1.0, (theirs,)),
+        lambda theirs: Value(2.0) / theirs,
+        lambda theirs: Value(2.0) ** theirs,
+        lambda theirs: setattr(Value(1.0), "data", theirs),
+        lambda theirs: apply("maximum", theirs, 1.0),
+        lambda theirs: reduce("sum", [theirs, Value(1.0)]),
+        lambda theirs: dot([Value(1.0)], [theirs]),
+        lambda theirs: nn.MLP(2, [2, 1])([theirs, theirs]),
+        lambda theirs: numpy.array([Value(1.0)]) * theirs,
+    ],
+)
+def test_nothing_takes_a_value_of_another_library_for_a_number(cls, use):
+    name = "micrograd.engine.Value" if cls.__name__ == "Value" else cls.__name__
+    with pytest.raises(TypeError, match=re.escape(name)):
+        use(cls(3.0))
+
+
+def test_a_class_of_ones_own_may_ask_what_it_is_given():
+    class Scale:
+        data = grad = 0.0
+
+        def __mul__(self, other):
+            return "a list" if isinstance(other, list) else other * 2.0
+
+    assert (Scale() * Value(3.0)).data == 6.0
+    assert Scale() * [Value(3.0)] == "a list"
+    assert not isinstance(Value(1.0), (int, list))
+    assert Value(1.0).__class__ is Value

@@ -10,6 +10,7 @@ cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object, object, void *) except -1
     PyObject *PyDict_GetItemWithError(object, object) except? NULL
     bint PyDescr_IsData(PyObject *) noexcept
+    PyObject *PyEval_GetFrame() noexcept
     PyObject *_PyType_Lookup(PyTypeObject *, object) noexcept
 
 
@@ -197,6 +198,26 @@ cdef object symbol_of(Value self):
 # -- attributes ----------------------------------------------------------------------------------
 
 
+cdef set OPERATORS_OF_CLASSES = {
+    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "pow") for side in ("", "r", "i")
+}
+
+
+cdef int refuse_mixing() except -1:
+    """Raise TypeError in an operator of another library's Value.
+
+    `other if isinstance(other, Value) else Value(other)` would make a number of ours there, for which
+    its operators then compute. isinstance() asks for `__class__` where the type does not answer it.
+    """
+    cdef PyObject *frame = PyEval_GetFrame()
+    if frame == NULL:
+        return 0
+    code = (<object>frame).f_code
+    if code.co_name in OPERATORS_OF_CLASSES and code.co_argcount > 0:
+        refuse_foreign((<object>frame).f_locals.get(code.co_varnames[0]))
+    return 0
+
+
 cdef inline object get_attribute(Value self, object name):
     """Attribute look-up; `data` and `grad` first, by identity of the interned name (10 ns, not 30)."""
     cdef PyObject *extras
@@ -208,6 +229,8 @@ cdef inline object get_attribute(Value self, object name):
             return self.data
         if name is "grad":
             return self.grad
+    if name is "__class__":
+        refuse_mixing()
     if Py_TYPE(<PyObject *>self).tp_dictoffset == 0:
         extras = extras_of(<Node *><PyObject *>self)
         if extras != NULL and (<Extras>extras).attributes is not None:
