@@ -660,7 +660,10 @@ def test_a_leaf_may_have_a_symbol():
 
 
 def test_the_signature_can_be_inspected():
-    assert str(inspect.signature(Value)) == "(data, _children=(), _op='', label='')"
+    assert (
+        str(inspect.signature(Value))
+        == "(data, _children=(), _op='', label='', *, children=None, local_grads=None)"
+    )
 
 
 # -- Values of another library ---------------------------------------------------------------------
@@ -756,3 +759,76 @@ def test_a_class_of_ones_own_may_ask_what_it_is_given():
     assert Scale() * [Value(3.0)] == "a list"
     assert not isinstance(Value(1.0), (int, list))
     assert Value(1.0).__class__ is Value
+
+
+# -- microgpt's names, and torch's -----------------------------------------------------------------
+
+
+def test_microgpts_keywords_make_a_node_with_its_derivatives():
+    a, b = Value(3.0), Value(2.0)
+    product = Value(6.0, children=(a, b), local_grads=(2.0, 3.0))
+    product.backward()
+    assert (a.grad, b.grad) == (2.0, 3.0)
+    assert product._local_grads == (2.0, 3.0)
+    assert Value(1.0, children=(), local_grads=())._children == ()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda a, b: a + b,
+        lambda a, b: a - b,
+        lambda a, b: 2.0 / a,
+        lambda a, b: a**3,
+        lambda a, b: b**a,
+        lambda a, b: a.tanh(),
+        lambda a, b: reduce("logsumexp", [a, b]),
+        lambda a, b: apply("where", a, b, 2.0),
+        lambda a, b: dot([a, b], [b, a], a, "tanh"),
+        lambda a, b: Value(6.0, (a, b), (2.0, 3.0)),
+    ],
+)
+def test_a_backward_of_ones_own_may_read_the_local_derivatives(use):
+    """microgpt's loop over `_children` and `_local_grads`."""
+    a, b = Value(0.3), Value(0.8)
+    use(a, b).backward()
+    x, y = Value(0.3), Value(0.8)
+
+    def walk(node, grad):
+        node.grad += grad
+        for child, local in zip(node._children, node._local_grads, strict=True):
+            walk(child, local * grad)
+
+    walk(use(x, y), 1.0)
+    assert [x.grad, y.grad] == pytest.approx([a.grad, b.grad], rel=1e-12)
+
+
+def test_a_closure_has_no_local_derivatives():
+    node = Value(1.0, (Value(2.0),), "mine")
+    with pytest.raises(AttributeError, match="_backward of its own"):
+        node._local_grads  # noqa: B018
+    assert Value(1.0)._local_grads == ()
+
+
+@pytest.mark.parametrize(
+    ("use", "value", "slope"),
+    [
+        (lambda x: x.pow(3), 8.0, 12.0),
+        (lambda x: x.ln(), math.log(2.0), 0.5),
+        (lambda x: x.log10(), math.log10(2.0), 0.5 / math.log(10.0)),
+        (lambda x: x.clip(0.0, 1.0), 1.0, 0.0),
+        (lambda x: x.clip(min=3.0), 3.0, 0.0),
+        (lambda x: x.clip(max=3.0), 2.0, 1.0),
+    ],
+)
+def test_methods_that_other_libraries_have(use, value, slope):
+    x = Value(2.0)
+    out = use(x)
+    out.backward()
+    assert (out.data, x.grad) == pytest.approx((value, slope), rel=1e-15)
+
+
+def test_item_is_the_data():
+    assert type(Value(2).item()) is float
+    with pytest.raises(TypeError, match="a min or a max"):
+        Value(1.0).clip()

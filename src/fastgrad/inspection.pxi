@@ -171,6 +171,38 @@ cdef tuple children_of(Value self):
     return (<object>node.left,)
 
 
+cdef tuple local_derivatives(Value self):
+    """The derivative by each operand, as children_of shows them."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef PyObject *extras = extras_of(node)
+    cdef tuple operands = children_of(self)
+    cdef Py_ssize_t count = len(operands)
+    cdef int row = code_of(node) >> 2
+    cdef double a, b, c
+    if not operands:
+        return ()
+    if row == ROW_CUSTOM or (extras != NULL and (<Extras>extras).backward is not None):
+        raise AttributeError("a node with a _backward of its own has no _local_grads")
+    if row == ROW_LOCAL:
+        return <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
+    if ROW_FIRST_REDUCTION <= row < ROW_FIRST_TERNARY:
+        return tuple([reduction_derivative(row, (<Value>x).data, count, node.data) for x in operands])
+    a = (<Value>operands[0]).data
+    if row < ROW_FIRST_BINARY:
+        return (unary_derivative(row, a, node.data),)
+    b = node.right.constant if count == 1 else (<Value>operands[1]).data
+    if count == 1:
+        return (left_derivative(row, a, b, node.data),)
+    if count == 2:
+        return left_derivative(row, a, b, node.data), right_derivative(row, a, b, node.data)
+    c = (<Value>operands[2]).data
+    return (
+        ternary_da(row, a, b, c, node.data),
+        ternary_db(row, a, b, c, node.data),
+        ternary_dc(row, a, b, c, node.data),
+    )
+
+
 cdef object symbol_of(Value self):
     cdef Node *node = <Node *><PyObject *>self
     cdef PyObject *extras = extras_of(node)

@@ -81,7 +81,8 @@ cdef int refuse_reading(Value self, str what) except -1:
         return 0
     raise _refused(
         f"{what} of a Value cannot be used while its function is compiled: it would be frozen into the "
-        "program. Leave the choice to an operation: where, maximum, relu"
+        "program. Leave the choice to an operation: F.where, F.maximum, relu. F.softmax and F.logsumexp need "
+        "no largest value: they do not overflow"
     )
 
 
