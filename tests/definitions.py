@@ -142,7 +142,7 @@ DEFINITIONS = {
     "exp": "exp(a)",
     "log": "log(a)",
     "sigmoid": "1 / (1 + exp(-a))",
-    "softplus": "(a if a > 0 else 0 * a) + log1p(exp(-fabs(a)))",
+    "softplus": "a + log1p(exp(-a)) if a > 0 else log1p(exp(a))",
     "silu": "a / (1 + exp(-a))",
     "leaky_relu": "a if a > 0 else a * b",
     "sqrt": "sqrt(a)",
