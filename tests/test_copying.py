@@ -3,6 +3,8 @@
 import array
 import copy
 import pickle
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -372,3 +374,140 @@ def test_a_symbol_that_leads_back_to_its_node_is_copied_with_it(duplicate, kind)
     again = duplicate(symbol.node)
     assert again._op is not symbol
     assert again._op.node is again
+
+
+def test_a_program_of_another_number_of_names_is_refused():
+    compiled = compile(lambda x: x * 2.0)
+    compiled([1.0])
+    program, (graph, signature, _, *rest) = compiled.latest.__reduce__()
+    with pytest.raises(ValueError, match="1 arguments has 2 names"):
+        program(graph, signature, ("x", "y"), *rest)
+
+
+# -- pickles of another class of this name, in whose place the name is fastgrad's now ----------------
+
+
+class Slots:
+    """A Value of a program of one's own, without a graph."""
+
+    __slots__ = ("data", "grad", "label")
+
+    def __init__(self, data, grad, label):
+        self.data, self.grad, self.label = data, grad, label
+
+
+class SlotsAndDict(Slots):
+    """The same, whose instances have attributes as well."""
+
+
+class Plain:
+    def __init__(self, data, grad, label):
+        self.data, self.grad, self.label = data, grad, label
+        self._prev, self._op, self._backward = set(), "", None
+
+
+class Local:
+    """microgpt's: children and derivatives."""
+
+    __slots__ = ("_children", "_local_grads", "data", "grad")
+
+    def __init__(self, data, children=(), local_grads=()):
+        self.data, self.grad = data, 0
+        self._children, self._local_grads = children, local_grads
+
+
+@pytest.fixture
+def as_ours(monkeypatch):
+    """Pickle an instance of a class of this module, and load it as if the class were fastgrad's."""
+
+    def load(value, protocol=None):
+        text = pickle.dumps(value, protocol)
+        for cls in (Slots, SlotsAndDict, Plain, Local):
+            monkeypatch.setitem(globals(), cls.__name__, Value)
+        return pickle.loads(text)
+
+    return load
+
+
+@pytest.mark.parametrize("cls", [Slots, SlotsAndDict, Plain], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_leaf_of_another_class_of_values_keeps_data_grad_and_attributes(as_ours, cls, protocol):
+    old = cls(3, 2, "w")
+    if cls is not Slots:
+        old.momentum = 0.5
+    loaded = as_ours(old, protocol)
+    assert type(loaded) is Value
+    assert (loaded.data, loaded.grad, loaded.label) == (3.0, 2.0, "w")
+    assert getattr(loaded, "momentum", 0.5) == 0.5
+    (loaded * 2.0).backward()
+    assert loaded.grad == 4.0
+
+
+def test_a_graph_of_another_class_with_derivatives_is_a_graph(as_ours):
+    a, b = Local(3.0), Local(2.0)
+    a, b, product = as_ours([a, b, Local(6.0, (a, b), (2.0, 3.0))])
+    assert product._children == (a, b)
+    product.backward()
+    assert (product.data, a.grad, b.grad) == (6.0, 2.0, 3.0)
+
+
+def test_a_graph_of_another_class_without_a_way_back_is_refused(as_ours):
+    old = Plain(6.0, 1.0, "")
+    old._prev = {Plain(3.0, 0.0, "")}
+    with pytest.raises(TypeError, match=r"data 6\.0 was computed from others, but without"):
+        as_ours(old)
+
+
+@pytest.mark.parametrize("data", ["3", None, [1.0]], ids=repr)
+def test_data_of_another_class_that_is_no_number_is_refused(as_ours, data):
+    with pytest.raises(TypeError, match="data must be a real number"):
+        as_ours(Slots(data, 0.0, ""))
+
+
+@pytest.mark.parametrize(
+    "state", [None, 3, (), {}, {"grad": 1.0}, (None, {}), (1.0, 2.0), ({}, {}, {})], ids=repr
+)
+def test_a_state_without_data_is_refused_in_words(state):
+    with pytest.raises(TypeError, match="the pickled state of a Value has no data in it: "):
+        Value(1.0).__setstate__(state)
+
+
+MICROGRAD = """
+import random, sys
+import cloudpickle
+from micrograd.engine import Value
+from micrograd.nn import MLP
+random.seed(1)
+model, x = MLP(2, [2, 1]), Value(3.0)
+x.grad = 0.5
+loss = (model([x, 1.0]) - 1.0) ** 2
+sys.stdout.buffer.write(cloudpickle.dumps([model, x, loss]))
+"""
+
+
+def test_models_and_graphs_of_micrograd_are_taken_over(tmp_path):
+    pytest.importorskip("micrograd")
+    pytest.importorskip("cloudpickle")
+    written = subprocess.run([sys.executable, "-c", MICROGRAD], capture_output=True, check=True).stdout
+    path = tmp_path / "model.pickle"
+    path.write_bytes(written)
+    program = (
+        "import pickle, sys\n"
+        "model, x, loss = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "loss.backward()\n"
+        "print(type(model).__module__, model, x.data, loss.data, x.grad)\n"
+        "print(((model([x.data, 1.0]) - 1.0) ** 2).data, [p.grad for p in model.parameters()])\n"
+    )
+    (tmp_path / "load.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "load.py"), str(path)]
+    theirs, ours = (
+        subprocess.run(line, capture_output=True, text=True)
+        for line in (command, [sys.executable, "-m", "fastgrad", "run", *command[1:]])
+    )
+    assert ours.stderr == ""
+    assert ours.stdout.startswith("fastgrad.nn MLP of [Layer of [ReLUNeuron(2), ReLUNeuron(2)]")
+
+    def numbers(result):
+        return [float(number) for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", result.stdout)]
+
+    assert numbers(ours) == pytest.approx(numbers(theirs), rel=1e-12)

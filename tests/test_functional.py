@@ -590,3 +590,18 @@ def test_rows_that_change_while_they_are_converted_are_refused():
     weight = F.Matrix([leaves([1, 2]), [1.0, Meddling()]])
     with pytest.raises(RuntimeError, match="changed while"):
         F.linear([1.0, 2.0], weight)
+
+
+@pytest.mark.parametrize("number", [-1000.0, -30.0, -1.0, 0.0, 0.5, 30.0, 1000.0])
+@pytest.mark.parametrize("name", ["softplus", "silu", "leaky_relu"])
+def test_activations_are_torchs(torch, name, number):
+    x = Value(number)
+    out = getattr(F, name)(x)
+    out.backward()
+    other = torch.tensor(number, dtype=torch.float64, requires_grad=True)
+    expected = getattr(torch.nn.functional, name)(other)
+    expected.backward()
+    # torch's softplus is the identity above 20.
+    assert out.data == pytest.approx(expected.item(), rel=1e-12, abs=1e-12)
+    assert x.grad == pytest.approx(other.grad.item(), rel=1e-12, abs=1e-12)
+    assert F.leaky_relu(-2.0, 0.5).data == -1.0

@@ -5,11 +5,14 @@ import pickle
 import random
 import re
 
+import numpy
 import pytest
 
+import fastgrad
 from fastgrad import Value, nn
 from fastgrad import functional as F
 from fastgrad.nn import MLP, Dropout, Layer, Module, Neuron
+from fastgrad.optim import SGD
 
 oracle = pytest.importorskip("micrograd.nn")
 
@@ -393,6 +396,86 @@ def test_parameters_and_modules_in_an_object_array_are_found():
     assert module.state_dict() == {"w.0.0": 1.0, "w.0.1": 2.0, "w.1.0": 3.0, "w.1.1": 4.0}
     assert module.parameters() == list(module.w.flat)
     assert not module.eval().parts_of_it[0].training
+
+
+class Subclass(Value):
+    pass
+
+
+def kept_by(module, x):
+    return {
+        "a value": lambda: setattr(module, "kept", module.w * x),
+        "a loss": lambda: setattr(module, "kept", ((module.w * x) - 1.0) ** 2),
+        "a list": lambda: setattr(module, "kept", [module.w * x, (module.w + x,)]),
+        "a dict": lambda: setattr(module, "kept", {"h": module.w * x, "deep": [module.w.relu()]}),
+        "a reduction": lambda: setattr(module, "kept", F.sum([module.w, x])),
+        "a neuron's output": lambda: setattr(module, "kept", Neuron(1)([module.w])),
+        "of a subclass": lambda: setattr(module, "kept", Subclass(1.0, (module.w,), "mine")),
+        "in an array": lambda: setattr(module, "kept", numpy.array([module.w * x, module.w])),
+        "in a module": lambda: setattr(module.inner, "kept", module.w * x),
+        "a replaced parameter": lambda: setattr(module, "average", module.average * 0.9 + x),
+    }
+
+
+class Keeping(Module):
+    def __init__(self):
+        self.w, self.average, self.inner = Subclass(2.0), Value(0.0), Tied()
+
+
+@pytest.mark.parametrize("what", kept_by(None, None))
+def test_what_was_computed_is_no_parameter_of_the_module_that_keeps_it(what):
+    module = Keeping()
+    if what == "a replaced parameter":
+        parameters = [module.w, *module.inner.parameters()]
+    else:
+        parameters = module.parameters()
+    kept_by(module, Value(3.0))[what]()
+    assert module.parameters() == parameters
+    assert {id(value) for _, value in module.named_parameters()} == {id(value) for value in parameters}
+    assert set(module.state_dict().values()) == {value.data for value in parameters}
+    module.load_state_dict(module.state_dict())
+    SGD(module.parameters(), lr=0.1).step()
+
+
+def test_a_computed_weight_of_a_neuron_is_no_parameter():
+    layer = Layer(2, 2)
+    first, second = layer.neurons
+    first.w[1] = second.w[1] * 2.0
+    second.b = first.b + 1.0
+    assert first.parameters() == [first.w[0], first.b]
+    assert layer.parameters() == [first.w[0], first.b, *second.w]
+    assert list(layer.state_dict()) == ["neurons.0.w.0", "neurons.0.b", "neurons.1.w.0", "neurons.1.w.1"]
+
+
+def test_a_parameters_of_ones_own_may_return_what_is_kept():
+    class All(Module):
+        def __init__(self):
+            self.w = Value(2.0)
+            self.h = [self.w * 3.0]
+
+        def parameters(self):
+            return [self.w, *self.h]
+
+    assert All().state_dict() == {"w": 2.0}
+
+
+def test_the_training_mode_is_read_without_a_trace_of_it():
+    neuron = Neuron(2)
+    before = pickle.dumps(neuron)
+    assert neuron.training
+    assert vars(neuron) == {}
+    assert pickle.dumps(neuron) == before
+
+
+def test_a_training_mode_that_was_never_set_is_watched_by_a_compiled_function():
+    dropout = Dropout(0.5)
+    scaled = fastgrad.compile(lambda x: x * (2.0 if dropout.training else 1.0))
+    assert scaled([1.0]).tolist() == [2.0]
+    assert vars(dropout) == {"p": 0.5}
+    assert dropout.eval() is dropout
+    assert scaled([1.0]).tolist() == [1.0]
+    del dropout._training
+    assert scaled([1.0]).tolist() == [2.0]
 
 
 def test_a_module_asks_the_modules_in_it_for_their_parameters():

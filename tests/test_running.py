@@ -1,5 +1,6 @@
 """`python -m fastgrad run`: a micrograd program cannot tell the difference from `python script.py`."""
 
+import json
 import multiprocessing
 import subprocess
 import sys
@@ -77,6 +78,159 @@ def test_values_pass_between_processes_of_the_programs(both):
         "        print(*pool.map(double, [Value(3.0)]))\n"
     )
     assert (ours.stdout, ours.stderr) == ("Value(data=6.0, grad=0.0)\n", "")
+
+
+def test_the_alias_has_a_spec_and_can_be_looked_for(both):
+    _, ours = both(
+        "from importlib.util import find_spec\n"
+        "before = find_spec('micrograd').name, find_spec('micrograd.engine') is not None\n"
+        "import micrograd.engine\n"
+        "print(before, find_spec('micrograd').name, find_spec('micrograd.nothing'))\n"
+    )
+    assert (ours.stdout, ours.stderr) == ("('micrograd', True) micrograd None\n", "")
+
+
+def test_other_modules_of_a_micrograd_beside_the_script_are_found(both, tmp_path):
+    fork = tmp_path / "micrograd"
+    fork.mkdir()
+    (fork / "__init__.py").touch()
+    (fork / "engine.py").write_text("class Value: pass\n")
+    (fork / "viz.py").write_text(
+        "from .engine import Value\ndef is_drawn(value):\n    return isinstance(value, Value)\n"
+    )
+    _, ours = both(
+        "import micrograd.viz\n"
+        "from micrograd import viz\n"
+        "from micrograd.engine import Value\n"
+        "print(Value.__module__, viz.is_drawn(Value(1.0)), micrograd.viz is viz)\n"
+    )
+    assert (ours.stdout, ours.stderr) == ("fastgrad.engine True True\n", "")
+
+
+MODULE = """
+import sys
+from micrograd.engine import Value
+print(sys.argv[1:], sys.path[0], __name__, Value(2.0).data)
+"""
+
+
+def test_a_module_is_run_as_python_runs_it(tmp_path):
+    (tmp_path / "program.py").write_text(MODULE + "print(sys.argv[0], __file__)\n")
+    plain = python("-m", "program", "-m", "a", "--flag", cwd=tmp_path)
+    ours = python("-m", "fastgrad", "run", "-m", "program", "-m", "a", "--flag", cwd=tmp_path)
+    assert ours.stdout == plain.stdout
+    assert ours.stderr == ""
+
+
+def test_the_tests_of_a_program_run_on_fastgrad(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "from micrograd.engine import Value\n"
+        "def test_engine():\n    assert Value.__module__ == 'fastgrad.engine'\n"
+        "def test_other():\n    assert False\n"
+    )
+    result = python("-m", "fastgrad", "run", "-m", "pytest", "-q", "-k", "engine", cwd=tmp_path)
+    assert "1 passed, 1 deselected" in result.stdout
+    assert result.returncode == 0
+
+
+def test_a_traceback_of_a_module_begins_in_it(tmp_path):
+    (tmp_path / "program.py").write_text("def f():\n    return 1 / 0\nf()\n")
+    result = python("-m", "fastgrad", "run", "-m", "program", cwd=tmp_path)
+    assert result.stderr.count("  File ") == 2
+    assert result.returncode == 1
+
+
+@pytest.mark.parametrize(("name", "words"), [("nothing", "No module named nothing"), ("email", "cannot be")])
+def test_a_module_that_is_none_is_refused_as_python_refuses_it(tmp_path, name, words):
+    result = python("-m", "fastgrad", "run", "-m", name, cwd=tmp_path)
+    assert result.returncode == python("-m", name, cwd=tmp_path).returncode == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("-m",)], ids=["nothing", "-m"])
+def test_run_asks_for_a_program_and_nothing_else(tmp_path, arguments):
+    result = python("-m", "fastgrad", "run", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "error: a script is required, or -m and a module" in result.stderr
+
+
+def notebook(path, *cells):
+    described = [{"cell_type": "code", "source": cell} for cell in cells]
+    text = {"cell_type": "markdown", "source": ["words"]}
+    path.write_text(json.dumps({"cells": [text, *described], "nbformat": 4}))
+    return path.name
+
+
+def test_the_cells_of_a_notebook_run_as_one_program(tmp_path):
+    name = notebook(
+        tmp_path / "lesson.ipynb",
+        ["from micrograd.engine import Value\n", "x = Value(2.0)"],
+        "import sys\nprint(x, Value.__module__, sys.argv, __name__)",
+        "def f():\n    return 1 / 0\nf()",
+        "print('never')",
+    )
+    result = python("-m", "fastgrad", "run", name, "a", cwd=tmp_path)
+    assert result.stdout == "Value(data=2.0, grad=0.0) fastgrad.engine ['lesson.ipynb', 'a'] __main__\n"
+    assert result.returncode == 1
+    assert 'lesson.ipynb, cell 3", line 2, in f\n    return 1 / 0\n' in result.stderr
+    assert result.stderr.count("  File ") == 2
+
+
+def test_a_notebook_with_magics_runs_in_ipython(tmp_path):
+    pytest.importorskip("IPython")
+    name = notebook(
+        tmp_path / "lesson.ipynb",
+        "%env LESSON=1\nfrom micrograd.engine import Value",
+        "print(Value.__module__)",
+        "1 / 0",
+        "print('never')",
+    )
+    result = python("-m", "fastgrad", "run", name, cwd=tmp_path)
+    assert "fastgrad.engine\n" in result.stdout
+    assert "never" not in result.stdout
+    assert result.returncode == 1
+
+
+def test_a_notebook_with_magics_says_what_it_needs_without_ipython(tmp_path):
+    (tmp_path / "IPython.py").write_text("raise ModuleNotFoundError(name='IPython')\n")
+    name = notebook(tmp_path / "lesson.ipynb", "!ls")
+    result = python("-m", "fastgrad", "run", name, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "pip install ipython" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("text", ["1/0", "{}", '{"cells": 3}', "[]"])
+def test_a_file_that_is_no_notebook_is_refused(tmp_path, text):
+    (tmp_path / "lesson.ipynb").write_text(text)
+    result = python("-m", "fastgrad", "run", "lesson.ipynb", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "lesson.ipynb is no notebook" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+NOTEBOOK_SESSION = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+def run(cell):
+    shell.run_cell(cell).raise_error()
+run("%load_ext fastgrad")
+run("from micrograd.engine import Value\\nimport micrograd.nn")
+run("print(Value.__module__, micrograd.nn.__name__)")
+run("%reload_ext fastgrad")
+run("from micrograd.engine import Value as Again\\nassert Again is Value")
+run("%unload_ext fastgrad")
+run("import micrograd.engine\\nprint(micrograd.engine.Value.__module__)")
+run("%load_ext fastgrad")
+"""
+
+
+def test_an_extension_of_ipython_makes_micrograds_name_fastgrads(tmp_path):
+    pytest.importorskip("IPython")
+    result = python("-c", NOTEBOOK_SESSION, cwd=tmp_path)
+    assert result.stdout.splitlines()[:2] == ["fastgrad.engine fastgrad.nn", "micrograd.engine"]
+    assert "RuntimeWarning: micrograd was imported before fastgrad took its name" in result.stderr
 
 
 def test_the_builtins_are_pythons(both):

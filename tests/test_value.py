@@ -3,14 +3,15 @@
 import inspect
 import math
 import operator
+import re
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy
 import pytest
 
-from fastgrad import Value
-from fastgrad.engine import Arithmetic
+from fastgrad import Value, nn
+from fastgrad.engine import Arithmetic, apply, dot, reduce
 
 # -- making a Value ------------------------------------------------------------------------------
 
@@ -458,6 +459,150 @@ def test_array_functions_work_on_arrays_of_values():
     assert numpy.abs(-x)[2].data == 6.0
 
 
+# Both libraries, where micrograd is installed: what numpy does with any object is the specification.
+ENGINES = [Value]
+try:
+    from micrograd.engine import Value as MicrogradValue
+
+    ENGINES.append(MicrogradValue)
+except ModuleNotFoundError:
+    pass
+
+either_engine = pytest.mark.parametrize("cls", ENGINES, ids=lambda cls: cls.__module__)
+
+
+def numbers_in(array):
+    """Return the data of an array of Values, and whatever else it holds, as nested lists."""
+    return numpy.vectorize(lambda each: float(getattr(each, "data", each)), otypes=[float])(array).tolist()
+
+
+@either_engine
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1), ()], ids=repr)
+def test_an_array_is_compared_with_a_value_by_identity_and_element(cls, shape):
+    array = numpy.empty(shape, dtype=object)
+    values = [cls(float(index)) for index in range(array.size)]
+    array.flat[:] = values
+    assert numpy.asarray(array == values[0]).ravel().tolist() == [value is values[0] for value in values]
+    assert numpy.asarray(values[0] != array).ravel().tolist() == [value is not values[0] for value in values]
+
+
+@either_engine
+def test_a_value_is_found_in_an_array(cls):
+    a = numpy.array([cls(1.0), cls(2.0), cls(1.0)])
+    assert a[1] in a
+    assert cls(1.0) not in a
+    assert a[a == a[2]].tolist() == [a[2]]
+    assert numpy.count_nonzero(a == a[1]) == 1
+    assert numpy.where(a == a[1])[0].tolist() == [1]
+    assert numpy.isin(a, [a[0], a[2]]).tolist() == [True, False, True]
+
+
+IN_PLACE = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+}
+
+
+@either_engine
+@pytest.mark.parametrize("use", IN_PLACE, ids=lambda use: use.__name__)
+@pytest.mark.parametrize("shape", [(4,), (2, 2), (0,), ()], ids=["vector", "matrix", "empty", "without axes"])
+def test_an_array_is_changed_in_place_by_a_value(cls, shape, use):
+    array = numpy.empty(shape, dtype=object)
+    array.flat[:] = [cls(float(index + 1)) for index in range(array.size)]
+    value = cls(2.0)
+    expected = numbers_in(IN_PLACE[use](array, value))
+    assert use(array, value) is array
+    assert numbers_in(array) == expected
+
+
+@either_engine
+def test_slices_masks_and_views_are_changed_in_place_by_values(cls):
+    a = numpy.array([[cls(1.0), cls(2.0)], [cls(3.0), cls(4.0)]])
+    a[1:] -= cls(1.0)
+    a[:, 0] *= cls(10.0)
+    a.T[1] += a[0].sum()
+    a[numpy.array([True, False])] /= cls(2.0)
+    assert numbers_in(a) == [[5.0, 7.0], [20.0, 15.0]]
+
+
+def test_an_array_of_values_raised_to_a_value_in_place():
+    a = numpy.array([Value(2.0), Value(3.0)])
+    a **= Value(2.0)
+    assert numbers_in(a) == [4.0, 9.0]
+
+
+@either_engine
+def test_gradients_pass_through_an_array_changed_in_place(cls):
+    x = [cls(1.0), cls(2.0)]
+    scores = numpy.array(x)
+    scores -= x[1]
+    scores *= scores
+    scores.sum().backward()
+    assert [value.grad for value in x] == [-2.0, 2.0]
+
+
+@either_engine
+@pytest.mark.parametrize("use", IN_PLACE, ids=lambda use: use.__name__)
+def test_an_array_of_floats_cannot_become_values_in_place(cls, use):
+    with pytest.raises(TypeError, match="Cannot cast"):
+        use(numpy.array([1.0, 2.0]), cls(2.0))
+
+
+SCALARS = [numpy.float64, numpy.float32, numpy.float16, numpy.longdouble, numpy.int64, numpy.int8]
+
+
+@either_engine
+@pytest.mark.parametrize("kind", SCALARS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("use", [operator.add, operator.sub, operator.mul, operator.truediv])
+def test_a_numpy_scalar_on_the_left_of_a_value(cls, use, kind):
+    result = use(kind(3), cls(2.0))
+    assert type(result) is cls
+    assert result.data == use(3.0, 2.0)
+
+
+@pytest.mark.parametrize("kind", [*SCALARS, numpy.uint8, numpy.bool_], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "use", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.iadd]
+)
+def test_every_numpy_scalar_is_a_number_on_either_side(use, kind):
+    results = use(kind(1), Value(2.0)), use(Value(2.0), kind(1))
+    assert [type(result) for result in results] == [Value, Value]
+    assert [result.data for result in results] == [use(1.0, 2.0), use(2.0, 1.0)]
+
+
+@either_engine
+def test_numpys_functions_take_a_bare_value(cls):
+    x = cls(4.0)
+    results = numpy.add(x, 2.0), numpy.multiply(0.5, x), numpy.negative(x), numpy.square(x)
+    assert [result.data for result in results] == [6.0, 2.0, -4.0, 16.0]
+    assert numbers_in(numpy.multiply(numpy.array([1.0, 2.0]), x)) == [4.0, 8.0]
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "log", "sqrt", "sin", "cos"])
+def test_numpy_function_of_a_bare_value_calls_the_method(name):
+    x = Value(0.5)
+    getattr(numpy, name)(x).backward()
+    y = Value(0.5)
+    getattr(y, name)().backward()
+    assert x.grad == y.grad
+
+
+@either_engine
+@pytest.mark.parametrize("name", ["max", "argmax", "argsort"])
+def test_values_have_no_order_in_an_array_either(cls, name):
+    with pytest.raises(TypeError, match="Value"):
+        getattr(numpy, name)(numpy.array([cls(1.0), cls(2.0)]))
+
+
+@either_engine
+@pytest.mark.parametrize("name", ["__array__", "__array_interface__", "__array_struct__", "__array_ufunc__"])
+def test_a_value_is_no_array(cls, name):
+    assert not hasattr(cls(1.0), name)
+    assert not hasattr(cls, name)
+
+
 def test_an_array_is_no_number():
     with pytest.raises(TypeError):
         Value(numpy.array([1.0, 2.0]))
@@ -515,4 +660,188 @@ def test_a_leaf_may_have_a_symbol():
 
 
 def test_the_signature_can_be_inspected():
-    assert str(inspect.signature(Value)) == "(data, _children=(), _op='', label='')"
+    assert (
+        str(inspect.signature(Value))
+        == "(data, _children=(), _op='', label='', *, children=None, local_grads=None)"
+    )
+
+
+# -- Values of another library ---------------------------------------------------------------------
+
+
+class Foreign:
+    """A Value as microgpt writes it, which takes what is no Foreign for a number."""
+
+    __slots__ = ("_children", "data", "grad")
+
+    def __init__(self, data, children=()):
+        self.data, self.grad, self._children = data, 0.0, children
+
+    def __float__(self):
+        return float(self.data)
+
+    def __add__(self, other):
+        other = other if isinstance(other, Foreign) else Foreign(other)
+        return Foreign(self.data + other.data, (self, other))
+
+    def __mul__(self, other):
+        other = other if isinstance(other, Foreign) else Foreign(other)
+        return Foreign(self.data * other.data, (self, other))
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -other
+
+    def __rsub__(self, other):
+        return other + -self
+
+    def __truediv__(self, other):
+        return self * other**-1
+
+    def __rtruediv__(self, other):
+        return other * self**-1
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+class Ours(Value):
+    """A subclass: isinstance() of a class that is none of its bases asks it for its class."""
+
+
+OTHERS = [Foreign, *ENGINES[1:]]
+
+
+@pytest.mark.parametrize("cls", OTHERS, ids=lambda cls: cls.__module__)
+@pytest.mark.parametrize("ours", [Value, Ours])
+@pytest.mark.parametrize(
+    "use", [operator.add, operator.sub, operator.mul, operator.iadd, operator.imul], ids=lambda f: f.__name__
+)
+def test_values_of_another_library_do_not_mix_with_ours(cls, ours, use):
+    name = "micrograd.engine.Value" if cls.__name__ == "Value" else cls.__name__
+    words = f"a fastgrad.engine.Value cannot be mixed with a {name}: no gradient would pass"
+    for left, right in ((ours(2.0), cls(3.0)), (cls(2.0), ours(3.0))):
+        with pytest.raises(TypeError, match=re.escape(words)):
+            use(left, right)
+
+
+@pytest.mark.parametrize("cls", OTHERS, ids=lambda cls: cls.__module__)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda theirs: Value(theirs),
+        lambda theirs: Value(1.0, (theirs,)),
+        lambda theirs: Value(2.0) / theirs,
+        lambda theirs: Value(2.0) ** theirs,
+        lambda theirs: setattr(Value(1.0), "data", theirs),
+        lambda theirs: apply("maximum", theirs, 1.0),
+        lambda theirs: reduce("sum", [theirs, Value(1.0)]),
+        lambda theirs: dot([Value(1.0)], [theirs]),
+        lambda theirs: nn.MLP(2, [2, 1])([theirs, theirs]),
+        lambda theirs: numpy.array([Value(1.0)]) * theirs,
+    ],
+)
+def test_nothing_takes_a_value_of_another_library_for_a_number(cls, use):
+    name = "micrograd.engine.Value" if cls.__name__ == "Value" else cls.__name__
+    with pytest.raises(TypeError, match=re.escape(name)):
+        use(cls(3.0))
+
+
+def test_a_class_of_ones_own_may_ask_what_it_is_given():
+    class Scale:
+        data = grad = 0.0
+
+        def __mul__(self, other):
+            return "a list" if isinstance(other, list) else other * 2.0
+
+    assert (Scale() * Value(3.0)).data == 6.0
+    assert Scale() * [Value(3.0)] == "a list"
+    assert not isinstance(Value(1.0), (int, list))
+    assert Value(1.0).__class__ is Value
+
+
+# -- microgpt's names, and torch's -----------------------------------------------------------------
+
+
+def test_microgpts_keywords_make_a_node_with_its_derivatives():
+    a, b = Value(3.0), Value(2.0)
+    product = Value(6.0, children=(a, b), local_grads=(2.0, 3.0))
+    product.backward()
+    assert (a.grad, b.grad) == (2.0, 3.0)
+    assert product._local_grads == (2.0, 3.0)
+    assert Value(1.0, children=(), local_grads=())._children == ()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda a, b: a + b,
+        lambda a, b: a - b,
+        lambda a, b: 2.0 / a,
+        lambda a, b: a**3,
+        lambda a, b: b**a,
+        lambda a, b: a.tanh(),
+        lambda a, b: reduce("logsumexp", [a, b]),
+        lambda a, b: apply("where", a, b, 2.0),
+        lambda a, b: dot([a, b], [b, a], a, "tanh"),
+        lambda a, b: Value(6.0, (a, b), (2.0, 3.0)),
+    ],
+)
+def test_a_backward_of_ones_own_may_read_the_local_derivatives(use):
+    """microgpt's loop over `_children` and `_local_grads`."""
+    a, b = Value(0.3), Value(0.8)
+    use(a, b).backward()
+    x, y = Value(0.3), Value(0.8)
+
+    def walk(node, grad):
+        node.grad += grad
+        for child, local in zip(node._children, node._local_grads, strict=True):
+            walk(child, local * grad)
+
+    walk(use(x, y), 1.0)
+    assert [x.grad, y.grad] == pytest.approx([a.grad, b.grad], rel=1e-12)
+
+
+def test_a_closure_has_no_local_derivatives():
+    node = Value(1.0, (Value(2.0),), "mine")
+    with pytest.raises(AttributeError, match="_backward of its own"):
+        node._local_grads  # noqa: B018
+    assert Value(1.0)._local_grads == ()
+
+
+@pytest.mark.parametrize(
+    ("use", "value", "slope"),
+    [
+        (lambda x: x.pow(3), 8.0, 12.0),
+        (lambda x: x.ln(), math.log(2.0), 0.5),
+        (lambda x: x.log10(), math.log10(2.0), 0.5 / math.log(10.0)),
+        (lambda x: x.clip(0.0, 1.0), 1.0, 0.0),
+        (lambda x: x.clip(min=3.0), 3.0, 0.0),
+        (lambda x: x.clip(max=3.0), 2.0, 1.0),
+    ],
+)
+def test_methods_that_other_libraries_have(use, value, slope):
+    x = Value(2.0)
+    out = use(x)
+    out.backward()
+    assert (out.data, x.grad) == pytest.approx((value, slope), rel=1e-15)
+
+
+def test_item_is_the_data():
+    assert type(Value(2).item()) is float
+    with pytest.raises(TypeError, match="a min or a max"):
+        Value(1.0).clip()
+
+
+@pytest.mark.parametrize("sign", ["<", "<=", ">", ">="])
+@pytest.mark.parametrize(("other", "right"), [(Value(2.0), "b.data"), (2.0, "b"), (2, "b")])
+def test_an_order_of_values_says_how_to_compare(sign, other, right):
+    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[sign]
+    with pytest.raises(TypeError, match=f"'{sign}' not supported between .* a.data {sign} {right}$"):
+        compare(Value(1.0), other)
+
+
+def test_the_largest_of_values_says_how_to_compare():
+    with pytest.raises(TypeError, match="compare the numbers"):
+        max([Value(1.0), Value(2.0)])

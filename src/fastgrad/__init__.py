@@ -19,11 +19,19 @@ if TYPE_CHECKING:
     from fastgrad import saving as saving
     from fastgrad import testing as testing
     from fastgrad import viz as viz
+    from fastgrad.commands.run import load_ipython_extension as load_ipython_extension
+    from fastgrad.commands.run import unload_ipython_extension as unload_ipython_extension
     from fastgrad.compiler import compile as compile
     from fastgrad.compiler import take as take
     from fastgrad.diagnosis import check
 
-LAZY = {"check": "diagnosis", "compile": "compiler", "take": "compiler"}
+LAZY = {
+    "check": "diagnosis",
+    "compile": "compiler",
+    "load_ipython_extension": "commands.run",
+    "take": "compiler",
+    "unload_ipython_extension": "commands.run",
+}
 SUBMODULES = ("data", "export", "functional", "nn", "optim", "saving", "testing", "viz")
 
 

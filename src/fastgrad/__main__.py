@@ -1,4 +1,4 @@
-"""The command line: `python -m fastgrad run script.py [args]` and `python -m fastgrad demo`."""
+"""The command line: `python -m fastgrad run script.py [args]`, `... run -m module`, `... demo`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,21 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser(
         "run",
+        usage="python -m fastgrad run [-h] (script | -m module) [arguments ...]",
         help="run a micrograd program unchanged, on fastgrad",
         description="run a micrograd program unchanged, on fastgrad, with the processes that it starts by "
         "multiprocessing; other programs that it starts are run as ever",
     )
-    run.add_argument("script", help="the program's path")
+    run.add_argument("script", nargs="?", help="the path of the program, or of a notebook")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own arguments")
+    run.add_argument(
+        "-m",
+        nargs=argparse.REMAINDER,
+        dest="module",
+        metavar="module",
+        help="a module to run in place of a script, as by `python -m`, with its arguments: -m pytest",
+    )
+    run.set_defaults(refuse=run.error)
 
     demo = commands.add_parser("demo", help="train micrograd's moons demo and draw its decision boundary")
     demo.add_argument("--steps", type=positive, default=100, help="full-batch steps (default: 100)")
@@ -63,9 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with status 2 on wrong arguments."""
     options = parser().parse_args(arguments)
     if options.command == "run":
-        from fastgrad.commands.run import run_script
+        from fastgrad.commands.run import run_module, run_script
 
-        run_script(options.script, options.arguments)
+        if options.module:
+            run_module(options.module[0], options.module[1:])
+        elif options.script is not None:
+            run_script(options.script, options.arguments)
+        else:
+            options.refuse("a script is required, or -m and a module")
     else:
         try:
             from fastgrad.commands.demo import picture_path, train_moons

@@ -7,12 +7,15 @@ together keep what they share, as other objects do. Loading a pickle can run any
 from __future__ import annotations
 
 import copy
+import reprlib
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
 from fastgrad.engine import Value, _get_extras, _graph_order, _put_together, _set_extras, _take_apart
 
 __all__ = ["copy_graph", "copy_node", "reduce_value", "restore"]
+# The attributes of other Values' classes that are no attributes of ours.
+ADOPTED = {"data", "grad", "_children", "_prev", "_op", "_backward", "_local_grads"}
 
 
 class Record(NamedTuple):
@@ -38,6 +41,43 @@ def restore(node: Value, extras: tuple[Any, Any, Any] | None, attributes: dict[s
         _set_extras(node, *extras)
     if attributes:
         vars(node).update(attributes)
+
+
+def set_state(node: Value, state: Any) -> None:
+    """Take over a pickled state: Value.__setstate__. TypeError if it is none of a Value's.
+
+    It may be one of another Value's class, where a pickle names ours now in its place: then it is the
+    attributes' dict, the slots' dict, or both.
+    """
+    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], tuple):
+        restore(node, *state)
+        return
+    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+    if all(part is None or isinstance(part, dict) for part in parts):
+        found = {name: value for part in parts if part for name, value in part.items()}
+        if "data" in found:
+            adopt(node, found)
+            return
+    raise TypeError(f"the pickled state of a Value has no data in it: {reprlib.repr(state)}")
+
+
+def adopt(node: Value, found: dict[str, Any]) -> None:
+    """Give a new node what a pickle holds of a node of another Value's class: its attributes by name."""
+    children = tuple(found.get("_children") or found.get("_prev") or ())
+    derivatives, backward = found.get("_local_grads"), found.get("_backward")
+    if children and not derivatives and not callable(backward):
+        raise TypeError(
+            f"the pickled Value of data {found['data']!r} was computed from others, but without "
+            "_local_grads or a _backward there is no way back to them: pickle its data alone"
+        )
+    detail = tuple(derivatives) if children and derivatives else found.get("_op", "")
+    Value.__init__(node, found["data"], children, detail)
+    node.grad = found.get("grad") or 0.0
+    if children and not derivatives and callable(backward):
+        node._backward = backward
+    for name, value in found.items():
+        if name not in ADOPTED:
+            setattr(node, name, value)
 
 
 class Graph:
@@ -125,7 +165,9 @@ def reduce_value(node: Value) -> tuple[Any, ...]:
     if _take_apart(node)[0] == "leaf":
         extras, attributes = _get_extras(node), own_attributes(node)
         leaf = load_leaf, (type(node), node.data, node.grad)
-        return leaf if extras is None and not attributes else (*leaf, (extras, attributes))
+        # Never None for the extras: two dicts, or None and a dict, are a state of another class.
+        own = extras or (None, None, None), attributes
+        return leaf if extras is None and not attributes else (*leaf, own)
     graph = Graph.alive.get(id(node)) or Graph(node)
     return load_node, (graph, graph.index[id(node)])
 

@@ -23,11 +23,12 @@ include "engine.src/graph/records.pxi"         # a graph as flat arrays, for the
 
 cdef class Value(Arithmetic):
     # CPython takes the first line for the signature.
-    """Value(data, _children=(), _op='', label='')\n--\n
+    """Value(data, _children=(), _op='', label='', *, children=None, local_grads=None)\n--\n
 A number, its gradient and the operation that made it.
 
     `Value(data)` is a leaf, `Value(data, children, op)` a node of the caller's own: then either its
     `_backward` is assigned afterwards, or `_op` is a tuple with the local derivative by each child.
+    `children` and `local_grads` are microgpt's names for these.
 
     >>> x = Value(3.0)
     >>> y = x * x + 1
@@ -36,8 +37,35 @@ A number, its gradient and the operation that made it.
     6.0
     """
 
-    def __init__(self, data, _children=(), _op="", label=""):
+    def __init__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
+        if children is not None:
+            _children = children
+        if local_grads is not None:
+            _op = tuple(local_grads) if children is not None or _children else ""
         initialise(self, data, _children, _op, label)
+
+    def pow(self, exponent):
+        """Return self ** exponent."""
+        return self**exponent
+
+    def ln(self):
+        """Return the natural logarithm of self: log()."""
+        return self.log()
+
+    def log10(self):
+        """Return the logarithm of self to base 10: log() times a constant."""
+        return self.log() * 0.4342944819032518
+
+    def clip(self, min=None, max=None):
+        """Return self, at least min and at most max, either of which may be None; ties share the gradient."""
+        if min is None and max is None:
+            raise TypeError("clip needs a min or a max")
+        out = self if min is None else apply("maximum", self, min)
+        return out if max is None else apply("minimum", out, max)
+
+    def item(self):
+        """Return data, a float."""
+        return float(self)
 
     def __neg__(self):
         """Return -self, which is self * -1 as in micrograd."""
@@ -111,10 +139,10 @@ A number, its gradient and the operation that made it.
         return copying.reduce_value(self)
 
     def __setstate__(self, state):
-        """Take the attributes that a pickled leaf had."""
+        """Take what a pickled leaf had, or a node of micrograd's or another class of this name."""
         from fastgrad import copying
 
-        copying.restore(self, *state)
+        copying.set_state(self, state)
 
     def __copy__(self):
         """Return a node with the same operands."""
@@ -155,6 +183,13 @@ A number, its gradient and the operation that made it.
     def _children(self):
         """The operands, in order: micrograd's graph."""
         return children_of(self)
+
+    @property
+    def _local_grads(self):
+        """The derivative by each of `_children`; AttributeError where a `_backward` stands for them."""
+        if tracing:
+            refuse_reading(self, "the derivatives")
+        return local_derivatives(self)
 
     @property
     def _prev(self):

@@ -10,6 +10,7 @@ as the arithmetic they stand for:
 =========================================  =====================================================
 `sum` `mean` `logsumexp` `l2`              one node, of the row's name in operations.REDUCTIONS
 `maximum` `minimum` `where`                one node of that name
+`leaky_relu` `softplus` `silu`             one node of that name
 `softmax`                                  a `softmax` node a value, of it and of a `logsumexp`
 `hinge_loss`                               a `hinge` node a score, and the reduction
 `binary_cross_entropy_with_logits`         a `logistic` node a logit, and the reduction
@@ -39,6 +40,7 @@ __all__ = [
     "dot",
     "hinge_loss",
     "l2",
+    "leaky_relu",
     "linear",
     "log_softmax",
     "logsumexp",
@@ -49,7 +51,9 @@ __all__ = [
     "nll_loss",
     "rms_norm",
     "scale",
+    "silu",
     "softmax",
+    "softplus",
     "where",
 ]
 
@@ -96,6 +100,21 @@ def maximum(left: Scalar, right: Scalar) -> Value:
 def minimum(left: Scalar, right: Scalar) -> Value:
     """Return the smaller of two: equal ones share the gradient, nan propagates, as in torch."""
     return apply("minimum", left, right)
+
+
+def leaky_relu(x: Scalar, negative_slope: Scalar = 0.01) -> Value:
+    """Return x where it is positive, else negative_slope * x."""
+    return apply("leaky_relu", x, negative_slope)
+
+
+def softplus(x: Scalar) -> Value:
+    """Return log(1 + exp(x)), which overflows for no x."""
+    return apply("softplus", x)
+
+
+def silu(x: Scalar) -> Value:
+    """Return x * sigmoid(x), also known as swish."""
+    return apply("silu", x)
 
 
 def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:

@@ -15,7 +15,9 @@ from fastgrad.engine import (
     dot,
     flattened,
     forward,
+    is_leaf,
     layer_forward,
+    own_parameters,
     zero_grad,
 )
 
@@ -33,7 +35,8 @@ class Module:
 
     A subclass may define `parameters()`, as in micrograd, or leave it to this class, which finds the
     Values, Modules, lists, tuples, dicts and numpy object arrays of them among its attributes; those
-    whose names begin with _ it passes over.
+    whose names begin with _ it passes over. A Value that was computed, a kept activation or loss, is no
+    parameter.
     """
 
     @property
@@ -43,11 +46,13 @@ class Module:
         A compiled function whose trace has asked for it is traced anew when it changes.
         """
         attributes = vars(self)
-        mode: bool = attributes.setdefault("_training", True)
         if _is_tracing():
             from fastgrad.compiler.tracing import modes_read
+            from fastgrad.compiler.watch import ABSENT
 
-            modes_read[id(attributes), "_training"] = (attributes, "_training", mode)
+            kept = attributes.get("_training", ABSENT)
+            modes_read[id(attributes), "_training"] = (attributes, "_training", kept)
+        mode: bool = attributes.get("_training", True)
         return mode
 
     @training.setter
@@ -148,7 +153,7 @@ def all_named(module: Module) -> dict[str, Value]:
         id(parameter): parameter
         for part in module.modules()
         for parameter in asked_parameters(part)
-        if isinstance(parameter, Value) and id(parameter) not in known
+        if isinstance(parameter, Value) and is_leaf(parameter) and id(parameter) not in known
     }
     if nameless:
         raise ValueError(
@@ -185,11 +190,12 @@ def attributes(holder: Any) -> Iterator[tuple[str, Any]]:
 
 
 def named_values(holder: object, prefix: str) -> Iterator[tuple[str, Value]]:
-    """Yield the Values below a Module or container, each once by its path."""
+    """Yield the leaves below a Module or container, each by its path."""
     for name, part in attributes(holder):
         path = f"{prefix}.{name}" if prefix else name
         if isinstance(part, Value):
-            yield path, part
+            if is_leaf(part):
+                yield path, part
         elif isinstance(part, Module):
             yield from part.named_parameters(path)
         else:
@@ -197,10 +203,11 @@ def named_values(holder: object, prefix: str) -> Iterator[tuple[str, Value]]:
 
 
 def values_below(holder: object, with_modules: bool = True) -> Iterator[Value]:
-    """Yield the Values in a Module's attributes or a container, and what Modules there call parameters."""
+    """Yield the leaves in a Module's attributes or a container, and what Modules there call parameters."""
     for _, part in attributes(holder):
         if isinstance(part, Value):
-            yield part
+            if is_leaf(part):
+                yield part
         elif not isinstance(part, Module):
             yield from values_below(part, with_modules)
         elif with_modules:
@@ -244,8 +251,8 @@ class Neuron(Module, NeuronFields):
         return out if activation == "linear" else getattr(out, activation)()
 
     def parameters(self) -> list[Value]:
-        """Return the weights, then the bias."""
-        return [*self.w, self.b]
+        """Return the weights, then the bias, without those that were computed."""
+        return own_parameters(self)
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
         """Yield w and b, then what else was set."""

@@ -241,6 +241,32 @@ TABLE: tuple[Operation, ...] = (
 
 FUNCTIONS: tuple[Operation, ...] = (
     Operation(
+        name="softplus",
+        symbol="softplus",
+        method="",
+        value="(a if a > 0.0 or a != a else 0.0) + log1p(exp(-fabs(a)))",
+        derivatives=("1.0 / (1.0 + exp(-a)) if a >= 0.0 else exp(a) / (1.0 + exp(a))",),
+        doc="Return log(1 + exp(operand)), which does not overflow.",
+    ),
+    Operation(
+        name="silu",
+        symbol="silu",
+        method="",
+        value="a / (1.0 + exp(-a)) if a >= 0.0 else a * (exp(a) / (1.0 + exp(a)))",
+        derivatives=(
+            "(1.0 + out * exp(-a)) / (1.0 + exp(-a)) if a >= 0.0 else (exp(a) + out) / (1.0 + exp(a))",
+        ),
+        doc="Return operand * sigmoid(operand).",
+    ),
+    Operation(
+        name="leaky_relu",
+        symbol="leaky_relu",
+        method="",
+        value="a if a > 0.0 else a * b",
+        derivatives=("1.0 if a > 0.0 else b", "0.0 if a > 0.0 else a"),
+        doc="Return left where it is positive, else left * right.",
+    ),
+    Operation(
         name="maximum",
         symbol="maximum",
         method="",

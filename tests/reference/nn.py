@@ -37,7 +37,7 @@ class Neuron(Module):
         return any(getattr(Value, name) is not getattr(Arithmetic, name) for name in names)
 
     def parameters(self):
-        return [*self.w, self.b]
+        return [value for value in (*self.w, self.b) if getattr(value, "name", "leaf") == "leaf"]
 
 
 class Layer(Module):

@@ -107,6 +107,21 @@ RULES = {
         lambda a, out: (divide(1.0, a),),
         lambda a: ValueError("the operand must be positive") if a <= 0.0 else None,
     ),
+    "softplus": Rule(
+        "softplus",
+        lambda a: (a if a > 0.0 or a != a else 0.0) + math.log1p(exp(-abs(a))),
+        lambda a, out: (sigmoid(a),),
+    ),
+    "silu": Rule(
+        "silu",
+        lambda a: a * sigmoid(a),
+        lambda a, out: (sigmoid(a) + out * sigmoid(-a),),
+    ),
+    "leaky_relu": Rule(
+        "leaky_relu",
+        lambda a, b: a if a > 0.0 else a * b,
+        lambda a, b, out: (1.0, 0.0) if a > 0.0 else (b, a),
+    ),
     "sigmoid": Rule("sigmoid", sigmoid, lambda a, out: (out * (1.0 - out),)),
     "sqrt": Rule(
         "sqrt",

@@ -65,7 +65,7 @@ class Value(Arithmetic):
         *("name", "operands", "detail", "own_symbol", "own_backward", "has_passed_on", "fresh"),
         *("own_data", "in_program", "birth", "twin", "__dict__", "__weakref__"),
     )
-    __array_ufunc__ = None
+    __array_priority__ = -1.0
 
     def __new__(cls, *arguments, **keywords):
         self = super().__new__(cls)

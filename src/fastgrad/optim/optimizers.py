@@ -174,7 +174,11 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, as torch.optim.SGD."""
+    """Stochastic gradient descent with momentum, as torch.optim.SGD; the rate is 1e-3 unless given.
+
+    A parameter that the loss did not reach has a gradient of 0.0 here and of None in torch, which then
+    leaves it alone: here momentum and weight_decay still move it, in every optimizer.
+    """
 
     moments = ("momentum_buffer",)
 

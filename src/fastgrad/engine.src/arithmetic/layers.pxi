@@ -32,6 +32,12 @@ cdef inline bint any_replaced() except -1:
     return replaced != 0
 
 
+cdef int set_attributes(object holder, dict values) except -1:
+    for name, value in values.items():
+        setattr(holder, name, value)
+    return 0
+
+
 cdef class NeuronFields:
     """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
 
@@ -50,6 +56,11 @@ cdef class NeuronFields:
         return self.w, self.b, self.nonlin, self.activation, vars(self)
 
     def __setstate__(self, state):
+        if type(state) is dict:
+            # That of micrograd's class.
+            self.nonlin, self.activation = True, "relu"
+            set_attributes(self, state)
+            return
         self.w, self.b, self.nonlin, self.activation, attributes = state
         vars(self).update(attributes)
 
@@ -67,6 +78,9 @@ cdef class LayerFields:
         return self.neurons, vars(self)
 
     def __setstate__(self, state):
+        if type(state) is dict:
+            set_attributes(self, state)
+            return
         self.neurons, attributes = state
         vars(self).update(attributes)
 
@@ -211,14 +225,44 @@ def forward(layers, layer_type, neuron_type, inputs):
     return list(x) if ours else x
 
 
+cdef inline bint is_computed_value(PyObject *candidate) noexcept:
+    return is_value(candidate) and code_of(<Node *>candidate) >> 2 != ROW_LEAF
+
+
+def is_leaf(candidate):
+    """Return whether this is no computed Value: what an optimizer may change."""
+    return not is_computed_value(<PyObject *>candidate)
+
+
 def flattened(neurons, neuron_type):
-    """Return [*w, b] of one neuron after another; `parameters()` of those not exactly of `neuron_type`."""
+    """Return [*w, b] of one neuron after another, without what was computed.
+
+    Of neurons not exactly of `neuron_type` it takes `parameters()`.
+    """
     cdef list out = []
     require_fields(neuron_type, <PyTypeObject *>NeuronFields)
     for neuron in neurons:
         if <PyObject *>Py_TYPE(<PyObject *>neuron) == <PyObject *>neuron_type:
-            out.extend((<NeuronFields>neuron).w)
-            out.append((<NeuronFields>neuron).b)
+            add_own_parameters(out, neuron)
         else:
             out.extend(neuron.parameters())
     return out
+
+
+def own_parameters(NeuronFields neuron not None):
+    """Return [*w, b] of a neuron, without what was computed."""
+    cdef list out = []
+    add_own_parameters(out, neuron)
+    return out
+
+
+cdef int add_own_parameters(list out, NeuronFields neuron) except -1:
+    """Append the weights and the bias, without those that were computed."""
+    cdef Py_ssize_t index, start = PyList_GET_SIZE(out)
+    out.extend(neuron.w)
+    out.append(neuron.b)
+    for index in range(start, PyList_GET_SIZE(out)):
+        if is_computed_value(PyList_GET_ITEM(out, index)):
+            out[start:] = [value for value in out[start:] if is_leaf(value)]
+            break
+    return 0

@@ -56,8 +56,36 @@ cdef int require_no_gradient(object tensor) except -1:
     return 0
 
 
+cdef bint is_foreign(object candidate) except -1:
+    """Whether it is a Value of another library, such as micrograd: to each the other's would be a number."""
+    return (
+        not is_value(<PyObject *>candidate)
+        and (hasattr(candidate, "_prev") or hasattr(candidate, "_children"))
+        and hasattr(candidate, "data")
+        and hasattr(candidate, "grad")
+    )
+
+
+cdef str named_kind(object candidate):
+    """The name of its class for a message, with the module where the name is that of ours."""
+    cls = type(candidate)
+    return f"{cls.__module__}.{cls.__qualname__}" if cls.__name__ == "Value" else cls.__name__
+
+
+cdef int refuse_foreign(object candidate) except -1:
+    """Raise TypeError if it is another library's Value."""
+    if is_foreign(candidate):
+        raise TypeError(
+            f"a fastgrad.engine.Value cannot be mixed with a {named_kind(candidate)}: "
+            "no gradient would pass from one to the other"
+        )
+    return 0
+
+
 cdef inline bint converts(object candidate) except -1:
-    return has_float(candidate) and (PyIndex_Check(candidate) or not is_complex(candidate))
+    return has_float(candidate) and (
+        PyIndex_Check(candidate) or not (is_complex(candidate) or is_foreign(candidate))
+    )
 
 
 cdef inline bint is_number(object candidate) except -1:
@@ -79,7 +107,7 @@ cdef double required_double(object number, str name) except? -1.0:
     if PyFloat_Check(number):
         return PyFloat_AS_DOUBLE(<PyObject *>number)
     if not converts(number):
-        raise TypeError(f"{name} must be a real number, not {type(number).__name__}")
+        raise TypeError(f"{name} must be a real number, not {named_kind(number)}")
     if has_length(number):
         require_no_gradient(number)
     return to_double(number)

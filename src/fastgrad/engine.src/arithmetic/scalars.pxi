@@ -68,6 +68,7 @@ cdef object binary(int row, object left, object right):
             )
         if is_array(right):
             return over_array(row, boxed(left), right)
+        refuse_foreign(right)
     elif not is_value(<PyObject *>right):
         # A class of the caller's own, made from Arithmetic.
         return NotImplemented
@@ -75,6 +76,8 @@ cdef object binary(int row, object left, object right):
         return constant_and_node(row, to_double(left), <Node *><PyObject *>right)
     elif is_array(left):
         return over_array(row, left, boxed(right))
+    else:
+        refuse_foreign(left)
     return NotImplemented
 
 
@@ -83,7 +86,7 @@ cdef Value as_value(object operand, str operation):
     if is_value(<PyObject *>operand):
         return operand
     if not is_number(operand):
-        raise TypeError(f"{operation} needs Values or numbers, not {type(operand).__name__}")
+        raise TypeError(f"{operation} needs Values or numbers, not {named_kind(operand)}")
     return owned(new_node(CODE_LEAF, to_double(operand)))
 
 
@@ -158,7 +161,7 @@ cdef int initialise(Value self, data, children, op, label) except -1:
     operands = children
     for child in operands:
         if not is_value(<PyObject *>child):
-            raise TypeError(f"a child of a Value must be a Value, not {type(child).__name__}")
+            raise TypeError(f"a child of a Value must be a Value, not {named_kind(child)}")
     if type(op) is tuple or type(op) is list:
         if len(op) != len(operands):
             raise ValueError(f"{len(operands)} children need as many derivatives, not {len(op)}")

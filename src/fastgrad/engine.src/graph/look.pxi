@@ -10,6 +10,7 @@ cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object, object, void *) except -1
     PyObject *PyDict_GetItemWithError(object, object) except? NULL
     bint PyDescr_IsData(PyObject *) noexcept
+    void *PyEval_GetFrame() noexcept
     PyObject *_PyType_Lookup(PyTypeObject *, object) noexcept
 
 
@@ -170,6 +171,38 @@ cdef tuple children_of(Value self):
     return (<object>node.left,)
 
 
+cdef tuple local_derivatives(Value self):
+    """The derivative by each operand, as children_of shows them."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef PyObject *extras = extras_of(node)
+    cdef tuple operands = children_of(self)
+    cdef Py_ssize_t count = len(operands)
+    cdef int row = code_of(node) >> 2
+    cdef double a, b, c
+    if not operands:
+        return ()
+    if row == ROW_CUSTOM or (extras != NULL and (<Extras>extras).backward is not None):
+        raise AttributeError("a node with a _backward of its own has no _local_grads")
+    if row == ROW_LOCAL:
+        return <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
+    if ROW_FIRST_REDUCTION <= row < ROW_FIRST_TERNARY:
+        return tuple([reduction_derivative(row, (<Value>x).data, count, node.data) for x in operands])
+    a = (<Value>operands[0]).data
+    if row < ROW_FIRST_BINARY:
+        return (unary_derivative(row, a, node.data),)
+    b = node.right.constant if count == 1 else (<Value>operands[1]).data
+    if count == 1:
+        return (left_derivative(row, a, b, node.data),)
+    if count == 2:
+        return left_derivative(row, a, b, node.data), right_derivative(row, a, b, node.data)
+    c = (<Value>operands[2]).data
+    return (
+        ternary_da(row, a, b, c, node.data),
+        ternary_db(row, a, b, c, node.data),
+        ternary_dc(row, a, b, c, node.data),
+    )
+
+
 cdef object symbol_of(Value self):
     cdef Node *node = <Node *><PyObject *>self
     cdef PyObject *extras = extras_of(node)
@@ -197,6 +230,26 @@ cdef object symbol_of(Value self):
 # -- attributes ----------------------------------------------------------------------------------
 
 
+cdef set OPERATORS_OF_CLASSES = {
+    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "pow") for side in ("", "r", "i")
+}
+
+
+cdef int refuse_mixing() except -1:
+    """Raise TypeError in an operator of another library's Value.
+
+    `other if isinstance(other, Value) else Value(other)` would make a number of ours there, for which
+    its operators then compute. isinstance() asks for `__class__` where the type does not answer it.
+    """
+    cdef PyObject *frame = <PyObject *>PyEval_GetFrame()
+    if frame == NULL:
+        return 0
+    code = (<object>frame).f_code
+    if code.co_name in OPERATORS_OF_CLASSES and code.co_argcount > 0:
+        refuse_foreign((<object>frame).f_locals.get(code.co_varnames[0]))
+    return 0
+
+
 cdef inline object get_attribute(Value self, object name):
     """Attribute look-up; `data` and `grad` first, by identity of the interned name (10 ns, not 30)."""
     cdef PyObject *extras
@@ -208,6 +261,8 @@ cdef inline object get_attribute(Value self, object name):
             require_known(self.data)
         if in_pool(<PyObject *>self):
             return self.data if name is "data" else self.grad
+    if name is "__class__":
+        refuse_mixing()
     if Py_TYPE(<PyObject *>self).tp_dictoffset == 0:
         extras = extras_of(<Node *><PyObject *>self)
         if extras != NULL and (<Extras>extras).attributes is not None:

@@ -159,7 +159,8 @@ cdef int refuse_reading(Value self, str what) except -1:
         return 0
     raise _refused(
         f"{what} of a Value cannot be used while its function is compiled: it would be frozen into the "
-        "program. Use operations in its place: x.exp(), abs(x), and for a choice where, maximum, relu"
+        "program. Use operations in its place: x.exp(), abs(x), and for a choice F.where, F.maximum, relu; "
+        "F.softmax and F.logsumexp need no largest value, as they do not overflow"
     )
 
 
@@ -193,6 +194,9 @@ cdef int refuse_setting(Value self, str what) except -1:
     return 0
 
 
+cdef tuple ORDERS = ("<", "<=", "==", "!=", ">", ">=")
+
+
 cdef object compared(Value self, object other, int operation):
     """What `==`, `<` and the like give: those of any object, unless a traced function asks."""
     # Equality of Values is identity; equality with a number, and every order, asks for the data.
@@ -202,6 +206,16 @@ cdef object compared(Value self, object other, int operation):
         elif self is not other:
             refuse_equality(self)
             refuse_equality(other)
+    elif (operation < 2 or operation > 3) and (
+        is_value(<PyObject *>other) or isinstance(other, (int, float))
+    ):
+        # Arrays and other objects have an answer of their own.
+        sign = ORDERS[operation]
+        right = "b.data" if is_value(<PyObject *>other) else "b"
+        raise TypeError(
+            f"'{sign}' not supported between instances of {type(self).__name__!r} and "
+            f"{type(other).__name__!r}: compare the numbers, a.data {sign} {right}"
+        )
     return plain_compare(self, other, operation)
 
 
