@@ -155,8 +155,8 @@ def test_neurons_that_pass_no_gradient(activation, bias, kind, written, data):
     assert len(finding.nodes) == 20
 
 
-@pytest.mark.parametrize(("rows", "found"), [(3, False), (4, True)])
-def test_a_dead_neuron_among_others_is_reported_from_four_inputs_on(rows, found, data):
+@pytest.mark.parametrize(("rows", "found"), [(15, False), (16, True)])
+def test_a_dead_neuron_among_others_is_reported_from_sixteen_inputs_on(rows, found, data):
     model = a_healthy_model("relu")
     model.layers[0].neurons[4].b.data = -100.0
     X, y = data

@@ -112,7 +112,7 @@ def picture_path(output: str) -> Path:
 
 
 def free_path(path: Path) -> Path:
-    """Return a path at which there is no file yet: the given one, or it with the next number, `moons-2.png`."""
+    """Return a path at which there is no file: the given one, or it with the next number, `moons-2.png`."""
     numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
     return next(free for free in itertools.chain([path], numbered) if not free.exists())
 
