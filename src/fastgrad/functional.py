@@ -141,9 +141,10 @@ def hinge_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss: 
     """Return max(0, 1 - target * score) for n scores and n targets of -1 or 1, reduced.
 
     This is micrograd's max-margin loss `(1 + -target * score).relu()`. Raises ValueError if the
-    lengths differ or are 0, or if a target is a number other than -1 and 1; `check` finds Values that are.
+    lengths differ or are 0, or if a target is a number other than -1 and 1. A target that is a Value, such
+    as an argument of a compiled function, is not looked at.
     """
-    target = vector("hinge_loss", target)
+    target = listed("hinge_loss", target)
     losses = pairwise("hinge_loss", "hinge", input, target)
     for index, label in enumerate(target):
         if not isinstance(label, Value) and float(label) not in (-1.0, 1.0):
@@ -176,7 +177,7 @@ def cross_entropy(
     """
 
     def loss(logits: Vector, number: SupportsIndex) -> Value:
-        logits = vector("cross_entropy", logits)
+        logits = listed("cross_entropy", logits)
         chosen = pick("cross_entropy", logits, number)
         return reduce("logsumexp", logits) - chosen
 
@@ -194,7 +195,7 @@ def nll_loss(
     """
 
     def loss(logarithms: Vector, number: SupportsIndex) -> Value:
-        return apply("mul", pick("nll_loss", vector("nll_loss", logarithms), number), -1.0)
+        return apply("mul", pick("nll_loss", listed("nll_loss", logarithms), number), -1.0)
 
     return over_rows("nll_loss", loss, input, target, reduction)
 
@@ -202,15 +203,20 @@ def nll_loss(
 # -- what the functions share ---------------------------------------------------------------------
 
 
-def vector(function: str, values: Iterable[Item]) -> list[Item]:
-    """Return the values as a list; TypeError if they are no vector, ValueError if there are none."""
+def listed(function: str, values: Iterable[Item]) -> list[Item]:
+    """Return the values as a list; TypeError that names the function if they cannot be gone through."""
     # A Value is asked first: to find that it lacks an attribute takes long.
     if isinstance(values, Value) or not (hasattr(values, "__iter__") or hasattr(values, "__getitem__")):
         raise TypeError(f"{function} needs a list of Values or numbers, not {values!r}")
-    listed = list(values)
-    if not listed:
+    return list(values)
+
+
+def vector(function: str, values: Iterable[Item]) -> list[Item]:
+    """Return the values as a list of at least one; ValueError that names the function if there are none."""
+    result = listed(function, values)
+    if not result:
         raise ValueError(f"{function} of no values")
-    return listed
+    return result
 
 
 def reduced(values: list[Value], reduction: str) -> Loss:

@@ -121,8 +121,11 @@ def mse_loss(input, target, reduction="mean"):  # noqa: A002
 
 
 def hinge_loss(input, target, reduction="mean"):  # noqa: A002
-    pairs = zip(*same_length(input, target), strict=True)
-    return reduced([apply("hinge", x, y) for x, y in pairs], reduction)
+    input, target = same_length(input, target)
+    losses = [apply("hinge", x, y) for x, y in zip(input, target, strict=True)]
+    if any(not isinstance(label, Node) and label not in (-1, 1) for label in target):
+        raise ValueError("a target is -1 or 1")
+    return reduced(losses, reduction)
 
 
 def binary_cross_entropy_with_logits(input, target, reduction="mean"):  # noqa: A002
