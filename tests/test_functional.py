@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import random
 
 import pytest
@@ -387,11 +388,11 @@ def test_a_matrix_is_copied_as_a_list_is():
         (lambda: F.binary_cross_entropy_with_logits([], []), "got 0 and 0"),
         (lambda: F.sum([]), "sum of no values"),
         (lambda: F.mean([]), "mean of no values"),
-        (lambda: F.softmax([]), "logsumexp of no values"),
-        (lambda: F.log_softmax([]), "logsumexp of no values"),
+        (lambda: F.softmax([]), "softmax of no values"),
+        (lambda: F.log_softmax([]), "log_softmax of no values"),
         (lambda: F.logsumexp([]), "^logsumexp of no values"),
-        (lambda: F.l2([]), "square_sum of no values"),
-        (lambda: F.rms_norm([]), "square_mean of no values"),
+        (lambda: F.l2([]), "l2 of no values"),
+        (lambda: F.rms_norm([]), "rms_norm of no values"),
         (lambda: F.rms_norm(leaves([1, 2]), [1]), "got 2 and 1"),
         (lambda: F.dot([1, 2], leaves([1])), "2 and 1"),
         (lambda: F.linear(leaves([1, 2]), [[1, 2], [3]]), "row 1 has 1 weights for 2 inputs"),
@@ -427,6 +428,43 @@ def test_wrong_sizes_are_value_errors_that_name_them(call, message):
 def test_what_is_no_number_is_a_type_error(call):
     with pytest.raises(TypeError):
         call()
+
+
+A_VECTOR = [Value(1.0), Value(2.0)]
+CALLS_BY_NAME = {
+    **{
+        name: getattr(F, name)
+        for name in ("sum", "mean", "logsumexp", "l2", "softmax", "log_softmax", "rms_norm")
+    },
+    **{
+        f"{name}, {place}": lambda wrong, function=getattr(F, name), place=place: function(
+            *((wrong, A_VECTOR) if place == "first" else (A_VECTOR, wrong))
+        )
+        for name in ("mse_loss", "hinge_loss", "binary_cross_entropy_with_logits", "dot", "linear", "add")
+        for place in ("first", "second")
+    },
+    "scale": lambda wrong: F.scale(wrong, 2.0),
+    "cross_entropy": lambda wrong: F.cross_entropy(wrong, 0),
+    "nll_loss": lambda wrong: F.nll_loss(wrong, 0),
+}
+
+
+@pytest.mark.parametrize("wrong", [Value(1.0), 1.0, 3, None], ids=["Value", "float", "int", "None"])
+@pytest.mark.parametrize("called", CALLS_BY_NAME)
+def test_what_is_no_vector_is_named_with_the_function(called, wrong):
+    message = f"^{called.split(',')[0]} needs a list of Values or numbers, not {re.escape(repr(wrong))}"
+    with pytest.raises(TypeError, match=message):
+        CALLS_BY_NAME[called](wrong)
+
+
+@pytest.mark.parametrize("label", [0, False, 0.0, 2, math.nan], ids=repr)
+def test_the_labels_of_the_hinge_are_1_and_minus_1(label):
+    with pytest.raises(ValueError, match=rf"hinge_loss: a target is -1 or 1, but number 1 is {label!r}"):
+        F.hinge_loss(leaves([1, 2]), [1, label])
+
+
+def test_a_value_may_be_the_label_of_a_hinge():
+    assert F.hinge_loss(leaves([2]), [Value(0.25)]).data == 0.5
 
 
 @pytest.mark.parametrize("error", [ValueError, TypeError])
