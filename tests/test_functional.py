@@ -2,8 +2,8 @@
 
 import copy
 import math
-import re
 import random
+import re
 
 import pytest
 

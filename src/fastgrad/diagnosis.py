@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import takewhile
+from types import CodeType
 from typing import Any, NamedTuple
 
 from fastgrad.engine import Value, _graph_order, _take_apart, apply, dot, reduce
@@ -514,7 +515,13 @@ def depends_on_mode(graph: Graph, module: Module) -> bool:
         return module.p > 0.0 and not dropped
     own = [kind for kind in type(module).__mro__ if issubclass(kind, Module) and kind not in LIBRARY]
     codes = (getattr(part, "__code__", None) for kind in own for part in vars(kind).values())
-    return any(code is not None and "training" in code.co_names for code in codes)
+    return any(isinstance(code, CodeType) and reads_training(code) for code in codes)
+
+
+def reads_training(code: CodeType) -> bool:
+    """Whether a function's code, or a comprehension's in it, reads an attribute `training`."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return "training" in code.co_names or any(map(reads_training, inner))
 
 
 LIBRARY = (Module, Neuron, Layer, MLP, Dropout)

@@ -44,7 +44,9 @@ def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
     part for anything else, for a part whose class has a `__call__` of its own, and for a Layer whose
     neurons differ in their number of inputs or activation; needs torch: pip install 'fastgrad[torch]'.
     """
-    torch = imported_torch("to_torch")
+    require_torch("to_torch")
+    import torch
+
     parts = parts_of(model)
     modules: list[torch.nn.Module] = []
     for part in parts:
@@ -75,7 +77,9 @@ def from_torch(module: torch.nn.Module) -> MLP:
     output, since a Layer of one neuron gives a Value and not a list. Needs torch: pip install
     'fastgrad[torch]'.
     """
-    torch = imported_torch("from_torch")
+    require_torch("from_torch")
+    import torch
+
     activations = {getattr(torch.nn, name): activation for activation, name in IN_TORCH.items()}
     layers: list[Layer | Dropout] = []
     awaits_activation = False
@@ -164,15 +168,14 @@ def to_onnx(model: Module | Iterable[Module], path: str | os.PathLike[str]) -> N
     save(document, os.fspath(path))
 
 
-def imported_torch(function: str) -> Any:
-    """Return torch; ModuleNotFoundError that says how to get it for a function of this name."""
+def require_torch(function: str) -> None:
+    """Raise ModuleNotFoundError that says how to get what a function of this name imports, if it is missing."""
     try:
-        import torch
+        import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{function} needs {error.name}: pip install 'fastgrad[torch]'", name=error.name
         ) from None
-    return torch
 
 
 def parts_of(model: Module | Iterable[Module]) -> list[Dense | Dropout]:

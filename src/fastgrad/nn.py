@@ -121,7 +121,7 @@ class Module:
 
     @reprlib.recursive_repr("...")
     def __repr__(self) -> str:
-        """Show the modules among the attributes by name, as torch does, and how many parameters are beside."""
+        """Show the modules among the attributes by name, as torch does, and count the parameters."""
         lines = [f"\n({name}): {shown}".replace("\n", "\n  ") for name, shown in shown_parts(self)]
         return f"{type(self).__name__}({''.join(lines)}{chr(10) if lines else ''})"
 

@@ -121,9 +121,9 @@ def mse_loss(input, target, reduction="mean"):  # noqa: A002
 
 
 def hinge_loss(input, target, reduction="mean"):  # noqa: A002
-    input, target = same_length(input, target)
-    losses = [apply("hinge", x, y) for x, y in zip(input, target, strict=True)]
-    if any(not isinstance(label, Node) and label not in (-1, 1) for label in target):
+    scores, labels = same_length(input, target)
+    losses = [apply("hinge", x, y) for x, y in zip(scores, labels, strict=True)]
+    if any(not isinstance(label, Node) and label not in (-1, 1) for label in labels):
         raise ValueError("a target is -1 or 1")
     return reduced(losses, reduction)
 
