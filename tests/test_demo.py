@@ -16,7 +16,7 @@ pytestmark = pytest.mark.processes
 for needed in ("numpy", "sklearn", "matplotlib", "tqdm"):
     pytest.importorskip(needed)
 
-from fastgrad import demo as the_demo
+the_demo = pytest.importorskip("fastgrad.demo")
 
 
 def demo(*arguments, cwd):

@@ -209,7 +209,7 @@ def test_the_right_uses_of_softmax(right, data):
 
 
 def test_the_loss_must_be_a_value():
-    with pytest.raises(TypeError, match="not str$"):
+    with pytest.raises(TypeError, match=r"not str$"):
         check("1.0", [])
 
 
@@ -217,7 +217,7 @@ def test_for_a_compiled_loss_it_is_said_what_to_do():
     w = Value(2.0)
     compiled = fastgrad.compile(lambda x: w * x)
     for loss in (compiled.backward([1.0, 2.0]), compiled([1.0, 2.0]), compiled):
-        with pytest.raises(TypeError, match="the loss must be a Value.* its __wrapped__, with one row"):
+        with pytest.raises(TypeError, match=r"the loss must be a Value.* its __wrapped__, with one row"):
             check(loss, [w])
     w.grad = 0.0
     loss = compiled.__wrapped__(1.0)
