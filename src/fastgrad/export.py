@@ -169,7 +169,7 @@ def to_onnx(model: Module | Iterable[Module], path: str | os.PathLike[str]) -> N
 
 
 def require_torch(function: str) -> None:
-    """Raise ModuleNotFoundError that says how to get torch, for a function of this name, unless it is here."""
+    """Raise ModuleNotFoundError that names this function, unless torch can be imported."""
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
