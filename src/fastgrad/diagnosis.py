@@ -283,10 +283,11 @@ def same(left: float, right: float) -> bool:
 
 def parameters_without_gradient(graph: Graph) -> Iterator[Finding]:
     """Parameters that the loss does not depend on, or only through derivatives that are 0."""
-    unused = unused_parameters(graph)
+    unused = tuple(value for value in graph.names if value not in graph.nodes)
     if unused:
         # Without a Module, nothing tells the rows of a table from others.
-        unless = "" if graph.modules else "; if they are rows that these inputs do not pick, all is well"
+        may_be_right = not graph.modules or set(unused) <= rows_not_picked(graph)
+        unless = "; for rows that these inputs do not pick, that is right" if may_be_right else ""
         yield Finding(
             "no gradient",
             f"the loss does not depend on {listed(graph.names[value] for value in unused)}{unless}",
@@ -304,26 +305,17 @@ def parameters_without_gradient(graph: Graph) -> Iterator[Finding]:
         )
 
 
-def unused_parameters(graph: Graph) -> tuple[Value, ...]:
-    """Return the parameters that the loss does not depend on.
-
-    `table.5.0` is passed over if the loss uses other rows of the table than 5, and this row not at all.
-    """
+def rows_not_picked(graph: Graph) -> set[Value]:
+    """Return the parameters, such as `table.5.0`, in rows of which the loss uses nothing, but other rows."""
     places = {value: name.rsplit(".", 2) for value, name in graph.names.items()}
-    used = [place for value, place in places.items() if value in graph.nodes]
-    tables = {place[0] for place in used if len(place) == 3}
-    rows = {(place[0], place[1]) for place in used if len(place) == 3}
-
-    def is_passed_over(place: list[str]) -> bool:
-        table, row, column = place
-        numbered = row.isdecimal() and column.isdecimal()
-        return numbered and table in tables and (table, row) not in rows
-
-    return tuple(
-        value
+    elements = {
+        value: (place[0], place[1])
         for value, place in places.items()
-        if value not in graph.nodes and not (len(place) == 3 and is_passed_over(place))
-    )
+        if len(place) == 3 and place[1].isdecimal() and place[2].isdecimal()
+    }
+    rows = {row for value, row in elements.items() if value in graph.nodes}
+    tables = {table for table, _ in rows}
+    return {value for value, row in elements.items() if row[0] in tables and row not in rows}
 
 
 def weights_that_wait(graph: Graph) -> set[Value]:
