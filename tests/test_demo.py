@@ -1,8 +1,11 @@
 """`python -m fastgrad demo`."""
 
+import csv
+import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,8 @@ pytestmark = pytest.mark.processes
 
 for needed in ("numpy", "sklearn", "matplotlib", "tqdm"):
     pytest.importorskip(needed)
+
+the_demo = pytest.importorskip("fastgrad.demo")
 
 
 def demo(*arguments, cwd):
@@ -125,3 +130,118 @@ def test_what_the_demo_lacks_is_named(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fastgrad", "demo"])
     with pytest.raises(SystemExit, match=r"the demo needs sklearn.*fastgrad\[demo\]"):
         main()
+
+
+def result(shown):
+    """Return the loss and the accuracy in per cent of the line about the result."""
+    return tuple(map(float, re.search(r"loss (\S+), accuracy (\d+)%, ", shown).groups()))
+
+
+def test_a_hundred_steps_are_micrograds(in_process, capsys):
+    in_process("--steps", "100")
+    losses = [float(line.split()[3][:-1]) for line in capsys.readouterr().out.splitlines()[:100]]
+    with (Path(__file__).parent / "data" / "moons_demo_losses.csv").open(encoding="utf-8") as file:
+        expected = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses == pytest.approx(expected, rel=1e-12)
+
+
+def test_more_steps_make_the_loss_smaller(in_process, capsys):
+    found = []
+    for steps in ("100", "400", "1600"):
+        in_process("--compiled", "--steps", steps)
+        found.append(result(capsys.readouterr().out.splitlines()[-2]))
+    losses, accuracies = zip(*found, strict=True)
+    assert sorted(losses, reverse=True) == list(losses)
+    assert set(accuracies) == {100.0}
+
+
+@pytest.mark.parametrize("steps", [1, 10, 112, 3000])
+def test_the_rate_falls_from_1_to_a_tenth_over_the_steps(steps, monkeypatch, tmp_path):
+    rates = []
+
+    def step(rate):
+        rates.append(rate)
+        return 0.5, 1.0
+
+    monkeypatch.setattr(the_demo, "eager_step", lambda *arguments: step)
+    the_demo.train_moons(steps, 1, tmp_path / "moons.png", plain=True)
+    assert len(rates) == steps
+    assert rates[0] == 1.0
+    assert rates == sorted(rates, reverse=True)
+    assert min(rates) > 0.1
+
+
+def after(monkeypatch, *steps):
+    """Have the demo take these steps: (loss, accuracy), or an exception."""
+    left = list(steps)
+
+    def step(rate):
+        if isinstance(left[0], type):
+            raise left[0]
+        return left.pop(0)
+
+    monkeypatch.setattr(the_demo, "eager_step", lambda *arguments: step)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_is_a_failure(loss, in_process, monkeypatch, tmp_path):
+    after(monkeypatch, (0.5, 0.5), (loss, 0.5))
+    with pytest.raises(SystemExit, match=f"the loss is {loss} at step 1"):
+        in_process("--steps", "3")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_ends_the_training_with_its_result(in_process, monkeypatch, tmp_path, capsys):
+    after(monkeypatch, (0.5, 0.25), (0.375, 0.75), KeyboardInterrupt)
+    with pytest.raises(SystemExit) as caught:
+        in_process("--steps", "50")
+    assert caught.value.code == 130
+    shown = capsys.readouterr()
+    line, picture = shown.out.splitlines()[-2:]
+    assert line.startswith("interrupted after 2 of 50 steps: loss 0.375000, accuracy 75%")
+    assert picture == f"decision boundary: {tmp_path / 'moons.png'}"
+    assert (tmp_path / "moons.png").read_bytes().startswith(b"\x89PNG")
+    assert shown.err == ""
+
+
+def test_an_interrupt_before_the_first_step_is_one_line(in_process, monkeypatch, tmp_path, capsys):
+    after(monkeypatch, KeyboardInterrupt)
+    with pytest.raises(SystemExit) as caught:
+        in_process()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_is_there_is_kept(in_process, tmp_path, capsys):
+    (tmp_path / "moons.png").write_bytes(b"mine")
+    for number in (2, 3):
+        in_process()
+        line = capsys.readouterr().out.splitlines()[-1]
+        assert line == f"decision boundary: {tmp_path / f'moons-{number}.png'} (moons.png was there)"
+    assert (tmp_path / "moons.png").read_bytes() == b"mine"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_directory_that_cannot_be_written_is_refused_before_training(
+    in_process, monkeypatch, tmp_path, capsys
+):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(the_demo.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(SystemExit) as caught:
+        in_process()
+    assert caught.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.endswith(f"nothing can be written in {str(tmp_path)!r}: Permission denied\n")
+
+
+def test_a_picture_that_cannot_be_written_after_all_is_said_in_a_line(in_process, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(the_demo.Figure, "savefig", refuse)
+    with pytest.raises(SystemExit, match="No space left on device"):
+        in_process()

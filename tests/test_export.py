@@ -361,3 +361,10 @@ def test_without_onnx_the_error_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"needs onnx: pip install 'fastgrad\[export\]'"):
         export.to_onnx(mlp((2, 2)), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["to_torch", "from_torch"])
+def test_without_torch_the_error_says_how_to_install_it(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match=rf"{name} needs torch: pip install 'fastgrad\[torch\]'"):
+        getattr(export, name)(nn.MLP(2, [1]))

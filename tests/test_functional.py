@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+import re
 
 import pytest
 
@@ -440,11 +441,11 @@ def test_a_matrix_is_copied_as_a_list_is():
         (lambda: F.binary_cross_entropy_with_logits([], []), "got 0 and 0"),
         (lambda: F.sum([]), "sum of no values"),
         (lambda: F.mean([]), "mean of no values"),
-        (lambda: F.softmax([]), "logsumexp of no values"),
-        (lambda: F.log_softmax([]), "logsumexp of no values"),
+        (lambda: F.softmax([]), "softmax of no values"),
+        (lambda: F.log_softmax([]), "log_softmax of no values"),
         (lambda: F.logsumexp([]), "^logsumexp of no values"),
-        (lambda: F.l2([]), "square_sum of no values"),
-        (lambda: F.rms_norm([]), "square_mean of no values"),
+        (lambda: F.l2([]), "l2 of no values"),
+        (lambda: F.rms_norm([]), "rms_norm of no values"),
         (lambda: F.rms_norm(leaves([1, 2]), [1]), "got 2 and 1"),
         (lambda: F.dot([1, 2], leaves([1])), "2 and 1"),
         (lambda: F.linear(leaves([1, 2]), [[1, 2], [3]]), "row 1 has 1 weights for 2 inputs"),
@@ -480,6 +481,35 @@ def test_wrong_sizes_are_value_errors_that_name_them(call, message):
 def test_what_is_no_number_is_a_type_error(call):
     with pytest.raises(TypeError):
         call()
+
+
+A_VECTOR = [Value(1.0), Value(2.0)]
+OF_ONE = ("sum", "mean", "logsumexp", "l2", "softmax", "log_softmax", "rms_norm")
+OF_TWO = ("mse_loss", "hinge_loss", "binary_cross_entropy_with_logits", "dot", "linear", "add")
+WITH_WRONG = [
+    *((name, lambda wrong: [wrong]) for name in OF_ONE),
+    *((name, lambda wrong: [wrong, A_VECTOR]) for name in OF_TWO),
+    *((name, lambda wrong: [A_VECTOR, wrong]) for name in OF_TWO),
+    *((name, lambda wrong: [wrong, 0]) for name in ("scale", "cross_entropy", "nll_loss")),
+]
+
+
+@pytest.mark.parametrize("wrong", [Value(1.0), 1.0, 3, None], ids=["Value", "float", "int", "None"])
+@pytest.mark.parametrize(("name", "arguments"), WITH_WRONG)
+def test_what_is_no_vector_is_named_with_the_function(name, arguments, wrong):
+    message = f"^{name} needs a list of Values or numbers, not {re.escape(repr(wrong))}$"
+    with pytest.raises(TypeError, match=message):
+        getattr(F, name)(*arguments(wrong))
+
+
+@pytest.mark.parametrize("label", [0, False, 0.0, 2, math.nan], ids=repr)
+def test_the_labels_of_the_hinge_are_1_and_minus_1(label):
+    with pytest.raises(ValueError, match=rf"hinge_loss: a target is -1 or 1, but number 1 is {label!r}"):
+        F.hinge_loss(leaves([1, 2]), [1, label])
+
+
+def test_a_value_may_be_the_label_of_a_hinge():
+    assert F.hinge_loss(leaves([2]), [Value(0.25)]).data == 0.5
 
 
 @pytest.mark.parametrize("error", [ValueError, TypeError])

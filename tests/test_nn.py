@@ -758,3 +758,98 @@ def test_a_matrix_that_changes_while_it_is_converted():
     matrix = [[1.0, 2.0], [3.0, 4.0]]
     matrix[0][1] = Meddling(matrix.clear)
     assert [value.data for value in F.linear([1.0, 1.0], matrix)] == [2.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MLP(0, [3]), "nin must be at least 1, not 0"),
+        (lambda: MLP(-1, [3]), "nin must be at least 1, not -1"),
+        (lambda: MLP(2, [3, 0, 1]), "a layer's size must be at least 1, not 0"),
+        (lambda: MLP(2, [-3]), "a layer's size must be at least 1, not -3"),
+        (lambda: Layer(-1, 2), "nin must be at least 0, not -1"),
+        (lambda: Layer(2, -2), "nout must be at least 0, not -2"),
+        (lambda: Neuron(-1), "nin must be at least 0, not -1"),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused(make, message):
+    before = random.getstate()
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
+    assert random.getstate() == before
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda wrong: MLP(wrong, [1]), "nin"),
+        (lambda wrong: MLP(2, [wrong]), "a layer's size"),
+        (lambda wrong: Layer(wrong, 1), "nin"),
+        (lambda wrong: Layer(1, wrong), "nout"),
+        (lambda wrong: Neuron(wrong), "nin"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [2.0, "2", None, [2]], ids=repr)
+def test_a_size_is_a_whole_number(make, name, wrong):
+    with pytest.raises(TypeError, match=f"^{name} must be a whole number, not {re.escape(repr(wrong))}$"):
+        make(wrong)
+
+
+@pytest.mark.parametrize("wrong", [1, 1.5, Value(1.0), None], ids=["int", "float", "Value", "None"])
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (MLP(2, [3, 1]), "a layer"),
+        (Layer(2, 2), "a layer"),
+        (Layer(2, 1, activation="tanh"), "a layer"),
+        (Neuron(2), "a neuron"),
+        (Dropout(0.5), "Dropout"),
+    ],
+    ids=["MLP", "Layer", "Layer of one", "Neuron", "Dropout"],
+)
+def test_inputs_that_are_no_list_are_named(model, named, wrong):
+    message = f"^{named} needs a list of Values or numbers, not {re.escape(repr(wrong))}$"
+    with pytest.raises(TypeError, match=message):
+        model(wrong)
+
+
+def test_a_module_shows_its_children_and_parameters():
+    class Block(Module):
+        def __init__(self):
+            self.w = Value(1.0)
+
+    class Net(Module):
+        def __init__(self):
+            self.size = 3
+            self.body = Layer(1, 1)
+            self.blocks = [Block(), {"last": Dropout(0.25)}]
+            self.table = [[Value(0.0)] * 1, [Value(1.0)]]
+            self.mixed = [Value(0.0), Neuron(2)]
+            self._hidden = Value(2.0)
+
+    assert repr(Net()).splitlines() == [
+        "Net(",
+        "  (body): Layer of [ReLUNeuron(1)]",
+        "  (blocks.0): Block(",
+        "    (w): 1 parameter",
+        "  )",
+        "  (blocks.1.last): Dropout(p=0.25)",
+        "  (table): 2 parameters",
+        "  (mixed.1): ReLUNeuron(2)",
+        "  (mixed): 1 parameter",
+        ")",
+    ]
+
+
+def test_a_module_without_parts_shows_its_name():
+    assert repr(Module()) == "Module()"
+
+
+def test_modules_that_hold_each_other_can_be_shown():
+    class Child(Module):
+        pass
+
+    module = Module()
+    module.child = Child()
+    module.child._parent = module
+    assert repr(module).splitlines() == ["Module(", "  (child): Child()", ")"]

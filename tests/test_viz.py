@@ -468,3 +468,37 @@ def test_only_a_missing_graphviz_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastgrad.viz.dot", None)
     with pytest.raises(ModuleNotFoundError, match=r"fastgrad\.viz\.dot"):
         viz.draw_dot(Value(1.0))
+
+
+POINTS = [[0.0, 0.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("model", "X", "y", "message"),
+    [
+        (lambda point: [Value(1.0)] * 3, POINTS, [0, 1], "the model gives 3 scores for a point"),
+        (nn.MLP(2, [4, 3]), POINTS, [0, 1], "the model gives 3 scores for a point"),
+        (fastgrad.compile(lambda x: [x[0], x[1]]), POINTS, [0, 1], "the model gives 2 scores for a point"),
+        (nn.MLP(2, [1]), [], [], r"X must be \(N, 2\), .* at least one, not \(0,\)"),
+        (nn.MLP(2, [1]), np.empty((0, 2)), [], r"at least one, not \(0, 2\)"),
+        (nn.MLP(2, [1]), [1.0, 2.0], [0, 1], r"not \(2,\)"),
+        (nn.MLP(3, [1]), [[1.0, 2.0, 3.0]], [0], r"not \(1, 3\)"),
+        (nn.MLP(2, [1]), POINTS, [0], "a label for each of the 2 points, not 1"),
+        (nn.MLP(2, [1]), POINTS, [], "a label for each of the 2 points, not 0"),
+    ],
+)
+def test_what_has_no_boundary_is_refused_in_words(model, X, y, message, axes):
+    with pytest.raises(ValueError, match=message):
+        viz.plot_decision_boundary(model, X, y, axes)
+    assert not axes.collections
+
+
+@pytest.mark.parametrize("step", [0, -0.1, math.nan])
+def test_the_boundarys_step_is_above_0(step, axes):
+    with pytest.raises(ValueError, match=f"step must be above 0, not {step}"):
+        viz.plot_decision_boundary(nn.MLP(2, [1]), POINTS, [0, 1], axes, step=step)
+
+
+def test_a_list_of_one_score_is_a_score(axes):
+    viz.plot_decision_boundary(lambda point: [Value(point[0])], POINTS, [0, 1], axes)
+    assert axes.collections

@@ -10,6 +10,9 @@ from fastgrad import __version__, engine
 
 __all__ = ["main"]
 
+# The status of a program that Ctrl-C has ended: 128 and the signal's number.
+INTERRUPTED = 130
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
@@ -39,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--steps", type=positive, default=100, help="full-batch steps (default: 100)")
     demo.add_argument("--seed", type=seed, default=1337, help="for random and numpy (default: 1337)")
     demo.add_argument(
-        "--output", default="moons.png", help="the picture's path, .png without a suffix (default: moons.png)"
+        "--output",
+        default="moons.png",
+        help="the picture's path, .png without a suffix, numbered if there is one (default: moons.png)",
     )
     demo.add_argument("--plain", action="store_true", help="one line a step instead of a progress bar")
     demo.add_argument("--compiled", action="store_true", help="compile the loss for all rows at once")
@@ -82,16 +87,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.refuse("a script is required, or -m and a module")
     else:
         try:
-            from fastgrad.commands.demo import picture_path, train_moons
-        except ModuleNotFoundError as error:
-            sys.exit(f"the demo needs {error.name}: pip install 'fastgrad[demo]'")
-        try:
-            path = picture_path(options.output)
-        except ValueError as error:
-            # Like argparse's errors, whose parser has not matplotlib's list of formats.
-            print(f"python -m fastgrad demo: error: argument --output: {error}", file=sys.stderr)
-            sys.exit(2)
-        train_moons(options.steps, options.seed, path, options.plain, options.compiled)
+            run_demo(options)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+
+
+def run_demo(options: argparse.Namespace) -> None:
+    """Run the demo; exits with a status and a message that fit if it cannot be run, or ends badly."""
+    try:
+        from fastgrad.commands.demo import picture_path, train_moons
+    except ModuleNotFoundError as error:
+        sys.exit(f"the demo needs {error.name}: pip install 'fastgrad[demo]'")
+    try:
+        path = picture_path(options.output)
+    except ValueError as error:
+        # Like argparse's errors, whose parser has not matplotlib's list of formats.
+        print(f"python -m fastgrad demo: error: argument --output: {error}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        finished = train_moons(options.steps, options.seed, path, options.plain, options.compiled)
+    except (FloatingPointError, OSError) as error:
+        sys.exit(f"python -m fastgrad demo: error: {error}")
+    if not finished:
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

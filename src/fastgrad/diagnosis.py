@@ -6,20 +6,28 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import takewhile
+from types import CodeType
 from typing import Any, NamedTuple
 
-from fastgrad.engine import Value, _graph_order, _take_apart
+from fastgrad.engine import Value, _graph_order, _take_apart, apply, dot, reduce
+from fastgrad.nn import MLP, Dropout, Layer, Module, Neuron
+from fastgrad.operations import BY_NAME, REDUCTIONS
 from fastgrad.testing import kept_gradients
 
 __all__ = ["Finding", "check"]
 
 # Below this many outputs a neuron may be off, or at its limit, by chance.
-ENOUGH = 4
+ENOUGH = 16
 # |tanh| above 0.99 passes less than 2 % of the gradient.
 SATURATED = 0.99
 # Codes of a dot product's activation, as _take_apart gives them.
 DOT = {"dot", "inner"}
 FUSED = {1: "relu", 2: "tanh", 3: "sigmoid"}
+REDUCED = {reduction.name for reduction in REDUCTIONS}
+# The kind of a node whose left operand is a constant, as _take_apart gives it.
+CONSTANT_NODE = 2
+# No loss of a training that goes well is as large, not even a sum over data that nobody has scaled.
+EXPLODED = 1e15
 # What a neuron computes between its parameters and its activation.
 AFFINE = {"add", "sub", "mul", "div", "sum", "mean", *DOT, "+", "-", "*", "/"}
 
@@ -33,16 +41,27 @@ class Finding(NamedTuple):
 
 
 class Findings(list[Finding]):
-    """The findings of `check`, empty if there are none; printed as a list of messages."""
+    """The findings of `check`, empty if there are none; printed as a list of messages.
+
+    `unseen` says in words what could not be looked at, and why.
+    """
+
+    def __init__(self, findings: Iterable[Finding] = (), unseen: Iterable[str] = ()) -> None:
+        super().__init__(findings)
+        self.unseen = tuple(unseen)
 
     def __str__(self) -> str:
-        return "\n".join(f"- {finding.message}" for finding in self) or "no mistake found"
+        found = [f"- {finding.message}" for finding in self] or ["no mistake found"]
+        return "\n".join([*found, *(f"not looked at: {what}" for what in self.unseen)])
 
     __repr__ = __str__
 
 
 class Node(NamedTuple):
-    """A node of the graph: the operation, with a dot product's activation, and d loss / d node."""
+    """A node of the graph: the operation, with a dot product's activation, and d loss / d node.
+
+    It has moved if its data is no longer what the operation gives for its operands.
+    """
 
     value: Value
     operation: str
@@ -50,6 +69,7 @@ class Node(NamedTuple):
     operands: tuple[Value, ...]
     constant: float | None
     grad: float
+    moved: bool
 
 
 class Graph(NamedTuple):
@@ -59,6 +79,16 @@ class Graph(NamedTuple):
     nodes: dict[Value, Node]
     names: dict[Value, str]
     found: dict[Value, float]
+    loss_grad: float
+    modules: tuple[Module, ...]
+
+    def moved(self) -> Node | None:
+        """Return the first node whose operands were changed after it was computed."""
+        return next((node for node in self.nodes.values() if node.moved), None)
+
+    def fresh(self, value: Value) -> float:
+        """Return the gradient that backward() gives from zero."""
+        return self.nodes[value].grad if value in self.nodes else 0.0
 
     def name(self, value: Value) -> str:
         """Return a parameter's name, a label, or the operation with its operands."""
@@ -81,15 +111,21 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
 
     Call it between `loss.backward()` and the step. `parameters` are Values, or a Module, whose names
     then appear in the messages. The gradients are computed once more from zero and compared with those
-    found; without parameters, it is only seen whether backward() has run at all.
+    found; without parameters, it is only seen whether backward() has run at all. After the step the data
+    of the parameters is not that of the loss, and nothing is compared. What could not be looked at is
+    said in words, in `unseen` of the result.
 
-    Reports, by their `kind`: 'no backward', 'gradients not zeroed', 'no gradient' (a parameter, of those
-    given, that the loss does not depend on, or only through derivatives of 0), 'not finite' (the first
-    node where nan or inf arose), 'gradient not finite', 'dead ReLU' (a neuron that passed no gradient for
-    any input), 'saturated' (one that passed almost none: a tanh beyond 0.99 either way or a sigmoid beyond
-    0.995 or 0.005), 'softmax before cross_entropy'. A neuron that is dead or saturated is reported from 4
-    inputs on, as it may be so by chance for fewer; from 1 on if all neurons are. Raises TypeError if the
-    loss or a parameter is no Value.
+    Reports, by their `kind`: 'no backward', 'gradients not zeroed', 'gradients zeroed after backward',
+    'no gradient' (a parameter, of those given, that the loss does not depend on, or only through
+    derivatives of 0), 'not finite' (the first node where nan or inf arose), 'gradient not finite',
+    'exploded' (a loss beyond 1e15), 'dead ReLU' (a neuron that passed no gradient for any input),
+    'saturated' (one that passed almost none: a tanh beyond 0.99 either way or a sigmoid beyond 0.995 or
+    0.005), 'symmetry' (neurons of equal weights, outputs and gradients, which stay equal), 'eval mode' (a
+    Dropout, or a Module whose own code reads `training`, if a Module is given), 'softmax before
+    cross_entropy', 'sigmoid before binary_cross_entropy_with_logits', 'no logarithm before nll_loss',
+    'labels of hinge_loss' (Values of 0). A neuron that is dead or saturated is reported from 16 inputs
+    on, as it may be so by chance for fewer; from 1 on if all neurons are. Raises TypeError if the loss or a
+    parameter is no Value.
 
     >>> w = Value(2.0, label="w")
     >>> for _ in range(2):
@@ -99,14 +135,27 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
     - gradients were not zeroed before backward(): that of w is 60.0, of which this loss gave 30.0
     """
     if not isinstance(loss, Value):
-        raise TypeError(f"the loss must be a Value, not {type(loss).__name__}")
+        raise no_loss(loss)
     names = names_of(parameters)
+    modules = tuple(parameters.modules()) if isinstance(parameters, Module) else ()
     found = {value: value.grad for value in names or leaves_below(loss)}
+    loss_grad = loss.grad
     with kept_gradients(loss, names) as order:
         loss.backward()
         nodes = {value: taken_apart(value) for value in order}
-    graph = Graph(loss, nodes, names, found)
-    return Findings(finding for rule in RULES for finding in rule(graph))
+    graph = Graph(loss, nodes, names, found, loss_grad, modules)
+    return Findings((finding for rule in RULES for finding in rule(graph)), not_looked_at(graph))
+
+
+def no_loss(given: object) -> TypeError:
+    """Return the error for what is no loss: most often it is of a compiled function."""
+    message = f"the loss must be a Value, not {type(given).__name__}"
+    if isinstance(given, float) or hasattr(given, "__array__") or hasattr(given, "input_gradients"):
+        message += (
+            "; the numbers of a compiled function do not know how they were computed: call the function "
+            "itself, its __wrapped__, with one row, and backward() and check on the Value that it returns"
+        )
+    return TypeError(message)
 
 
 def leaves_below(loss: Value) -> list[Value]:
@@ -140,13 +189,36 @@ def names_of(parameters: Any) -> dict[Value, str]:
 def taken_apart(value: Value) -> Node:
     """Describe a node; one made by hand is known by its symbol."""
     operation, kind, operands, detail = _take_apart(value)
+    moved = has_moved(value.data, operation, kind & 3, operands, detail)
     activation = FUSED.get(kind & 3, "") if operation in DOT else ""
     if operation == "custom":
         operation = {"ReLU": "relu"}.get(detail, str(detail))
     if operation in ("relu", "tanh", "sigmoid"):
         activation = operation
     constant = detail if isinstance(detail, float) else None
-    return Node(value, operation, activation, operands, constant, value.grad)
+    return Node(value, operation, activation, operands, constant, value.grad, moved)
+
+
+def has_moved(data: float, operation: str, kind: int, operands: tuple[Value, ...], detail: Any) -> bool:
+    """Whether an operation of the library gives other data for its operands than the node has."""
+    # Leaves, so that nothing is held by the graph that is looked at.
+    given = [Value(operand.data) for operand in operands]
+    try:
+        if operation in DOT:
+            inputs = given[detail:]
+            bias = given[len(inputs)] if detail > len(inputs) else None
+            result = dot(given[: len(inputs)], inputs, bias, FUSED.get(kind, "linear"))
+        elif operation in REDUCED:
+            result = reduce(operation, given)
+        elif operation not in BY_NAME or not given:
+            return False
+        elif detail is None:
+            result = apply(operation, *given)
+        else:
+            result = apply(operation, *((detail, *given) if kind == CONSTANT_NODE else (*given, detail)))
+    except (ArithmeticError, ValueError):
+        return True
+    return not same(result.data, data)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -160,26 +232,50 @@ def listed(names: Iterable[str]) -> str:
 
 def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:
     """Gradients that are not those which backward() gives from zero."""
-    fresh = {value: graph.nodes[value].grad if value in graph.nodes else 0.0 for value in graph.found}
-    different = [value for value, grad in graph.found.items() if not same(grad, fresh[value])]
+    different = [value for value, grad in graph.found.items() if not same(grad, graph.fresh(value))]
     if not different:
         return
-    if all(graph.found[value] == 0.0 for value in graph.found):
+    all_zero = all(grad == 0.0 for grad in graph.found.values())
+    # backward() leaves 1 in the loss itself.
+    if graph.loss_grad == 0.0:
+        seen = "all gradients are 0" if all_zero else "the gradients are those of another loss"
+        yield Finding("no backward", f"{seen}: backward() has not run on this loss", tuple(different))
+    elif graph.moved() or graph.loss_grad != 1.0:
+        return
+    elif all_zero:
+        message = "all gradients were set to 0 after backward(): zero_grad() belongs before it"
+        yield Finding("gradients zeroed after backward", message, tuple(different))
+    elif graph.names:
+        # Without, there are leaves that hold data, which nobody zeroes.
+        first = different[0]
+        others = f" ({len(different)} parameters in all)" if len(different) > 1 else ""
         yield Finding(
-            "no backward", "all gradients are 0: backward() has not run on this loss", tuple(different)
+            "gradients not zeroed",
+            f"gradients were not zeroed before backward(): that of {graph.name(first)} is "
+            f"{graph.found[first]!r}, of which this loss gave {graph.fresh(first)!r}{others}",
+            tuple(different),
         )
-        return
+
+
+def not_looked_at(graph: Graph) -> Iterator[str]:
+    """Say which comparisons are left out, and why."""
+    moved = graph.moved()
+    if moved:
+        yield (
+            f"gradients, as data was changed after the loss was computed, by a step for instance: "
+            f"{graph.name(moved.value)} is no longer {moved.value.data:.6g}. "
+            "Call check between backward() and the step"
+        )
+    elif graph.loss_grad not in (0.0, 1.0):
+        yield (
+            f"gradients, as that of this loss is {graph.loss_grad:.6g} and not 1: backward() has run on "
+            "something that was computed from it. Check that"
+        )
     if not graph.names:
-        # Leaves, of which those that hold data are nobody's to zero.
-        return
-    first = different[0]
-    others = f" ({len(different)} parameters in all)" if len(different) > 1 else ""
-    yield Finding(
-        "gradients not zeroed",
-        f"gradients were not zeroed before backward(): that of {graph.name(first)} is "
-        f"{graph.found[first]!r}, of which this loss gave {fresh[first]!r}{others}",
-        tuple(different),
-    )
+        yield (
+            "parameters, as none were given: whether their gradients were zeroed, whether they have any, and "
+            "whether neurons are alike. Call check(loss, model) or check(loss, parameters)"
+        )
 
 
 def same(left: float, right: float) -> bool:
@@ -191,19 +287,62 @@ def parameters_without_gradient(graph: Graph) -> Iterator[Finding]:
     """Parameters that the loss does not depend on, or only through derivatives that are 0."""
     unused = tuple(value for value in graph.names if value not in graph.nodes)
     if unused:
+        # Without a Module, nothing tells the rows of a table from others.
+        may_be_right = not graph.modules or set(unused) <= rows_not_picked(graph)
+        unless = "; for rows that these inputs do not pick, that is right" if may_be_right else ""
         yield Finding(
             "no gradient",
-            f"the loss does not depend on {listed(graph.names[value] for value in unused)}",
+            f"the loss does not depend on {listed(graph.names[value] for value in unused)}{unless}",
             unused,
         )
-    flat = tuple(value for value in graph.names if value in graph.nodes and graph.nodes[value].grad == 0.0)
+    flat = [value for value in graph.names if value in graph.nodes and graph.nodes[value].grad == 0.0]
+    idle = idle_weights(graph) | weights_that_wait(graph) if flat else set()
+    flat = [value for value in flat if value not in idle]
     if flat:
         yield Finding(
             "no gradient",
             f"the gradient of {listed(graph.names[value] for value in flat)} is exactly 0: "
             "every path from there to the loss goes through a ReLU that is 0, a factor of 0 or the like",
-            flat,
+            tuple(flat),
         )
+
+
+def rows_not_picked(graph: Graph) -> set[Value]:
+    """Return the parameters, such as `table.5.0`, in rows of which the loss uses nothing, but other rows."""
+    places = {value: name.rsplit(".", 2) for value, name in graph.names.items()}
+    elements = {
+        value: (place[0], place[1])
+        for value, place in places.items()
+        if len(place) == 3 and place[1].isdecimal() and place[2].isdecimal()
+    }
+    rows = {row for value, row in elements.items() if value in graph.nodes}
+    tables = {table for table, _ in rows}
+    return {value for value, row in elements.items() if row[0] in tables and row not in rows}
+
+
+def weights_that_wait(graph: Graph) -> set[Value]:
+    """Return the parameters of neurons that are off, but for so few inputs that it may be by chance."""
+    neurons = neurons_of(graph, "relu")
+    off = [neuron for neuron, outputs in neurons.items() if all(output.data <= 0.0 for output in outputs)]
+    few = [neuron for neuron in off if len(neurons[neuron]) < ENOUGH]
+    return {value for neuron in few for value in neuron} if len(off) < len(neurons) else set()
+
+
+def idle_weights(graph: Graph) -> set[Value]:
+    """Return the parameters that meet data of 0, a dark pixel for instance, wherever a gradient passes."""
+    idle: dict[Value, bool] = {}
+    for node in graph.nodes.values():
+        mine = [operand for operand in node.operands if operand in graph.names]
+        if node.operation in DOT:
+            # If it passes to one of a neuron's parameters, then to all whose input is not 0.
+            is_idle = any(graph.nodes[parameter].grad != 0.0 for parameter in mine)
+        else:
+            others = [operand for operand in node.operands if operand not in graph.names]
+            is_zero = node.constant == 0.0 or any(is_zero_data(graph, other) for other in others)
+            is_idle = node.operation == "mul" and is_zero
+        for parameter in mine:
+            idle[parameter] = is_idle and idle.get(parameter, True)
+    return {value for value, is_idle in idle.items() if is_idle}
 
 
 def first_not_finite(graph: Graph) -> Iterator[Finding]:
@@ -260,10 +399,7 @@ def stuck(
     graph: Graph, activation: str, kind: str, is_stuck: Callable[[float], bool], what: str
 ) -> Iterator[Finding]:
     """Report neurons all of whose outputs are stuck, if they are many enough or there are no others."""
-    neurons: dict[frozenset[Value], list[Value]] = defaultdict(list)
-    for node in graph.nodes.values():
-        if node.activation == activation:
-            neurons[neuron_of(graph, node)].append(node.value)
+    neurons = neurons_of(graph, activation)
     bad = [outputs for outputs in neurons.values() if all(is_stuck(output.data) for output in outputs)]
     if len(bad) < len(neurons):
         bad = [outputs for outputs in bad if len(outputs) >= ENOUGH]
@@ -276,6 +412,15 @@ def stuck(
         f"{len(bad)} of {len(neurons)} {activation} neurons {verb} {what}: {names}",
         tuple(output for outputs in bad for output in outputs),
     )
+
+
+def neurons_of(graph: Graph, activation: str) -> dict[frozenset[Value], list[Value]]:
+    """Return the outputs of an activation, by the neuron that they are of."""
+    neurons: dict[frozenset[Value], list[Value]] = defaultdict(list)
+    for node in graph.nodes.values():
+        if node.activation == activation:
+            neurons[neuron_of(graph, node)].append(node.value)
+    return neurons
 
 
 def neuron_name(graph: Graph, output: Value) -> str:
@@ -308,6 +453,74 @@ def neuron_of(graph: Graph, node: Node) -> frozenset[Value]:
     return frozenset(reached or (node.value,))
 
 
+def exploded(graph: Graph) -> Iterator[Finding]:
+    """A loss that is finite, but has left all measure."""
+    if EXPLODED < abs(graph.loss.data) < math.inf:
+        message = (
+            f"the loss is {graph.loss.data:.6g}, it has exploded: the learning rate is too large, "
+            "or the data is not scaled"
+        )
+        yield Finding("exploded", message, (graph.loss,))
+
+
+def symmetry(graph: Graph) -> Iterator[Finding]:
+    """Neurons that began alike, and are moved alike ever after."""
+    for activation in FUSED.values():
+        alike: dict[Any, list[Value]] = defaultdict(list)
+        neurons = neurons_of(graph, activation)
+        for neuron, outputs in neurons.items():
+            if not neuron <= graph.names.keys():
+                continue
+            weights = sorted(value.data for value in neuron)
+            passed = [(output.data, graph.nodes[output].grad) for output in outputs]
+            alike[tuple(weights), tuple(passed)].append(outputs[0])
+        bad = [output for group in alike.values() if len(group) > 1 for output in group]
+        if bad:
+            yield Finding(
+                "symmetry",
+                f"{len(bad)} of {len(neurons)} {activation} neurons have the weights, outputs and gradients "
+                "of another, and will always have: draw the weights at random: "
+                f"{listed(neuron_name(graph, output) for output in bad)}",
+                tuple(bad),
+            )
+
+
+def eval_mode(graph: Graph) -> Iterator[Finding]:
+    """Modules that compute as for a test, though backward() has run."""
+    if graph.loss_grad == 0.0 or graph.moved():
+        # A loss that is only looked at, or a mode that was set after the training.
+        return
+    quiet = [module for module in graph.modules if not module.training and depends_on_mode(graph, module)]
+    if quiet:
+        yield Finding(
+            "eval mode",
+            f"the model is trained in eval mode: {listed(type(module).__name__ for module in quiet)}; "
+            "call train() on it",
+            (),
+        )
+
+
+def depends_on_mode(graph: Graph, module: Module) -> bool:
+    """Whether a module computes something else while training: Dropout, or one that reads `training`."""
+    if isinstance(module, Dropout):
+        factors = (0.0, 1.0 / (1.0 - module.p))
+        # It may have been set to eval mode after the loss was computed.
+        dropped = any(node.operation == "mul" and node.constant in factors for node in graph.nodes.values())
+        return module.p > 0.0 and not dropped
+    own = [kind for kind in type(module).__mro__ if issubclass(kind, Module) and kind not in LIBRARY]
+    codes = (getattr(part, "__code__", None) for kind in own for part in vars(kind).values())
+    return any(isinstance(code, CodeType) and reads_training(code) for code in codes)
+
+
+def reads_training(code: CodeType) -> bool:
+    """Whether a function's code, or a comprehension's in it, reads an attribute `training`."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return "training" in code.co_names or any(map(reads_training, inner))
+
+
+LIBRARY = (Module, Neuron, Layer, MLP, Dropout)
+
+
 def softmax_before_cross_entropy(graph: Graph) -> Iterator[Finding]:
     """A logsumexp, which cross_entropy takes of raw logits, of numbers that are probabilities."""
     bad = tuple(
@@ -323,6 +536,84 @@ def softmax_before_cross_entropy(graph: Graph) -> Iterator[Finding]:
         )
 
 
+def sigmoid_before_logits(graph: Graph) -> Iterator[Finding]:
+    """A logistic loss, which takes the sigmoid itself, of what is a sigmoid already."""
+    bad = tuple(
+        node.value
+        for node in graph.nodes.values()
+        if node.operation == "logistic"
+        and any(is_sigmoid(graph, graph.nodes[logit]) for logit in node.operands[:1])
+    )
+    if bad:
+        yield Finding(
+            "sigmoid before binary_cross_entropy_with_logits",
+            "binary_cross_entropy_with_logits was given probabilities: it wants raw logits and takes their "
+            "sigmoid itself",
+            bad,
+        )
+
+
+def is_sigmoid(graph: Graph, node: Node) -> bool:
+    """Whether this is a sigmoid, or 1 / (1 + exp(...)) written out."""
+    if node.activation == "sigmoid":
+        return True
+    if (node.operation, node.constant) not in (("div", 1.0), ("pow", -1.0)):
+        return False
+    below = graph.nodes[node.operands[0]]
+    is_sum = below.operation == "add" and below.constant == 1.0
+    return is_sum and graph.nodes[below.operands[0]].operation == "exp"
+
+
+def no_logarithm_before_nll(graph: Graph) -> Iterator[Finding]:
+    """Means of -p, where p is a probability, in place of -log(p)."""
+    averaged = {
+        operand
+        for node in graph.nodes.values()
+        if node.operation in ("sum", "mean", "add")
+        for operand in node.operands
+    }
+    bad = tuple(
+        node.value
+        for node in graph.nodes.values()
+        if (node.operation, node.constant) == ("mul", -1.0)
+        and (node.value in averaged or node.value is graph.loss)
+        and is_softmax(graph, graph.nodes[node.operands[0]])
+    )
+    if bad:
+        yield Finding(
+            "no logarithm before nll_loss",
+            "the loss is minus a probability: nll_loss wants logarithms, as log_softmax gives them, or take "
+            "cross_entropy of the raw logits",
+            bad,
+        )
+
+
+def is_softmax(graph: Graph, node: Node) -> bool:
+    """Whether this is one of the probabilities of a softmax, or exp(...) / (a sum) written out."""
+    if node.operation != "div" or len(node.operands) < 2:
+        return node.operation == "softmax"
+    above, below = (graph.nodes[operand] for operand in node.operands)
+    return above.operation == "exp" and below.operation in ("sum", "add") and 0.0 < node.value.data <= 1.0
+
+
+def labels_of_hinge(graph: Graph) -> Iterator[Finding]:
+    """Labels of 0, for which the loss is 1 whatever the score; hinge_loss itself refuses numbers of 0."""
+    bad = tuple(
+        node.value
+        for node in graph.nodes.values()
+        if node.operation == "hinge" and any(is_zero_data(graph, operand) for operand in node.operands)
+    )
+    if bad:
+        yield Finding(
+            "labels of hinge_loss", "hinge_loss was given labels of 0: it wants -1 and 1, not 0 and 1", bad
+        )
+
+
+def is_zero_data(graph: Graph, value: Value) -> bool:
+    """Whether this is a leaf of 0 that is no parameter."""
+    return value.data == 0.0 and graph.nodes[value].operation == "leaf" and value not in graph.names
+
+
 def are_probabilities(values: Iterable[Value]) -> bool:
     """Whether these look like the result of a softmax."""
     numbers = [value.data for value in values]
@@ -333,7 +624,13 @@ RULES: tuple[Callable[[Graph], Iterator[Finding]], ...] = (
     gradients_of_this_loss,
     parameters_without_gradient,
     first_not_finite,
+    exploded,
     dead_relus,
     saturated,
+    symmetry,
+    eval_mode,
     softmax_before_cross_entropy,
+    sigmoid_before_logits,
+    no_logarithm_before_nll,
+    labels_of_hinge,
 )

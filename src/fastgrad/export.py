@@ -42,8 +42,9 @@ def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
     Layers become Linear and ReLU, Tanh or Sigmoid, a Dropout stays one, and `training` is each part's,
     of the whole the model's or, for a list, whether any part's is set. Raises ValueError that names the
     part for anything else, for a part whose class has a `__call__` of its own, and for a Layer whose
-    neurons differ in their number of inputs or activation.
+    neurons differ in their number of inputs or activation; needs torch: pip install 'fastgrad[torch]'.
     """
+    require_torch("to_torch")
     import torch
 
     parts = parts_of(model)
@@ -73,8 +74,10 @@ def from_torch(module: torch.nn.Module) -> MLP:
     without bias gets one of 0, and `training` is each part's. Raises ValueError that names the module
     for any other, for an activation or a Dropout that follows no Linear, for a Dropout of p = 1, and for
     a Linear of other than the outputs before it; so does a Linear or Dropout after a Linear of one
-    output, since a Layer of one neuron gives a Value and not a list.
+    output, since a Layer of one neuron gives a Value and not a list. Needs torch: pip install
+    'fastgrad[torch]'.
     """
+    require_torch("from_torch")
     import torch
 
     activations = {getattr(torch.nn, name): activation for activation, name in IN_TORCH.items()}
@@ -163,6 +166,16 @@ def to_onnx(model: Module | Iterable[Module], path: str | os.PathLike[str]) -> N
     )
     checker.check_model(document, full_check=True)
     save(document, os.fspath(path))
+
+
+def require_torch(function: str) -> None:
+    """Raise ModuleNotFoundError that names this function, unless torch can be imported."""
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{function} needs {error.name}: pip install 'fastgrad[torch]'", name=error.name
+        ) from None
 
 
 def parts_of(model: Module | Iterable[Module]) -> list[Dense | Dropout]:

@@ -84,7 +84,7 @@ def logsumexp(values: Vector) -> Value:
 
 def l2(parameters: Vector) -> Value:
     """Return x1**2 + ... + xn**2 as one node; ValueError if there are no values."""
-    return reduce("square_sum", parameters)
+    return reduce("square_sum", vector("l2", parameters))
 
 
 def dot(w: Vector, x: Vector, b: Scalar = 0) -> Value:
@@ -130,7 +130,7 @@ def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
 
 def log_softmax(values: Vector) -> list[Value]:
     """Return the logarithm of each value's softmax, without computing it; ValueError if there are none."""
-    values = list(values)
+    values = vector("log_softmax", values)
     total = reduce("logsumexp", values)
     return [value - total for value in values]
 
@@ -142,7 +142,7 @@ def rms_norm(values: Vector, weight: Vector | None = None, *, eps: float = 1e-5)
     there are no values or another number of weights. After Zhang and Sennrich, "Root Mean Square Layer
     Normalization" (2019).
     """
-    values = list(values)
+    values = vector("rms_norm", values)
     normal = scale(values, (reduce("square_mean", values) + eps) ** -0.5)
     return normal if weight is None else pairwise("rms_norm", "mul", normal, weight)
 
@@ -163,9 +163,15 @@ def hinge_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss: 
     """Return max(0, 1 - target * score) for n scores and n targets of -1 or 1, reduced.
 
     This is micrograd's max-margin loss `(1 + -target * score).relu()`. Raises ValueError if the
-    lengths differ or are 0.
+    lengths differ or are 0, or if a target is a number other than -1 and 1. A target that is a Value, such
+    as an argument of a compiled function, is not looked at.
     """
-    return reduced(pairwise("hinge_loss", "hinge", input, target), reduction)
+    target = listed("hinge_loss", target)
+    losses = pairwise("hinge_loss", "hinge", input, target)
+    for index, label in enumerate(target):
+        if not isinstance(label, Value) and float(label) not in (-1.0, 1.0):
+            raise ValueError(f"hinge_loss: a target is -1 or 1, but number {index} is {label!r}")
+    return reduced(losses, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -193,7 +199,7 @@ def cross_entropy(
     """
 
     def loss(logits: Vector, number: SupportsIndex) -> Value:
-        logits = list(logits)
+        logits = listed("cross_entropy", logits)
         chosen = pick("cross_entropy", logits, number)
         return reduce("logsumexp", logits) - chosen
 
@@ -211,12 +217,28 @@ def nll_loss(
     """
 
     def loss(logarithms: Vector, number: SupportsIndex) -> Value:
-        return apply("mul", pick("nll_loss", list(logarithms), number), -1.0)
+        return apply("mul", pick("nll_loss", listed("nll_loss", logarithms), number), -1.0)
 
     return over_rows("nll_loss", loss, input, target, reduction)
 
 
 # -- what the functions share ---------------------------------------------------------------------
+
+
+def listed(function: str, values: Iterable[Item]) -> list[Item]:
+    """Return the values as a list; TypeError that names the function if they cannot be gone through."""
+    # A Value is asked first: to find that it lacks an attribute takes long.
+    if isinstance(values, Value) or not (hasattr(values, "__iter__") or hasattr(values, "__getitem__")):
+        raise TypeError(f"{function} needs a list of Values or numbers, not {values!r}")
+    return list(values)
+
+
+def vector(function: str, values: Iterable[Item]) -> list[Item]:
+    """Return the values as a list of at least one; ValueError that names the function if there are none."""
+    result = listed(function, values)
+    if not result:
+        raise ValueError(f"{function} of no values")
+    return result
 
 
 def reduced(values: list[Value], reduction: str) -> Loss:
@@ -228,7 +250,7 @@ def reduced(values: list[Value], reduction: str) -> Loss:
 
 def same_length(function: str, left: Iterable[Any], right: Iterable[Any]) -> tuple[list[Any], list[Any]]:
     """Return two lists; ValueError unless they are of one length, and not empty."""
-    left, right = list(left), list(right)
+    left, right = listed(function, left), listed(function, right)
     if len(left) != len(right) or not left:
         raise ValueError(
             f"{function} needs two equally long vectors of at least one: got {len(left)} and {len(right)}"
@@ -273,7 +295,7 @@ def over_rows(
     reduction: str,
 ) -> Loss:
     """Return the loss of one row and one target, or the reduced losses of a batch of them."""
-    rows = list(rows)
+    rows = listed(function, rows)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
     if not rows:

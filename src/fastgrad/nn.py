@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import random
+import reprlib
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat
@@ -20,6 +22,7 @@ from fastgrad.engine import (
     own_parameters,
     zero_grad,
 )
+from fastgrad.functional import listed
 
 # What `from micrograd.nn import *` brings.
 __all__ = ["MLP", "Layer", "Module", "Neuron", "Value", "random"]
@@ -122,6 +125,12 @@ class Module:
         """Leave the training mode; return self."""
         return self.train(False)
 
+    @reprlib.recursive_repr("...")
+    def __repr__(self) -> str:
+        """Show the modules among the attributes by name, as torch does, and count the parameters."""
+        lines = [f"\n({name}): {shown}".replace("\n", "\n  ") for name, shown in shown_parts(self)]
+        return f"{type(self).__name__}({''.join(lines)}{chr(10) if lines else ''})"
+
 
 # What a subclass may define anew.
 MODULE_PARAMETERS = Module.parameters
@@ -223,25 +232,56 @@ def children(holder: object) -> Iterator[tuple[str, Module]]:
             yield from children(part)
 
 
+def shown_parts(module: Module) -> Iterator[tuple[str, str]]:
+    """Yield what the repr of a module shows of its attributes, by name."""
+    for name, part in module._parts():
+        modules = list(modules_in(name, part))
+        yield from ((path, repr(child)) for path, child in modules)
+        theirs = {id(parameter) for _, child in modules for _, parameter in child.named_parameters()}
+        count = sum(id(parameter) not in theirs for _, parameter in named_values({name: part}, ""))
+        if count:
+            yield name, f"{count} parameter{'s' if count > 1 else ''}"
+
+
+def modules_in(path: str, part: object) -> Iterator[tuple[str, Module]]:
+    """Yield a Module, or the Modules directly in a list, tuple or dict, by path."""
+    if isinstance(part, Module):
+        yield path, part
+    elif not isinstance(part, Value):
+        for name, below in attributes(part):
+            yield from modules_in(f"{path}.{name}", below)
+
+
+def size_of(name: str, number: Any, least: int) -> int:
+    """Return a number of neurons or inputs; TypeError if it is no whole number, ValueError if too small."""
+    try:
+        size = operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {number!r}") from None
+    if size < least:
+        raise ValueError(f"{name} must be at least {least}, not {size}")
+    return size
+
+
 class Neuron(Module, NeuronFields):
     """activation(w1 * x1 + ... + wn * xn + b).
 
     The weights are drawn from `random.uniform(-1, 1)` and b is 0, so that a seed gives micrograd's
     weights. `nonlin=False` leaves the activation out; `activation` is 'relu', 'tanh', 'sigmoid' or
-    'linear'. Raises ValueError for another.
+    'linear'. Raises ValueError for another, and for less than 0 inputs.
     """
 
     def __init__(self, nin: int, nonlin: bool = True, activation: str = "relu") -> None:
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
-        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        self.w = [Value(random.uniform(-1, 1)) for _ in range(size_of("nin", nin, 0))]
         self.b = Value(0)
         self.nonlin = nonlin
         self.activation = activation
 
     def __call__(self, x: Inputs) -> Value:
         """Return the neuron's output for nin inputs, Values or numbers; ValueError for another count."""
-        x = list(x)
+        x = listed("a neuron", x)
         if len(x) != len(self.w):
             raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
         activation = self.activation if self.nonlin else "linear"
@@ -271,10 +311,14 @@ NEURON_PARAMETERS = Neuron.parameters
 
 
 class Layer(Module, LayerFields):
-    """nout neurons over the same nin inputs; keyword arguments go to every Neuron."""
+    """nout neurons over the same nin inputs; keyword arguments go to every Neuron.
+
+    Raises ValueError for less than 0 inputs or neurons.
+    """
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
-        self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
+        nin = size_of("nin", nin, 0)
+        self.neurons = [Neuron(nin, **kwargs) for _ in range(size_of("nout", nout, 0))]
 
     def __call__(self, x: Inputs) -> Any:
         """Return the list of the neurons' outputs, or the output itself if there is one neuron."""
@@ -300,13 +344,15 @@ class MLP(Module):
     """Layers of nouts neurons after nin inputs; the last is linear, the others have the activation.
 
     Only the last may be of one neuron: as in micrograd, such a layer returns a Value, which no further
-    layer takes. Raises TypeError if nouts is no list.
+    layer takes. Raises TypeError if nouts is no list, ValueError if it has a size below 1 or there is no
+    input.
     """
 
     def __init__(self, nin: int, nouts: Sequence[int], activation: str = "relu") -> None:
         if not isinstance(nouts, Collection):
             raise TypeError(f"nouts must be a list of the layers' sizes, such as [16, 1], not {nouts!r}")
-        sizes = [nin, *nouts]
+        least = 1 if nouts else 0
+        sizes = [size_of("nin", nin, least), *(size_of("a layer's size", nout, least) for nout in nouts)]
         self.layers = [
             Layer(sizes[i], sizes[i + 1], nonlin=i != len(nouts) - 1, activation=activation)
             for i in range(len(nouts))
@@ -347,8 +393,9 @@ class Dropout(Module):
 
     def __call__(self, x: Iterable[Value]) -> list[Any]:
         """Return the values, dropped out if `training` is set."""
+        x = listed("Dropout", x)
         if not self.training or self.p == 0:
-            return list(x)
+            return x
         scale = 1.0 / (1.0 - self.p)
         return [value * (0.0 if random.random() < self.p else scale) for value in x]
 

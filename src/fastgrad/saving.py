@@ -201,7 +201,7 @@ def imported_numpy() -> Any:
         import numpy
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"an .npz file needs {error.name}: pip install 'fastgrad[export]'", name=error.name
+            f"an .npz file needs {error.name}: pip install numpy; a .json file needs nothing", name=error.name
         ) from None
     return numpy
 

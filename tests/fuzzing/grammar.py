@@ -50,7 +50,7 @@ EXPRESSIONS = [
     (1, "F.l2({vector})"),
     (1, "F.logsumexp({vector})"),
     (1, "F.mse_loss({pair}, {reduction})"),
-    (1, "F.hinge_loss({pair})"),
+    (1, "F.hinge_loss({labelled})"),
     (1, "F.binary_cross_entropy_with_logits({pair})"),
     (1, "F.cross_entropy({vector}, {index})"),
     (1, "F.nll_loss({vector}, {index})"),
@@ -332,6 +332,12 @@ class Generator:
             return f"{self.vector(depth)}, {self.vector(depth)}"
         count = self.rng.randrange(1, 5)
         return ", ".join(f"[{', '.join(self.scalar(depth) for _ in range(count))}]" for _ in range(2))
+
+    def labelled(self, depth):
+        count = self.rng.randrange(1, 5)
+        scores = [self.scalar(depth) for _ in range(count)]
+        labels = [self.rng.choice(["-1", "1", "1", "-1.0", self.scalar(depth)]) for _ in range(count)]
+        return f"[{', '.join(scores)}], [{', '.join(labels)}]"
 
     def index(self, depth):
         return str(self.rng.choice([0, 0, 0, 1, 1, 2, 5, -1]))

@@ -4,7 +4,7 @@ import operator
 
 from reference.rules import ACTIVATIONS
 from reference.value import Value as Node
-from reference.value import apply, binary, is_number, node, operands_of, reduce
+from reference.value import apply, binary, is_number, listed, node, operands_of, reduce, vector
 
 
 def sum(values):  # noqa: A001
@@ -20,7 +20,7 @@ def logsumexp(values):
 
 
 def l2(values):
-    return reduce("square_sum", values)
+    return reduce("square_sum", vector("l2", values))
 
 
 def maximum(left, right):
@@ -49,10 +49,10 @@ def dot(w, x, b=0):
 
 
 def linear(x, weight, bias=None, activation="linear"):
-    inputs = operands_of(x)
+    inputs, weight = operands_of(x), listed(weight)
     if not inputs or not len(weight):
         raise ValueError(f"linear of {len(inputs)} inputs and {len(weight)} rows of weights")
-    biases = [None] * len(weight) if bias is None else list(bias)
+    biases = [None] * len(weight) if bias is None else listed(bias)
     if len(biases) != len(weight):
         raise ValueError(f"was given {len(biases)} biases")
     width = len(inputs) + (bias is not None)
@@ -66,33 +66,33 @@ def linear(x, weight, bias=None, activation="linear"):
 
 
 def softmax(values):
-    operands = operands_of(list(values))
+    operands = operands_of(vector("softmax", values))
     total = reduce("logsumexp", operands)
     return [node("softmax", (operand, total)) for operand in operands]
 
 
 def scale(values, factor):
-    operands = operands_of(list(values))
+    operands = operands_of(values)
     if not is_number(factor):
         raise TypeError(f"scale needs Values or numbers, not {type(factor).__name__}")
     return [binary("mul", operand, factor) for operand in operands]
 
 
 def add(left, right):
-    left, right = operands_of(list(left)), operands_of(list(right))
+    left, right = operands_of(left), operands_of(right)
     if len(left) != len(right):
         raise ValueError(f"add needs two equally long vectors: got {len(left)} and {len(right)}")
     return [node("add", pair) for pair in zip(left, right, strict=True)]
 
 
 def log_softmax(values):
-    values = list(values)
+    values = vector("log_softmax", values)
     total = reduce("logsumexp", values)
     return [value - total for value in values]
 
 
 def rms_norm(values, weight=None, eps=1e-5):
-    values = list(values)
+    values = vector("rms_norm", values)
     normal = scale(values, (reduce("square_mean", values) + eps) ** -0.5)
     if weight is None:
         return normal
@@ -101,7 +101,7 @@ def rms_norm(values, weight=None, eps=1e-5):
 
 
 def same_length(left, right):
-    left, right = list(left), list(right)
+    left, right = listed(left), listed(right)
     if len(left) != len(right) or not left:
         raise ValueError("needs two equally long vectors of at least one")
     return left, right
@@ -121,8 +121,11 @@ def mse_loss(input, target, reduction="mean"):  # noqa: A002
 
 
 def hinge_loss(input, target, reduction="mean"):  # noqa: A002
-    pairs = zip(*same_length(input, target), strict=True)
-    return reduced([apply("hinge", x, y) for x, y in pairs], reduction)
+    scores, labels = same_length(input, target)
+    losses = [apply("hinge", x, y) for x, y in zip(scores, labels, strict=True)]
+    if any(not isinstance(label, Node) and label not in (-1, 1) for label in labels):
+        raise ValueError("a target is -1 or 1")
+    return reduced(losses, reduction)
 
 
 def binary_cross_entropy_with_logits(input, target, reduction="mean"):  # noqa: A002
@@ -138,7 +141,7 @@ def picked(values, number):
 
 
 def cross_entropy(input, target, reduction="mean"):  # noqa: A002
-    logits = list(input)
+    logits = listed(input)
     if not logits:
         raise ValueError("cross_entropy of no values")
     chosen = picked(logits, target)
@@ -146,7 +149,7 @@ def cross_entropy(input, target, reduction="mean"):  # noqa: A002
 
 
 def nll_loss(input, target, reduction="mean"):  # noqa: A002
-    values = list(input)
+    values = listed(input)
     if not values:
         raise ValueError("nll_loss of no values")
     return apply("mul", picked(values, target), -1.0)

@@ -3,7 +3,7 @@
 import random
 
 from reference.functional import fused_dot
-from reference.value import Arithmetic, Value, operands_of, refuse_effect
+from reference.value import Arithmetic, Value, listed, operands_of, refuse_effect
 
 
 class Module:
@@ -20,7 +20,7 @@ class Neuron(Module):
         self.nonlin, self.activation = nonlin, activation or "relu"
 
     def __call__(self, x):
-        x = list(x)
+        x = listed(x)
         if len(x) != len(self.w):
             raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
         activation = self.activation if self.nonlin else "linear"
@@ -45,7 +45,7 @@ class Layer(Module):
         self.neurons = [Neuron(nin, **options) for _ in range(nout)]
 
     def __call__(self, x):
-        x = list(x)
+        x = listed(x)
         if not any(neuron.uses_replaced() for neuron in self.neurons):
             x = operands_of(x)
         out = [neuron(x) for neuron in self.neurons]

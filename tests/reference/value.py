@@ -297,16 +297,30 @@ def apply(operation, *operands):
     return binary(operation, left, right if is_number(right) else as_value(right, operation))
 
 
+def listed(values):
+    if not hasattr(values, "__iter__"):
+        raise TypeError("needs a list of Values or numbers, not")
+    return list(values)
+
+
+def vector(function, values):
+    values = listed(values)
+    if not values:
+        raise ValueError(f"{function} of no values")
+    return values
+
+
 def operands_of(values):
     return [
-        value if isinstance(value, Value) else Value(required_float(value, "an operand")) for value in values
+        value if isinstance(value, Value) else Value(required_float(value, "an operand"))
+        for value in listed(values)
     ]
 
 
 def reduce(name, values):
     if name not in REDUCTIONS:
         raise KeyError(name)
-    operands = operands_of(list(values))
+    operands = operands_of(values)
     if not operands:
         raise ValueError(f"{name} of no values")
     return node(name, operands)

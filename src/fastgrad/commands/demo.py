@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -99,37 +102,62 @@ def picture_path(output: str) -> Path:
         raise ValueError(f"{str(path)!r} is a directory")
     if not path.parent.is_dir():
         raise ValueError(f"there is no directory {str(path.parent)!r}")
+    try:
+        # Permissions alone do not tell: the file system may be read-only, or the user root.
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(f"nothing can be written in {str(path.parent)!r}: {error.strerror}") from error
     known = Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in known:
         raise ValueError(f"matplotlib writes {', '.join(sorted(known))}, not {path.suffix!r}")
     return path
 
 
-def train_moons(steps: int, seed: int, path: Path, plain: bool = False, compiled: bool = False) -> None:
+def free_path(path: Path) -> Path:
+    """Return a path at which there is no file: the given one, or it with the next number, `moons-2.png`."""
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+    return next(free for free in itertools.chain([path], numbered) if not free.exists())
+
+
+def train_moons(steps: int, seed: int, path: Path, plain: bool = False, compiled: bool = False) -> bool:
     """Train for some full-batch steps, print the result, and draw the decision boundary to a file.
 
-    With `compiled`, the loss is a program over all rows; the numbers are the same to 1e-12.
+    The rate falls from 1 to 0.1 over the steps, as over the 100 of micrograd's notebook. With `compiled`,
+    the loss is a program over all rows; the numbers are the same to 1e-12. A picture that is there is kept:
+    the new one gets the next free name. Ctrl-C ends the training, not the rest. Returns whether all steps
+    were taken; raises FloatingPointError if the loss is not finite.
     """
     X, y = moons(seed)
     model = MLP(2, [16, 16, 1])
     step = (compiled_step if compiled else eager_step)(model, X, y)
-    seconds = []
+    seconds: list[float] = []
     with tqdm(total=steps, unit="step", disable=plain, file=sys.stderr) as bar:
-        for k in range(steps):
-            start = time.perf_counter()
-            loss, accuracy = step(1.0 - 0.9 * k / 100)
-            seconds.append(time.perf_counter() - start)
-            if plain:
-                print(f"step {k} loss {loss}, accuracy {accuracy * 100}%")
-            bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.0%}", refresh=False)
-            bar.update()
+        try:
+            for k in range(steps):
+                start = time.perf_counter()
+                loss, accuracy = step(1.0 - 0.9 * k / steps)
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"the loss is {loss} at step {k}: the training has failed")
+                seconds.append(time.perf_counter() - start)
+                if plain:
+                    print(f"step {k} loss {loss}, accuracy {accuracy * 100}%")
+                bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{accuracy:.0%}", refresh=False)
+                bar.update()
+        except KeyboardInterrupt:
+            # Before the first step there is nothing to show.
+            if not seconds:
+                raise
+    done = len(seconds)
     print(
+        f"{'' if done == steps else f'interrupted after {done} of {steps} steps: '}"
         f"loss {loss:.6f}, accuracy {accuracy:.0%}, "
-        f"{statistics.median(seconds) * 1e3:.3g} ms a step (median of {steps})"
+        f"{statistics.median(seconds) * 1e3:.3g} ms a step (median of {done})"
     )
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.add_subplot()
     plot_decision_boundary(model, X, y, axes)
-    axes.set_title(f"micrograd's moons after {steps} steps: accuracy {accuracy:.0%}")
-    figure.savefig(path, dpi=120)
-    print(f"decision boundary: {path}")
+    axes.set_title(f"micrograd's moons after {done} steps: accuracy {accuracy:.0%}")
+    picture = free_path(path)
+    figure.savefig(picture, dpi=120)
+    print(f"decision boundary: {picture}{'' if picture == path else f' ({path.name} was there)'}")
+    return done == steps

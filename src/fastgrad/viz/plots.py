@@ -67,24 +67,58 @@ def plot_decision_boundary(
 
     X is (N, 2), y is (N,) with labels of two values; the model maps two numbers to one Value, or is a
     compiled function that does, called once for all points. Needs numpy and matplotlib. Returns the
-    axes, those of the current figure unless given.
+    axes, those of the current figure unless given. Raises ValueError for X and y of other shapes, no rows, a
+    step that is not above 0, and a model that gives anything but one score.
     """
-    axes = current_axes("plot_decision_boundary") if axes is None else axes
     with explained("plot_decision_boundary"):
         import numpy as np
 
-    X = np.asarray(X, dtype=float)
+    X, y = points_of(X, y)
+    if not step > 0:
+        raise ValueError(f"step must be above 0, not {step!r}")
+    axes = current_axes("plot_decision_boundary") if axes is None else axes
     low, high = X.min(axis=0) - 0.5, X.max(axis=0) + 0.5
     across = np.arange(low[0], high[0] + step, step)
     up = np.arange(low[1], high[1] + step, step)
     points = [[a, b] for b in up for a in across]
-    scores = np.array(model(np.array(points)) if is_compiled(model) else [float(model(p)) for p in points])
-    scores = scores.reshape(len(up), len(across))
+    given = model(np.array(points)) if is_compiled(model) else [model(point) for point in points]
+    scores = scores_of(given, len(points)).reshape(len(up), len(across))
     axes.contourf(across, up, scores > 0, levels=[-0.5, 0.5, 1.5], cmap="Spectral", alpha=0.7)
     axes.scatter(X[:, 0], X[:, 1], c=y, cmap="Spectral", edgecolors="black", s=40)
     axes.set_xlim(across[0], across[-1])
     axes.set_ylim(up[0], up[-1])
     return axes
+
+
+def points_of(X: Any, y: Any) -> tuple[Any, Any]:
+    """Return points and labels as arrays; ValueError unless they are (N, 2) and (N,), N at least 1."""
+    import numpy as np
+
+    X, y = np.asarray(X, dtype=float), np.asarray(y).ravel()
+    if X.ndim != 2 or X.shape[1] != 2 or not len(X):
+        raise ValueError(f"X must be (N, 2), N points of the plane, at least one, not {X.shape}")
+    if len(y) != len(X):
+        raise ValueError(f"y must have a label for each of the {len(X)} points, not {len(y)}")
+    return X, y
+
+
+def scores_of(given: Any, count: int) -> Any:
+    """Return what a model gave for some points as an array; ValueError unless it is a score for each."""
+    import numpy as np
+
+    if len(given) != count:
+        raise ValueError(f"the model gives {len(given)} scores for {count} points")
+    scores = []
+    for score in given:
+        if not isinstance(score, Value) and np.ndim(score):
+            if len(score) != 1:
+                raise ValueError(
+                    f"the model gives {len(score)} scores for a point, but the boundary is where one changes "
+                    "its sign: give a function that returns one of them, or the difference of two"
+                )
+            score = score[0]
+        scores.append(float(score))
+    return np.array(scores)
 
 
 def is_compiled(model: object) -> bool:

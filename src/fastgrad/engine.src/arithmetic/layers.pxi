@@ -180,13 +180,14 @@ cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bi
     cdef bint converted
     if is_plain(layer, neuron_type):
         converted = not ours[0]
-        x = operands_of(x) if converted else x
+        x = operands_of(x, "a layer") if converted else x
         # A number's __float__ may have changed the layer.
         if x and not (converted and not is_plain(layer, neuron_type)):
             out = plain_outputs(layer, x)
             if out is not None:
                 ours[0] = PyTuple_GET_SIZE(<PyObject *>out) != 1
                 return out if ours[0] else out[0]
+    require_list(x, "a layer")
     x = list(x)
     ours[0] = False
     called = [neuron(x) for neuron in layer.neurons]

@@ -8,6 +8,7 @@ cdef extern from "Python.h":
     PyTypeObject PyTuple_Type
     Py_ssize_t PySequence_Fast_GET_SIZE(void *) noexcept nogil
     PyObject **PySequence_Fast_ITEMS(void *) noexcept nogil
+    bint PySequence_Check(object) noexcept
 
 from cpython.list cimport PyList_New
 from cpython.tuple cimport PyTuple_New
@@ -51,8 +52,16 @@ cdef int activation_code(object name) except -1:
     return ACTIVATION_NAMES.index(name)
 
 
-cdef tuple operands_of(object values):
+cdef inline int require_list(object values, str asking) except -1:
+    """TypeError that names who asks for the values, unless one can go through them."""
+    if Py_TYPE(<PyObject *>values).tp_iter == NULL and not PySequence_Check(values):
+        raise TypeError(f"{asking} needs a list of Values or numbers, not {values!r}")
+    return 0
+
+
+cdef tuple operands_of(object values, str asking):
     """The values as a tuple of Values; numbers become leaves."""
+    require_list(values, asking)
     cdef tuple operands = tuple(values)
     cdef list converted = None
     cdef PyObject *operand
@@ -162,7 +171,8 @@ cdef class Rows:
         self.require_row(index)
         known = PyList_GET_ITEM(self.tuples, index)
         if not holds(known, <PyObject *>w, <PyObject *>bias, PyTuple_GET_SIZE(known)):
-            weights = operands_of(w if bias is None else (*w, bias))
+            require_list(w, "linear")
+            weights = operands_of(w if bias is None else (*w, bias), "linear")
             self.require_row(index)
             self.tuples[index] = weights
             known = <PyObject *>weights
@@ -281,14 +291,14 @@ def dot(weights, inputs, bias=None, activation="linear"):
 
     The arguments may hold Values or numbers. Raises ValueError if the lengths differ or are 0.
     """
-    cdef tuple x = operands_of(inputs)
-    cdef tuple w = operands_of(weights)
+    cdef tuple x = operands_of(inputs, "dot")
+    cdef tuple w = operands_of(weights, "dot")
     cdef int code = activation_code(activation)
     cdef double total
     if len(w) != len(x) or not x:
         raise ValueError(f"dot needs as many weights as inputs, at least one: {len(w)} and {len(x)}")
     if bias is not None:
-        w = (*w, *operands_of((bias,)))
+        w = (*w, *operands_of((bias,), "dot"))
     total = total_of(<PyObject *>w, <PyObject *>x)
     if total != total:
         refuse_unknown_among(w)
@@ -311,7 +321,9 @@ def linear(x, weight, bias=None, activation="linear"):
     are rows. The sums are added up in the order written. A Matrix as the weight saves a copy of every
     row. Raises ValueError if lengths differ or are 0.
     """
-    cdef tuple inputs = operands_of(x)
+    cdef tuple inputs = operands_of(x, "linear")
+    require_list(weight, "linear")
+    require_list(() if bias is None else bias, "linear")
     cdef list biases = None if bias is None else list(bias)
     # A number's __float__ may change the caller's.
     cdef list matrix = list(weight)
@@ -347,7 +359,7 @@ def reduce(str name, values):
     Raises ValueError if there are no values.
     """
     cdef int row = REDUCTION_ROWS[name]
-    cdef tuple operands = operands_of(values)
+    cdef tuple operands = operands_of(values, name)
     cdef Py_ssize_t size = len(operands)
     cdef Py_ssize_t index
     cdef double total = 0.0, shift = 0.0, a
@@ -377,9 +389,12 @@ def softmax(values):
 
     Raises ValueError if there are no values.
     """
-    cdef tuple operands = operands_of(values)
-    cdef Value total = reduce("logsumexp", operands)
+    cdef tuple operands = operands_of(values, "softmax")
+    cdef Value total
     cdef Py_ssize_t index
+    if not operands:
+        raise ValueError("softmax of no values")
+    total = reduce("logsumexp", operands)
     return [
         node_of_two(
             ROW_SOFTMAX, <Node *>PyTuple_GET_ITEM(<PyObject *>operands, index), <Node *><PyObject *>total
@@ -390,7 +405,7 @@ def softmax(values):
 
 def scale(values, factor):
     """Return [x1 * factor, ..., xn * factor], one node each, for Values or numbers."""
-    cdef tuple operands = operands_of(values)
+    cdef tuple operands = operands_of(values, "scale")
     if not is_number(factor):
         factor = as_value(factor, "scale")
     return [binary(ROW_MUL, operand, factor) for operand in operands]
@@ -398,8 +413,8 @@ def scale(values, factor):
 
 def add(left, right):
     """Return [a1 + b1, ..., an + bn], one node each; ValueError if the lengths differ."""
-    cdef tuple first = operands_of(left)
-    cdef tuple second = operands_of(right)
+    cdef tuple first = operands_of(left, "add")
+    cdef tuple second = operands_of(right, "add")
     cdef Py_ssize_t index
     if len(first) != len(second):
         raise ValueError(f"add needs two equally long vectors: got {len(first)} and {len(second)}")

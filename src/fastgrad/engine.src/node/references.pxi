@@ -108,6 +108,7 @@ cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t) noexcept
         unsigned int tp_version_tag
+        void *tp_iter
         void (*tp_free)(void *) noexcept
         Py_ssize_t tp_basicsize
         Py_ssize_t tp_dictoffset
