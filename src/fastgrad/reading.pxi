@@ -35,6 +35,11 @@ cdef inline int32_t number_of(Numbering *table, PyObject *node) noexcept:
     return table.numbers[place_of(table, node)]
 
 
+cdef str shown_symbol(object symbol):
+    """The symbol for a message; the text of another object may be of numbers that a trace may not read."""
+    return repr(symbol) if type(symbol) is str else f"of type {type(symbol).__name__}"
+
+
 cdef class GraphReader:
     """Collects the records; the arrays are handed out as bytes."""
 
@@ -85,7 +90,7 @@ cdef class GraphReader:
         cdef int32_t left, right, result
         if extras != NULL and (<Extras>extras).backward is not None:
             raise TracingError(
-                f"a node with a _backward of its own ({symbol_of(value)!r}) cannot be compiled: "
+                f"a node with a _backward of its own ({shown_symbol(symbol_of(value))}) cannot be compiled: "
                 "write it with the operations of Value"
             )
         if row == ROW_LEAF:
@@ -97,7 +102,7 @@ cdef class GraphReader:
             symbol = symbol_of(value)
             if not getattr(symbol, "_compiles", False):
                 raise TracingError(
-                    f"the node {symbol!r} has operands but no rule that could be compiled: "
+                    f"the node {shown_symbol(symbol)} has operands but no rule that could be compiled: "
                     "write it with the operations of Value"
                 )
             self.symbols.append(symbol)
