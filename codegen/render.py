@@ -17,9 +17,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
 # Every module cimports ops.pxd, and so has this.
 NO_FRAMES = '''
-# Tracebacks end at the line of Python that called compiled code. Cython keeps a frame's code object by its line
-# alone, where several files of a module have a line of the same number: its frames name functions that were
-# never called. Nor do users have the sources.
+# Tracebacks end at the line of Python that called compiled code. Cython keeps a frame's code object by its
+# line alone, where several files of a module have a line of the same number: its frames name functions that
+# were never called. Nor do users have the sources.
 cdef extern from *:
     """
     #include <frameobject.h>

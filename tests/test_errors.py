@@ -10,10 +10,13 @@ import numpy
 import pytest
 
 import fastgrad
-from fastgrad import Value, engine, kernels_baseline, program, updates
+from fastgrad import Value, engine
+from fastgrad.compiler import arguments
+from fastgrad.compiler.kernels import baseline
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import MLP
 from fastgrad.operations import TABLE
+from fastgrad.optim import updates
 
 BINARY = [operation for operation in TABLE if operation.operands == 2]
 
@@ -432,8 +435,8 @@ FAILING = {
     "a function": (lambda: engine.dot([1.0], []), True),
     "a sweep": (lambda: Value(1.0).backward(1), True),
     "an optimizer": (lambda: updates.sgd({}, None, True), True),
-    "a kernel": (lambda: kernels_baseline.evaluate("sin", b""), True),
-    "a program's arguments": (lambda: program.prepare_arguments((None,), ("x",)), True),
+    "a kernel": (lambda: baseline.evaluate("sin", b""), True),
+    "a program's arguments": (lambda: arguments.prepare_arguments((None,), ("x",)), True),
     "a layer": (lambda: MLP(2, [3, 1])([1, 2, 3]), False),
     "a trace": (lambda: fastgrad.compile(lambda x: x.data)([1.0]), True),
     "a copy": (lambda: copy.copy(unpicklable()), False),

@@ -19,8 +19,9 @@ import pytest
 
 import fastgrad
 import fastgrad.functional as F
-from fastgrad import TracingError, Value, compile, engine, optim, take, updates
+from fastgrad import TracingError, Value, compile, engine, optim, take
 from fastgrad.nn import MLP, Dropout, Module
+from fastgrad.optim import updates
 
 X = np.array([0.5, 2.0, -1.0])
 
@@ -524,7 +525,9 @@ def test_what_a_function_calls_in_any_way_is_no_interruption(call):
 
 def test_an_interrupt_at_any_instruction_of_a_trace_leaves_nothing_behind():
     w = Value(2.0)
-    files = {sys.modules[name].__file__ for name in ("fastgrad.tracing", "fastgrad.compiling")}
+    files = {
+        sys.modules[name].__file__ for name in ("fastgrad.compiler.tracing", "fastgrad.compiler.compiled")
+    }
     files.add(__file__)
 
     def is_interrupted_at(number):

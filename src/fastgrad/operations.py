@@ -262,7 +262,8 @@ FUNCTIONS: tuple[Operation, ...] = (
         name="leaky_relu",
         symbol="leaky_relu",
         method="",
-        value="a if a > 0.0 else a * b",
+        # A slope that is nan shows, though the positive side does not need it.
+        value="a if a > 0.0 and b == b else a * b",
         derivatives=("1.0 if a > 0.0 else b", "0.0 if a > 0.0 else a"),
         doc="Return left where it is positive, else left * right.",
     ),

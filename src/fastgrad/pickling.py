@@ -20,6 +20,8 @@ from fastgrad.compiler.graph import OPERATION_ROWS, Graph
 from fastgrad.compiler.program import Program
 from fastgrad.engine import Value
 
+__all__ = ["load_compiled", "load_function", "load_method", "load_program", "saved_program"]
+
 if TYPE_CHECKING:
     from fastgrad.compiler.compiled import Compiled
 

@@ -108,21 +108,20 @@ def train_gpt():
     yield from numbers_of(parameters)
 
 
-def random_graphs():
+def random_graphs(prepare=lambda root: None):
     for number in range(60):
         graph, _ = draw_graph(random.Random(number))
         leaves = [Value(leaf) for leaf in graph.leaves]
         root = build(graph, leaves)
+        prepare(root)
         root.backward()
         yield root.data
         yield from numbers_of(leaves)
 
 
 def random_graphs_depth_first():
-    """A node with a rule of its own has all graphs ordered by depth-first search."""
-    irregular = Value(0.0)
-    irregular._backward = lambda: None
-    yield from random_graphs()
+    """A graph whose root has a rule of its own is ordered by depth-first search."""
+    yield from random_graphs(lambda root: setattr(root, "_backward", root._backward))
 
 
 def compiled_training():

@@ -15,15 +15,15 @@ import random
 import sys
 import types
 
-import fastgrad.program
-from fastgrad import Value, engine, nn, program
+import fastgrad
+from fastgrad import Value, engine, nn
 
 LINE = 2000
 # Random lists of so many arguments or, of methods, of more than one.
 TRIES = 60
 MOST_ARGUMENTS = 7
 # What these do to the process that calls them is what they are for.
-LEFT_OUT = ("fastgrad.running.install_alias", "fastgrad.running.run_script")
+LEFT_OUT = ("fastgrad.commands.run.install_alias", "fastgrad.commands.run.run_script")
 
 
 class Log:
@@ -78,13 +78,13 @@ def sound_calls():
         "fastgrad.engine.forward": (mlp.layers, nn.Layer, nn.Neuron, [1.0, 2.0]),
         "fastgrad.engine.layer_forward": (mlp.layers[0], nn.Neuron, [1.0, 2.0]),
         "fastgrad.engine.linear": ([w, x], [[w, x]], [w], "tanh"),
-        "fastgrad.program.Graph": graph.__reduce__()[1],
-        "fastgrad.program.Program": traced.__reduce__()[1],
-        "fastgrad.program.Program.backward": (ready, 2, 1),
-        "fastgrad.program.Program.input_gradients": (ready, 2, 1),
-        "fastgrad.program.Program.outputs": (ready, 2, 1),
-        "fastgrad.updates.adam": (group, zeros[1], zeros[2], 1, True),
-        "fastgrad.updates.sgd": (group, zeros[0], True),
+        "fastgrad.compiler.graph.Graph": graph.__reduce__()[1],
+        "fastgrad.compiler.program.Program": traced.__reduce__()[1],
+        "fastgrad.compiler.program.Program.backward": (ready, 2, 1),
+        "fastgrad.compiler.program.Program.input_gradients": (ready, 2, 1),
+        "fastgrad.compiler.program.Program.outputs": (ready, 2, 1),
+        "fastgrad.optim.updates.adam": (group, zeros[1], zeros[2], 1, True),
+        "fastgrad.optim.updates.sgd": (group, zeros[0], True),
     }
 
 
@@ -162,7 +162,7 @@ class Surface:
     def __init__(self, module, log):
         self.module = module
         self.log = log
-        self.classes = dict.fromkeys([*classes_of(engine), *classes_of(program), *classes_of(module)])
+        self.classes = dict.fromkeys([*classes_of(engine), *classes_of(module)])
 
     def objects(self):
         return [*plain(), *filter(lambda one: one is not None, map(fresh, self.classes)), *whole()]

@@ -1,6 +1,8 @@
 """The compiler: a function of one row, traced once, as a program that runs over all rows."""
 
-from fastgrad.compiler.compiled import Compiled, compile
+from fastgrad.compiler.compiled import Compiled
+from fastgrad.compiler.compiled import compile as compile
 from fastgrad.compiler.tracing import take
 
-__all__ = ["Compiled", "compile", "take"]
+# compile is imported by name: a star import must not replace the builtin.
+__all__ = ["Compiled", "take"]

@@ -24,7 +24,6 @@ from fastgrad.compiler.signature import (
 )
 from fastgrad.compiler.tracing import trace
 from fastgrad.engine import TracingError, Value, _is_tracing, _refused
-from fastgrad.pickling import load_compiled, load_function, load_method
 
 __all__ = ["Compiled"]
 
@@ -269,6 +268,9 @@ class Compiled(Programs):
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # pickling.py makes compiled functions, and so stands above this file.
+        from fastgrad.pickling import load_compiled, load_function, load_method
+
         options = self.threads, self.check, self.block
         if self.instance is not None and self.home is not None:
             return load_method, (*self.home, self.instance)
@@ -303,10 +305,6 @@ def reference(compiled: Compiled) -> tuple[str, str] | None:
     if isinstance(found, Compiled):
         found = found.function
     return (module, name) if module and found is function else None
-
-
-# The names in pickles of versions that numbered a program's operations; programs in them are refused.
-restored, method_of = load_function, load_method
 
 
 def compile(

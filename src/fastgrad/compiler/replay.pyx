@@ -524,6 +524,18 @@ cdef void run_job(Plan plan, Workspace workspace, Job *job) noexcept nogil:
     if plan.purpose == BACKWARD and not job.stop:
         collect(plan, workspace.total, workspace.gradient)
         run_once_back(plan, workspace)
+        if job.rows_of != NULL and plan.once_count and not all_finite(workspace.gradient, plan.parameters):
+            run_all_by_row(plan, workspace, job)
+
+
+cdef void run_all_by_row(Plan plan, Workspace workspace, Job *job) noexcept nogil:
+    """The gradients again, where what is computed once a batch may have selected; the outputs' sums stay."""
+    memcpy(workspace.sums, job.total, plan.outputs * sizeof(double))
+    memset(job.total, 0, job.accumulators * sizeof(double))
+    job.all_by_row = True
+    run_parts(&workspace.workers[0])
+    memcpy(job.total, workspace.sums, plan.outputs * sizeof(double))
+    collect(plan, job.total, workspace.gradient)
 
 
 cdef Py_ssize_t block_bytes(Plan plan) noexcept:

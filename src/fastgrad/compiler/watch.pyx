@@ -20,7 +20,7 @@ cdef extern from "Python.h":
     PyObject *PyFunction_GetDefaults(object) except? NULL
     PyObject *PyFunction_GetKwDefaults(object) except? NULL
     int Py_TPFLAGS_HEAPTYPE
-    int PyType_HasFeature(type, int)
+    int PyType_HasFeature(object, int)
     int PY_VERSION_HEX
 
 cdef extern from *:
@@ -40,7 +40,8 @@ cdef extern from *:
     static PyObject *fastgrad_bound_to(PyObject *called) {
         return PyCFunction_Check(called) ? PyCFunction_GET_SELF(called) : NULL;
     }
-    static PyObject *fastgrad_table(PyTypeObject *type) {
+    static PyObject *fastgrad_table(PyObject *object) {
+        PyTypeObject *type = (PyTypeObject *)object;
         Py_INCREF(type->tp_dict);
         return type->tp_dict;
     }
@@ -51,7 +52,7 @@ cdef extern from *:
     void get_profile "fastgrad_get_profile"(Profile *, PyObject **)
     object code_of "fastgrad_code_of"(PyFrameObject *)
     PyObject *bound_to "fastgrad_bound_to"(PyObject *)
-    object table_of_type "fastgrad_table"(type)
+    object table_of_type "fastgrad_table"(object)
     enum:
         PyTrace_CALL
         PyTrace_C_CALL
@@ -62,8 +63,10 @@ ABSENT = type("Absent", (), {"__repr__": lambda self: "nothing"})()
 cdef PyObject *absent = <PyObject *>ABSENT
 
 
-def class_table(type kind not None):
+def class_table(kind):
     """Return the dict in which a class of Python keeps its attributes; None for one of C."""
+    if not isinstance(kind, type):
+        raise TypeError(f"a class has such a table, not a {type(kind).__name__}")
     return table_of_type(kind) if PyType_HasFeature(kind, Py_TPFLAGS_HEAPTYPE) else None
 
 

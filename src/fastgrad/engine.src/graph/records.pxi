@@ -32,6 +32,11 @@ cdef inline int32_t number_of(Numbering *table, PyObject *node) noexcept:
     return table.numbers[place_of(table, node)]
 
 
+cdef str shown_symbol(object symbol):
+    """The symbol for a message; the text of another object may be of numbers that a trace may not read."""
+    return repr(symbol) if type(symbol) is str else f"of type {type(symbol).__name__}"
+
+
 @internal
 cdef class GraphReader:
     """Collects the records; the arrays are handed out as bytes."""
@@ -83,12 +88,12 @@ cdef class GraphReader:
         cdef int32_t left, right, result
         if extras != NULL and (<Extras>extras).backward is not None:
             raise TracingError(
-                f"a node with a _backward of its own ({symbol_of(value)!r}) cannot be compiled: "
+                f"a node with a _backward of its own ({shown_symbol(symbol_of(value))}) cannot be compiled: "
                 "write it with the operations of Value"
             )
         if extras != NULL and (<Extras>extras).own_data:
             raise TracingError(
-                f"a node ({symbol_of(value)!r}) whose data was set to {node.data} cannot be compiled: the "
+                f"a node ({shown_symbol(symbol_of(value))}) whose data was set to {node.data} cannot be compiled: the "
                 "program would compute it from its operands; give the function a leaf of that data"
             )
         if row == ROW_LEAF:
@@ -100,7 +105,7 @@ cdef class GraphReader:
             symbol = symbol_of(value)
             if not getattr(symbol, "_compiles", False):
                 raise TracingError(
-                    f"the node {symbol!r} has operands but no rule that could be compiled: "
+                    f"the node {shown_symbol(symbol)} has operands but no rule that could be compiled: "
                     "write it with the operations of Value"
                 )
             self.symbols.append(symbol)
