@@ -17,6 +17,7 @@ import types
 
 import fastgrad
 from fastgrad import Value, engine, nn
+from fastgrad.compiler.graph import Graph
 
 LINE = 2000
 # Random lists of so many arguments or, of methods, of more than one.
@@ -44,13 +45,18 @@ def plain():
             len]  # fmt: skip
 
 
+def parts_of_graph(leaf):
+    """The arguments of a graph of one parameter."""
+    return array.array("i", [0, 0, 0]).tobytes(), b"", [], (leaf,), [(-1, 0)], [], [0], True
+
+
 def whole():
     """Objects of fastgrad that are sound: no call may make them less so."""
     w = Value(2.0)
     custom, local = Value(3.0, (w,), "custom"), Value(4.0, (w, w), (1.0, 2.0))
     compiled = fastgrad.compile(lambda x, i: fastgrad.take([w * x, w - x, w], i).tanh())
     compiled.backward([1.0, 2.0], [0, 2])
-    graph = compiled.latest.__reduce__()[1][0]
+    graph = Graph(*parts_of_graph(w))
     mlp = nn.MLP(2, [2, 1])
     return [w, w * 3.0, custom, local, engine.dot([w], [w]), compiled, compiled.latest, graph,
             compiled.snapshot, mlp, mlp.layers[0], mlp.layers[0].neurons[0],
@@ -64,7 +70,7 @@ def sound_calls():
     compiled = fastgrad.compile(lambda x, y: w * x - y)
     compiled([1.0, 2.0], 3.0)
     _, ready, traced = compiled._find(([1.0, 2.0], 3.0))
-    graph = traced.__reduce__()[1][0]
+    graph = Graph(*parts_of_graph(w))
     group = {"params": [w, x], "lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1,
              "nesterov": False, "maximize": False, "betas": (0.9, 0.99), "eps": 1e-8}  # fmt: skip
     zeros = [array.array("d", [0.0, 0.0]) for _ in range(3)]
@@ -78,8 +84,8 @@ def sound_calls():
         "fastgrad.engine.forward": (mlp.layers, nn.Layer, nn.Neuron, [1.0, 2.0]),
         "fastgrad.engine.layer_forward": (mlp.layers[0], nn.Neuron, [1.0, 2.0]),
         "fastgrad.engine.linear": ([w, x], [[w, x]], [w], "tanh"),
-        "fastgrad.compiler.graph.Graph": graph.__reduce__()[1],
-        "fastgrad.compiler.program.Program": traced.__reduce__()[1],
+        "fastgrad.compiler.graph.Graph": parts_of_graph(w),
+        "fastgrad.compiler.program.Program": (graph, (), (), "name", True),
         "fastgrad.compiler.program.Program.backward": (ready, 2, 1),
         "fastgrad.compiler.program.Program.input_gradients": (ready, 2, 1),
         "fastgrad.compiler.program.Program.outputs": (ready, 2, 1),
@@ -152,8 +158,6 @@ def attempt(function, *arguments):
             repr(result)
     except BaseException:
         pass
-    finally:
-        engine._end_tracing()
 
 
 class Surface:

@@ -19,8 +19,6 @@ cdef extern from "Python.h":
     PyObject *PyFunction_GetCode(object) except NULL
     PyObject *PyFunction_GetDefaults(object) except? NULL
     PyObject *PyFunction_GetKwDefaults(object) except? NULL
-    int Py_TPFLAGS_HEAPTYPE
-    int PyType_HasFeature(object, int)
     int PY_VERSION_HEX
 
 cdef extern from *:
@@ -42,8 +40,9 @@ cdef extern from *:
     }
     static PyObject *fastgrad_table(PyObject *object) {
         PyTypeObject *type = (PyTypeObject *)object;
-        Py_INCREF(type->tp_dict);
-        return type->tp_dict;
+        PyObject *table = PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) ? type->tp_dict : Py_None;
+        Py_INCREF(table);
+        return table;
     }
     """
     ctypedef struct PyFrameObject
@@ -67,7 +66,7 @@ def class_table(kind):
     """Return the dict in which a class of Python keeps its attributes; None for one of C."""
     if not isinstance(kind, type):
         raise TypeError(f"a class has such a table, not a {type(kind).__name__}")
-    return table_of_type(kind) if PyType_HasFeature(kind, Py_TPFLAGS_HEAPTYPE) else None
+    return table_of_type(kind)
 
 
 cdef inline bint differs(PyObject *found, PyObject *kept) noexcept:
