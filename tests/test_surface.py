@@ -22,7 +22,7 @@ def traced():
     """A program of two arguments, and arguments ready for it."""
     compiled = fastgrad.compile(lambda x, y: x * y)
     compiled([1.0, 2.0], 3.0)
-    return compiled.latest, compiled._find(([1.0, 2.0], 3.0))[1]
+    return compiled.latest, compiled._find(([1.0, 2.0], 3.0), compiled.names)[1]
 
 
 @pytest.mark.processes

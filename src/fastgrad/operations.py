@@ -245,16 +245,17 @@ FUNCTIONS: tuple[Operation, ...] = (
         symbol="softplus",
         method="",
         value="(a if a > 0.0 or a != a else 0.0) + log1p(exp(-fabs(a)))",
-        derivatives=("1.0 / (1.0 + exp(-a)) if a >= 0.0 else exp(a) / (1.0 + exp(a))",),
+        derivatives=("(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a)))",),
         doc="Return log(1 + exp(operand)), which does not overflow.",
     ),
     Operation(
         name="silu",
         symbol="silu",
         method="",
-        value="a / (1.0 + exp(-a)) if a >= 0.0 else a * (exp(a) / (1.0 + exp(a)))",
+        value="a * ((1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a))))",
         derivatives=(
-            "(1.0 + out * exp(-a)) / (1.0 + exp(-a)) if a >= 0.0 else (exp(a) + out) / (1.0 + exp(a))",
+            "(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a)))"
+            " + out * ((exp(-fabs(a)) if a >= 0.0 else 1.0) / (1.0 + exp(-fabs(a))))",
         ),
         doc="Return operand * sigmoid(operand).",
     ),

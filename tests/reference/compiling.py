@@ -104,9 +104,11 @@ class Trace:
         self.records, self.parameters, numbers = [], [], {}
         order = topological_order(outputs)
         for node in order:
+            if node.own_backward is not None:
+                raise TracingError("cannot be compiled")
             if node.own_data:
                 raise TracingError("whose data was set to")
-            if node.own_backward is not None or node.name == "local":
+            if node.name == "local":
                 raise TracingError("cannot be compiled")
             if node.name == "custom" and not isinstance(node._op, Selection):
                 raise TracingError("no rule that could be compiled")

@@ -119,7 +119,7 @@ RULES = {
     ),
     "leaky_relu": Rule(
         "leaky_relu",
-        lambda a, b: a if a > 0.0 else a * b,
+        lambda a, b: a if a > 0.0 and b == b else a * b,
         lambda a, b, out: (1.0, 0.0) if a > 0.0 else (b, a),
     ),
     "sigmoid": Rule("sigmoid", sigmoid, lambda a, out: (out * (1.0 - out),)),

@@ -69,7 +69,7 @@ def sound_calls():
     mlp = nn.MLP(2, [2, 1])
     compiled = fastgrad.compile(lambda x, y: w * x - y)
     compiled([1.0, 2.0], 3.0)
-    _, ready, traced = compiled._find(([1.0, 2.0], 3.0))
+    _, ready, _ = compiled._find(([1.0, 2.0], 3.0), compiled.names)
     graph = Graph(*parts_of_graph(w))
     group = {"params": [w, x], "lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1,
              "nesterov": False, "maximize": False, "betas": (0.9, 0.99), "eps": 1e-8}  # fmt: skip
@@ -78,8 +78,10 @@ def sound_calls():
         "fastgrad.engine.Value": (1.0, (w, x), (1.0, 2.0), "label"),
         "fastgrad.engine.Value.__init__": (1.0, (w, x), (1.0, 2.0), "label"),
         "fastgrad.engine._put_together": (Value, "mul", 0, 6.0, 0.0, (w, x), None),
+        "fastgrad.engine._described": (1, 0.0, -1.0),
         "fastgrad.engine._refuse": (1, 0.0, -1.0),
         "fastgrad.engine._set_extras": (w, "label", "symbol", {"name": 1}),
+        "fastgrad.engine._traced": ("name", len, [w]),
         "fastgrad.engine.dot": ([w, x], [x, w], w, "tanh"),
         "fastgrad.engine.forward": (mlp.layers, nn.Layer, nn.Neuron, [1.0, 2.0]),
         "fastgrad.engine.layer_forward": (mlp.layers[0], nn.Neuron, [1.0, 2.0]),
