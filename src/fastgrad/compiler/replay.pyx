@@ -230,6 +230,15 @@ cdef void mend_rows(Worker *worker) noexcept nogil:
     cdef Block *block = &worker.block
     cdef const Argument *argument
     cdef Py_ssize_t row, at
+    cdef bint finite = True
+    for at in range(worker.argument_count):
+        argument = &worker.arguments[at]
+        if argument.gradient != NULL:
+            finite = finite and all_finite(
+                argument.gradient + block.row * argument.columns, block.lanes * argument.columns
+            )
+    if finite:
+        return
     for row in range(block.row, block.row + block.lanes):
         for at in range(worker.argument_count):
             argument = &worker.arguments[at]

@@ -253,7 +253,8 @@ cdef void differentiate_row(
 
 cdef bint all_finite(const double *numbers, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t at
-    cdef double difference = 0.0
+    # Of integers, which the compiler may add in any order: vectors of numbers are looked at together.
+    cdef int found = 0
     for at in range(count):
-        difference += numbers[at] - numbers[at]
-    return difference == 0.0
+        found |= numbers[at] - numbers[at] != 0.0
+    return found == 0
