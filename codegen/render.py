@@ -25,6 +25,33 @@ cdef extern from *:
     #include <frameobject.h>
     /* Cython makes a frame for nothing but a traceback, and does without if it gets none. */
     #define PyFrame_New(state, code, globals, locals) NULL
+    /* An exception that no line of Python has seen then has no traceback. Where an except clause ends, Cython
+       gives up a reference to one without asking whether it is there: None is, and means the same. */
+    static inline PyObject *fastgrad_object(PyObject *traceback) {
+        if (traceback != NULL) return traceback;
+        Py_INCREF(Py_None);
+        return Py_None;
+    }
+    #if PY_VERSION_HEX >= 0x030C0000
+    static inline PyObject *fastgrad_get_traceback(PyObject *error) {
+        return fastgrad_object(PyException_GetTraceback(error));
+    }
+    #define PyException_GetTraceback fastgrad_get_traceback
+    #else
+    /* Cython would put None into the thread's state, where a line of Python takes it for a traceback;
+       CPython's own functions know it. */
+    #undef CYTHON_FAST_THREAD_STATE
+    #define CYTHON_FAST_THREAD_STATE 0
+    #if defined(__GNUC__)
+    /* A variable of Cython's is then not used. */
+    #pragma GCC diagnostic ignored "-Wunused-variable"
+    #endif
+    static inline void fastgrad_normalize(PyObject **type, PyObject **value, PyObject **traceback) {
+        PyErr_NormalizeException(type, value, traceback);
+        *traceback = fastgrad_object(*traceback);
+    }
+    #define PyErr_NormalizeException fastgrad_normalize
+    #endif
     """
 '''
 STUB_MARK = "    # The methods of the table of operations go here.\n"

@@ -2,7 +2,9 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-__all__ = ["describe_signature", "prepare_arguments"]
+__all__ = ["StructureError", "describe_signature", "prepare_arguments"]
+
+class StructureError(TypeError): ...
 
 # One argument of a call, ready for it.
 @disjoint_base

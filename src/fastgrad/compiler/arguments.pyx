@@ -19,7 +19,7 @@ cimport fastgrad.ops
 from fastgrad.compiler.instructions cimport INDICES, NUMBER, REALS, UNKNOWN, WHOLE_NUMBER
 from fastgrad.engine import Value
 
-__all__ = ["describe_signature", "prepare_arguments"]
+__all__ = ["StructureError", "describe_signature", "prepare_arguments"]
 
 
 cdef object numpy = NotImplemented
@@ -137,18 +137,19 @@ cdef int refuse_mask(object source, str name) except -1:
     return 0
 
 
+class StructureError(TypeError):
+    """An argument has fields: a named tuple or a dataclass of columns, at a place for a single one."""
+
+
 cdef int refuse_parts(object source, str name) except -1:
-    """Raise TypeError for a named tuple, a dataclass and a sparse matrix, which are no plain columns."""
+    """Raise StructureError for a named tuple or a dataclass, TypeError for a sparse matrix."""
     cdef str kind = type(source).__name__
+    if hasattr(source, "toarray") and not hasattr(source, "__array__"):
+        raise TypeError(f"{name} is sparse, a {kind}: give {name}.toarray()")
     fields = getattr(source, "_fields", None) if isinstance(source, tuple) else None
-    if not hasattr(source, "__array__"):
-        fields = fields or getattr(source, "__dataclass_fields__", None)
-        if hasattr(source, "toarray"):
-            raise TypeError(f"{name} is sparse, a {kind}: give {name}.toarray()")
-    if fields:
-        raise TypeError(
-            f"{name} is a {kind} with the fields {', '.join(fields)}: give each as an argument of its own"
-        )
+    fields = fields or getattr(source, "__dataclass_fields__", None)
+    if fields and not hasattr(source, "__array__"):
+        raise StructureError(f"{name} is a {kind} with the fields {', '.join(fields)}, not a column")
     return 0
 
 

@@ -22,6 +22,7 @@ from fastgrad.compiler.signature import (
     portable,
     threads_option,
 )
+from fastgrad.compiler.structures import Structure, columns_of, flattened, rebuilt, structure_of
 from fastgrad.compiler.tracing import trace
 from fastgrad.engine import TracingError, Value, _is_tracing, _refused
 
@@ -77,6 +78,8 @@ class Compiled(Programs):
         self.snapshot = self.reads.snapshot()
         # How often data that the function reads from outside has changed.
         self.changes = 0
+        # The function of all columns, for arguments that are named tuples or dataclasses.
+        self.of_structures: dict[tuple[Structure | None, ...], Compiled] = {}
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
@@ -136,6 +139,28 @@ class Compiled(Programs):
             ready += argument if name == self.rest else [argument]
         return tuple(ready)
 
+    def _of_structures(self, what: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call the function of all columns that the arguments are made of.
+
+        Gradients by a named tuple or a dataclass are one of the same kind.
+        """
+        if self.function is None:
+            raise self._unknown_call()
+        if self.rest is not None:
+            raise TypeError(f"{self.name} takes *{self.rest}: each of them is a column, or a list of columns")
+        given = {name: options.pop(name) for name in OPTIONS if name in options}
+        arguments = self._bound(arguments, options)
+        structures = tuple([structure_of(argument) for argument in arguments])
+        if structures not in self.of_structures:
+            function = flattened(self.function, self.name, self.names, self.positional, structures)
+            self.of_structures[structures] = Compiled(function, self.threads, self.check, self.block)
+        columns = columns_of(arguments)
+        result = getattr(self.of_structures[structures], what)(*columns, **given)
+        if what != "input_gradients":
+            return result
+        gradients = rebuilt(result if len(columns) > 1 else [result], structures)
+        return tuple(gradients) if len(gradients) > 1 else gradients[0]
+
     def _names_of(self, count: int) -> tuple[str, ...]:
         """Return the names of a call's arguments, those of `*xs` being xs[0], xs[1] and so on."""
         if self.rest is None:
@@ -150,6 +175,7 @@ class Compiled(Programs):
         containers that the function reads.
         """
         self.programs.clear()
+        self.of_structures.clear()
         self.reads = Reads()
         self.latest, self.snapshot = None, self.reads.snapshot()
 
@@ -197,6 +223,8 @@ class Compiled(Programs):
         )
 
     def __str__(self) -> str:
+        if self.latest is None and self.of_structures:
+            return "\n\n".join([str(inner) for inner in self.of_structures.values()])
         if self.latest is None:
             return f"{self.name}: not traced yet; call it first"
         return str(self.latest)

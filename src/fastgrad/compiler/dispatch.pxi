@@ -1,5 +1,6 @@
 # Which program a call needs: by the signature of its arguments, and while names are bound as they were.
 
+from fastgrad.compiler.arguments import StructureError
 from fastgrad.engine import _is_tracing, _refused
 
 
@@ -86,7 +87,11 @@ cdef class Programs:
 
     def _outputs(self, *arguments, **options):
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
-        cdef tuple call = self.prepared("_outputs", arguments, options)
+        cdef tuple call
+        try:
+            call = self.prepared("_outputs", arguments, options)
+        except StructureError:
+            return self._of_structures("_outputs", arguments, options)
         return (<Program?>call[0]).outputs(call[1], call[2], call[3])
 
     def backward(self, *arguments, **options):
@@ -94,7 +99,11 @@ cdef class Programs:
 
         With a list of outputs: the list of their means, and the gradient of the means' sum.
         """
-        cdef tuple call = self.prepared("backward", arguments, options)
+        cdef tuple call
+        try:
+            call = self.prepared("backward", arguments, options)
+        except StructureError:
+            return self._of_structures("backward", arguments, options)
         return (<Program?>call[0]).backward(call[1], call[2], call[3])
 
     def input_gradients(self, *arguments, **options):
@@ -103,5 +112,9 @@ cdef class Programs:
         One array for one argument, otherwise a tuple of them, with None for integer arrays. A number
         gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
         """
-        cdef tuple call = self.prepared("input_gradients", arguments, options)
+        cdef tuple call
+        try:
+            call = self.prepared("input_gradients", arguments, options)
+        except StructureError:
+            return self._of_structures("input_gradients", arguments, options)
         return (<Program?>call[0]).input_gradients(call[1], call[2], call[3])
