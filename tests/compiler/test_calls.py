@@ -21,12 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_functional import NOT_CHOSEN
 
 import fastgrad.functional as F
+from evidence.branches import NOT_CHOSEN
 from fastgrad import TracingError, Value, compile, take
 
-TESTS = str(Path(__file__).parent)
+# Where a process of its own finds this file and what it imports.
+PATH = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda thing: pickle.loads(pickle.dumps(thing))}
 
 p = Value(2.0)
@@ -479,7 +480,7 @@ def test_an_interrupt_stops_within_a_fifth_of_a_second_and_leaves_gradients():
     script = textwrap.dedent("""
         import os, signal, sys, threading, time
         import numpy as np
-        sys.path.insert(0, sys.argv[1])
+        sys.path[:0] = sys.argv[1:3]
         from test_calls import heavy, p
         from fastgrad import compile
         # A shell starts what runs in the background with interrupts ignored.
@@ -502,7 +503,7 @@ def test_an_interrupt_stops_within_a_fifth_of_a_second_and_leaves_gradients():
                 print("finished")
     """)
     output = subprocess.run(
-        [sys.executable, "-c", script, TESTS], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, *PATH], capture_output=True, text=True, check=True
     ).stdout
     for line in output.splitlines():
         seconds, gradient = line.split()
@@ -562,7 +563,7 @@ def test_threads_that_cannot_be_started_are_done_without():
     script = textwrap.dedent("""
         import resource, sys
         import numpy as np
-        sys.path.insert(0, sys.argv[1])
+        sys.path[:0] = sys.argv[1:3]
         from test_calls import heavy
         from fastgrad import compile
         x = np.linspace(-1, 1, 2000)
@@ -574,7 +575,7 @@ def test_threads_that_cannot_be_started_are_done_without():
         resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 20), resource.RLIM_INFINITY))
         np.testing.assert_array_equal(compiled(x, threads=3), expected)
     """)
-    subprocess.run([sys.executable, "-c", script, TESTS], check=True)
+    subprocess.run([sys.executable, "-c", script, *PATH], check=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells about threads")
@@ -830,15 +831,15 @@ def test_every_instruction_set_gives_the_same_to_1e_12(name):
         pytest.skip(f"this processor has no {name}")
     script = textwrap.dedent("""
         import sys
-        sys.path.insert(0, sys.argv[1])
+        sys.path[:0] = sys.argv[1:3]
         from test_program import assert_agrees, thousand_rows
         assert_agrees(*[thousand_rows()[k] for k in range(4)])
         from test_calls import squares
         squares([1.0])
-        assert f"kernels: {sys.argv[2]}" in str(squares)
+        assert f"kernels: {sys.argv[3]}" in str(squares)
     """)
     environment = {**os.environ, "FASTGRAD_KERNELS": name}
-    subprocess.run([sys.executable, "-c", script, TESTS, name], check=True, env=environment)
+    subprocess.run([sys.executable, "-c", script, *PATH, name], check=True, env=environment)
 
 
 @pytest.mark.processes

@@ -6,11 +6,11 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from reference.rules import power
 
 import fastgrad.functional as F
 from fastgrad import Value, compile
 from fastgrad.compiler.replay import available_kernels
+from reference.rules import power
 
 ULPS = 2.0
 RNG = np.random.default_rng(7)

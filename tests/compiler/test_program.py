@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference.rules import power
 
 import fastgrad.functional as F
 from fastgrad import Value, compile, take
 from fastgrad.engine import apply, dot, reduce
 from fastgrad.nn import MLP
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
+from reference.rules import power
 
 CLOSE = 1e-12
 

@@ -8,7 +8,7 @@ import pytest
 
 from fastgrad.operations import TABLE
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.processes
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(name, *arguments):

@@ -13,7 +13,7 @@ import pytest
 from fastgrad import check
 from fastgrad.testing import gradcheck
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "progress")
 
 

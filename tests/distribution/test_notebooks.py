@@ -14,7 +14,7 @@ import pytest
 
 import fastgrad
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NOTEBOOKS = ("moons", "backprop")
 each_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 

@@ -7,9 +7,9 @@ import random
 
 import micrograd.engine
 import pytest
-from oracles import in_reverse_order
 
 import fastgrad.functional as F
+from evidence.oracles import in_reverse_order
 from fastgrad import Value
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import Neuron

@@ -289,7 +289,7 @@ def test_a_saved_program_names_its_operations_in_any_order():
     assert program.outputs(ready, 1, 0).tolist() == expected.tolist()
 
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 def test_a_program_that_was_saved_by_numbers_is_refused():

@@ -12,8 +12,8 @@ import micrograd.engine
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from oracles import in_reverse_order
 
+from evidence.oracles import in_reverse_order
 from fastgrad import Value
 
 

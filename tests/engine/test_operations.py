@@ -7,7 +7,8 @@ from itertools import product
 
 import mpmath
 import pytest
-from oracles import (
+
+from evidence.oracles import (
     GRID,
     IN_MICROGRAD,
     NUMBERS,
@@ -27,7 +28,6 @@ from oracles import (
     within_ulps,
     writable,
 )
-
 from fastgrad import Value
 from fastgrad.operations import BY_NAME, TABLE
 

@@ -16,7 +16,7 @@ from fastgrad import Value
 from fastgrad.engine import apply, reduce
 from fastgrad.operations import Operation, Reduction
 
-SCRIPT = Path(__file__).resolve().parent / "scripts" / "lanes.py"
+TESTS = Path(__file__).resolve().parents[1]
 
 
 class Answer(NamedTuple):
@@ -95,11 +95,9 @@ def lanes_and_uniform(row: Operation, numbers: Numbers, at: int) -> Answers:
 def lanes_of(kernels: str, work: dict[str, Numbers]) -> dict[str, Answers]:
     """`lanes` in another process, whose kernels are these, for each row of the table by its name."""
     package = str(Path(fastgrad.__file__).resolve().parent.parent)
-    path = os.pathsep.join(
-        filter(None, [package, str(SCRIPT.parent.parent), os.environ.get("PYTHONPATH", "")])
-    )
+    path = os.pathsep.join(filter(None, [package, str(TESTS), os.environ.get("PYTHONPATH", "")]))
     finished = subprocess.run(
-        [sys.executable, str(SCRIPT)],
+        [sys.executable, str(TESTS / "scripts" / "lanes.py")],
         input=json.dumps(work),
         env={**os.environ, "FASTGRAD_KERNELS": kernels, "PYTHONPATH": path},
         capture_output=True,

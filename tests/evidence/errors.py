@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import mpmath
-from bounds import LANES, LARGEST, LIBRARY, Bounds, bounds
-from definitions import PRECISION, Exact, exact
 from mpmath import mpf
 
+from evidence.meanings import PRECISION, Exact, exact
+from evidence.rounding_bounds import LANES, LARGEST, LIBRARY, Bounds, bounds
 from fastgrad.operations import Operation, Reduction
 
 # Where the expression's own bound is wider than this, it cancels, and an ulp of the result says little.

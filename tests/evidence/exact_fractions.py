@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy
-from rational import UNIT, Graph, Truth, build, draw_graph
 
 import fastgrad
+from evidence.rational_graphs import UNIT, Graph, Truth, build, draw_graph
 from fastgrad import Value
 
 # Where the bound of rounding errors is at most so many ulp of the exact gradient.

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import mpmath
-from library import FUNCTIONS
 from mpmath import mpf
 
+from evidence.c_library import FUNCTIONS
 from fastgrad.operations import Operation, Reduction
 
 # Enough for every intermediate cancellation: what is lost below 1e-90 is nothing to an ulp.

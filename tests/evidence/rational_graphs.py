@@ -2,7 +2,7 @@
 
 The same graph is built of Values and evaluated in fractions at the exact values of the leaves' doubles.
 Beside each exact number goes a bound of what rounding may do to it (running error analysis, as in
-tests/bounds.py): half a unit for each operation, sums in any order, since compiled programs have theirs.
+rounding_bounds.py): half a unit for each operation, sums in any order, since compiled programs have theirs.
 """
 
 import math

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import mpmath
-from definitions import real_power
-from library import FUNCTIONS
 from mpmath import mpf
 
+from evidence.c_library import FUNCTIONS
+from evidence.meanings import real_power
 from fastgrad.operations import Operation, Reduction
 
 HALF_ULP = mpf(2) ** -53

@@ -1,7 +1,7 @@
 """Every row of the table against mpmath over the whole range of doubles, wherever it is computed.
 
-`tests/reliability/accuracy.py` measures the same on fifty times as many operands and writes
-docs/accuracy.md. What is exact comes from tests/definitions.py, how far off it may be from tests/bounds.py.
+`tests/reliability/measure_accuracy.py` measures the same on fifty times as many operands and writes
+docs/accuracy.md. What is exact comes from meanings.py, how far off it may be from rounding_bounds.py.
 """
 
 import functools
@@ -12,11 +12,11 @@ from itertools import product
 import mpmath
 import numpy
 import pytest
-from accuracy import compare, references
-from bounds import LANES, LIBRARY
-from places import by_size, eager, lanes, lanes_and_uniform, lanes_of, uniform
-from points import NOT_FINITE, SPECIAL, points
 
+from evidence.backends import by_size, eager, lanes, lanes_and_uniform, lanes_of, uniform
+from evidence.errors import compare, references
+from evidence.operands import NOT_FINITE, SPECIAL, points
+from evidence.rounding_bounds import LANES, LIBRARY
 from fastgrad.compiler.replay import available_kernels
 from fastgrad.operations import BY_NAME, FUNCTIONS, REDUCTIONS, TABLE, Operation
 

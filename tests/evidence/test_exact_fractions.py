@@ -1,13 +1,15 @@
 """Values and gradients of random rational graphs against exact fractions.
 
-`tests/reliability/exact_gradients.py` runs 100,000 of them; tests/rational.py has the exact ones.
+`tests/reliability/exact_gradients.py` runs 100,000 of them; rational_graphs.py has the exact ones.
 """
 
 import random
 from fractions import Fraction
 
 import pytest
-from rational import (
+
+from evidence.exact_fractions import ENGINES, Tally, check, eager
+from evidence.rational_graphs import (
     MANY_OPERANDS,
     ONE_OPERAND,
     TWO_OPERANDS,
@@ -19,7 +21,6 @@ from rational import (
     draw_graph,
     evaluate,
 )
-from truth import ENGINES, Tally, check, eager
 
 GRAPHS = 400
 

@@ -1,7 +1,7 @@
 """Compare fastgrad with the reference on random programs; the exit code is 1 if one fails.
 
-    python tests/fuzz.py --seconds 60
-    python tests/fuzz.py --seed 1234 --programs 1
+    python tests/fuzzing/fuzz.py --seconds 60
+    python tests/fuzzing/fuzz.py --seed 1234 --programs 1
 
 Prints a script that reproduces the first failure, in as few lines as were found.
 """
@@ -10,6 +10,9 @@ import argparse
 import random
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fuzzing.campaign import Campaign
 

@@ -1,6 +1,6 @@
 """Random programs of API calls: fastgrad does what the reference does, call by call.
 
-`python tests/fuzz.py --seconds 3600` goes on with other seeds.
+`python tests/fuzzing/fuzz.py --seconds 3600` goes on with other seeds.
 """
 
 import os
@@ -8,21 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fastgrad
+from fastgrad import operations
 from fuzzing.shrinking import shrunk
 from reference import rules
 
-import fastgrad
-from fastgrad import operations
-
-TESTS = Path(__file__).resolve().parent
+FUZZ = Path(__file__).resolve().with_name("fuzz.py")
 
 
 def test_random_programs_do_what_they_do_in_the_reference():
     # In a process of its own, which has no threads and may fork.
     path = [str(Path(fastgrad.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     finished = subprocess.run(
-        [sys.executable, "tests/fuzz.py", "--seed", "0", "--programs", "500"],
-        cwd=TESTS.parent,
+        [sys.executable, str(FUZZ), "--seed", "0", "--programs", "500"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
         capture_output=True,
         text=True,

@@ -140,7 +140,7 @@ def result(shown):
 def test_a_hundred_steps_are_micrograds(in_process, capsys):
     in_process("--steps", "100")
     losses = [float(line.split()[3][:-1]) for line in capsys.readouterr().out.splitlines()[:100]]
-    with (Path(__file__).parent / "data" / "moons_demo_losses.csv").open(encoding="utf-8") as file:
+    with (Path(__file__).parents[1] / "data" / "moons_demo_losses.csv").open(encoding="utf-8") as file:
         expected = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses == pytest.approx(expected, rel=1e-12)
 

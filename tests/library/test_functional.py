@@ -9,6 +9,7 @@ import pytest
 
 import fastgrad
 import fastgrad.functional as F
+from evidence.branches import NOT_CHOSEN
 from fastgrad import Value
 from fastgrad.engine import apply
 from fastgrad.operations import FUNCTIONS, TABLE
@@ -147,22 +148,6 @@ def test_where_takes_the_first_only_where_the_condition_is_positive(x, chosen, a
     out.backward()
     assert out.data == branches[chosen].data
     assert [branch.grad for branch in branches] == [1.0 - chosen, float(chosen)]
-
-
-# An infinite derivative at x = 0 in what is not chosen there, and what x.grad is all the same.
-NOT_CHOSEN = {
-    "where": (lambda x: F.where(x, x.sqrt(), 3.0), 0.0),
-    "where's condition": (lambda x: F.where(x.sqrt(), x, 3 * x), 3.0),
-    "maximum": (lambda x: F.maximum(x.sqrt(), 1.0), 0.0),
-    "minimum": (lambda x: F.minimum(x + 1, x.sqrt() + 2), 1.0),
-    "below what is not chosen": (lambda x: F.where(x, (x**0.5 * 2 + 1).tanh() * x, 2 * x), 2.0),
-    "one in another": (lambda x: F.where(x, F.where(x + 1, x.sqrt(), 1.0), 5 * x), 5.0),
-    "shared by two": (lambda x: (lambda s: F.where(x, s, 0.0) + F.where(x, 2 * s, x))(x.sqrt()), 1.0),
-    "chosen, of two": (lambda x: F.where(x + 1, 2 * x, x.sqrt()), 2.0),
-    "a sum of products": (lambda x: F.where(x, F.dot([x.sqrt(), x], [x.sqrt(), x + math.inf]), x), 1.0),
-    "a reduction": (lambda x: F.where(x, F.logsumexp([x.sqrt(), x]), x), 1.0),
-    "a missing number": (lambda x: F.where(x, (x * math.nan - 1) ** 2, x), 1.0),
-}
 
 
 @pytest.mark.parametrize("name", NOT_CHOSEN)

@@ -12,7 +12,7 @@ from fastgrad.nn import MLP
 np = pytest.importorskip("numpy")
 datasets = pytest.importorskip("sklearn.datasets")
 
-with (Path(__file__).parent / "data" / "moons_demo_losses.csv").open() as file:
+with (Path(__file__).parents[1] / "data" / "moons_demo_losses.csv").open() as file:
     TABLE = [(float(row["loss"]), float(row["accuracy_percent"])) for row in csv.DictReader(file)]
 
 

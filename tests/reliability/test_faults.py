@@ -12,7 +12,7 @@ import pytest
 
 import fastgrad
 
-RELIABILITY = Path(__file__).resolve().parent / "reliability"
+RELIABILITY = Path(__file__).resolve().parent
 SOURCES = str(Path(fastgrad.__file__).resolve().parent.parent)
 has_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

@@ -14,7 +14,7 @@ from fastgrad import Value, engine, nn
 from fastgrad.compiler import arguments, graph, program, replay, watch
 from fastgrad.compiler.kernels import baseline
 
-SCRIPT = Path(__file__).resolve().parent / "scripts" / "surface.py"
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "surface.py"
 MODULES = ["fastgrad", *(found.name for found in pkgutil.walk_packages(fastgrad.__path__, "fastgrad."))]
 
 
