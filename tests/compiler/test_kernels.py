@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import fastgrad.functional as F
+from evidence.meanings import power
 from fastgrad import Value, compile
 from fastgrad.compiler.replay import available_kernels
-from reference.rules import power
 
 ULPS = 2.0
 RNG = np.random.default_rng(7)

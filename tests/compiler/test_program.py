@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastgrad.functional as F
+from evidence.meanings import power
 from fastgrad import Value, compile, take
 from fastgrad.engine import apply, dot, reduce
 from fastgrad.nn import MLP
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
-from reference.rules import power
 
 CLOSE = 1e-12
 

@@ -16,9 +16,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 import fastgrad
-from evidence import c_library
 from fastgrad import operations
-from reference import rules
 
 ROOT = Path(__file__).resolve().parents[2]
 # The package's own sources but its Python files, by their suffix.
@@ -114,14 +112,14 @@ def test_the_example_of_a_new_operation_says_the_same_thrice():
         textwrap.dedent(block) for block in re.findall(r"```\n(.*?)```", recipe, flags=re.DOTALL)
     )
     [row] = eval(f"[{row}]", vars(operations))
-    [rule] = eval(f"{{{rule}}}", vars(rules)).values()
-    [function] = eval(f"{{{function}}}", vars(c_library)).values()
+    [rule] = eval(f"{{{rule}}}", vars(meanings)).values()
+    [function] = eval(f"{{{function}}}", vars(meanings)).values()
     for a in (-3.0, 0.0, 0.5):
         out = eval(row.value, {"a": a, row.name: getattr(math, row.name)})
-        assert rule.value(a) == out == pytest.approx(float(function.value(a)), rel=1e-15)
+        assert function.floats(a) == out == pytest.approx(float(function.value(a)), rel=1e-15)
         slope = eval(row.derivatives[0], {"a": a, "out": out})
         assert rule.partials(a, out) == (slope,) == pytest.approx((float(function.derivative(a)),), rel=1e-15)
-    assert rule.symbol == row.symbol
+    assert (rule.symbol, rule.method, rule.definition) == (row.symbol, row.method, row.value)
     # The page is made before the tests that look at it.
     assert recipe.index("setup.py") < recipe.index("generate_api.py") < recipe.index("pytest")
 

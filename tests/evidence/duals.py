@@ -1,7 +1,7 @@
-"""What each operation means, in mpmath's numbers, with the derivatives that follow from the meaning.
+"""The exact value and derivatives of an operation: its meaning, in dual numbers of mpmath's.
 
-The derivatives come from dual numbers, so they share nothing with the table's: a wrong one there is
-seen here. A row without a definition is taken by its own value, whose derivatives are checked all the same.
+The derivatives follow from the meaning by calculus, so they share nothing with the table's, nor with the
+float formulas beside the meaning: a wrong one is seen.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import mpmath
 from mpmath import mpf
 
-from evidence.c_library import FUNCTIONS
+from evidence.meanings import FUNCTIONS, MEANINGS
 from fastgrad.operations import Operation, Reduction
 
 # Enough for every intermediate cancellation: what is lost below 1e-90 is nothing to an ulp.
@@ -134,38 +134,6 @@ NAMES: dict[str, Callable] = {
     "isfinite": lambda x: mpmath.isfinite(x.value),
 }
 
-# Where an operation has a kink, its convention.
-DEFINITIONS = {
-    "abs": "fabs(a)",
-    "relu": "a if a > 0 else 0 * a",
-    "tanh": "tanh(a)",
-    "exp": "exp(a)",
-    "log": "log(a)",
-    "sigmoid": "1 / (1 + exp(-a))",
-    "softplus": "a + log1p(exp(-a)) if a > 0 else log1p(exp(a))",
-    "silu": "a / (1 + exp(-a))",
-    "leaky_relu": "a if a > 0 else a * b",
-    "sqrt": "sqrt(a)",
-    "sin": "sin(a)",
-    "cos": "cos(a)",
-    "add": "a + b",
-    "sub": "a - b",
-    "mul": "a * b",
-    "div": "a / b",
-    "pow": "pow(a, b)",
-    "maximum": "a if a > b else b if b > a else (a + b) / 2",
-    "minimum": "a if a < b else b if b < a else (a + b) / 2",
-    "softmax": "exp(a - b)",
-    "hinge": "1 - a * b if 1 - a * b > 0 else 0 * a",
-    "logistic": "(a + log1p(exp(-a)) if a > 0 else log1p(exp(a))) - a * b",
-    "where": "b if a > 0 else c",
-    "sum": "add(x)",
-    "mean": "add(x) / n",
-    "square_sum": "add(v * v for v in x)",
-    "square_mean": "add(v * v for v in x) / n",
-    "logsumexp": "log(add(exp(v - largest(x)) for v in x)) + largest(x)",
-}
-
 
 def add(terms):
     total, *others = terms
@@ -182,21 +150,12 @@ def largest(operands):
 def exact(row: Operation | Reduction, numbers: Sequence[float]) -> Exact:
     """The value and the partial derivatives at these very doubles; ArithmeticError where there is none."""
     size = len(numbers)
-    names = {**NAMES, "add": add, "largest": largest, "n": size}
+    names = {**NAMES, "add": add, "largest": largest}
     with mpmath.workprec(PRECISION):
         operands = [
             Dual(mpf(number), [mpf(at == index) for at in range(size)])
             for index, number in enumerate(numbers)
         ]
-        if isinstance(row, Operation):
-            names |= dict(zip("abc", operands))
-            result = eval(DEFINITIONS.get(row.name, row.value), names)
-        elif row.name in DEFINITIONS:
-            names["x"] = operands
-            result = eval(DEFINITIONS[row.name], names)
-        else:
-            names |= {"shift": largest(operands), "total": mpf(0)}
-            for operand in operands:
-                names["total"] = eval(row.step, names | {"a": operand})
-            result = eval(row.finish, names)
+        names |= dict(zip("abc", operands)) | {"x": operands}
+        result = eval(MEANINGS[row.name].definition, names)
         return Exact(result.value, tuple(result.partials))

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import mpmath
 from mpmath import mpf
 
-from evidence.meanings import PRECISION, Exact, exact
+from evidence.duals import PRECISION, Exact, exact
+from evidence.meanings import MEANINGS
 from evidence.rounding_bounds import LANES, LARGEST, LIBRARY, Bounds, bounds
 from fastgrad.operations import Operation, Reduction
 
@@ -83,15 +84,9 @@ def quantities(row: Operation | Reduction, count: int) -> list[str]:
 
 
 def refuses(row: Operation | Reduction, numbers: Sequence[float]) -> bool:
-    """Whether the table has the engine raise rather than return inf or nan at these operands."""
-    names = {"isfinite": math.isfinite, "floor": math.floor, **dict(zip("abc", numbers))}
-    for refusal in getattr(row, "errors", ()):
-        try:
-            if eval(refusal.condition, names) and refusal.exception != "OverflowError":
-                return True
-        except (ZeroDivisionError, OverflowError):
-            return True
-    return False
+    """Whether the engine is to raise rather than return inf or nan at these operands."""
+    refusal = MEANINGS[row.name].refusal(*numbers)
+    return refusal is not None and not isinstance(refusal, OverflowError)
 
 
 def compare(row, found, wanted: Sequence[Reference], library: str):

@@ -1,12 +1,16 @@
-"""What each operation is worth, its partial derivatives and what it refuses, in Python floats.
+"""What each operation means: the one place outside of the package that says it.
 
-`value` and `partials` follow IEEE and never raise; `refusal` is the exception that the engine raises
-instead of a result that is not finite. `partials` take the operands and the result.
+Every harness takes it from here. `duals.py` computes the exact value and, by calculus, the exact derivatives
+from `definition`; `rounding_bounds.py` knows the functions of the C library from here; the fuzzer's reference
+takes symbols, methods and refusals, and in Python's floats the value, to the last bit, and the derivatives,
+which follow IEEE and never raise. Nothing here reads the package's table.
 """
 
 import math
 from collections.abc import Callable
 from typing import NamedTuple
+
+import mpmath
 
 
 def exp(a):
@@ -40,8 +44,16 @@ def power(a, b):
         return math.copysign(math.inf, a) if odd else math.inf
 
 
-def periodic(function, a):
-    return math.nan if math.isinf(a) else function(a)
+def sqrt(a):
+    return math.sqrt(a) if a >= 0.0 else math.nan
+
+
+def sin(a):
+    return math.nan if math.isinf(a) else math.sin(a)
+
+
+def cos(a):
+    return math.nan if math.isinf(a) else math.cos(a)
 
 
 def sigmoid(a):
@@ -56,15 +68,72 @@ def no_refusal(*operands):
     return None
 
 
-class Rule(NamedTuple):
+class Meaning(NamedTuple):
+    """An operation; `definition` is in `a`, `b`, `c`, or `x`, a list of operands.
+
+    Where a function has a kink, it says which derivative holds. `partials` take the operands and the result. `value` is how floats are computed where the definition, as
+    it is written, overflows or rounds otherwise. `refusal` is the exception raised instead of a result that
+    is not finite.
+    """
+
     symbol: str
-    value: Callable[..., float]
+    definition: str
     partials: Callable[..., tuple[float, ...]]
+    value: Callable[..., float] | None = None
     refusal: Callable[..., Exception | None] = no_refusal
+    method: str = ""
+    commutes: bool = False
+    # What is not chosen gets no gradient, and hands none on.
+    selects: bool = False
+
+
+class Function(NamedTuple):
+    """A function of one operand, in mpmath's numbers; `floats` is the same as IEEE has it.
+
+    `spread(x, e, y)` bounds generously how far an error e of the operand x moves the value y, and `ulp`
+    what the library adds: what glibc's manual and measurements allow (Zimmermann et al., "Accuracy of
+    Mathematical Functions", 2024).
+    """
+
+    value: Callable
+    floats: Callable
+    derivative: Callable
+    spread: Callable
+    ulp: float
+
+
+def by_slope(x, e, y):
+    """The spread of what is nowhere steeper than the identity."""
+    return e
+
+
+FUNCTIONS = {
+    "exp": Function(mpmath.exp, exp, mpmath.exp, lambda x, e, y: y * mpmath.expm1(e), 1),
+    "log": Function(
+        mpmath.log, log, lambda x: 1 / x, lambda x, e, y: e / (x - e) if e < x else mpmath.inf, 1
+    ),
+    "log1p": Function(
+        mpmath.log1p,
+        math.log1p,
+        lambda x: 1 / (1 + x),
+        lambda x, e, y: e / (1 + x - e) if e < 1 + x else mpmath.inf,
+        2,
+    ),
+    "sqrt": Function(
+        mpmath.sqrt, sqrt, lambda x: 1 / (2 * mpmath.sqrt(x)) if x else mpmath.inf, lambda x, e, y: e / y, 0.5
+    ),
+    "tanh": Function(mpmath.tanh, math.tanh, lambda x: mpmath.sech(x) ** 2, by_slope, 3),
+    "sin": Function(mpmath.sin, sin, mpmath.cos, by_slope, 1),
+    "cos": Function(mpmath.cos, cos, lambda x: -mpmath.sin(x), by_slope, 1),
+}
 
 
 def too_large(*operands):
     return OverflowError("the result is too large") if all(map(math.isfinite, operands)) else None
+
+
+def refused_infinity(a):
+    return ValueError("the operand must be finite") if math.isinf(a) else None
 
 
 def refused_division(a, b):
@@ -96,99 +165,6 @@ def extreme_partials(a, b, first):
     return (1.0, 0.0) if first else (0.0, 1.0)
 
 
-RULES = {
-    "abs": Rule("abs", abs, lambda a, out: (step(a > 0.0) - step(a < 0.0),)),
-    "relu": Rule("ReLU", lambda a: 0.0 if a < 0.0 else a, lambda a, out: (step(out > 0.0),)),
-    "tanh": Rule("tanh", math.tanh, lambda a, out: (1.0 - out * out,)),
-    "exp": Rule("exp", exp, lambda a, out: (out,), too_large),
-    "log": Rule(
-        "log",
-        log,
-        lambda a, out: (divide(1.0, a),),
-        lambda a: ValueError("the operand must be positive") if a <= 0.0 else None,
-    ),
-    "softplus": Rule(
-        "softplus",
-        lambda a: (a if a > 0.0 or a != a else 0.0) + math.log1p(exp(-abs(a))),
-        lambda a, out: (sigmoid(a),),
-    ),
-    "silu": Rule(
-        "silu",
-        lambda a: a * sigmoid(a),
-        lambda a, out: (sigmoid(a) + out * sigmoid(-a),),
-    ),
-    "leaky_relu": Rule(
-        "leaky_relu",
-        lambda a, b: a if a > 0.0 else a * b,
-        lambda a, b, out: (1.0, 0.0) if a > 0.0 else (b, a),
-    ),
-    "sigmoid": Rule("sigmoid", sigmoid, lambda a, out: (out * (1.0 - out),)),
-    "sqrt": Rule(
-        "sqrt",
-        lambda a: math.sqrt(a) if a >= 0.0 else math.nan,
-        lambda a, out: (divide(0.5, out),),
-        lambda a: ValueError("the operand must not be negative") if a < 0.0 else None,
-    ),
-    "sin": Rule(
-        "sin",
-        lambda a: periodic(math.sin, a),
-        lambda a, out: (periodic(math.cos, a),),
-        lambda a: ValueError("the operand must be finite") if math.isinf(a) else None,
-    ),
-    "cos": Rule(
-        "cos",
-        lambda a: periodic(math.cos, a),
-        lambda a, out: (-periodic(math.sin, a),),
-        lambda a: ValueError("the operand must be finite") if math.isinf(a) else None,
-    ),
-    "add": Rule("+", lambda a, b: a + b, lambda a, b, out: (1.0, 1.0)),
-    "sub": Rule("+", lambda a, b: a - b, lambda a, b, out: (1.0, -1.0)),
-    "mul": Rule("*", lambda a, b: a * b, lambda a, b, out: (b, a)),
-    "div": Rule(
-        "*",
-        lambda a, b: a * divide(1.0, b),
-        lambda a, b, out: (divide(1.0, b), -a * divide(1.0, b) * divide(1.0, b)),
-        refused_division,
-    ),
-    "pow": Rule(
-        "**",
-        lambda a, b: a * a if b == 2.0 else divide(1.0, a) if b == -1.0 else power(a, b),
-        power_partials,
-        refused_power,
-    ),
-    "maximum": Rule(
-        "maximum",
-        lambda a, b: a if a > b or a != a else b,
-        lambda a, b, out: extreme_partials(a, b, a > b),
-    ),
-    "minimum": Rule(
-        "minimum",
-        lambda a, b: a if a < b or a != a else b,
-        lambda a, b, out: extreme_partials(a, b, a < b),
-    ),
-    "softmax": Rule("softmax", lambda a, b: exp(a - b), lambda a, b, out: (out, -out)),
-    "hinge": Rule(
-        "hinge",
-        lambda a, b: 0.0 if 1.0 - a * b < 0.0 else 1.0 - a * b,
-        lambda a, b, out: (-b, -a) if out > 0.0 else (0.0, 0.0),
-    ),
-    "logistic": Rule(
-        "logistic",
-        lambda a, b: (a if a > 0.0 or a != a else 0.0) - a * b + math.log1p(exp(-abs(a))),
-        lambda a, b, out: (sigmoid(a) - b, -a),
-    ),
-    "where": Rule(
-        "where",
-        lambda a, b, c: b if a > 0.0 else c,
-        lambda a, b, c, out: (0.0, 1.0, 0.0) if a > 0.0 else (0.0, 0.0, 1.0),
-    ),
-}
-
-# What is not chosen gets no gradient, and hands none on.
-SELECTING = {"maximum", "minimum", "where"}
-COMMUTING = {"add", "mul", "maximum", "minimum", "hinge"}
-
-
 def left_to_right(numbers):
     """Their sum, as the engine adds: Python's own `sum` compensates the rounding since 3.12."""
     total = 0.0
@@ -204,52 +180,149 @@ def logsumexp(*numbers):
     return shift + log(left_to_right(exp(a - shift) for a in numbers))
 
 
-REDUCTIONS = {
-    "sum": Rule("sum", lambda *xs: left_to_right(xs), lambda *xs: (1.0,) * (len(xs) - 1)),
-    "mean": Rule(
-        "mean",
-        lambda *xs: left_to_right(xs) / len(xs),
-        lambda *xs: (1.0 / (len(xs) - 1),) * (len(xs) - 1),
+OPERATIONS = {
+    "abs": Meaning("abs", "fabs(a)", lambda a, out: (step(a > 0.0) - step(a < 0.0),), method="__abs__"),
+    "relu": Meaning(
+        "ReLU",
+        "a if a > 0 else 0 * a",
+        lambda a, out: (step(out > 0.0),),
+        value=lambda a: 0.0 if a < 0.0 else a,
+        method="relu",
     ),
-    "square_sum": Rule(
-        "square_sum",
-        lambda *xs: left_to_right(a * a for a in xs),
-        lambda *xs: tuple(2.0 * a for a in xs[:-1]),
+    "tanh": Meaning("tanh", "tanh(a)", lambda a, out: (1.0 - out * out,), method="tanh"),
+    "exp": Meaning("exp", "exp(a)", lambda a, out: (out,), refusal=too_large, method="exp"),
+    "log": Meaning(
+        "log",
+        "log(a)",
+        lambda a, out: (divide(1.0, a),),
+        refusal=lambda a: ValueError("the operand must be positive") if a <= 0.0 else None,
+        method="log",
     ),
-    "square_mean": Rule(
-        "square_mean",
-        lambda *xs: left_to_right(a * a for a in xs) / len(xs),
-        lambda *xs: tuple(2.0 * a / (len(xs) - 1) for a in xs[:-1]),
+    "sigmoid": Meaning(
+        "sigmoid",
+        "1 / (1 + exp(-a))",
+        lambda a, out: (out * (1.0 - out),),
+        value=sigmoid,
+        method="sigmoid",
     ),
-    "logsumexp": Rule("logsumexp", logsumexp, lambda *xs: tuple(exp(a - xs[-1]) for a in xs[:-1])),
+    "sqrt": Meaning(
+        "sqrt",
+        "sqrt(a)",
+        lambda a, out: (divide(0.5, out),),
+        refusal=lambda a: ValueError("the operand must not be negative") if a < 0.0 else None,
+        method="sqrt",
+    ),
+    "sin": Meaning("sin", "sin(a)", lambda a, out: (cos(a),), refusal=refused_infinity, method="sin"),
+    "cos": Meaning("cos", "cos(a)", lambda a, out: (-sin(a),), refusal=refused_infinity, method="cos"),
+    "add": Meaning("+", "a + b", lambda a, b, out: (1.0, 1.0), method="__add__", commutes=True),
+    "sub": Meaning("+", "a - b", lambda a, b, out: (1.0, -1.0), method="__sub__"),
+    "mul": Meaning("*", "a * b", lambda a, b, out: (b, a), method="__mul__", commutes=True),
+    "div": Meaning(
+        "*",
+        "a / b",
+        lambda a, b, out: (divide(1.0, b), -a * divide(1.0, b) * divide(1.0, b)),
+        value=lambda a, b: a * divide(1.0, b),
+        refusal=refused_division,
+        method="__truediv__",
+    ),
+    "pow": Meaning(
+        "**",
+        "pow(a, b)",
+        power_partials,
+        value=lambda a, b: a * a if b == 2.0 else divide(1.0, a) if b == -1.0 else power(a, b),
+        refusal=refused_power,
+        method="__pow__",
+    ),
+    "softplus": Meaning(
+        "softplus",
+        "a + log1p(exp(-a)) if a > 0 else log1p(exp(a))",
+        lambda a, out: (sigmoid(a),),
+        value=lambda a: (a if a > 0.0 or a != a else 0.0) + math.log1p(exp(-abs(a))),
+    ),
+    "silu": Meaning(
+        "silu",
+        "a / (1 + exp(-a))",
+        lambda a, out: (sigmoid(a) + out * sigmoid(-a),),
+        value=lambda a: a * sigmoid(a),
+    ),
+    "leaky_relu": Meaning(
+        "leaky_relu",
+        "a if a > 0 else a * b",
+        lambda a, b, out: (1.0, 0.0) if a > 0.0 else (b, a),
+    ),
+    "maximum": Meaning(
+        "maximum",
+        "a if a > b else b if b > a else (a + b) / 2",
+        lambda a, b, out: extreme_partials(a, b, a > b),
+        value=lambda a, b: a if a > b or a != a else b,
+        commutes=True,
+        selects=True,
+    ),
+    "minimum": Meaning(
+        "minimum",
+        "a if a < b else b if b < a else (a + b) / 2",
+        lambda a, b, out: extreme_partials(a, b, a < b),
+        value=lambda a, b: a if a < b or a != a else b,
+        commutes=True,
+        selects=True,
+    ),
+    "softmax": Meaning("softmax", "exp(a - b)", lambda a, b, out: (out, -out)),
+    "hinge": Meaning(
+        "hinge",
+        "1 - a * b if 1 - a * b > 0 else 0 * a",
+        lambda a, b, out: (-b, -a) if out > 0.0 else (0.0, 0.0),
+        value=lambda a, b: 0.0 if 1.0 - a * b < 0.0 else 1.0 - a * b,
+        commutes=True,
+    ),
+    "logistic": Meaning(
+        "logistic",
+        "(a + log1p(exp(-a)) if a > 0 else log1p(exp(a))) - a * b",
+        lambda a, b, out: (sigmoid(a) - b, -a),
+        value=lambda a, b: (a if a > 0.0 or a != a else 0.0) - a * b + math.log1p(exp(-abs(a))),
+    ),
+    "where": Meaning(
+        "where",
+        "b if a > 0 else c",
+        lambda a, b, c, out: (0.0, 1.0, 0.0) if a > 0.0 else (0.0, 0.0, 1.0),
+        selects=True,
+    ),
 }
 
-ACTIVATIONS = {"linear": "", "relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid"}
+REDUCTIONS = {
+    "sum": Meaning("sum", "add(x)", lambda *xs: (1.0,) * (len(xs) - 1)),
+    "mean": Meaning("mean", "add(x) / len(x)", lambda *xs: (1.0 / (len(xs) - 1),) * (len(xs) - 1)),
+    "square_sum": Meaning("square_sum", "add(v * v for v in x)", lambda *xs: tuple(2.0 * a for a in xs[:-1])),
+    "square_mean": Meaning(
+        "square_mean",
+        "add(v * v for v in x) / len(x)",
+        lambda *xs: tuple(2.0 * a / (len(xs) - 1) for a in xs[:-1]),
+    ),
+    "logsumexp": Meaning(
+        "logsumexp",
+        "log(add(exp(v - largest(x)) for v in x)) + largest(x)",
+        lambda *xs: tuple(exp(a - xs[-1]) for a in xs[:-1]),
+        value=logsumexp,
+    ),
+}
 
 
-def dot_rule(size, activation):
-    """activation([bias +] w1 * x1 + ...); the operands are the n weights, perhaps a bias, the n inputs."""
-
-    def value(*numbers):
-        weights, inputs = numbers[:size], numbers[-size:]
-        products = [w * x for w, x in zip(weights, inputs, strict=True)]
-        terms = [*numbers[size:-size], *products]
-        total = terms[0]
-        for term in terms[1:]:
-            total += term
-        return RULES[activation].value(total) if activation else total
-
-    def partials(*numbers):
-        *operands, out = numbers
-        slope = RULES[activation].partials(0.0, out)[0] if activation else 1.0
-        weights, bias, inputs = operands[:size], operands[size:-size], operands[-size:]
-        return (*(x * slope for x in inputs), *(slope for _ in bias), *(w * slope for w in weights))
-
-    return Rule(RULES[activation].symbol if activation else "+", value, partials)
+def with_values(rows: dict[str, Meaning], parameters: str | None = None) -> dict[str, Meaning]:
+    """The rows, those whose definition says how floats are computed with that as their value."""
+    names = {name: function.floats for name, function in FUNCTIONS.items()}
+    names |= {"fabs": abs, "add": left_to_right}
+    completed = {}
+    for name, row in rows.items():
+        arguments = parameters or ", ".join("abc"[: operands_of(row)])
+        value = row.value or eval(f"lambda {arguments}: {row.definition}", names)
+        completed[name] = row._replace(value=value)
+    return completed
 
 
-def rule_of(name, detail):
-    """The rule of an operation; that of a dot product depends on the node's detail."""
-    if name == "dot":
-        return dot_rule(*detail)
-    return RULES.get(name) or REDUCTIONS[name]
+def operands_of(row: Meaning) -> int:
+    """The number of an operation's operands."""
+    return row.partials.__code__.co_argcount - 1
+
+
+OPERATIONS = with_values(OPERATIONS)
+REDUCTIONS = with_values(REDUCTIONS, "*x")
+MEANINGS = OPERATIONS | REDUCTIONS

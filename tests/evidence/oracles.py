@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import micrograd.engine
-import mpmath
 import numpy
 
 import fastgrad
+from evidence import duals
 from fastgrad.operations import Operation
 
 GRID = (
@@ -152,28 +152,10 @@ def torch_outcome(torch, operation: Operation, numbers: tuple[float, ...], diffe
     )
 
 
-def exact_function(operation: Operation) -> Callable:
-    """The row's value as a function of mpmath numbers; mpmath differentiates it by itself."""
-    library = {**vars(mpmath), "pow": mpmath.power}
-    arguments = ", ".join(("a", "b")[: operation.operands])
-    return eval(f"lambda {arguments}: {operation.value}", library)
-
-
 def exact_outcome(operation: Operation, numbers: tuple[float, ...]) -> Outcome:
-    """The value and the partial derivatives at 60 digits, rounded once."""
-    function = exact_function(operation)
-    with mpmath.workdps(60):
-        exact = tuple(map(mpmath.mpf, numbers))
-        partials = []
-        for index in range(len(exact)):
-            order = tuple(int(position == index) for position in range(len(exact)))
-            partials.append(mpmath.diff(function, exact, order))
-        return Outcome(float(function(*exact)), tuple(map(real, partials)))
-
-
-def real(number) -> float:
-    """nan for a complex number: the derivative by the exponent at a negative base."""
-    return float(number) if mpmath.im(number) == 0 else math.nan
+    """The exact value and partial derivatives, rounded once."""
+    exact = duals.exact(operation, numbers)
+    return Outcome(float(exact.value), tuple(map(float, exact.partials)))
 
 
 def in_reverse_order(root):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import mpmath
 from mpmath import mpf
 
-from evidence.c_library import FUNCTIONS
-from evidence.meanings import real_power
+from evidence.duals import real_power
+from evidence.meanings import FUNCTIONS
 from fastgrad.operations import Operation, Reduction
 
 HALF_ULP = mpf(2) ** -53

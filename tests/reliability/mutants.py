@@ -81,7 +81,7 @@ STAGES = ((ROWS, "({row}) and not avx"), (ROWS, "not ({row}) and not avx"), (OTH
 # Imported before the forks, and again where the table has been mutated.
 REFERENCE = tuple(
     f"evidence.{name}"
-    for name in ("meanings", "rounding_bounds", "operands", "backends", "errors", "test_accuracy")
+    for name in ("meanings", "duals", "rounding_bounds", "operands", "backends", "errors", "test_accuracy")
 )
 
 
@@ -263,7 +263,7 @@ def prepare(directory: Path):
         importlib.import_module(name)
     for name in REFERENCE:
         importlib.import_module(name)
-    sys.modules["evidence.errors"].exact = remembered(sys.modules["evidence.meanings"].exact)
+    sys.modules["evidence.errors"].exact = remembered(sys.modules["evidence.duals"].exact)
     module = sys.modules["fastgrad"]
     assert Path(module.__file__).is_relative_to(directory), module.__file__
     for row in named_rows().values():
