@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 import fastgrad
+from evidence import meanings
 from fastgrad import operations
 
 ROOT = Path(__file__).resolve().parents[2]

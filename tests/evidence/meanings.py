@@ -71,9 +71,9 @@ def no_refusal(*operands):
 class Meaning(NamedTuple):
     """An operation; `definition` is in `a`, `b`, `c`, or `x`, a list of operands.
 
-    Where a function has a kink, it says which derivative holds. `partials` take the operands and the result. `value` is how floats are computed where the definition, as
-    it is written, overflows or rounds otherwise. `refusal` is the exception raised instead of a result that
-    is not finite.
+    At a kink it settles the derivative. `partials` take the operands and the result. `value` is how floats
+    are computed where the definition, as it is written, overflows or rounds otherwise. `refusal` is the
+    exception raised instead of a result that is not finite.
     """
 
     symbol: str
@@ -243,7 +243,7 @@ OPERATIONS = {
         "silu",
         "a / (1 + exp(-a))",
         lambda a, out: (sigmoid(a) + out * sigmoid(-a),),
-        value=lambda a: a * sigmoid(a),
+        value=lambda a: a / (1.0 + exp(-a)) if a >= 0.0 else a * sigmoid(a),
     ),
     "leaky_relu": Meaning(
         "leaky_relu",
