@@ -249,6 +249,7 @@ OPERATIONS = {
         "leaky_relu",
         "a if a > 0 else a * b",
         lambda a, b, out: (1.0, 0.0) if a > 0.0 else (b, a),
+        value=lambda a, b: a if a > 0.0 and b == b else a * b,
     ),
     "maximum": Meaning(
         "maximum",
