@@ -85,14 +85,14 @@ def mutants(session):
 def fuzz(session):
     """Random programs compared with the reference: `nox -s fuzz -- --seconds 3600`, a minute if not told."""
     session.install(".[test]")
-    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
+    session.run("python", "tests/fuzzing/fuzz.py", *(session.posargs or ["--seconds", "60"]))
 
 
 @nox.session
 def fuzz_assertions(session):
     """The same on the assertion build, which checks the pool and the graph every few lines."""
     session.install(".[test]", env={"FASTGRAD_ASSERTIONS": "1"})
-    session.run("python", "tests/fuzz.py", *(session.posargs or ["--seconds", "60"]))
+    session.run("python", "tests/fuzzing/fuzz.py", *(session.posargs or ["--seconds", "60"]))
 
 
 @nox.session(python=PYTHONS)
@@ -173,7 +173,7 @@ def asan(session):
     ]
     session.env.update(
         LD_PRELOAD=" ".join(libraries),
-        # CPython leaves at its end what the system takes back anyway; tests/test_memory.py counts leaks.
+        # CPython leaves at its end what the system takes back anyway; test_memory.py counts leaks.
         ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=2048",
         UBSAN_OPTIONS="print_stacktrace=1",
         # Python's own allocator would hide its objects in large blocks.

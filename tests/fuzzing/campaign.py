@@ -15,7 +15,8 @@ SECONDS_A_PROGRAM = 30.0
 
 SCRIPT = """\
 # {reason}
-# Found by `python tests/fuzz.py --seed {seed} --programs {count}`; run this with `python FILE` on a checkout.
+# Found by `python tests/fuzzing/fuzz.py --seed {seed} --programs {count}`.
+# Run this with `python FILE` on a checkout.
 import sys
 
 sys.path.insert(0, "tests")

@@ -10,10 +10,10 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy
-import reference
-from reference.compiling import Approximate
 
 import fastgrad
+import reference
+from reference.compiling import Approximate
 
 TOLERANCE = 1e-12
 # A few of the smallest steps between floats, where nothing relative is left.

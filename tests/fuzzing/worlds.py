@@ -8,11 +8,11 @@ import pickle
 from types import SimpleNamespace
 
 import numpy
-import reference
 
 import fastgrad
 import fastgrad.functional
 import fastgrad.optim
+import reference
 from fastgrad import engine, nn
 
 

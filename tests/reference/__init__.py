@@ -1,7 +1,7 @@
 """fastgrad's documented semantics in plain Python, to compare the compiled package with.
 
-Slow and short; it shares no code with the package, not even the table of operations. The files are
-named like those of the package.
+Slow and short; it shares no code with the package, not even the table of operations: what each means is
+said in `evidence/meanings.py`. The files are named like those of the package.
 """
 
 from reference import functional, nn, optim

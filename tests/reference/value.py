@@ -3,8 +3,9 @@
 import itertools
 import math
 
-from fastgrad.operations import TABLE
-from reference.rules import COMMUTING, REDUCTIONS, RULES, divide, rule_of
+from evidence.meanings import OPERATIONS, REDUCTIONS, divide
+from evidence.meanings import operands_of as count_of
+from reference.rules import COMMUTING, rule_of
 
 # While a function is traced: the number of the first node made inside it, else None.
 tracing_since = None
@@ -45,12 +46,12 @@ class Arithmetic:
     __slots__ = ()
 
 
-for row in TABLE:
-    if row.operands == 1:
-        setattr(Arithmetic, row.method, unary_method(row.name))
-    else:
-        setattr(Arithmetic, row.method, left_method(row.name))
-        setattr(Arithmetic, row.method.replace("__", "__r", 1), right_method(row.name))
+for name, row in OPERATIONS.items():
+    if row.method and count_of(row) == 1:
+        setattr(Arithmetic, row.method, unary_method(name))
+    elif row.method:
+        setattr(Arithmetic, row.method, left_method(name))
+        setattr(Arithmetic, row.method.replace("__", "__r", 1), right_method(name))
 
 
 class Value(Arithmetic):
@@ -233,13 +234,13 @@ def evaluated(name, numbers, detail=None):
     """The value of an operation, or its refusal; while tracing, no number means anything."""
     rule = rule_of(name, detail)
     data = rule.value(*numbers)
-    if not math.isfinite(data) and tracing_since is None and name in RULES:
+    if not math.isfinite(data) and tracing_since is None and name in OPERATIONS:
         refuse(name, numbers)
     return data
 
 
 def refuse(name, numbers):
-    error = RULES[name].refusal(*numbers)
+    error = OPERATIONS[name].refusal(*numbers)
     if error is not None:
         try:
             raise error
@@ -283,9 +284,9 @@ def as_value(operand, operation):
 
 
 def apply(operation, *operands):
-    if operation not in RULES:
+    if operation not in OPERATIONS:
         raise ValueError(f"there is no operation {operation!r}")
-    count = RULES[operation].partials.__code__.co_argcount - 1
+    count = count_of(OPERATIONS[operation])
     if len(operands) != count:
         raise TypeError(f"{operation} takes {count} operands, not {len(operands)}")
     if count != 2:

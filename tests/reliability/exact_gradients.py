@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from truth import check
+from evidence.exact_fractions import check
 
 
 def main() -> int:

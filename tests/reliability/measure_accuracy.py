@@ -16,10 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from accuracy import WELL_CONDITIONED, compare, references  # noqa: E402
-from places import by_size, eager, lanes_and_uniform, lanes_of, uniform  # noqa: E402
-from points import points  # noqa: E402
-
+from evidence.backends import by_size, eager, lanes_and_uniform, lanes_of, uniform  # noqa: E402
+from evidence.errors import WELL_CONDITIONED, compare, references  # noqa: E402
+from evidence.operands import points  # noqa: E402
 from fastgrad.compiler.replay import available_kernels  # noqa: E402
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE, Operation  # noqa: E402
 
@@ -31,8 +30,8 @@ INTRODUCTION = """\
 Written by `python tests/reliability/measure_accuracy.py --write` (`nox -s accuracy`), not by hand: every row
 of the table of operations against mpmath at 320 bits, on {points} operands: all binades from 2**-1074 to
 2**1023 with both signs, the neighbours of special points, operands that cancel. What is exact is the
-mathematical definition in `tests/definitions.py` and the derivative that dual numbers make of it, not the
-row's own expression.
+mathematical definition in `tests/evidence/meanings.py` and the derivative that dual numbers make of it, not
+the row's own expression.
 
 - **max, mean**: the error in units in the last place of the exact result, where the row's expression is well
   conditioned: where its own error bound is at most {conditioned} ulp. **conditioned** is the share of such

@@ -75,11 +75,14 @@ DIRECT = {
     "lanes": "test_each_instruction_sets_lanes_are_as_accurate",
 }
 # What is tried in turn after them until a test fails: files, and what their tests are called.
-ROWS = ("test_operations.py", "test_functional.py", "test_accuracy.py")
-OTHERS = ("test_errors.py", "test_truth.py", "test_value.py")
+ROWS = ("engine/test_operations.py", "library/test_functional.py", "evidence/test_accuracy.py")
+OTHERS = ("engine/test_errors.py", "evidence/test_exact_fractions.py", "engine/test_value.py")
 STAGES = ((ROWS, "({row}) and not avx"), (ROWS, "not ({row}) and not avx"), (OTHERS, "not avx"))
 # Imported before the forks, and again where the table has been mutated.
-REFERENCE = ("definitions", "bounds", "points", "places", "accuracy", "test_accuracy")
+REFERENCE = tuple(
+    f"evidence.{name}"
+    for name in ("meanings", "duals", "rounding_bounds", "operands", "backends", "errors", "test_accuracy")
+)
 
 
 def load_rows():
@@ -194,14 +197,14 @@ def by_pytest(files, keyword: str) -> str:
 
 def directly(place: str, row) -> str:
     """Call the likeliest test without pytest."""
-    tests = sys.modules["test_accuracy"]
+    tests = sys.modules["evidence.test_accuracy"]
     arguments = [row]
     if place == "lanes":
         arguments.append(lambda row: tests.by_size(row, tests.numbers_of(row), tests.lanes))
     try:
         getattr(tests, DIRECT[place])(*arguments)
     except Exception:
-        return f"test_accuracy.py::{DIRECT[place]}"
+        return f"evidence/test_accuracy.py::{DIRECT[place]}"
     return ""
 
 
@@ -260,11 +263,11 @@ def prepare(directory: Path):
         importlib.import_module(name)
     for name in REFERENCE:
         importlib.import_module(name)
-    sys.modules["accuracy"].exact = remembered(sys.modules["definitions"].exact)
+    sys.modules["evidence.errors"].exact = remembered(sys.modules["evidence.duals"].exact)
     module = sys.modules["fastgrad"]
     assert Path(module.__file__).is_relative_to(directory), module.__file__
     for row in named_rows().values():
-        sys.modules["test_accuracy"].wanted(row)
+        sys.modules["evidence.test_accuracy"].wanted(row)
     return switches
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rational import build, draw_graph
-
 import fastgrad
 import fastgrad.functional as F
+from evidence.rational_graphs import build, draw_graph
 from fastgrad import Value, optim
 from fastgrad.nn import MLP
 

@@ -3,8 +3,7 @@
 import json
 import sys
 
-from places import by_size, lanes
-
+from evidence.backends import by_size, lanes
 from fastgrad.operations import BY_NAME, REDUCTIONS
 
 rows = BY_NAME | {row.name: row for row in REDUCTIONS}

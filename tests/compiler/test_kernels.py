@@ -1,0 +1,157 @@
+"""The kernels' own formulations of exp, log, tanh and powers: how far off, and IEEE's special cases."""
+
+import importlib
+import math
+
+import mpmath
+import numpy as np
+import pytest
+
+import fastgrad.functional as F
+from evidence.meanings import power
+from fastgrad import Value, compile
+from fastgrad.compiler.replay import available_kernels
+
+ULPS = 2.0
+RNG = np.random.default_rng(7)
+POINTS = {
+    "exp": np.concatenate(
+        [RNG.uniform(-1, 1, 1000), RNG.uniform(-708, 709.7, 1000), RNG.uniform(-40, 40, 500)]
+    ),
+    "log": np.concatenate(
+        [RNG.uniform(0.5, 2, 1000), np.exp(RNG.uniform(-700, 700, 1000)), 1 + RNG.uniform(-1e-3, 1e-3, 500)]
+    ),
+    "tanh": np.concatenate(
+        [RNG.uniform(-1, 1, 1000), RNG.uniform(-20, 20, 1000), np.exp(RNG.uniform(-300, 0, 300))]
+    ),
+}
+INF, NAN = math.inf, math.nan
+SPECIAL = {
+    "exp": [
+        (0, 1),
+        (-0.0, 1),
+        (INF, INF),
+        (-INF, 0),
+        (NAN, NAN),
+        (710, INF),
+        (1e300, INF),
+        (-746, 0),
+        (-1e300, 0),
+    ],
+    "log": [(1, 0), (0, -INF), (-0.0, -INF), (INF, INF), (-INF, NAN), (NAN, NAN), (-1, NAN), (-5e-324, NAN)],
+    "tanh": [(0, 0), (INF, 1), (-INF, -1), (NAN, NAN), (1000, 1), (-1000, -1), (5e-324, 5e-324)],
+}
+
+
+@pytest.fixture(params=["baseline", "avx2", "avx512"])
+def evaluate(request):
+    if request.param not in available_kernels():
+        pytest.skip(f"this processor has no {request.param}")
+    module = importlib.import_module(f"fastgrad.compiler.kernels.{request.param}")
+
+    def run(name, x):
+        return np.frombuffer(module.evaluate(name, np.asarray(x, dtype=float).tobytes()))
+
+    return run
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_within_two_units_in_the_last_place(evaluate, name):
+    x = POINTS[name]
+    with mpmath.workprec(120):
+        for point, result in zip(x, evaluate(name, x)):
+            exact = getattr(mpmath, name)(mpmath.mpf(float(point)))
+            assert abs(mpmath.mpf(float(result)) - exact) <= ULPS * float(np.spacing(abs(float(exact)))), (
+                point
+            )
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_values(evaluate, name):
+    points, results = zip(*SPECIAL[name])
+    np.testing.assert_array_equal(evaluate(name, points), results)
+
+
+def test_subnormal_numbers(evaluate):
+    x = np.array([-709.0, -720.0, -744.0])
+    np.testing.assert_allclose(evaluate("exp", x), np.exp(x), rtol=0, atol=1e-323)
+    x = np.array([5e-324, 1e-310, 2.2e-308])
+    np.testing.assert_allclose(evaluate("log", x), np.log(x), rtol=1e-15)
+
+
+@pytest.mark.parametrize("count", range(20))
+def test_every_length_is_computed_and_nothing_beyond(evaluate, count):
+    x = np.linspace(-1, 1, count)
+    np.testing.assert_allclose(evaluate("tanh", x), np.tanh(x), rtol=1e-15)
+
+
+def test_an_unknown_function(evaluate):
+    with pytest.raises(ValueError, match="sin"):
+        evaluate("sin", [1.0])
+
+
+@pytest.mark.parametrize("exponent", [1, 2, 3, 4, 5, -1, -2, -3, -4, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5])
+def test_powers_with_an_exponent_for_all_lanes_keep_ieees_special_values(exponent):
+    sizes = [0.0, 5e-324, 1e-310, 1e-200, 1e-77, 0.3, 1.0, 7.0, 1e77, 1e200, 1.7e308, INF]
+    x = np.array([sign * size for size in sizes for sign in (1, -1)] + [NAN])
+    powers = compile(lambda x, y: x**y)
+    # numpy's own power of 0.5 is a square root.
+    expected = np.array([power(a, float(exponent)) for a in x])
+    slopes = np.array([exponent * power(a, exponent - 1.0) for a in x.tolist()])
+    found = powers(x, float(exponent))
+    np.testing.assert_allclose(found, expected, rtol=1e-15, atol=5e-324)
+    numbers = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]))
+    np.testing.assert_allclose(powers.input_gradients(x, float(exponent))[0], slopes, rtol=2e-15, atol=1e-323)
+
+
+EXPONENTS = [0, 0.0, 1, 2, 3, 4, -1, -2, -3, 0.5, -0.5, 1.5, -1.5, 2.5]
+
+
+@pytest.mark.parametrize("exponent", EXPONENTS)
+@pytest.mark.parametrize("kind", ["lanes", "number", "parameter"])
+def test_a_written_exponent_gives_the_engines_number_and_slope(exponent, kind):
+    """Wherever it is computed: the compiler writes some powers as products, quotients and roots."""
+    for x in [0.0, -0.0, 1.0, 4.0, -2.0, 0.3, 1e-200, 1e200, INF, -INF, NAN]:
+        base = Value(x)
+        try:
+            out = base**exponent
+        except (ArithmeticError, ValueError):
+            continue
+        out.backward()
+        if kind == "parameter":
+            p = Value(x)
+            compiled = compile(lambda: p**exponent)
+            found = compiled()
+            compiled.backward()
+            slope = p.grad
+        else:
+            argument = [x, x] if kind == "lanes" else x
+            compiled = compile(lambda x: x**exponent)
+            found, slope = compiled(argument), compiled.input_gradients(argument)
+            if kind == "lanes":
+                found, slope = found[0], slope[0]
+        np.testing.assert_allclose([found, slope], [out.data, base.grad], rtol=2e-15)
+        if found == found:
+            assert np.signbit(found) == np.signbit(out.data), x
+        if slope == slope and slope != 0.0:
+            assert np.signbit(slope) == np.signbit(base.grad), x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: x * x - y * y,
+        lambda x, y: x**2 - y**2,
+        lambda x, y: x * x + y * y - (x * x + y * y),
+        lambda x, y: 1 - (1 - x * y) - y * x,
+        lambda x, y: (x * 0.3 + 0.1) - (y * 0.3 + 0.1),
+        lambda x, y: F.dot([x, y], [x, y]) - (x * x + y * y),
+        lambda x, y: (x + y) * (x - y) - (x * x - y * y),
+    ],
+)
+def test_what_cancels_in_the_engine_cancels_over_lanes(function):
+    """A product fused into a sum keeps bits that the engine rounds away: its root would be nan."""
+    x = np.random.default_rng(0).uniform(0.1, 3.0, 500)
+    expected = [function(Value(a), Value(a)).data for a in x.tolist()]
+    np.testing.assert_array_equal(compile(function)(x, x), expected)

@@ -1,0 +1,52 @@
+"""The examples of compiled functions run as scripts, and say what they should."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.processes
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name, *arguments):
+    result = subprocess.run([sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_moons_ends_at_the_loss_of_the_notebook():
+    pytest.importorskip("sklearn")
+    output = run("compiled_moons.py", "--print-program")
+    assert "step 0 loss 0.89584410286832" in output
+    assert "step 90 loss 0.0109" in output
+    assert "matrix 16 x 16" in output
+
+
+def test_digits_are_learned():
+    pytest.importorskip("sklearn")
+    accuracy = run("compiled_digits.py", "--epochs", "8").splitlines()[-2].split()[-1]
+    assert float(accuracy.rstrip("%")) > 85
+
+
+def test_the_gpt_learns_and_samples():
+    lines = run("compiled_gpt.py", "--steps", "100", "--batch-size", "8").splitlines()
+    losses = [float(line.split()[-1]) for line in lines if " loss " in line]
+    assert losses[1] < losses[0] < 4
+    assert len(lines) == 1 + 2 + 1 + 5
+
+
+def test_the_options_sensitivities_agree_with_differences_and_the_closed_form():
+    # The script compares them itself, and fails if they do not agree.
+    output = run("greeks.py", "--paths", "4000", "--threads", "2")
+    rows = [line.split() for line in output.splitlines() if line.split()[:1] == ["volatility"]]
+    np.testing.assert_allclose([float(row[1]) for row in rows], [float(row[2]) for row in rows], rtol=0.1)
+
+
+def test_gradients_summed_from_processes_train_like_one_process():
+    pytest.importorskip("distributed")
+    pytest.importorskip("sklearn")
+    assert "equal to 1e-12" in run("data_parallel.py", "--steps", "5")

@@ -1,0 +1,242 @@
+"""What is installed, what an sdist holds, and that other projects can compile against the engine."""
+
+import importlib.machinery
+import importlib.metadata
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import textwrap
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+import fastgrad
+from evidence import meanings
+from fastgrad import operations
+
+ROOT = Path(__file__).resolve().parents[2]
+# The package's own sources but its Python files, by their suffix.
+SOURCES = {".pyx", ".pxi", ".c", ".h", ".in"}
+IN_AN_SDIST = SOURCES - {".c"} | {".py", ".pyi", ".pxd", ".typed"}
+
+
+def run(*command, cwd, **settings):
+    # Where fastgrad was found, which may be the source tree.
+    environment = os.environ | {"PYTHONPATH": str(Path(fastgrad.__file__).parent.parent), **settings}
+    finished = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """The installed files, by their path inside the package."""
+    try:
+        files = importlib.metadata.files("fastgrad") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    inside = {PurePosixPath(*file.parts[1:]) for file in files if file.parts[0] == "fastgrad"}
+    if not inside:
+        pytest.skip("fastgrad is not installed from a wheel")
+    return inside
+
+
+@pytest.fixture(scope="module")
+def compiler():
+    pytest.importorskip("Cython")
+    pytest.importorskip("setuptools")
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC")
+    if sys.platform != "win32" and not (command and shutil.which(command.split()[0])):
+        pytest.skip("there is no C compiler")
+
+
+def test_the_version_is_that_of_the_metadata(installed):
+    assert fastgrad.__version__ == importlib.metadata.version("fastgrad")
+
+
+def test_a_wheel_holds_each_extension_module_with_its_stub(installed):
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    modules = {
+        file.with_name(file.name.removesuffix(suffix)) for file in installed if file.name.endswith(suffix)
+    }
+    assert PurePosixPath("engine") in modules
+    # Python never calls the kernels: the compiler takes their functions as C pointers.
+    modules = {module for module in modules if module.parent.name != "kernels"}
+    assert {module.with_suffix(".pyi") for module in modules} <= installed
+
+
+def test_a_wheel_says_that_it_is_typed(installed):
+    assert PurePosixPath("py.typed") in installed
+
+
+def test_a_wheel_holds_no_sources_of_extension_modules(installed):
+    assert [file for file in installed if file.suffix in SOURCES] == []
+
+
+def test_a_wheel_holds_every_pxd_that_its_pxds_cimport(installed):
+    package = Path(fastgrad.__file__).parent
+    declared = {file for file in installed if file.suffix == ".pxd"}
+    assert PurePosixPath("engine.pxd") in declared
+    for file in declared:
+        needed = re.findall(
+            r"^(?:from|cimport) fastgrad\.([\w.]+)", (package / file).read_text(), re.MULTILINE
+        )
+        assert {PurePosixPath(name.replace(".", "/") + ".pxd") for name in needed} <= declared
+
+
+def test_an_installation_needs_nothing_else():
+    requirements = importlib.metadata.requires("fastgrad") or []
+    assert [line for line in requirements if "extra ==" not in line] == []
+
+
+def contributing():
+    """The text on how to contribute, for the tests of a checkout."""
+    if not (ROOT / "CONTRIBUTING.md").exists():
+        pytest.skip("the sources are not here")
+    return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_git_ignores_the_environment_that_is_made_in_the_checkout():
+    """What it does not ignore is copied by every check that works on a copy."""
+    [folder] = re.findall(r"python -m venv (\S+)", contributing())
+    assert f"{folder}/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_example_of_a_new_operation_says_the_same_thrice():
+    _, recipe = contributing().split("## Add an operation")
+    row, rule, function = (
+        textwrap.dedent(block) for block in re.findall(r"```\n(.*?)```", recipe, flags=re.DOTALL)
+    )
+    [row] = eval(f"[{row}]", vars(operations))
+    [rule] = eval(f"{{{rule}}}", vars(meanings)).values()
+    [function] = eval(f"{{{function}}}", vars(meanings)).values()
+    for a in (-3.0, 0.0, 0.5):
+        out = eval(row.value, {"a": a, row.name: getattr(math, row.name)})
+        assert function.floats(a) == out == pytest.approx(float(function.value(a)), rel=1e-15)
+        slope = eval(row.derivatives[0], {"a": a, "out": out})
+        assert rule.partials(a, out) == (slope,) == pytest.approx((float(function.derivative(a)),), rel=1e-15)
+    assert (rule.symbol, rule.method, rule.definition) == (row.symbol, row.method, row.value)
+    # The page is made before the tests that look at it.
+    assert recipe.index("setup.py") < recipe.index("generate_api.py") < recipe.index("pytest")
+
+
+# Writes down what it is given, and leaves a file where a module is to be.
+COMPILER = """#!/bin/sh
+echo "$@" >>"$CALLS"
+while [ $# -gt 1 ]; do
+    [ "$1" != -o ] || touch "$2"
+    shift
+done
+"""
+
+
+@pytest.mark.distribution
+@pytest.mark.skipif(sys.platform == "win32", reason="a compiler that is a script of the shell")
+def test_a_build_with_other_flags_than_the_last_one_builds_everything(tmp_path):
+    pytest.importorskip("Cython")
+    pytest.importorskip("setuptools", "77")
+    for name in ("codegen", "src"):
+        if not (ROOT / name).is_dir():
+            pytest.skip("the sources are not here")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.c", "*.so"))
+    for name in ("README.md", "pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    # Which C it is does not matter here.
+    for module in (tmp_path / "src" / "fastgrad").glob("*.pyx"):
+        module.write_text("")
+    (tmp_path / "src" / "fastgrad" / "engine.pxd").unlink()
+    compiler = tmp_path / "cc"
+    compiler.write_text(COMPILER)
+    compiler.chmod(0o755)
+    calls = tmp_path / "calls"
+
+    def compiled(**environment):
+        """How often the compiler was called to compile with assertions, and without."""
+        calls.write_text("")
+        settings = {"CC": str(compiler), "LDSHARED": str(compiler), "CALLS": str(calls), **environment}
+        run(sys.executable, "setup.py", "-q", "build_ext", "--inplace", cwd=tmp_path, **settings)
+        lines = [line for line in calls.read_text().splitlines() if " -c " in f" {line} "]
+        return sum("FASTGRAD_ASSERTIONS" in line for line in lines), sum(
+            "FASTGRAD_ASSERTIONS" not in line for line in lines
+        )
+
+    count = sum(compiled())
+    assert count > 3
+    assert compiled() == (0, 0)
+    # The kernels have no assertions, but are compiled with other flags, too.
+    assert sum(compiled(FASTGRAD_ASSERTIONS="1")) == count
+    assert compiled() == (0, count)
+    assert compiled() == (0, 0)
+
+
+CLIENT = """
+from fastgrad.engine cimport Value
+
+def doubled(Value node):
+    return 2.0 * node.data
+
+def give(Value node, double amount):
+    node.grad += amount
+"""
+
+CLIENT_SETUP = """
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+setup(name="client", ext_modules=cythonize([Extension("client", ["client.pyx"])], language_level=3))
+"""
+
+CLIENT_USE = """
+import client
+from fastgrad import Value
+
+x = Value(3.0)
+y = x * 2
+assert client.doubled(y) == 12.0
+client.give(x, 0.5)
+assert x.grad == 0.5
+"""
+
+
+@pytest.mark.distribution
+@pytest.mark.usefixtures("compiler")
+def test_another_project_can_cimport_the_engine(tmp_path):
+    (tmp_path / "client.pyx").write_text(CLIENT)
+    (tmp_path / "setup.py").write_text(CLIENT_SETUP)
+    run(sys.executable, "setup.py", "-q", "build_ext", "--inplace", cwd=tmp_path)
+    run(sys.executable, "-c", CLIENT_USE, cwd=tmp_path)
+
+
+@pytest.mark.distribution
+def test_an_sdist_holds_what_a_build_needs_and_nothing_else(tmp_path):
+    pytest.importorskip("Cython")
+    pytest.importorskip("setuptools", "77")
+    for name in ("codegen", "src"):
+        if not (ROOT / name).is_dir():
+            pytest.skip("the sources are not here")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.egg-info"))
+    for name in ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_nothing.py").touch()
+
+    run(sys.executable, "-c", "from setuptools import build_meta as b; b.build_sdist('.')", cwd=tmp_path)
+
+    [archive] = tmp_path.glob("fastgrad-*.tar.gz")
+    with tarfile.open(archive) as sdist:
+        names = [PurePosixPath(*Path(member.name).parts[1:]) for member in sdist if member.isfile()]
+    found = {str(name) for name in names if not any(part.endswith(".egg-info") for part in name.parts)}
+    sources = {"LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"}
+    # With what building it has generated.
+    for folder in ("codegen", "src/fastgrad"):
+        sources |= {
+            path.relative_to(tmp_path).as_posix()
+            for path in (tmp_path / folder).rglob("*")
+            if path.suffix in IN_AN_SDIST
+        }
+    assert found == sources | {"PKG-INFO", "setup.cfg"}
