@@ -36,7 +36,7 @@ def _take_apart(Value self not None):
     cdef int row = code >> 2
     cdef int form = code & 3
     cdef PyObject *extras = extras_of(node)
-    cdef int passed_on = HAS_PASSED_ON if in_pool(node) and chunk_of(node).pulled & bit_of(node) else 0
+    cdef int has_passed_on = HAS_PASSED_ON if in_pool(node) and chunk_of(node).pulled & bit_of(node) else 0
     cdef int own_data = OWN_DATA if extras != NULL and (<Extras>extras).own_data else 0
     cdef str name = ROW_NAMES[row]
     require_known(node.data)
@@ -49,22 +49,22 @@ def _take_apart(Value self not None):
         derivatives = <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
         return name, 0, <tuple>node.left, derivatives
     if row == ROW_DOT or row == ROW_INNER:
-        form |= passed_on | own_data
+        form |= has_passed_on | own_data
         return name, form, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
     if row >= ROW_FIRST_REDUCTION:
         return name, own_data, <tuple>node.left, None
     if row < ROW_FIRST_BINARY:
         return name, own_data, (<object>node.left,), None
     if form == NODE_NODE:
-        return name, form | passed_on | own_data, (<object>node.left, <object>node.right.node), None
-    return name, form | passed_on | own_data, (<object>node.left,), node.right.constant
+        return name, form | has_passed_on | own_data, (<object>node.left, <object>node.right.node), None
+    return name, form | has_passed_on | own_data, (<object>node.left,), node.right.constant
 
 
 def _put_together(
     type cls not None, str operation, int form, double data, double grad, tuple operands not None, detail
 ):
     """Return a new node of these parts; ValueError if they do not fit together."""
-    cdef bint passed_on = form & HAS_PASSED_ON
+    cdef bint has_passed_on = form & HAS_PASSED_ON
     cdef bint own_data = form & OWN_DATA
     cdef int row
     cdef Node *node
@@ -106,7 +106,7 @@ def _put_together(
         else:
             node.right.constant = number
     node.grad = grad
-    if passed_on:
+    if has_passed_on:
         chunk_of(node).pulled |= bit_of(node)
     result = owned(node)
     if own_data:

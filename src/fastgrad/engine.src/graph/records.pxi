@@ -10,6 +10,7 @@
 #     ROW_CUSTOM                offset into the operands; their number; the first is an index into the symbols
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport int32_t
 
 from fastgrad.compiler.memory cimport Integers, append, as_offset
@@ -94,7 +95,8 @@ cdef class GraphReader:
         if extras != NULL and (<Extras>extras).own_data:
             raise TracingError(
                 f"a node ({shown_symbol(symbol_of(value))}) whose data was set to {node.data} cannot be "
-                "compiled: the program would compute it from its operands; give the function a leaf of that data"
+                "compiled: the program would compute it from its operands; give the function a leaf of that "
+                "data"
             )
         if row == ROW_LEAF:
             if in_pool(node) and made_inside(node):

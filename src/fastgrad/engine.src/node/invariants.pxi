@@ -5,6 +5,8 @@
 #
 # A chunk is walked without allocating anything, so that the checks hold where memory is short, too.
 
+from libc.string cimport memset
+
 cdef enum:
     # The code of a slot whose node was freed.
     CODE_FREED = 255
@@ -146,9 +148,9 @@ cdef void check_weight(Node *weight) noexcept:
     )
 
 
-cdef void check_made(void *made) noexcept:
+cdef void check_made(void *address) noexcept:
     """After every operation: the node that it made, and the chunk of that."""
-    cdef Node *node = <Node *>made
+    cdef Node *node = <Node *>address
     if not in_pool(node):
         return
     expect(check_chunk(chunk_of(node)) & bit_of(node) != 0, "a new node is not alive")
@@ -158,9 +160,9 @@ cdef void check_made(void *made) noexcept:
     check_node(node)
 
 
-cdef void check_freed(void *doomed_node) noexcept:
+cdef void check_freed(void *address) noexcept:
     """As a node is freed: that it was not before; then leave nothing in it that could be used."""
-    cdef Node *node = <Node *>doomed_node
+    cdef Node *node = <Node *>address
     cdef Chunk *chunk = chunk_of(node)
     cdef int slot = slot_of(node)
     expect(handed_out(chunk) >> slot & 1, "a node that was never made is freed")

@@ -68,7 +68,8 @@ static struct {
     void (*after_backward)(void);
 } fastgrad_checks;
 #define fastgrad_set_checks(of_made, of_freed, of_all) \
-    (fastgrad_checks.made = (of_made), fastgrad_checks.freed = (of_freed), fastgrad_checks.after_backward = (of_all))
+    (fastgrad_checks.made = (of_made), fastgrad_checks.freed = (of_freed), \
+     fastgrad_checks.after_backward = (of_all))
 #define fastgrad_made(node) fastgrad_checks.made(node)
 #define fastgrad_freed(node) fastgrad_checks.freed(node)
 #define fastgrad_after_backward() fastgrad_checks.after_backward()

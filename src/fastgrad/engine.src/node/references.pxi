@@ -1,5 +1,5 @@
-# What a node owns, and who gives it up: everything that counts references by hand, tells the collector of a
-# node, or uses the beginning of an object for something else is in this file.
+# What a node owns, and who gives it up: everything that counts references of nodes or to what they own by
+# hand, tells the collector of a node, or uses the beginning of an object for something else is in this file.
 #
 # What a pool node owns, by its code:
 #     leaf                      nothing; left is NULL

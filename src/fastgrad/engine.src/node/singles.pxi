@@ -2,10 +2,20 @@
 # visits: each node is an allocation of its own with a chunk for itself alone, in which it has the first
 # slot. Chunks are linked in the order of creation, so that everything else is as in chunks.pxi.
 
+from cpython.mem cimport PyMem_RawFree
+
 cdef extern from "Python.h":
     # What is extra lies behind the object, at tp_basicsize, and is freed with it.
     void *PyUnstable_Object_GC_NewWithExtraData(PyTypeObject *, size_t) noexcept
     void PyObject_GC_Del(void *) noexcept
+
+
+cdef void check_build() noexcept:
+    # Written by codegen for the Python that ran it.
+    build_assert(not POOL)
+
+
+check_build()
 
 cdef Chunk *newest = NULL
 cdef uint64_t made_count = 0
