@@ -99,7 +99,9 @@ kernels = [
 ]
 for module in kernels:
     module.depends.append("src/fastgrad/compiler/kernels/lanes.h")
-extensions = kernels + [extension(name, FLAGS + flags) for name, flags in MODULES.items()]
+modules = {name: extension(name, FLAGS + flags) for name, flags in MODULES.items()}
+modules["engine"].depends.append("src/fastgrad/engine.src/node/platform.h")
+extensions = [*kernels, *modules.values()]
 
 # A module takes ten seconds to compile, and 0.3 GB, which not every machine has for each of its cores.
 JOBS = min(os.cpu_count() or 1, 3)

@@ -3,7 +3,7 @@
     python codegen/render.py && python .ci/include_order.py
 
 Cython pastes included files into one unit, so that nothing but this check sees who uses whose names. It
-reads the text of the files in the order in which Cython meets them, finds each name that one of them defines
+reads the text of the files in the order in which Cython meets it, finds each name that one of them defines
 at its top (a function, class, struct, enum value, global or extern), and fails where a file uses a name of a
 file below it, or where two files define the same name. Then no cycle is left: one would have to go up.
 """
@@ -19,6 +19,10 @@ DEFINITION = re.compile(
     r"(?:cdef|cpdef|def|ctypedef|class)\s+(?:inline\s+)?"
     r"(?:(?:class|struct|enum|union)\s+(?P<type>\w+)|(?:[\w.]+[\s*]+)*?\**(?P<name>\w+)\s*(?=[(:=]|$))"
 )
+POINTER = re.compile(r"ctypedef\s[^(]*\(\s*\*\s*(\w+)\s*\)")
+STRUCT = re.compile(r"    (?:ctypedef\s+)?(?:struct|union|enum)\s+(\w+)")
+# A method is looked up in its class: its name is no use of a function's.
+METHOD = re.compile(r"^(    (?:cdef|cpdef|def)\s+(?:[\w.]+[\s*]+)*?\**)\w+(?=\()", re.MULTILINE)
 MEMBER = re.compile(r'    (?:[\w.]+[\s*]+)*?\**(\w+)\s*(?:""\s*\(|\(|""\s*$|=|$)')
 WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?!\s*=[^=])")
 
@@ -38,42 +42,45 @@ def defined(text: str) -> Iterator[str]:
             block = re.match(r"cdef (extern|enum)\b", line)
             inside = block[1] if block and line.endswith(":") else None
             found = DEFINITION.match(line)
-            if found and not block:
+            if pointer := POINTER.match(line):
+                yield pointer[1]
+            elif found and not block:
                 yield found["type"] or found["name"]
         elif inside and re.match(r"    \w", line):
-            found = MEMBER.match(line)
+            found = POINTER.match(line.strip()) or STRUCT.match(line) or MEMBER.match(line)
             if found:
                 yield found[1]
 
 
 def parts(file: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the file and what it includes, in the order in which Cython meets their ends."""
-    text = file.read_text()
-    for name in INCLUDE.findall(text):
-        yield from parts((file.parent / name).resolve())
-    yield file, bare(INCLUDE.sub("", text))
+    """Yield the stretches of text that Cython meets, in order, each with its file."""
+    text, at = file.read_text(), 0
+    for include in INCLUDE.finditer(text):
+        yield file, bare(text[at : include.start()])
+        yield from parts((file.parent / include[1]).resolve())
+        at = include.end()
+    yield file, bare(text[at:])
 
 
 def complaints(module: Path) -> Iterator[str]:
     """Yield what is wrong with the parts of one module."""
     head = module.with_suffix(".pxd")
-    files = dict(parts(module))
-    names = {file: set(defined(text)) for file, text in files.items()}
+    order = list(parts(module))
     # What the head declares stands above everything.
     declared = set(defined(bare(head.read_text()))) if head.exists() else set()
-    home: dict[str, Path] = {}
-    for file, own in names.items():
-        for name in sorted(own - declared):
-            if name in home:
-                yield f"{shown(file)} and {shown(home[name])} both define {name}"
-            home.setdefault(name, file)
-    order = list(files)
-    for at, file in enumerate(order):
-        used = set(WORD.findall(files[file])) - names[file] - declared
-        for other in order[at + 1 :]:
-            early = sorted(name for name in used if home.get(name) == other)
-            if early:
-                yield f"{shown(file)} uses {', '.join(early)}, which {shown(other)} defines below it"
+    home: dict[str, int] = {}
+    for at, (file, text) in enumerate(order):
+        for name in sorted(set(defined(text)) - declared):
+            other = order[home.setdefault(name, at)][0]
+            if other != file:
+                yield f"{shown(file)} and {shown(other)} both define {name}"
+    for at, (file, text) in enumerate(order):
+        early: dict[Path, list[str]] = {}
+        for name in sorted(set(WORD.findall(METHOD.sub(r"\1", text)))):
+            if home.get(name, 0) > at and order[home[name]][0] != file:
+                early.setdefault(order[home[name]][0], []).append(name)
+        for other, names in early.items():
+            yield f"{shown(file)} uses {', '.join(names)}, which {shown(other)} defines below it"
 
 
 def shown(file: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from expressions import library_functions
-from render_lanes import render_kernels, roles
+from render_lanes import render_functions, render_loops, roles
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
@@ -54,6 +54,8 @@ cdef extern from *:
     #endif
     """
 '''
+# Such a build of Python has nodes without a pool.
+HAS_NO_LOCK = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 STUB_MARK = "    # The methods of the table of operations go here.\n"
 
 
@@ -222,8 +224,8 @@ def render_ops(table, reductions, instructions) -> str:
     return "\n".join(lines) + "\n" + NO_FRAMES
 
 
-def render_rules(table, reductions) -> str:
-    """rules.pxi: every operation's symbol, errors and backward rule, for the engine."""
+def render_refusals(table, reductions) -> str:
+    """refusals.pxi: every operation's names and errors, for the engine."""
     symbols = [f"    {row(o)}: {symbol_of(o, table)!r}," for o in table]
     symbols += [f"    {row(r)}: {r.name!r}," for r in reductions]
     errors = []
@@ -233,30 +235,6 @@ def render_rules(table, reductions) -> str:
                 f"    if row == {row(o)} and ({refusal.condition}):",
                 f"        raise {refusal.exception}(described(row, a, b) + {': ' + refusal.reason!r})",
             ]
-    pulls = []
-    for o in table:
-        if o.operands == 3:
-            continue
-        da, db = f"{o.name}_da", f"{o.name}_db"
-        if o.operands == 1:
-            pulls.append((f"({row(o)} << 2)", [f"to_left = {da}(a, node.data)"]))
-            continue
-        both = [
-            "right = <Node *>node.right.node",
-            f"to_left = {da}(a, right.data, node.data)",
-            f"to_right = {db}(a, right.data, node.data)",
-        ]
-        constant_right = [f"to_left = {da}(a, node.right.constant, node.data)"]
-        constant_left = [f"to_left = {db}(node.right.constant, a, node.data)"]
-        bodies = {
-            "NODE_NODE": both,
-            "NODE_CONSTANT": constant_right,
-            "CONSTANT_NODE": constant_left,
-            "NODE_INTEGER": constant_right,
-        }
-        if o.selects:
-            bodies = {kind: chosen(body) for kind, body in bodies.items()}
-        pulls += [(f"({row(o)} << 2 | {kind})", bodies[kind]) for kind in kinds_of(o)]
     lines = [
         NOTICE,
         "cdef dict SYMBOLS = {",
@@ -285,8 +263,16 @@ def render_rules(table, reductions) -> str:
         "",
         "",
         "cdef set CODES_OF_TWO = {",
-        *[f"    {row(o)} << 2 | {kind}," for o in table if o.operands == 2 for kind in kinds_of(o)],
+        *[f"    {row(o)} << 2 | {form}," for o in table if o.operands == 2 for form in forms_of(o)],
         "}",
+        "",
+        "",
+        "cdef str described(int row, double a, double b):",
+        '    """The operation as the user wrote it, with its operands\' values, for error messages."""',
+        '    cdef str left = "..." if traced_here() else repr(a)',
+        "    if row < ROW_FIRST_BINARY:",
+        '        return f"{NAMES[row]}({left})"',
+        '    return f"{left} {OPERATORS[row]} {b!r}"',
         "",
         "",
         "cdef int refuse(int row, double a, double b) except -1:",
@@ -299,8 +285,38 @@ def render_rules(table, reductions) -> str:
         "cdef int refuse_anywhere(int row, double a, double b) except -1:",
         *errors,
         "    return 0",
-        "",
-        "",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def render_rules(table) -> str:
+    """rules.pxi: the backward rule of every operation of one or two operands, for the engine."""
+    pulls = []
+    for o in table:
+        if o.operands == 3:
+            continue
+        da, db = f"{o.name}_da", f"{o.name}_db"
+        if o.operands == 1:
+            pulls.append((f"({row(o)} << 2)", [f"to_left = {da}(a, node.data)"]))
+            continue
+        both = [
+            "right = <Node *>node.right.node",
+            f"to_left = {da}(a, right.data, node.data)",
+            f"to_right = {db}(a, right.data, node.data)",
+        ]
+        constant_right = [f"to_left = {da}(a, node.right.constant, node.data)"]
+        constant_left = [f"to_left = {db}(node.right.constant, a, node.data)"]
+        bodies = {
+            "NODE_NODE": both,
+            "NODE_CONSTANT": constant_right,
+            "CONSTANT_NODE": constant_left,
+            "NODE_INTEGER": constant_right,
+        }
+        if o.selects:
+            bodies = {form: chosen(body) for form, body in bodies.items()}
+        pulls += [(f"({row(o)} << 2 | {form})", bodies[form]) for form in forms_of(o)]
+    lines = [
+        NOTICE,
         "cdef inline void pull_operation(",
         "    Node *node, int code, double g, Sweep *sweep",
         ") noexcept nogil:",
@@ -325,16 +341,16 @@ def chosen(body: list[str]) -> list[str]:
     return [*body, *given, "return"]
 
 
-def kinds_of(operation) -> list[str]:
-    """The kinds of operands with which scalars.pxi makes nodes of a row of two."""
-    kinds = ["NODE_NODE"]
+def forms_of(operation) -> list[str]:
+    """The forms of operands with which scalars.pxi makes nodes of a row of two."""
+    forms = ["NODE_NODE"]
     if operation.seen_as is None:
-        kinds.append("NODE_CONSTANT")
+        forms.append("NODE_CONSTANT")
     if not operation.commutes:
-        kinds.append("CONSTANT_NODE")
+        forms.append("CONSTANT_NODE")
     if operation.name == "pow":
-        kinds.append("NODE_INTEGER")
-    return kinds
+        forms.append("NODE_INTEGER")
+    return forms
 
 
 def symbol_of(operation, table) -> str:
@@ -411,8 +427,17 @@ def render_stub(table, template: str) -> str:
 
 def render_memory() -> str:
     """memory.pxi: the file with the memory of nodes, for the Python that builds."""
-    name = "singles" if sysconfig.get_config_var("Py_GIL_DISABLED") else "chunks"
-    return f'# Written by codegen/render.py for one build of Python.\ninclude "../node/{name}.pxi"\n'
+    return included("node/singles.pxi" if HAS_NO_LOCK else "node/chunks.pxi")
+
+
+def render_checks() -> str:
+    """checks.pxi: the invariants of the pool, for a Python that has one."""
+    return "" if HAS_NO_LOCK else included("node/invariants.pxi")
+
+
+def included(part: str) -> str:
+    """Include a part of the engine."""
+    return f'# Written by codegen/render.py for one build of Python.\ninclude "../{part}"\n'
 
 
 def write_if_changed(path: Path, text: str) -> None:
@@ -433,10 +458,13 @@ def render_all(package: Path = PACKAGE) -> None:
     files = {
         package / "ops.pxd": render_ops(table, reductions, instructions),
         package / "engine.pyi": render_stub(methods, template),
-        engine / "rules.pxi": render_rules(table, reductions),
+        engine / "refusals.pxi": render_refusals(table, reductions),
+        engine / "rules.pxi": render_rules(table),
         engine / "memory.pxi": render_memory(),
+        engine / "checks.pxi": render_checks(),
         engine / "methods.pxi": render_methods(methods),
-        kernels / "loops.pxi": render_kernels(table, reductions, instructions, NOTICE),
+        kernels / "functions.pxi": render_functions(table, reductions, instructions, NOTICE),
+        kernels / "loops.pxi": render_loops(table, reductions, instructions, NOTICE),
     }
     for path, text in files.items():
         write_if_changed(path, text)

@@ -1,4 +1,4 @@
-"""Turn the table of operations into loops over lanes: loops.pxi, which every kernel module includes."""
+"""Turn the table of operations into loops over lanes: what every kernel module includes around lanes.pxi."""
 
 from expressions import flops, library_functions, mask
 
@@ -13,7 +13,7 @@ from fastgrad.ops cimport {numbers}
 
 from libc.math cimport INFINITY, {functions}
 
-cdef extern from "../lanes.h" nogil:
+cdef extern from "lanes.h" nogil:
     ctypedef double *lane
     ctypedef const double *const_lane
 """
@@ -298,8 +298,8 @@ def interpreter(name: str, branches, order: str) -> list[str]:
     return lines
 
 
-def render_kernels(table, reductions, instructions, notice: str) -> str:
-    """loops.pxi: value and derivative loops of every row, and the two interpreters."""
+def render_functions(table, reductions, instructions, notice: str) -> str:
+    """functions.pxi: what loops are made of: each row's value and derivatives, and the activations."""
     numbers = [row(o) for o in (*table, *reductions) if o.name not in SUMS]
     numbers += [f"OPCODE_{i.name.upper()}" for i in instructions.INSTRUCTIONS]
     numbers = "(\n    " + ",\n    ".join(numbers) + ",\n)"
@@ -309,8 +309,12 @@ def render_kernels(table, reductions, instructions, notice: str) -> str:
         f'    double {name} "fg_{name}"({", ".join(["double"] * operands)}) noexcept'
         for name, operands in OWN_FUNCTIONS.items()
     ]
-    lines = [notice, header, *own, *scalars(table), *activations(table)]
-    lines += ["", "", 'include "../lanes.pxi"']
+    return "\n".join([notice, header, *own, *scalars(table), *activations(table)]) + "\n"
+
+
+def render_loops(table, reductions, instructions, notice: str) -> str:
+    """loops.pxi: value and derivative loops of every row, and the two interpreters."""
+    lines = [notice.rstrip("\n")]
     special = [i.name for i in instructions.INSTRUCTIONS]
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]
     backward = [(f"OPCODE_{name.upper()}", f"backward_{name}(i, block)") for name in special]

@@ -15,7 +15,7 @@ cdef class Arithmetic:
 cdef class Value(Arithmetic):
     cdef public double data
     cdef public double grad
-    # What these two own depends on the node's operation: see pool.pxi.
+    # What these two own depends on the node's operation: see references.pxi.
     cdef PyObject *left
     cdef Operand right
 

@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(engine, "_check_invariants"), reason="not built with FASTGRAD_ASSERTIONS"),
 ]
 
-# Where things are: see Chunk and Node in chunks.pxi.
+# Where things are: see Chunk and Node in layout.pxi.
 PRELUDE = """
 import ctypes
 from fastgrad import Value

@@ -3,6 +3,8 @@
 
 import os
 
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+
 cdef extern from "pythread.h" nogil:
     PyThread_type_lock PyThread_allocate_lock() noexcept
     void PyThread_free_lock(PyThread_type_lock) noexcept

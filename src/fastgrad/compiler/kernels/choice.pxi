@@ -2,6 +2,10 @@
 
 import os
 
+from libc.stdint cimport uintptr_t
+
+from fastgrad.compiler.instructions cimport Kernels
+
 cdef extern from *:
     """
     /* Of setup.py, where it has built these kernels. */

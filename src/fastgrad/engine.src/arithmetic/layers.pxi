@@ -1,5 +1,7 @@
 # Layers of neurons: what nn.py keeps at fixed places, and their forward pass.
 
+from cpython.tuple cimport PyTuple_New
+
 cdef extern from "Python.h":
     bint PyType_IsSubtype(PyTypeObject *, PyTypeObject *) noexcept
 

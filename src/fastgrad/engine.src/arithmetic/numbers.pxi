@@ -38,6 +38,10 @@ cdef bint is_complex(object candidate) except -1:
     return isinstance(candidate, numbers.Complex) and not isinstance(candidate, numbers.Real)
 
 
+cdef inline bint is_array(object operand):
+    return getattr(operand, "__array_ufunc__", None) is not None
+
+
 cdef bint has_no_axes(object candidate) except -1:
     """Whether it is a tensor of a single number; an array of numpy's may hold a Value, and is for numpy."""
     if getattr(candidate, "ndim", None) != 0 or is_array(candidate):

@@ -1,14 +1,6 @@
-# Making nodes: the operations of the table on Values and numbers, and Value's constructor.
+# Making nodes: the operations of the table on Values and numbers.
 
 import operator
-
-
-cdef str described(int row, double a, double b):
-    """The operation as the user wrote it, with its operands' values, for error messages."""
-    cdef str left = "..." if traced_here() else repr(a)
-    if row < ROW_FIRST_BINARY:
-        return f"{NAMES[row]}({left})"
-    return f"{left} {OPERATORS[row]} {b!r}"
 
 
 cdef object node_of_one(int row, Node *operand):
@@ -129,10 +121,6 @@ cdef object ternary(int row, tuple operands):
     return owned(node)
 
 
-cdef inline bint is_array(object operand):
-    return getattr(operand, "__array_ufunc__", None) is not None
-
-
 cdef object boxed(object value):
     """The Value as an array without dimensions: numpy leaves Values themselves to us."""
     import numpy
@@ -147,92 +135,11 @@ cdef object over_array(int row, object left, object right):
     return getattr(operator, METHODS[row])(left, right)
 
 
-cdef int initialise(Value self, data, children, op, label) except -1:
-    """Value.__init__, in all its forms; the node is unchanged if it raises."""
-    cdef Node *node = <Node *><PyObject *>self
-    cdef double number = required_double(data, "data")
-    cdef tuple operands
-    cdef tuple derivatives = None
-    cdef object child
-    cdef bint has_label, has_symbol, in_order
-    cdef int row
-    if not (type(children) is tuple and not children):
-        children = tuple(children)
-    operands = children
-    for child in operands:
-        if not is_value(<PyObject *>child):
-            raise TypeError(f"a child of a Value must be a Value, not {named_kind(child)}")
-    if type(op) is tuple or type(op) is list:
-        if len(op) != len(operands):
-            raise ValueError(f"{len(operands)} children need as many derivatives, not {len(op)}")
-        derivatives = tuple([required_double(derivative, "a derivative") for derivative in op])
-        op = ""
-    # Here ends what can fail or run code of the user's.
-    has_label, has_symbol = label != "", not operands and op != ""
-    # A generator of children may have computed nodes younger than this one.
-    in_order = in_pool(node) and is_youngest(node)
-    if has_label or has_symbol or (operands and not in_order):
-        require_extras(node)
-    if code_of(node) > CODE_FRESH or (operands and in_pool(node) and code_of(node) != CODE_FRESH):
-        raise TypeError("a Value that is in use cannot be given other children")
-    refuse_unknown(node.data, 0.0)
-    refuse_unknown_among(operands)
-    if traced_here() and is_in_use(node) and not made_inside(node):
-        refuse_effect("setting data")
-    if has_label:
-        require_extras(node).label = label
-        track_holder(node, label)
-    if operands:
-        row = ROW_CUSTOM if derivatives is None else ROW_LOCAL
-        if in_pool(node):
-            if not is_youngest(node):
-                mark_irregular(node)
-            adopt(node, row, operands, op if derivatives is None else derivatives)
-        else:
-            mark_irregular(node)
-            if traced_here():
-                foreign_traced.append(self)
-            (<Extras>node.right.node).symbol = op
-            (<Extras>node.right.node).derivatives = derivatives
-            Py_INCREF(<PyObject *>operands)
-            node.left = <PyObject *>operands
-    else:
-        if in_pool(node):
-            chunk_of(node).code[slot_of(node)] = CODE_LEAF
-        if has_symbol:
-            require_extras(node).symbol = op
-            track_holder(node, op)
-    node.data = number
-    node.grad = 0.0
-    if CHECKED:
-        check_made(node)
-    return 0
+def _refuse(int row, double a, double b):
+    """Raise what the operation with this row raises for these operands, if anything."""
+    refuse(row, a, b)
 
 
-cdef bint is_in_use(Node *leaf) noexcept:
-    """Whether a leaf has been initialised, as far as can be told of one outside of the pool."""
-    if in_pool(leaf):
-        return code_of(leaf) == CODE_LEAF
-    return leaf.data != 0.0 or leaf.grad != 0.0
-
-
-cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
-    """Make a fresh node of the pool a custom one, seen by the collector if it may join a cycle."""
-    global late_tracks
-    # An older node among tracked ones would break the promise of ALL_TRACKED; a layer may remember that one
-    # which was used is a leaf.
-    cdef bint unused = is_unused(node)
-    cdef bint tracked = row == ROW_CUSTOM or not unused or any_tracked(<PyObject *>operands)
-    Py_INCREF(<PyObject *>operands)
-    Py_INCREF(<PyObject *>detail)
-    node.left = <PyObject *>operands
-    node.right.node = <PyObject *>detail
-    chunk_of(node).code[slot_of(node)] = <unsigned char>(row << 2)
-    chunk_of(node).leaves &= ~bit_of(node)
-    if unused and tracked:
-        track(node)
-    elif tracked:
-        # It may be an operand of its own operands.
-        late_tracks += 1
-        track_used(node)
-    return 0
+def _described(int row, double a, double b):
+    """The operation with this row and these operands, as an error shows it."""
+    return described(row, a, b)

@@ -19,7 +19,7 @@ cdef tuple ACTIVATION_NAMES = ("linear", "relu", "tanh", "sigmoid")
 
 
 cdef inline int activation_row(int code) noexcept nogil:
-    """The activation of a dot product, kept in the two bits that are another operation's kind."""
+    """The activation of a dot product, kept in the two bits that are another operation's form."""
     cdef int which = code & 3
     if which == 1:
         return ROW_RELU
@@ -426,20 +426,3 @@ def add(left, right):
         )
         for index in range(len(first))
     ]
-
-
-def zero_grad(values):
-    """Set the gradient of every Value to 0.0."""
-    cdef list items
-    cdef Py_ssize_t index = 0
-    cdef PyObject *item
-    refuse_effect("zero_grad()")
-    items = values if type(values) is list else list(values)
-    while index < PyList_GET_SIZE(items):
-        # Borrowed: counting references takes longer than writing, and nothing is called in between.
-        item = PyList_GET_ITEM(items, index)
-        if in_pool(item):
-            (<Node *>item).grad = 0.0
-        else:
-            (<object>item).grad = 0.0
-        index += 1

@@ -1,36 +1,9 @@
-# What a user sees of a node: its operation, its operands, its attributes.
+# What a user sees of a node: its operation and its operands.
 #
 # Inspection shows micrograd's graph. Where one node stands for several of micrograd's (`a - b`,
 # a constant, a whole dot product), the first look makes those nodes and gives the inspected node
 # its place among them; `data` of the new nodes is derived from the values at that time, and `grad`
 # from what the inspected node has passed on: nothing, if backward has not come to it yet.
-
-cdef extern from "Python.h":
-    object PyObject_GenericGetAttr(object, object)
-    int PyObject_GenericSetAttr(object, object, void *) except -1
-    PyObject *PyDict_GetItemWithError(object, object) except? NULL
-    bint PyDescr_IsData(PyObject *) noexcept
-    void *PyEval_GetFrame() noexcept
-    PyObject *_PyType_Lookup(PyTypeObject *, object) noexcept
-
-
-cdef void replace(Value self, int code, Value left, Value right) noexcept:
-    """Give a node of the pool other operands; it keeps data and grad."""
-    global expansions
-    cdef Node *node = <Node *><PyObject *>self
-    cdef int old_code = code_of(node)
-    cdef PyObject *old_left = node.left
-    cdef PyObject *old_right = node.right.node
-    expansions += 1
-    chunk_of(node).code[slot_of(node)] = <unsigned char>code
-    set_left(node, <PyObject *>left)
-    if right is not None:
-        set_right(node, <PyObject *>right)
-    Py_DECREF(old_left)
-    if owns_right(old_code):
-        Py_DECREF(old_right)
-    if CHECKED:
-        check_made(node)
 
 
 cdef inline double passed_on(Node *node) noexcept nogil:
@@ -57,8 +30,8 @@ cdef Value shown_leaf(double data, double grad):
 
 cdef Value shown_inner(int row, Value operand, double data, double grad):
     """The inner node of `a - b` and `a / b`: `b * -1` or `b**-1`."""
-    cdef int kind = NODE_INTEGER if row == ROW_POW else NODE_CONSTANT
-    cdef Node *node = new_node(row << 2 | kind, data)
+    cdef int form = NODE_INTEGER if row == ROW_POW else NODE_CONSTANT
+    cdef Node *node = new_node(row << 2 | form, data)
     set_received(node, grad)
     node.right.constant = -1.0
     set_left(node, <PyObject *>operand)
@@ -77,27 +50,27 @@ cdef int expand(Value self) except -1:
     cdef Node *node = <Node *><PyObject *>self
     cdef int code = code_of(node)
     cdef int row = code >> 2
-    cdef int kind = code & 3
+    cdef int form = code & 3
     cdef int outer = outer_row(row)
     if row == ROW_DOT or row == ROW_INNER:
         return expand_dot(self, code)
     if row < ROW_FIRST_BINARY or row >= ROW_TABLE_END:
         return 0
     if outer != ROW_LEAF:
-        return expand_two(self, outer, inner_row(row), kind)
+        return expand_two(self, outer, inner_row(row), form)
     # The exponent of `x**2` is in its symbol, in micrograd as here.
-    if kind != NODE_NODE and not (row == ROW_POW and kind != CONSTANT_NODE):
-        return expand_constant(self, row, kind)
+    if form != NODE_NODE and not (row == ROW_POW and form != CONSTANT_NODE):
+        return expand_constant(self, row, form)
     return 0
 
 
-cdef int expand_constant(Value self, int row, int kind) except -1:
+cdef int expand_constant(Value self, int row, int form) except -1:
     """Show the constant operand as a leaf."""
     cdef Node *node = <Node *><PyObject *>self
     cdef Value operand = <Value>node.left
     cdef double constant = node.right.constant
     cdef double g = passed_on(node)
-    if kind == CONSTANT_NODE:
+    if form == CONSTANT_NODE:
         derivative = left_derivative(row, constant, operand.data, node.data)
         replace(self, row << 2 | NODE_NODE, shown_leaf(constant, share(derivative, g)), operand)
     else:
@@ -106,13 +79,13 @@ cdef int expand_constant(Value self, int row, int kind) except -1:
     return 0
 
 
-cdef int expand_two(Value self, int outer, int inner, int kind) except -1:
+cdef int expand_two(Value self, int outer, int inner, int form) except -1:
     """Show `a - b` as a + (b * -1) and `a / b` as a * b**-1; with a constant `a`, as (...) + a."""
     cdef Node *node = <Node *><PyObject *>self
     cdef Value left = <Value>node.left
     cdef Value right
     cdef double a, b, g = passed_on(node)
-    if kind == NODE_NODE:
+    if form == NODE_NODE:
         right = <Value>node.right.node
         a, b = left.data, binary_value(inner, right.data, -1.0)
         right = shown_inner(inner, right, b, share(right_derivative(outer, a, b, node.data), g))
@@ -225,114 +198,3 @@ cdef object symbol_of(Value self):
     if row == ROW_POW and code & 3 == NODE_INTEGER:
         return f"**{int(node.right.constant)}"
     return SYMBOLS[row]
-
-
-# -- attributes ----------------------------------------------------------------------------------
-
-
-cdef set OPERATORS_OF_CLASSES = {
-    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "pow") for side in ("", "r", "i")
-}
-
-
-cdef int refuse_mixing() except -1:
-    """Raise TypeError in an operator of another library's Value.
-
-    `other if isinstance(other, Value) else Value(other)` would make a number of ours there, for which
-    its operators then compute. isinstance() asks for `__class__` where the type does not answer it.
-    """
-    cdef PyObject *frame = <PyObject *>PyEval_GetFrame()
-    if frame == NULL:
-        return 0
-    code = (<object>frame).f_code
-    if code.co_name in OPERATORS_OF_CLASSES and code.co_argcount > 0:
-        refuse_foreign((<object>frame).f_locals.get(code.co_varnames[0]))
-    return 0
-
-
-cdef inline object get_attribute(Value self, object name):
-    """Attribute look-up; `data` and `grad` first, by identity of the interned name (10 ns, not 30)."""
-    cdef PyObject *extras
-    cdef PyObject *found
-    if tracing and (name == "data" or name == "grad"):
-        refuse_reading(self, f"the {name}")
-    if name is "data" or name is "grad":
-        if self.data != self.data:
-            require_known(self.data)
-        if in_pool(<PyObject *>self):
-            return self.data if name is "data" else self.grad
-    if name is "__class__":
-        refuse_mixing()
-    if Py_TYPE(<PyObject *>self).tp_dictoffset == 0:
-        extras = extras_of(<Node *><PyObject *>self)
-        if extras != NULL and (<Extras>extras).attributes is not None:
-            found = PyDict_GetItemWithError((<Extras>extras).attributes, name)
-            if found != NULL:
-                return <object>found
-    return PyObject_GenericGetAttr(self, name)
-
-
-cdef inline bint is_stored(Value self, object name) noexcept:
-    """Whether an attribute of this name belongs in Extras: no descriptor and no __dict__ takes it."""
-    cdef PyObject *descriptor
-    if Py_TYPE(<PyObject *>self).tp_dictoffset != 0:
-        return False
-    descriptor = _PyType_Lookup(Py_TYPE(<PyObject *>self), name)
-    return descriptor == NULL or not PyDescr_IsData(descriptor)
-
-
-cdef int set_attribute(Value self, object name, object value) except -1:
-    cdef double number
-    if tracing and (name == "data" or name == "grad"):
-        refuse_setting(self, name)
-    if self.data != self.data and (name is "data" or name is "grad"):
-        require_known(self.data)
-    if name is "data":
-        number = required_double(value, "data")
-        # A leaf's is NULL.
-        if self.left != NULL:
-            set_own_data(<Node *><PyObject *>self)
-        self.data = number
-    elif name is "grad":
-        self.grad = required_double(value, "grad")
-    elif is_stored(self, name):
-        attributes_of(self)[name] = value
-        track_holder(<Node *><PyObject *>self, value)
-    else:
-        PyObject_GenericSetAttr(self, name, <PyObject *>value)
-    return 0
-
-
-cdef int set_own_data(Node *node) except -1:
-    """Remember that the data of a computed node was set; TracingError if a program computes it."""
-    cdef Extras extras = require_extras(node)
-    if extras.in_program:
-        raise TracingError(
-            "the data of a node that a compiled function uses cannot be set: the function's program computes "
-            "it from its operands. Give the function a leaf"
-        )
-    extras.own_data = True
-    return 0
-
-
-cdef int delete_attribute(Value self, object name) except -1:
-    cdef dict attributes
-    if is_stored(self, name):
-        attributes = attributes_of(self)
-        if name in attributes:
-            del attributes[name]
-            return 0
-    try:
-        PyObject_GenericSetAttr(self, name, NULL)
-    except NotImplementedError:
-        # What Cython raises for a field or a property of a cdef class.
-        raise AttributeError(f"{name} of a Value cannot be deleted") from None
-    return 0
-
-
-cdef dict attributes_of(Value self):
-    """The attributes set on a node without a __dict__ of its own."""
-    cdef Extras extras = require_extras(<Node *><PyObject *>self)
-    if extras.attributes is None:
-        extras.attributes = {}
-    return extras.attributes

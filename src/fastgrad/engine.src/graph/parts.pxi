@@ -1,6 +1,6 @@
 # A node taken apart into plain objects and put together again, for copies and pickles.
 
-# Added to the kind of a node that has given its gradient to its operands.
+# Added to the form of a node that has given its gradient to its operands.
 cdef enum:
     HAS_PASSED_ON = 4
     # Added to that of a computed node whose data was set.
@@ -25,7 +25,7 @@ cdef int require_values(list nodes) except -1:
 
 
 def _take_apart(Value self not None):
-    """Return (operation, kind, operands, detail): how the node was made, without expanding it.
+    """Return (operation, form, operands, detail): how the node was made, without expanding it.
 
     The detail is a constant operand, the symbol of a custom node, the derivatives of one given by them, or
     the number of weights of a dot product. A symbol that is no string may lead back to the node, so it is
@@ -34,9 +34,9 @@ def _take_apart(Value self not None):
     cdef Node *node = <Node *><PyObject *>self
     cdef int code = code_of(node)
     cdef int row = code >> 2
-    cdef int kind = code & 3
+    cdef int form = code & 3
     cdef PyObject *extras = extras_of(node)
-    cdef int passed_on = HAS_PASSED_ON if in_pool(node) and chunk_of(node).pulled & bit_of(node) else 0
+    cdef int has_passed_on = HAS_PASSED_ON if in_pool(node) and chunk_of(node).pulled & bit_of(node) else 0
     cdef int own_data = OWN_DATA if extras != NULL and (<Extras>extras).own_data else 0
     cdef str name = ROW_NAMES[row]
     require_known(node.data)
@@ -49,32 +49,32 @@ def _take_apart(Value self not None):
         derivatives = <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
         return name, 0, <tuple>node.left, derivatives
     if row == ROW_DOT or row == ROW_INNER:
-        kind |= passed_on | own_data
-        return name, kind, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
+        form |= has_passed_on | own_data
+        return name, form, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
     if row >= ROW_FIRST_REDUCTION:
         return name, own_data, <tuple>node.left, None
     if row < ROW_FIRST_BINARY:
         return name, own_data, (<object>node.left,), None
-    if kind == NODE_NODE:
-        return name, kind | passed_on | own_data, (<object>node.left, <object>node.right.node), None
-    return name, kind | passed_on | own_data, (<object>node.left,), node.right.constant
+    if form == NODE_NODE:
+        return name, form | has_passed_on | own_data, (<object>node.left, <object>node.right.node), None
+    return name, form | has_passed_on | own_data, (<object>node.left,), node.right.constant
 
 
 def _put_together(
-    type cls not None, str operation, int kind, double data, double grad, tuple operands not None, detail
+    type cls not None, str operation, int form, double data, double grad, tuple operands not None, detail
 ):
     """Return a new node of these parts; ValueError if they do not fit together."""
-    cdef bint passed_on = kind & HAS_PASSED_ON
-    cdef bint own_data = kind & OWN_DATA
+    cdef bint has_passed_on = form & HAS_PASSED_ON
+    cdef bint own_data = form & OWN_DATA
     cdef int row
     cdef Node *node
     cdef Value result
-    kind &= ~(HAS_PASSED_ON | OWN_DATA)
+    form &= ~(HAS_PASSED_ON | OWN_DATA)
     for operand in operands:
         if not is_value(<PyObject *>operand):
             raise ValueError(f"an operand is no Value but a {type(operand).__name__}")
-    if operation not in ROWS or not 0 <= kind <= 3:
-        raise ValueError(f"there is no operation {operation!r} of kind {kind}")
+    if operation not in ROWS or not 0 <= form <= 3:
+        raise ValueError(f"there is no operation {operation!r} of form {form}")
     row = ROWS[operation]
     if row == ROW_LEAF or row == ROW_CUSTOM or row == ROW_LOCAL:
         if row == ROW_LOCAL and type(detail) is not tuple:
@@ -87,26 +87,26 @@ def _put_together(
             result._op = detail
         result.grad = grad
         return result
-    if not fits(row, kind, operands, detail):
-        raise ValueError(f"{operation} of kind {kind} cannot have {len(operands)} operands and {detail!r}")
+    if not fits(row, form, operands, detail):
+        raise ValueError(f"{operation} of form {form} cannot have {len(operands)} operands and {detail!r}")
     if row == ROW_DOT or row == ROW_INNER:
         left, right = operands[:detail], operands[detail:]
         row = ROW_DOT if all_leaves(left) else ROW_INNER
         tracked = any_tracked(<PyObject *>operands)
-        node = binary_node(row << 2 | kind, data, <PyObject *>left, <PyObject *>right, tracked)
+        node = binary_node(row << 2 | form, data, <PyObject *>left, <PyObject *>right, tracked)
     elif row >= ROW_FIRST_REDUCTION:
         node = new_node(row << 2, data)
         set_operands(node, operands)
     else:
         number = 0.0 if detail is None else required_double(detail, "a constant operand")
-        node = new_node(row << 2 | kind, data)
+        node = new_node(row << 2 | form, data)
         set_left(node, <PyObject *>operands[0])
         if len(operands) == 2:
             set_right(node, <PyObject *>operands[1])
         else:
             node.right.constant = number
     node.grad = grad
-    if passed_on:
+    if has_passed_on:
         chunk_of(node).pulled |= bit_of(node)
     result = owned(node)
     if own_data:
@@ -118,20 +118,20 @@ cdef inline bint is_plain_symbol(object symbol) noexcept:
     return symbol is None or type(symbol) is str
 
 
-cdef bint fits(int row, int kind, tuple operands, object detail) except -1:
+cdef bint fits(int row, int form, tuple operands, object detail) except -1:
     """Whether the operands and the detail are such as _take_apart gives."""
     cdef Py_ssize_t count = len(operands)
     if row == ROW_DOT or row == ROW_INNER:
         return type(detail) is int and count > detail > 0 and count - detail in (detail, detail - 1)
     if row >= ROW_FIRST_TERNARY:
-        return kind == 0 and count == 3 and detail is None
+        return form == 0 and count == 3 and detail is None
     if row >= ROW_FIRST_REDUCTION:
-        return kind == 0 and count > 0 and detail is None
+        return form == 0 and count > 0 and detail is None
     if row < ROW_FIRST_BINARY:
-        return kind == 0 and count == 1 and detail is None
-    if row << 2 | kind not in CODES_OF_TWO:
+        return form == 0 and count == 1 and detail is None
+    if row << 2 | form not in CODES_OF_TWO:
         return False
-    if kind == NODE_NODE:
+    if form == NODE_NODE:
         return count == 2 and detail is None
     return count == 1 and type(detail) is float
 

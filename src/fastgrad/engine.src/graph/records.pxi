@@ -10,6 +10,7 @@
 #     ROW_CUSTOM                offset into the operands; their number; the first is an index into the symbols
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport int32_t
 
 from fastgrad.compiler.memory cimport Integers, append, as_offset
@@ -82,7 +83,7 @@ cdef class GraphReader:
         cdef Node *node = <Node *><PyObject *>value
         cdef PyObject *extras = extras_of(node)
         cdef int code = code_of(node)
-        cdef int row = code >> 2, kind = code & 3
+        cdef int row = code >> 2, form = code & 3
         cdef Py_ssize_t start = self.operands.size
         cdef Py_ssize_t size, index
         cdef int32_t left, right, result
@@ -93,8 +94,9 @@ cdef class GraphReader:
             )
         if extras != NULL and (<Extras>extras).own_data:
             raise TracingError(
-                f"a node ({shown_symbol(symbol_of(value))}) whose data was set to {node.data} cannot be compiled: the "
-                "program would compute it from its operands; give the function a leaf of that data"
+                f"a node ({shown_symbol(symbol_of(value))}) whose data was set to {node.data} cannot be "
+                "compiled: the program would compute it from its operands; give the function a leaf of that "
+                "data"
             )
         if row == ROW_LEAF:
             if in_pool(node) and made_inside(node):
@@ -133,10 +135,10 @@ cdef class GraphReader:
         left = number_of(&self.table, node.left)
         if row < ROW_FIRST_BINARY:
             return self.record(row, left, 0)
-        if kind == NODE_NODE:
+        if form == NODE_NODE:
             return self.record(row, left, number_of(&self.table, node.right.node))
         right = self.constant(node.right.constant)
-        if kind == CONSTANT_NODE:
+        if form == CONSTANT_NODE:
             return self.record(row, right, left)
         return self.record(row, left, right)
 
@@ -170,7 +172,7 @@ cdef class GraphReader:
 def _read_graph(list outputs not None):
     """Return the graph below the outputs as (records, operands, constants, leaves, symbols, outputs).
 
-    The first two are bytes of 32-bit integers, described at the top of reading.pxi; the last is the
+    The first two are bytes of 32-bit integers, described at the top of records.pxi; the last is the
     record of each output. To be called within _traced: a leaf that the traced function made is a
     constant. Raises TracingError for a node without a rule of the table's.
     """
@@ -191,33 +193,3 @@ def _read_graph(list outputs not None):
         reader.symbols,
         [number_of(&reader.table, <PyObject *>output) for output in outputs],
     )
-
-
-cdef int read_leaves(tuple leaves, double *out) except -1:
-    """Write down the data of each leaf; ValueError if one is a leaf no more."""
-    cdef Py_ssize_t index
-    cdef Node *node
-    for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
-        node = <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)
-        # A leaf's is NULL; the code is further away.
-        if node.left != NULL and code_of(node) > CODE_FRESH:
-            raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
-        out[index] = node.data
-    return 0
-
-
-cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
-    """Add to the gradient of each leaf the number at its place."""
-    cdef Py_ssize_t index
-    for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
-        (<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)).grad += amounts[index]
-
-
-def _refuse(int row, double a, double b):
-    """Raise what the operation with this row raises for these operands, if anything."""
-    refuse(row, a, b)
-
-
-def _described(int row, double a, double b):
-    """The operation with this row and these operands, as an error shows it."""
-    return described(row, a, b)

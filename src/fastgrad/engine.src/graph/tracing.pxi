@@ -368,9 +368,8 @@ cdef int end_trace(str name) except -1:
 
 def _reset_after_fork():
     """In a new process, end what threads that are not in it were doing: tracing, freeing a graph."""
-    global abandoned, tracing, trace_lock
-    abandoned = abandoned or draining
-    drain()
+    global tracing, trace_lock
+    free_after_fork()
     if not traced_here():
         # no cover: runs in a forked child, whose counts are lost with it
         tracing = False

@@ -1,112 +1,33 @@
 # The pool: nodes of 64 bytes in chunks of 4 KiB. Builds without the global interpreter lock have
 # singles.pxi instead, which offers the same.
 
-cdef extern from *:
-    """
-    #if defined(Py_GIL_DISABLED)
-    #error "fastgrad's pool of nodes needs the global interpreter lock: run setup.py with this interpreter"
-    #endif
+from libc.string cimport memset
 
-    #include <stdlib.h>
-    #if defined(__linux__)
-    #include <sys/mman.h>
-    #endif
-    /* Aligned to its size, which is that of a huge page: a page fault for every 4 KiB costs more
-       than building the 61 nodes in it (7 us on a virtual machine, 0.1 us on bare metal).
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
-       From the system, as malloc would use a page more for its own header. Memcheck can tell what was
-       never written only of what malloc gave: `nox -s valgrind` builds with FASTGRAD_ARENAS_FROM_MALLOC. */
-    #if defined(_WIN32)
-    static inline void *fastgrad_allocate_arena(size_t size) {
-        return _aligned_malloc(size, size);
-    }
-    static inline void fastgrad_free_arena(void *memory, size_t size) {
-        (void)size;
-        _aligned_free(memory);
-    }
-    #elif defined(__linux__) && !defined(FASTGRAD_ARENAS_FROM_MALLOC)
-    static inline void *fastgrad_allocate_arena(size_t size) {
-        const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
-        char *memory = (char *)mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, flags, -1, 0);
-        size_t before;
-        if ((void *)memory == MAP_FAILED) return NULL;
-        before = (size_t)(-(uintptr_t)memory & (size - 1));
-        if (before != 0) munmap(memory, before);
-        munmap(memory + before + size, size - before);
-    #if defined(MADV_HUGEPAGE)
-        madvise(memory + before, size, MADV_HUGEPAGE);
-    #endif
-        return memory + before;
-    }
-    static inline void fastgrad_free_arena(void *memory, size_t size) {
-        munmap(memory, size);
-    }
-    #else
-    static inline void *fastgrad_allocate_arena(size_t size) {
-        void *memory = NULL;
-        return posix_memalign(&memory, size, size) == 0 ? memory : NULL;
-    }
-    static inline void fastgrad_free_arena(void *memory, size_t size) {
-        (void)size;
-        free(memory);
-    }
-    #endif
-    """
+cdef extern from "engine.src/node/platform.h":
     char *allocate_arena "fastgrad_allocate_arena"(size_t) noexcept
     void free_arena "fastgrad_free_arena"(void *, size_t) noexcept
+    # What AddressSanitizer is told.
+    void forbid "fastgrad_forbid"(void *, size_t) noexcept
+    void allow "fastgrad_allow"(void *, size_t) noexcept
 
 cdef enum:
     CHUNK_BYTES = 4096
-    SLOT_BYTES = 64
-    HEAD_BYTES = 16
-    FIRST_SLOT = 3
-    SLOTS = 64
     ARENA_CHUNKS = 512
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
     SPARE_CHUNKS = 16384
 
-cdef struct Node:
-    Py_ssize_t refcount
-    PyTypeObject *type
-    double data
-    double grad
-    PyObject *left
-    Operand right
 
-cdef struct Arena:
-    char *memory
-    Py_ssize_t used
-
-cdef struct Chunk:
-    Chunk *older
-    Chunk *newer
-    Arena *arena
-    PyObject **extras
-    # How many chunks had been opened before.
-    uint64_t number
-    # Masks with a bit a slot: nodes without operands, nodes with Extras.
-    uint64_t leaves
-    uint64_t extended
-    # Nodes that have passed their gradient on to their operands.
-    uint64_t pulled
-    unsigned char code[SLOTS]
-    # Whether a search has reached the node. A byte each: through one word, each mark waits for the last.
-    unsigned char reached[SLOTS]
-
-cdef extern from "Python.h":
-    # Ends the compilation unless the condition holds.
-    void build_assert "Py_BUILD_ASSERT"(bint) noexcept
-
-
-cdef void check_layout() noexcept:
+cdef void check_chunk_layout() noexcept:
+    # Written by codegen for the Python that ran it.
+    build_assert(POOL)
     build_assert(sizeof(Node) + HEAD_BYTES == SLOT_BYTES)
     build_assert(sizeof(Chunk) == FIRST_SLOT * SLOT_BYTES)
     build_assert(SLOTS * SLOT_BYTES == CHUNK_BYTES)
-    # A node's code is a byte, and 255 is CODE_FREED.
-    build_assert(ROW_END << 2 <= 255)
 
 
-check_layout()
+check_chunk_layout()
 
 cdef char *next_slot = NULL
 cdef Chunk *newest = NULL
@@ -142,40 +63,6 @@ cdef inline uint64_t bit_of(void *node) noexcept nogil:
     return (<uint64_t>1) << slot_of(node)
 
 
-cdef inline bint is_tracked(void *node) noexcept nogil:
-    """Whether the cycle collector knows the node: the first word of its head is then not 0."""
-    return (<uintptr_t *>(<char *>node - HEAD_BYTES))[0] != 0
-
-
-cdef inline void take(void *reference) noexcept:
-    """Count one more reference to a Value or a tuple, neither of which is ever immortal."""
-    (<Node *>reference).refcount += 1
-
-
-cdef inline bint give_up(Node *node) noexcept:
-    """Count one reference less; whether the caller is to doom the node, that having been the last."""
-    node.refcount -= 1
-    return node.refcount == 0
-
-
-cdef inline bint is_alive(Node *node) noexcept nogil:
-    return node.refcount != 0
-
-
-cdef inline void set_next(Node *node, Node *next) noexcept:
-    """Link the queue of nodes to be freed, through the type field."""
-    node.type = <PyTypeObject *>next
-
-
-cdef inline Node *next_of(Node *node) noexcept:
-    return <Node *>node.type
-
-
-cdef inline void restore_type(Node *node) noexcept:
-    """What set_next overwrote."""
-    node.type = value_type
-
-
 # -- making a node ----------------------------------------------------------------------------
 
 
@@ -205,7 +92,7 @@ cdef Chunk *new_arena() noexcept:
     # From last to first, so that the list gives them in address order.
     for index in range(ARENA_CHUNKS - 1, -1, -1):
         chunk = <Chunk *>(arena.memory + index * CHUNK_BYTES)
-        chunk.arena = arena
+        chunk.home.arena = arena
         chunk.extras = NULL
         memset(chunk.reached, 0, SLOTS)
         forbid_slots(chunk)
@@ -247,7 +134,7 @@ cdef int open_chunk() except -1:
         if chunk == NULL:
             raise MemoryError("no memory for another Value")
     remove_free(chunk)
-    chunk.arena.used += 1
+    chunk.home.arena.used += 1
     used_count += 1
     chunk.number = opened_count
     opened_count += 1
@@ -281,8 +168,8 @@ cdef inline Node *new_node(int code, double data) except NULL:
     (<uintptr_t *>slot)[0] = 0
     (<uintptr_t *>slot)[1] = 0
     node = <Node *>(slot + HEAD_BYTES)
-    node.refcount = 1
-    node.type = value_type
+    node.head.refcount = 1
+    node.head.type = value_type
     node.data = data
     node.grad = 0.0
     chunk_of(slot).code[slot_of(slot)] = <unsigned char>code
@@ -344,9 +231,9 @@ cdef void recycle(Chunk *chunk) noexcept:
         chunk.older.newer = chunk.newer
     push_free(chunk)
     used_count -= 1
-    chunk.arena.used -= 1
-    if chunk.arena.used == 0 and free_count > SPARE_CHUNKS:
-        release_arena(chunk.arena)
+    chunk.home.arena.used -= 1
+    if chunk.home.arena.used == 0 and free_count > SPARE_CHUNKS:
+        release_arena(chunk.home.arena)
 
 
 cdef inline void release_slot(Chunk *chunk) noexcept:
@@ -376,6 +263,3 @@ def _pool_statistics():
         "irregular": irregular_count,
         "searches": search_count,
     }
-
-
-include "invariants.pxi"

@@ -5,6 +5,8 @@
 #
 # A chunk is walked without allocating anything, so that the checks hold where memory is short, too.
 
+from libc.string cimport memset
+
 cdef enum:
     # The code of a slot whose node was freed.
     CODE_FREED = 255
@@ -31,13 +33,13 @@ cdef uint64_t check_chunk(Chunk *chunk) noexcept:
     cdef uint64_t handed = handed_out(chunk)
     cdef uint64_t alive = 0, slots = handed, bit
     cdef int slot, counted
-    expect(chunk.arena != NULL, "a chunk in use has no arena")
+    expect(chunk.home.arena != NULL, "a chunk in use has no arena")
     expect(
-        <char *>chunk >= chunk.arena.memory
-        and <char *>chunk < chunk.arena.memory + ARENA_CHUNKS * CHUNK_BYTES,
+        <char *>chunk >= chunk.home.arena.memory
+        and <char *>chunk < chunk.home.arena.memory + ARENA_CHUNKS * CHUNK_BYTES,
         "a chunk lies outside its arena",
     )
-    expect(0 < chunk.arena.used <= ARENA_CHUNKS, "an arena's count of chunks is wrong")
+    expect(0 < chunk.home.arena.used <= ARENA_CHUNKS, "an arena's count of chunks is wrong")
     expect(chunk.leaves & ~handed == 0, "a slot not handed out yet is among the leaves")
     expect(chunk.extended & ~handed == 0, "a slot not handed out yet has Extras")
     expect(chunk.pulled & ~handed == 0, "a slot not handed out yet has passed on its gradient")
@@ -46,10 +48,10 @@ cdef uint64_t check_chunk(Chunk *chunk) noexcept:
         slot = highest_bit(slots)
         bit = (<uint64_t>1) << slot
         slots ^= bit
-        if node_at(chunk, slot).refcount > 0:
+        if node_at(chunk, slot).head.refcount > 0:
             alive |= bit
         else:
-            expect(node_at(chunk, slot).refcount == 0, "a reference count is negative")
+            expect(node_at(chunk, slot).head.refcount == 0, "a reference count is negative")
         if chunk.extras != NULL and not chunk.extended & bit:
             expect(chunk.extras[slot] == NULL, "a node without Extras has a pointer to some")
     counted = popcount(alive) + (SLOTS - FIRST_SLOT - popcount(handed))
@@ -63,7 +65,7 @@ cdef uint64_t check_chunk(Chunk *chunk) noexcept:
 
 cdef void check_operand(Node *node, PyObject *operand) noexcept:
     """Check a reference to a Value that a node owns, directly or in a tuple."""
-    expect(operand != NULL and (<Node *>operand).refcount > 0, "an operand is not alive")
+    expect(operand != NULL and (<Node *>operand).head.refcount > 0, "an operand is not alive")
     expect(operand != <PyObject *>node, "a node is its own operand")
     expect(is_value(operand), "an operand is no Value")
     expect(
@@ -78,7 +80,7 @@ cdef void check_operands(Node *node, PyObject *operands) noexcept:
     """Check a tuple of Values that a node owns."""
     cdef Py_ssize_t index
     expect(operands != NULL and PyTuple_CheckExact(operands), "a node's operands are no tuple")
-    expect((<Node *>operands).refcount > 0, "a node's tuple of operands is not alive")
+    expect((<Node *>operands).head.refcount > 0, "a node's tuple of operands is not alive")
     expect(is_tracked(operands), "the collector does not see a node's tuple of operands")
     for index in range(PyTuple_GET_SIZE(operands)):
         check_operand(node, PyTuple_GET_ITEM(operands, index))
@@ -92,7 +94,7 @@ cdef void check_node(Node *node) noexcept:
     cdef int row = code >> 2
     cdef Py_ssize_t index
     cdef PyObject *extras
-    expect(node.refcount > 0 and node.type == value_type, "a living node is no Value")
+    expect(node.head.refcount > 0 and node.head.type == value_type, "a living node is no Value")
     expect(code >> 2 < ROW_END, "a node has a code that no operation has")
     expect(
         (chunk.leaves >> slot & 1) == (code <= CODE_FRESH),
@@ -101,7 +103,7 @@ cdef void check_node(Node *node) noexcept:
     if chunk.extended >> slot & 1:
         expect(chunk.extras != NULL and chunk.extras[slot] != NULL, "a node's Extras are missing")
         extras = chunk.extras[slot]
-        expect((<Node *>extras).refcount > 0, "a node's Extras are not alive")
+        expect((<Node *>extras).head.refcount > 0, "a node's Extras are not alive")
         expect(type(<object>extras) is Extras, "a node's Extras are something else")
         expect(
             (<Extras>extras).backward is None or (<Extras>extras).irregular,
@@ -120,7 +122,7 @@ cdef void check_node(Node *node) noexcept:
         return
     check_operands(node, node.left)
     if row == ROW_CUSTOM:
-        expect((<Node *>node.right.node).refcount > 0, "a symbol is not alive")
+        expect((<Node *>node.right.node).head.refcount > 0, "a symbol is not alive")
     elif row == ROW_LOCAL:
         expect(PyTuple_CheckExact(node.right.node), "local derivatives are no tuple")
         expect(
@@ -146,9 +148,9 @@ cdef void check_weight(Node *weight) noexcept:
     )
 
 
-cdef void check_made(void *made) noexcept:
+cdef void check_made(void *address) noexcept:
     """After every operation: the node that it made, and the chunk of that."""
-    cdef Node *node = <Node *>made
+    cdef Node *node = <Node *>address
     if not in_pool(node):
         return
     expect(check_chunk(chunk_of(node)) & bit_of(node) != 0, "a new node is not alive")
@@ -158,22 +160,19 @@ cdef void check_made(void *made) noexcept:
     check_node(node)
 
 
-cdef void check_freed(Node *node) noexcept:
+cdef void check_freed(void *address) noexcept:
     """As a node is freed: that it was not before; then leave nothing in it that could be used."""
+    cdef Node *node = <Node *>address
     cdef Chunk *chunk = chunk_of(node)
     cdef int slot = slot_of(node)
     expect(handed_out(chunk) >> slot & 1, "a node that was never made is freed")
     expect(chunk.code[slot] != CODE_FREED, "a node is freed twice")
-    expect(node.refcount == 0, "a node with references is freed")
+    expect(node.head.refcount == 0, "a node with references is freed")
     expect(not is_tracked(node), "a node that the collector knows is freed")
     expect(not chunk.extended >> slot & 1, "a node is freed before its Extras")
     expect(not chunk.reached[slot], "a node is freed that a search has yet to visit")
     chunk.code[slot] = CODE_FREED
-    memset(&node.data, 0xFB, sizeof(Node) - offsetof_data())
-
-
-cdef inline size_t offsetof_data() noexcept nogil:
-    return sizeof(Py_ssize_t) + sizeof(PyTypeObject *)
+    memset(&node.data, 0xFB, sizeof(Node) - sizeof(node.head))
 
 
 # -- the whole pool -----------------------------------------------------------------------------
@@ -192,7 +191,7 @@ cdef void check_links() noexcept:
         expect(chunk.older == NULL or chunk.older.newer == chunk, "the links of chunks in use disagree")
         expect(chunk.older == NULL or chunk.older.number < chunk.number, "a chunk is older than it says")
         expect(chunk == newest or chunk.code[LIVE_NODES] > 0, "an empty chunk was not recycled")
-        chunk.arena.used -= 1
+        chunk.home.arena.used -= 1
         chunk = chunk.older
     expect(used == used_count, "fewer chunks are in use than are counted")
     expect(free_chunks == NULL or free_chunks.newer == NULL, "the first free chunk has one before it")
@@ -202,17 +201,17 @@ cdef void check_links() noexcept:
         expect(free <= free_count, "more chunks are free than are counted, or their list is a ring")
         expect(chunk.older == NULL or chunk.older.newer == chunk, "the links of free chunks disagree")
         expect(chunk.extras == NULL, "a free chunk keeps Extras")
-        expect(chunk.arena.used == 0 or used > 0, "an arena counts chunks that are not in use")
+        expect(chunk.home.arena.used == 0 or used > 0, "an arena counts chunks that are not in use")
         chunk = chunk.older
     expect(free == free_count, "fewer chunks are free than are counted")
     expect(used + free == arena_count * ARENA_CHUNKS, "an arena's chunks are lost")
     chunk = newest
     while chunk != NULL:
-        expect(chunk.arena.used == 0, "an arena counts another number of chunks than are in use")
+        expect(chunk.home.arena.used == 0, "an arena counts another number of chunks than are in use")
         chunk = chunk.older
     chunk = newest
     while chunk != NULL:
-        chunk.arena.used += 1
+        chunk.home.arena.used += 1
         chunk = chunk.older
 
 
@@ -269,7 +268,7 @@ cdef Py_ssize_t check_nodes() noexcept:
             slot = highest_bit(alive)
             alive ^= (<uint64_t>1) << slot
             node = node_at(chunk, slot)
-            if node.refcount == 0:
+            if node.head.refcount == 0:
                 continue
             if is_irregular(node):
                 irregular += 1
@@ -302,7 +301,7 @@ cdef void check_after_backward() noexcept:
 
 
 if CHECKED:
-    set_checker(check_made)
+    set_checks(check_made, check_freed, check_after_backward)
 
     def _check_invariants():
         """Walk every chunk and every node, and end the process at the first broken invariant."""

@@ -1,19 +1,10 @@
-# Where nodes live. Everything that counts references by hand, casts pointers or knows CPython's
-# object layout is in this file and in chunks.pxi, which gives nodes their memory.
-#
-# A node is 64 bytes, one cache line: CPython's two-word collector head, then the Value itself.
-# Nodes are handed out in address order from chunks of 4 KiB, and chunks are linked in the order
-# in which they were opened, so creation order can be read off (chunk, slot). A slot is not used
-# again before its whole chunk is empty. Operands exist before their results, so creation order is
-# a topological order: backward() is one sweep from the root down the chunks.
-#
-# A node of a Python subclass is allocated by CPython, outside the pool ("foreign"). It is a leaf
-# or a custom node, never the result of an operation of the table.
+# What a node owns, and who gives it up: everything that counts references of nodes or to what they own by
+# hand, tells the collector of a node, or uses the beginning of an object for something else is in this file.
 #
 # What a pool node owns, by its code:
 #     leaf                      nothing; left is NULL
 #     table, NODE_NODE          left and right: references to Values
-#     table, other kinds        left: a reference to a Value; right: a constant
+#     table, other forms        left: a reference to a Value; right: a constant
 #     ROW_CUSTOM                left: tuple of Values; right: the symbol, any object
 #     ROW_LOCAL                 left: tuple of Values; right: tuple of floats, one a Value
 #     ROW_INNER                 left: tuple (w1 .. wn) or (w1 .. wn, bias); right: tuple (x1 .. xn)
@@ -27,196 +18,84 @@
 # are tracked as CPython makes them: one that outlives its node, or that a layer remembers, can be part of a
 # cycle of its own, so whether a node is tracked is decided by the Values in its tuples, not by the tuples.
 
-from cython cimport internal
-from libc.stdint cimport uint64_t, uintptr_t
-from libc.string cimport memset
-
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
-from cpython.object cimport PyObject
-
-from fastgrad.ops cimport *
-
-cdef extern from *:
-    """
-    #if UINTPTR_MAX != UINT64_MAX
-    #error "fastgrad needs a 64-bit target"
-    #endif
-    /* Such builds of CPython have more words before an object, or a table of all objects. */
-    #if defined(Py_TRACE_REFS)
-    #error "fastgrad's nodes have no room for what Py_TRACE_REFS keeps"
-    #endif
-
-    #if defined(_MSC_VER)
-    #include <intrin.h>
-    static inline int fastgrad_highest_bit(uint64_t word) {
-        unsigned long index;
-        _BitScanReverse64(&index, word);
-        return (int)index;
-    }
-    static inline void fastgrad_prefetch(const void *address) { (void)address; }
-    static inline void fastgrad_prefetch_early(const void *address) { (void)address; }
-    #else
-    static inline void fastgrad_prefetch(const void *address) { __builtin_prefetch(address); }
-    /* Into the second-level cache: the first waits for some 20 lines at a time, and no more. */
-    static inline void fastgrad_prefetch_early(const void *address) { __builtin_prefetch(address, 0, 2); }
-    static inline int fastgrad_highest_bit(uint64_t word) {
-        return 63 - __builtin_clzll(word);
-    }
-    #endif
-
-    #ifdef FASTGRAD_ASSERTIONS
-    #define FASTGRAD_CHECKED 1
-    #define fastgrad_expect(condition, message) \\
-        do { if (!(condition)) Py_FatalError(message); } while (0)
-    static void (*fastgrad_check_made)(void *);
-    #define fastgrad_set_checker(function) (fastgrad_check_made = (function))
-    static PyObject *fastgrad_owned(void *node) {
-        fastgrad_check_made(node);
-        return (PyObject *)node;
-    }
-    #else
-    #define FASTGRAD_CHECKED 0
-    #define fastgrad_expect(condition, message) ((void)(condition), (void)(message))
-    #define fastgrad_set_checker(function) ((void)(function))
-    #define fastgrad_owned(node) ((PyObject *)(node))
-    #endif
-
-    /* AddressSanitizer knows nothing of the pool: it is told which slots hold no node. */
-    #if defined(__SANITIZE_ADDRESS__)
-    #include <sanitizer/asan_interface.h>
-    #define fastgrad_forbid(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
-    #define fastgrad_allow(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
-    #else
-    #define fastgrad_forbid(memory, size) ((void)(memory))
-    #define fastgrad_allow(memory, size) ((void)(memory))
-    #endif
-    """
-    int highest_bit "fastgrad_highest_bit"(uint64_t) noexcept nogil
-    void prefetch "fastgrad_prefetch"(const void *) noexcept nogil
-    void prefetch_early "fastgrad_prefetch_early"(const void *) noexcept nogil
-    void expect "fastgrad_expect"(bint, const char *) noexcept nogil
-    # A cast that hands the caller's reference to a finished node over to Cython.
-    object owned "fastgrad_owned"(void *)
-    # Whether this build checks what invariants.pxi says.
-    bint CHECKED "FASTGRAD_CHECKED"
-    void set_checker "fastgrad_set_checker"(void (*)(void *) noexcept) noexcept
-    void forbid "fastgrad_forbid"(void *, size_t) noexcept
-    void allow "fastgrad_allow"(void *, size_t) noexcept
+from cpython.mem cimport PyMem_RawCalloc
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *) noexcept
-    ctypedef struct PyTypeObject:
-        PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t) noexcept
-        unsigned int tp_version_tag
-        void *tp_iter
-        void (*tp_free)(void *) noexcept
-        Py_ssize_t tp_basicsize
-        Py_ssize_t tp_dictoffset
-    PyTypeObject *Py_TYPE(void *) noexcept nogil
-    bint PyObject_TypeCheck(void *, PyTypeObject *) noexcept nogil
     bint PyObject_IS_GC(void *) noexcept nogil
-    bint PyTuple_CheckExact(void *) noexcept nogil
+    bint PyObject_GC_IsTracked(void *) noexcept nogil
     void PyObject_GC_Track(void *) noexcept
     void PyObject_GC_UnTrack(void *) noexcept
     void Py_INCREF(void *) noexcept
     void Py_DECREF(void *) noexcept
-    void Py_XDECREF(void *) noexcept
     Py_ssize_t Py_REFCNT(void *) noexcept nogil
-    Py_ssize_t PyTuple_GET_SIZE(void *) noexcept nogil
-    PyObject *PyTuple_GET_ITEM(void *, Py_ssize_t) noexcept nogil
-    double PyFloat_AS_DOUBLE(void *) noexcept nogil
 
-# The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
-# out yet, and whether the collector is known to know all that are computed.
-cdef enum:
-    LIVE_NODES = 0
-    ALL_TRACKED = 1
-
-cdef enum Kind:
-    NODE_NODE
-    NODE_CONSTANT
-    CONSTANT_NODE
-    NODE_INTEGER
-
-cdef enum:
-    CODE_LEAF = 0
-    # Made by __new__, not yet by __init__.
-    CODE_FRESH = 1
-
-cdef PyTypeObject *value_type = NULL
-# Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
-cdef Py_ssize_t irregular_count = 0
-# Those among them that are leaves, or may have been when they were used.
-cdef Py_ssize_t irregular_leaf_count = 0
-# How many backward() were ordered by depth-first search.
-cdef Py_ssize_t search_count = 0
 # How often a node was tracked or given operands after it may have been used: see Rows.
 cdef Py_ssize_t late_tracks = 0
+# How often a node's operands were replaced: see replace().
+cdef Py_ssize_t expansions = 0
 cdef Node *doomed = NULL
 cdef Node *last_doomed = NULL
 cdef bint draining = False
 # Whether this is a new process in which a node is half freed, by a thread that is not in it.
 cdef bint abandoned = False
 
-# Made by codegen/render.py: chunks.pxi or, for a build without the global interpreter lock, singles.pxi.
-include "../generated/memory.pxi"
+
+# -- counting and queueing, without CPython's macros where there is a pool ------------------------
 
 
-# -- reading a node ---------------------------------------------------------------------------
+cdef inline void take(void *reference) noexcept:
+    """Count one more reference to a Value or a tuple, neither of which is ever immortal."""
+    if POOL:
+        (<Node *>reference).head.refcount += 1
+    else:
+        Py_INCREF(reference)
 
 
-cdef inline bint in_pool(void *node) noexcept nogil:
-    """Whether a Value is exactly a Value: then, and only then, its chunk's header describes it."""
-    return Py_TYPE(node) == value_type
+cdef inline bint give_up(Node *node) noexcept:
+    """Count one reference less; whether the caller is to doom the node, that having been the last.
+
+    Without a pool, CPython calls deallocate(), which dooms the node itself.
+    """
+    if POOL:
+        node.head.refcount -= 1
+        return node.head.refcount == 0
+    Py_DECREF(node)
+    return False
 
 
-cdef inline bint is_value(void *candidate) noexcept nogil:
-    return Py_TYPE(candidate) == value_type or PyObject_TypeCheck(candidate, value_type)
+cdef inline bint is_alive(Node *node) noexcept nogil:
+    if POOL:
+        return node.head.refcount != 0
+    return Py_REFCNT(node) != 0
 
 
-cdef inline int code_of(Node *node) noexcept:
-    if in_pool(node):
-        return chunk_of(node).code[slot_of(node)]
-    if node.left == NULL:
-        return CODE_LEAF
-    if node.right.node != NULL and (<Extras>node.right.node).derivatives is not None:
-        return ROW_LOCAL << 2
-    return ROW_CUSTOM << 2
+cdef inline bint is_tracked(void *candidate) noexcept nogil:
+    """Whether the cycle collector knows the object: the first word of its head is then not 0."""
+    if POOL:
+        return (<uintptr_t *>(<char *>candidate - HEAD_BYTES))[0] != 0
+    return PyObject_GC_IsTracked(candidate)
 
 
-cdef inline bint owns_right(int code) noexcept nogil:
-    cdef int row = code >> 2
-    if row < ROW_TABLE_END:
-        return row >= ROW_FIRST_BINARY and code & 3 == NODE_NODE
-    return row < ROW_FIRST_REDUCTION
+cdef inline void set_next(Node *node, Node *next) noexcept:
+    """Link the queue of nodes to be freed: in the pool, through the type field."""
+    if POOL:
+        node.head.type = <PyTypeObject *>next
+    else:
+        chunk_of(node).home.next_doomed = next
 
 
-cdef inline PyObject *extras_of(Node *node) noexcept nogil:
-    """The node's Extras, borrowed, or NULL."""
-    cdef Chunk *chunk
-    if not in_pool(node):
-        return node.right.node
-    chunk = chunk_of(node)
-    if chunk.extended & bit_of(node):
-        return chunk.extras[slot_of(node)]
-    return NULL
+cdef inline Node *next_of(Node *node) noexcept:
+    return <Node *>node.head.type if POOL else chunk_of(node).home.next_doomed
 
 
-@internal
-cdef class Extras:
-    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
+cdef inline void restore_type(Node *node) noexcept:
+    """What set_next overwrote."""
+    if POOL:
+        node.head.type = value_type
 
-    cdef dict attributes
-    cdef object backward
-    cdef object label
-    cdef object symbol
-    cdef tuple derivatives
-    cdef bint irregular
-    cdef bint irregular_leaf
-    # Whether the data of a computed node was set, so that it need not follow from the operands.
-    cdef bint own_data
-    # Whether a compiled function computes the node.
-    cdef bint in_program
+
+# -- making a node ----------------------------------------------------------------------------
 
 
 cdef Extras require_extras(Node *node):
@@ -240,15 +119,6 @@ cdef Extras require_extras(Node *node):
         Py_INCREF(<PyObject *>extras)
         node.right.node = <PyObject *>extras
     return extras
-
-
-cdef inline void prefetch_operands(Node *node) noexcept nogil:
-    """Have the operands' cache lines fetched; whatever the slot holds, a prefetch cannot fault."""
-    prefetch(node.left)
-    prefetch(node.right.node)
-
-
-# -- making a node ----------------------------------------------------------------------------
 
 
 cdef inline void track(void *node) noexcept:
@@ -316,6 +186,9 @@ cdef inline object new_unary(int code, double data, Node *operand, double consta
     return owned(node)
 
 
+# -- tracking and changing a node that may be in use ------------------------------------------
+
+
 cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:
     """Track those of a chunk's computed nodes that are alive."""
     cdef Node *node
@@ -327,6 +200,11 @@ cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:
         node = node_at(chunk, slot)
         if is_alive(node):
             track(node)
+
+
+cdef inline bint is_unused(Node *node) noexcept:
+    """Whether nothing can have been computed from a node, nor anything remember it: it is being made."""
+    return in_pool(node) and is_youngest(node) and Py_REFCNT(node) == 1
 
 
 cdef void track_used(Node *node) noexcept:
@@ -366,11 +244,6 @@ cdef inline void track_holder(Node *node, object held) noexcept:
         track_used(node)
 
 
-cdef inline bint is_unused(Node *node) noexcept:
-    """Whether nothing can have been computed from a node, nor anything remember it: it is being made."""
-    return in_pool(node) and is_youngest(node) and Py_REFCNT(node) == 1
-
-
 cdef int mark_irregular(Node *node) except -1:
     """Have backward() order graphs that hold this node by depth-first search."""
     global irregular_count, irregular_leaf_count
@@ -383,9 +256,50 @@ cdef int mark_irregular(Node *node) except -1:
     return 0
 
 
-cdef inline bint is_irregular(Node *node) noexcept:
-    cdef PyObject *extras = extras_of(node)
-    return extras != NULL and (<Extras>extras).irregular
+cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
+    """Make a fresh node of the pool a custom one, seen by the collector if it may join a cycle."""
+    global late_tracks
+    # An older node among tracked ones would break the promise of ALL_TRACKED; a layer may remember that one
+    # which was used is a leaf.
+    cdef bint unused = is_unused(node)
+    cdef bint tracked = row == ROW_CUSTOM or not unused or any_tracked(<PyObject *>operands)
+    Py_INCREF(<PyObject *>operands)
+    Py_INCREF(<PyObject *>detail)
+    node.left = <PyObject *>operands
+    node.right.node = <PyObject *>detail
+    chunk_of(node).code[slot_of(node)] = <unsigned char>(row << 2)
+    chunk_of(node).leaves &= ~bit_of(node)
+    if unused and tracked:
+        track(node)
+    elif tracked:
+        # It may be an operand of its own operands.
+        late_tracks += 1
+        track_used(node)
+    return 0
+
+
+cdef void adopt_foreign(Node *node, tuple operands) noexcept:
+    """Give a node outside of the pool its operands."""
+    Py_INCREF(<PyObject *>operands)
+    node.left = <PyObject *>operands
+
+
+cdef void replace(Value self, int code, Value left, Value right) noexcept:
+    """Give a node of the pool other operands; it keeps data and grad."""
+    global expansions
+    cdef Node *node = <Node *><PyObject *>self
+    cdef int old_code = code_of(node)
+    cdef PyObject *old_left = node.left
+    cdef PyObject *old_right = node.right.node
+    expansions += 1
+    chunk_of(node).code[slot_of(node)] = <unsigned char>code
+    set_left(node, <PyObject *>left)
+    if right is not None:
+        set_right(node, <PyObject *>right)
+    Py_DECREF(old_left)
+    if owns_right(old_code):
+        Py_DECREF(old_right)
+    made(node)
 
 
 # -- freeing a node ---------------------------------------------------------------------------
@@ -458,13 +372,23 @@ cdef inline void free_node(Node *node) noexcept:
     if chunk.extended >> slot & 1:
         restore_type(node)
         drop_extras(node)
-    if CHECKED:
-        check_freed(node)
+    freed(node)
     release_slot(chunk)
     if code > CODE_FRESH:
         drop(left)
         if owns_right(code):
             drop(right)
+
+
+cdef inline void drain() noexcept:
+    """Free the queued nodes and what they queue."""
+    global doomed, draining
+    cdef Node *node
+    while doomed != NULL:
+        node = doomed
+        doomed = next_of(node)
+        free_node(node)
+    draining = False
 
 
 cdef void deallocate(PyObject *self) noexcept:
@@ -484,15 +408,11 @@ cdef void deallocate(PyObject *self) noexcept:
     drain()
 
 
-cdef inline void drain() noexcept:
-    """Free the queued nodes and what they queue."""
-    global doomed, draining
-    cdef Node *node
-    while doomed != NULL:
-        node = doomed
-        doomed = next_of(node)
-        free_node(node)
-    draining = False
+cdef void free_after_fork() noexcept:
+    """In a new process, free what a thread that is not in it was freeing."""
+    global abandoned
+    abandoned = abandoned or draining
+    drain()
 
 
 cdef void deallocate_foreign(Node *node) noexcept:

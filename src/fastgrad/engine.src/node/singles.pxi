@@ -2,45 +2,20 @@
 # visits: each node is an allocation of its own with a chunk for itself alone, in which it has the first
 # slot. Chunks are linked in the order of creation, so that everything else is as in chunks.pxi.
 
-cdef extern from *:
-    """
-    #if !defined(Py_GIL_DISABLED)
-    #error "nodes without a pool are for builds without the lock: run setup.py with this interpreter"
-    #endif
-    """
+from cpython.mem cimport PyMem_RawFree
 
 cdef extern from "Python.h":
     # What is extra lies behind the object, at tp_basicsize, and is freed with it.
     void *PyUnstable_Object_GC_NewWithExtraData(PyTypeObject *, size_t) noexcept
     void PyObject_GC_Del(void *) noexcept
-    bint PyObject_GC_IsTracked(void *) noexcept nogil
 
-cdef enum:
-    # No two nodes are closer.
-    SLOT_BYTES = 64
-    FIRST_SLOT = 2
-    SLOTS = 3
 
-cdef struct Node:
-    PyObject head
-    double data
-    double grad
-    PyObject *left
-    Operand right
+cdef void check_build() noexcept:
+    # Written by codegen for the Python that ran it.
+    build_assert(not POOL)
 
-cdef struct Chunk:
-    Chunk *older
-    Chunk *newer
-    Node *next_doomed
-    # How many nodes had been made before.
-    uint64_t number
-    PyObject **extras
-    # Masks as in chunks.pxi.
-    uint64_t leaves
-    uint64_t extended
-    uint64_t pulled
-    unsigned char code[SLOTS]
-    unsigned char reached[SLOTS]
+
+check_build()
 
 cdef Chunk *newest = NULL
 cdef uint64_t made_count = 0
@@ -65,39 +40,6 @@ cdef inline bint any_reached(Chunk *chunk) noexcept nogil:
 
 cdef inline uint64_t bit_of(void *node) noexcept nogil:
     return (<uint64_t>1) << FIRST_SLOT
-
-
-cdef inline bint is_tracked(void *node) noexcept nogil:
-    """Whether the cycle collector knows the object."""
-    return PyObject_GC_IsTracked(node)
-
-
-cdef inline void take(void *reference) noexcept:
-    """Count one more reference to a Value or a tuple."""
-    Py_INCREF(reference)
-
-
-cdef inline bint give_up(Node *node) noexcept:
-    """Count one reference less; after the last, CPython calls deallocate(), which dooms the node itself."""
-    Py_DECREF(node)
-    return False
-
-
-cdef inline bint is_alive(Node *node) noexcept nogil:
-    return Py_REFCNT(node) != 0
-
-
-cdef inline void set_next(Node *node, Node *next) noexcept:
-    """Link the queue of nodes to be freed."""
-    chunk_of(node).next_doomed = next
-
-
-cdef inline Node *next_of(Node *node) noexcept:
-    return chunk_of(node).next_doomed
-
-
-cdef inline void restore_type(Node *node) noexcept:
-    """Nothing to do: set_next overwrites nothing."""
 
 
 # -- making a node ----------------------------------------------------------------------------
@@ -171,20 +113,3 @@ def _pool_statistics():
         "irregular": irregular_count,
         "searches": search_count,
     }
-
-
-# The checks of invariants.pxi are those of chunks.
-
-cdef void check_made(void *node) noexcept:
-    """Nothing to check."""
-
-
-cdef void check_freed(Node *node) noexcept:
-    """Nothing to check."""
-
-
-cdef void check_after_backward() noexcept:
-    """Nothing to check."""
-
-
-set_checker(check_made)

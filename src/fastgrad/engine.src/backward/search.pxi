@@ -1,0 +1,198 @@
+# The order by depth-first search, for graphs that the sweep cannot serve, and what finds out whether a graph
+# is one: it goes as the sweep does, and runs no rules. Nothing here runs code of the user's.
+
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+
+
+cdef struct Survey:
+    # How many nodes are reached and not looked at yet.
+    Py_ssize_t pending
+    # The inputs of the dot product looked at last.
+    PyObject *inputs
+    # Whether leaves are to be looked at as well.
+    bint leaves
+    bint found
+
+
+cdef inline void reach(Node *operand, Survey *survey) noexcept:
+    cdef Chunk *chunk
+    if in_pool(operand) and chunk_of(operand).code[slot_of(operand)] > CODE_FRESH:
+        chunk = chunk_of(operand)
+        if not chunk.reached[slot_of(operand)]:
+            chunk.reached[slot_of(operand)] = True
+            survey.pending += 1
+    elif survey.leaves and is_irregular(operand):
+        survey.found = True
+
+
+cdef inline void reach_all(PyObject *operands, Survey *survey) noexcept:
+    cdef Py_ssize_t index
+    for index in range(PyTuple_GET_SIZE(operands)):
+        reach(<Node *>PyTuple_GET_ITEM(operands, index), survey)
+
+
+cdef inline void reach_below(Node *node, int code, Survey *survey) noexcept:
+    cdef int row = code >> 2
+    if row < ROW_TABLE_END:
+        reach(<Node *>node.left, survey)
+        if owns_right(code):
+            reach(<Node *>node.right.node, survey)
+        return
+    if row != ROW_DOT or survey.leaves:
+        reach_all(node.left, survey)
+    if (row == ROW_DOT or row == ROW_INNER) and node.right.node != survey.inputs:
+        survey.inputs = node.right.node
+        reach_all(node.right.node, survey)
+
+
+cdef bint holds_irregular(Node *root) noexcept:
+    """Whether a node that the sweep cannot serve is the root or below it.
+
+    All nodes above the first such one are older than their results: it is met in the order of the sweep.
+    """
+    cdef Survey survey
+    cdef Chunk *chunk
+    cdef int slot
+    if not in_pool(root) or chunk_of(root).code[slot_of(root)] <= CODE_FRESH:
+        return is_irregular(root)
+    chunk = chunk_of(root)
+    slot = slot_of(root)
+    chunk.reached[slot] = True
+    survey.pending = 1
+    survey.inputs = NULL
+    survey.leaves = irregular_leaf_count > 0
+    survey.found = False
+    while True:
+        while slot >= FIRST_SLOT:
+            if chunk.reached[slot]:
+                chunk.reached[slot] = False
+                survey.pending -= 1
+                if slot >= FIRST_SLOT + 12:
+                    prefetch_operands(node_at(chunk, slot - 12))
+                if chunk.extended >> slot & 1 and is_irregular(node_at(chunk, slot)):
+                    survey.found = True
+                # After the first, marks are only taken back.
+                if not survey.found:
+                    reach_below(node_at(chunk, slot), chunk.code[slot], &survey)
+            slot -= 1
+        if survey.pending == 0:
+            return survey.found
+        slot = SLOTS - 1
+        chunk = chunk.older
+        while not any_reached(chunk):
+            chunk = chunk.older
+
+
+# -- the order by depth-first search -------------------------------------------------------------
+
+
+cdef struct Frame:
+    PyObject *node
+    Py_ssize_t visited
+
+cdef struct Stack:
+    Frame *frames
+    Py_ssize_t size
+    Py_ssize_t room
+
+
+cdef int make_room(Stack *stack) except -1:
+    """Have room for one more frame, so that nothing can fail between a visit and its frame."""
+    cdef Frame *grown
+    if stack.size == stack.room:
+        grown = <Frame *>PyMem_RawRealloc(stack.frames, (2 * stack.room + 64) * sizeof(Frame))
+        if grown == NULL:
+            raise MemoryError("no memory to order the graph for backward()")
+        stack.frames = grown
+        stack.room = 2 * stack.room + 64
+    return 0
+
+
+cdef inline void push(Stack *stack, PyObject *node) noexcept:
+    stack.frames[stack.size].node = node
+    stack.frames[stack.size].visited = 0
+    stack.size += 1
+
+
+cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
+    """Whether the operand with this number was there to be chosen, and was not."""
+    cdef int code = code_of(node)
+    cdef int row = code >> 2
+    cdef double a, b, c
+    if not selects(row):
+        return False
+    if row >= ROW_FIRST_TERNARY:
+        a = (<Node *>PyTuple_GET_ITEM(node.left, 0)).data
+        b = (<Node *>PyTuple_GET_ITEM(node.left, 1)).data
+        c = (<Node *>PyTuple_GET_ITEM(node.left, 2)).data
+        if index == 0:
+            return ternary_da(row, a, b, c, node.data) == 0.0
+        if index == 1:
+            return ternary_db(row, a, b, c, node.data) == 0.0
+        return ternary_dc(row, a, b, c, node.data) == 0.0
+    a = (<Node *>node.left).data
+    b = (<Node *>node.right.node).data if owns_right(code) else node.right.constant
+    if index == 0:
+        return left_derivative(row, a, b, node.data) == 0.0
+    return right_derivative(row, a, b, node.data) == 0.0
+
+
+cdef inline bint visit_once(PyObject *node, set foreign) except -1:
+    """Whether this is the first visit. A node counts as visited when its visit begins, and joins
+    the order when its operands have: marking it at the push of a parent would misorder diamonds."""
+    cdef Chunk *chunk
+    if in_pool(node):
+        chunk = chunk_of(node)
+        if chunk.reached[slot_of(node)]:
+            return False
+        chunk.reached[slot_of(node)] = True
+        return True
+    address = <uintptr_t>node
+    if address in foreign:
+        return False
+    foreign.add(address)
+    return True
+
+
+cdef inline void unvisit(PyObject *node) noexcept:
+    if in_pool(node):
+        chunk_of(node).reached[slot_of(node)] = False
+
+
+cdef list topological_order(list roots, bint chosen_only=False):
+    """The nodes below the roots, operands before results; runs no code of the user's.
+
+    With chosen_only those that a gradient reaches, without what only operands that were not chosen use.
+    """
+    cdef list order = []
+    cdef set foreign = set()
+    cdef Stack stack
+    cdef Frame *frame
+    cdef PyObject *operand
+    stack.frames = NULL
+    stack.size = stack.room = 0
+    try:
+        for root in roots:
+            make_room(&stack)
+            if visit_once(<PyObject *>root, foreign):
+                push(&stack, <PyObject *>root)
+            while stack.size > 0:
+                make_room(&stack)
+                frame = &stack.frames[stack.size - 1]
+                operand = operand_at(<Node *>frame.node, frame.visited)
+                frame.visited += 1
+                if operand == NULL:
+                    order.append(<object>frame.node)
+                    stack.size -= 1
+                elif chosen_only and is_passed_over(<Node *>frame.node, frame.visited - 1):
+                    continue
+                elif visit_once(operand, foreign):
+                    push(&stack, operand)
+    finally:
+        while stack.size > 0:
+            stack.size -= 1
+            unvisit(stack.frames[stack.size].node)
+        for node in order:
+            unvisit(<PyObject *>node)
+        PyMem_RawFree(stack.frames)
+    return order

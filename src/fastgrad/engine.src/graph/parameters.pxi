@@ -1,0 +1,38 @@
+# Leaves, many at a time: for optimizers and compiled programs.
+
+
+cdef int read_leaves(tuple leaves, double *out) except -1:
+    """Write down the data of each leaf; ValueError if one is a leaf no more."""
+    cdef Py_ssize_t index
+    cdef Node *node
+    for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
+        node = <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)
+        # A leaf's is NULL; the code is further away.
+        if node.left != NULL and code_of(node) > CODE_FRESH:
+            raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
+        out[index] = node.data
+    return 0
+
+
+cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
+    """Add to the gradient of each leaf the number at its place."""
+    cdef Py_ssize_t index
+    for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
+        (<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)).grad += amounts[index]
+
+
+def zero_grad(values):
+    """Set the gradient of every Value to 0.0."""
+    cdef list items
+    cdef Py_ssize_t index = 0
+    cdef PyObject *item
+    refuse_effect("zero_grad()")
+    items = values if type(values) is list else list(values)
+    while index < PyList_GET_SIZE(items):
+        # Borrowed: counting references takes longer than writing, and nothing is called in between.
+        item = PyList_GET_ITEM(items, index)
+        if in_pool(item):
+            (<Node *>item).grad = 0.0
+        else:
+            (<object>item).grad = 0.0
+        index += 1

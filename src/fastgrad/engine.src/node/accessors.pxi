@@ -1,0 +1,87 @@
+# What a node says of itself: its code, its operands, its Extras. Whatever is returned is borrowed.
+
+from cython cimport internal
+
+
+cdef inline bint in_pool(void *node) noexcept nogil:
+    """Whether a Value is exactly a Value: then, and only then, its chunk's header describes it."""
+    return Py_TYPE(node) == value_type
+
+
+cdef inline bint is_value(void *candidate) noexcept nogil:
+    return Py_TYPE(candidate) == value_type or PyObject_TypeCheck(candidate, value_type)
+
+
+@internal
+cdef class Extras:
+    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
+
+    cdef dict attributes
+    cdef object backward
+    cdef object label
+    cdef object symbol
+    cdef tuple derivatives
+    cdef bint irregular
+    cdef bint irregular_leaf
+    # Whether the data of a computed node was set, so that it need not follow from the operands.
+    cdef bint own_data
+    # Whether a compiled function computes the node.
+    cdef bint in_program
+
+
+cdef inline PyObject *extras_of(Node *node) noexcept nogil:
+    """The node's Extras, borrowed, or NULL."""
+    cdef Chunk *chunk
+    if not in_pool(node):
+        return node.right.node
+    chunk = chunk_of(node)
+    if chunk.extended & bit_of(node):
+        return chunk.extras[slot_of(node)]
+    return NULL
+
+
+cdef inline int code_of(Node *node) noexcept:
+    if in_pool(node):
+        return chunk_of(node).code[slot_of(node)]
+    if node.left == NULL:
+        return CODE_LEAF
+    if node.right.node != NULL and (<Extras>node.right.node).derivatives is not None:
+        return ROW_LOCAL << 2
+    return ROW_CUSTOM << 2
+
+
+cdef inline bint owns_right(int code) noexcept nogil:
+    cdef int row = code >> 2
+    if row < ROW_TABLE_END:
+        return row >= ROW_FIRST_BINARY and code & 3 == NODE_NODE
+    return row < ROW_FIRST_REDUCTION
+
+
+cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
+    """The operand with this number, borrowed, or NULL past the last."""
+    cdef int code = code_of(node)
+    cdef Py_ssize_t size
+    if code <= CODE_FRESH:
+        return NULL
+    if code >> 2 < ROW_TABLE_END:
+        if index == 0:
+            return node.left
+        return node.right.node if index == 1 and owns_right(code) else NULL
+    size = PyTuple_GET_SIZE(node.left)
+    if index < size:
+        return PyTuple_GET_ITEM(node.left, index)
+    index -= size
+    if (code >> 2 == ROW_DOT or code >> 2 == ROW_INNER) and index < PyTuple_GET_SIZE(node.right.node):
+        return PyTuple_GET_ITEM(node.right.node, index)
+    return NULL
+
+
+cdef inline void prefetch_operands(Node *node) noexcept nogil:
+    """Have the operands' cache lines fetched; whatever the slot holds, a prefetch cannot fault."""
+    prefetch(node.left)
+    prefetch(node.right.node)
+
+
+cdef inline bint is_irregular(Node *node) noexcept:
+    cdef PyObject *extras = extras_of(node)
+    return extras != NULL and (<Extras>extras).irregular

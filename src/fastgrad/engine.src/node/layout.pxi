@@ -1,0 +1,146 @@
+# The layout of nodes and of their chunks, and what counts for all of them.
+#
+# A node is 64 bytes, one cache line: CPython's two-word collector head, then the Value itself.
+# Nodes are handed out in address order from chunks of 4 KiB, and chunks are linked in the order
+# in which they were opened, so creation order can be read off (chunk, slot). A slot is not used
+# again before its whole chunk is empty. Operands exist before their results, so creation order is
+# a topological order: backward() is one sweep from the root down the chunks.
+#
+# A node of a Python subclass is allocated by CPython, outside the pool ("foreign"). It is a leaf
+# or a custom node, never the result of an operation of the table.
+#
+# A build without the global interpreter lock has no pool: each node has a chunk for itself alone, in which it
+# has the first slot.
+
+from libc.stdint cimport uint64_t, uintptr_t
+
+from cpython.object cimport PyObject
+
+from fastgrad.ops cimport *
+
+cdef extern from "Python.h":
+    ctypedef struct PyTypeObject:
+        PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t) noexcept
+        unsigned int tp_version_tag
+        void *tp_iter
+        void (*tp_free)(void *) noexcept
+        Py_ssize_t tp_basicsize
+        Py_ssize_t tp_dictoffset
+    PyTypeObject *Py_TYPE(void *) noexcept nogil
+    bint PyObject_TypeCheck(void *, PyTypeObject *) noexcept nogil
+    bint PyTuple_CheckExact(void *) noexcept nogil
+    Py_ssize_t PyTuple_GET_SIZE(void *) noexcept nogil
+    PyObject *PyTuple_GET_ITEM(void *, Py_ssize_t) noexcept nogil
+    double PyFloat_AS_DOUBLE(void *) noexcept nogil
+    # Ends the compilation unless the condition holds.
+    void build_assert "Py_BUILD_ASSERT"(bint) noexcept
+
+cdef extern from "engine.src/node/platform.h":
+    # Whether nodes live in a pool.
+    bint POOL "FASTGRAD_POOL"
+    enum:
+        FIRST_SLOT "FASTGRAD_FIRST_SLOT"
+        SLOTS "FASTGRAD_SLOTS"
+    ctypedef union Head "fastgrad_head":
+        Py_ssize_t refcount
+        PyTypeObject *type
+    int highest_bit "fastgrad_highest_bit"(uint64_t) noexcept nogil
+    void prefetch "fastgrad_prefetch"(const void *) noexcept nogil
+    void prefetch_early "fastgrad_prefetch_early"(const void *) noexcept nogil
+    # Whether this build checks what invariants.pxi says, and when.
+    bint CHECKED "FASTGRAD_CHECKED"
+    void expect "fastgrad_expect"(bint, const char *) noexcept nogil
+    void set_checks "fastgrad_set_checks"(
+        void (*)(void *) noexcept, void (*)(void *) noexcept, void (*)() noexcept
+    ) noexcept
+    void made "fastgrad_made"(void *) noexcept
+    void freed "fastgrad_freed"(void *) noexcept
+    void after_backward "fastgrad_after_backward"() noexcept
+    # A cast that hands the caller's reference to a finished node over to Cython.
+    object owned "fastgrad_owned"(void *)
+
+cdef extern from *:
+    # Where Value has its fields, by the name that Cython gives to its struct.
+    size_t PLACE_OF_DATA "offsetof(struct __pyx_obj_8fastgrad_6engine_Value, data)"
+    size_t PLACE_OF_GRAD "offsetof(struct __pyx_obj_8fastgrad_6engine_Value, grad)"
+    size_t PLACE_OF_LEFT "offsetof(struct __pyx_obj_8fastgrad_6engine_Value, left)"
+    size_t PLACE_OF_RIGHT "offsetof(struct __pyx_obj_8fastgrad_6engine_Value, right)"
+
+cdef enum:
+    # No two nodes are closer.
+    SLOT_BYTES = 64
+    # What the collector keeps before an object.
+    HEAD_BYTES = 16
+
+# The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
+# out yet, and whether the collector is known to know all that are computed.
+cdef enum:
+    LIVE_NODES = 0
+    ALL_TRACKED = 1
+
+cdef enum Form:
+    NODE_NODE
+    NODE_CONSTANT
+    CONSTANT_NODE
+    NODE_INTEGER
+
+cdef enum:
+    CODE_LEAF = 0
+    # Made by __new__, not yet by __init__.
+    CODE_FRESH = 1
+
+# A Value, seen from below: engine.pxd has its fields.
+cdef struct Node:
+    Head head
+    double data
+    double grad
+    PyObject *left
+    Operand right
+
+cdef struct Arena:
+    char *memory
+    Py_ssize_t used
+
+cdef union Home:
+    # Where the chunk lies.
+    Arena *arena
+    # Without a pool: which node is freed after this one.
+    Node *next_doomed
+
+cdef struct Chunk:
+    Chunk *older
+    Chunk *newer
+    Home home
+    PyObject **extras
+    # How many chunks had been opened before.
+    uint64_t number
+    # Masks with a bit a slot: nodes without operands, nodes with Extras.
+    uint64_t leaves
+    uint64_t extended
+    # Nodes that have passed their gradient on to their operands.
+    uint64_t pulled
+    unsigned char code[SLOTS]
+    # Whether a search has reached the node. A byte each: through one word, each mark waits for the last.
+    unsigned char reached[SLOTS]
+
+
+cdef void check_node_layout() noexcept:
+    """Node has the fields of Value, in the same places; a node's code is a byte."""
+    build_assert(sizeof(Node) == sizeof(Value))
+    build_assert(PLACE_OF_DATA == sizeof(Head))
+    build_assert(PLACE_OF_GRAD == sizeof(Head) + sizeof(double))
+    build_assert(PLACE_OF_LEFT == sizeof(Head) + 2 * sizeof(double))
+    build_assert(PLACE_OF_RIGHT == sizeof(Head) + 2 * sizeof(double) + sizeof(PyObject *))
+    # 255 is CODE_FREED.
+    build_assert(ROW_END << 2 <= 255)
+
+
+check_node_layout()
+
+cdef PyTypeObject *value_type = NULL
+# Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
+cdef Py_ssize_t irregular_count = 0
+# Those among them that are leaves, or may have been when they were used.
+cdef Py_ssize_t irregular_leaf_count = 0
+# How many backward() were ordered by depth-first search.
+cdef Py_ssize_t search_count = 0

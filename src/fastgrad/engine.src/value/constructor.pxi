@@ -1,0 +1,68 @@
+# Value.__init__ in all its forms.
+
+
+cdef bint is_in_use(Node *leaf) noexcept:
+    """Whether a leaf has been initialised, as far as can be told of one outside of the pool."""
+    if in_pool(leaf):
+        return code_of(leaf) == CODE_LEAF
+    return leaf.data != 0.0 or leaf.grad != 0.0
+
+
+cdef int initialise(Value self, data, children, op, label) except -1:
+    """Value.__init__, in all its forms; the node is unchanged if it raises."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef double number = required_double(data, "data")
+    cdef tuple operands
+    cdef tuple derivatives = None
+    cdef object child
+    cdef bint has_label, has_symbol, in_order
+    cdef int row
+    if not (type(children) is tuple and not children):
+        children = tuple(children)
+    operands = children
+    for child in operands:
+        if not is_value(<PyObject *>child):
+            raise TypeError(f"a child of a Value must be a Value, not {named_kind(child)}")
+    if type(op) is tuple or type(op) is list:
+        if len(op) != len(operands):
+            raise ValueError(f"{len(operands)} children need as many derivatives, not {len(op)}")
+        derivatives = tuple([required_double(derivative, "a derivative") for derivative in op])
+        op = ""
+    # Here ends what can fail or run code of the user's.
+    has_label, has_symbol = label != "", not operands and op != ""
+    # A generator of children may have computed nodes younger than this one.
+    in_order = in_pool(node) and is_youngest(node)
+    if has_label or has_symbol or (operands and not in_order):
+        require_extras(node)
+    if code_of(node) > CODE_FRESH or (operands and in_pool(node) and code_of(node) != CODE_FRESH):
+        raise TypeError("a Value that is in use cannot be given other children")
+    refuse_unknown(node.data, 0.0)
+    refuse_unknown_among(operands)
+    if traced_here() and is_in_use(node) and not made_inside(node):
+        refuse_effect("setting data")
+    if has_label:
+        require_extras(node).label = label
+        track_holder(node, label)
+    if operands:
+        row = ROW_CUSTOM if derivatives is None else ROW_LOCAL
+        if in_pool(node):
+            if not is_youngest(node):
+                mark_irregular(node)
+            adopt(node, row, operands, op if derivatives is None else derivatives)
+        else:
+            mark_irregular(node)
+            if traced_here():
+                foreign_traced.append(self)
+            (<Extras>node.right.node).symbol = op
+            (<Extras>node.right.node).derivatives = derivatives
+            adopt_foreign(node, operands)
+    else:
+        if in_pool(node):
+            chunk_of(node).code[slot_of(node)] = CODE_LEAF
+        if has_symbol:
+            require_extras(node).symbol = op
+            track_holder(node, op)
+    node.data = number
+    node.grad = 0.0
+    made(node)
+    return 0
