@@ -239,7 +239,7 @@ TABLE: tuple[Operation, ...] = (
             Refusal("isfinite(a) and isfinite(b)", "OverflowError", "the result is too large"),
         ),
         smooth=(
-            "0.0 if b == 0.0 and (a == 0.0 or a != a) else b * pow(a, b - 1.0)",
+            "0.0 if b == 0.0 and not fabs(a) > 1e-307 else b * pow(a, b - 1.0)",
             "0.0 if a == 0.0 and b >= 0.0 else out * log(a)",
         ),
         doc="Return left ** right; the derivative by the exponent is nan at a negative base, as in torch.",

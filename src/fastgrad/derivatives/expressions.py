@@ -156,9 +156,7 @@ def equal(a: Scalar, b: Scalar) -> Value:
     return apply("where", greater(a, b), 0.0, none_greater(a, b))
 
 
-def traced(
-    name: str, condition: Callable[[Scalar, Scalar], Scalar]
-) -> Callable[[Scalar, Scalar], Condition]:
+def traced(name: str, condition: Callable[[Scalar, Scalar], Scalar]) -> Callable[[Scalar, Scalar], Condition]:
     """Return a comparison whose answer is known when the program runs, unless it is one of numbers."""
 
     def compare(a: Scalar, b: Scalar) -> Condition:

@@ -132,8 +132,7 @@ def vjp(
         xs = [x for argument in arguments for x in flat(argument, "an argument")]
         products = iter(pull_back(outputs, list(seeds), xs))
         return tuple(
-            like(argument, [next(products) for _ in flat(argument, "an argument")])
-            for argument in arguments
+            like(argument, [next(products) for _ in flat(argument, "an argument")]) for argument in arguments
         )
 
     return like(result, outputs), pull
@@ -192,9 +191,7 @@ def hessian(function: Callable[..., Value], argnums: int = 0) -> Callable[..., l
     return derivatives
 
 
-def hvp(
-    function: Callable[..., Value], primals: Sequence[Argument], tangents: Sequence[Argument]
-) -> Values:
+def hvp(function: Callable[..., Value], primals: Sequence[Argument], tangents: Sequence[Argument]) -> Values:
     """Return the product of a function's Hessian by its first argument and the tangents, without the Hessian.
 
     It is jax's `jvp(grad(function), primals, tangents)[1]`, of the shape of the first argument. Raises

@@ -116,7 +116,8 @@ class Reached:
         """Return the condition under which a node is reached, once for all of its shares."""
         conditions = self.conditions[id(node)]
         if len(conditions) > 1:
-            joined = None if None in conditions else reduce("sum", conditions)
+            always = any(condition is None for condition in conditions)
+            joined = None if always else reduce("sum", conditions)
             self.conditions[id(node)] = conditions = [joined]
         return conditions[0]
 
@@ -124,9 +125,7 @@ class Reached:
         """Return a part that is 0 where the operand is not reached from this node."""
         condition = self.where(node)
         if share.chosen is not None:
-            condition = (
-                share.chosen if condition is None else apply("where", condition, share.chosen, 0.0)
-            )
+            condition = share.chosen if condition is None else apply("where", condition, share.chosen, 0.0)
         self.conditions.setdefault(id(share.operand), []).append(condition)
         if condition is None or (share.chosen is None and not isinstance(share.factor, Value)):
             return part
