@@ -2,7 +2,7 @@
 
 import math
 import random
-from itertools import combinations_with_replacement, product
+from itertools import combinations_with_replacement, pairwise, product
 
 import mpmath
 import numpy
@@ -58,7 +58,7 @@ def test_the_first_order_is_that_of_backward(row):
         assert agrees_with_backward(y, leaves), numbers
 
 
-@pytest.mark.parametrize("side", (0, 1))
+@pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("row", [row for row in ROWS if row.operands == 2], ids=lambda row: row.name)
 def test_an_operand_may_be_a_number(row, side):
     for numbers in product(GRID + ORDINARY, repeat=2):
@@ -76,7 +76,7 @@ def test_the_first_order_of_a_reduction_is_that_of_backward(name):
     assert agrees_with_backward(reduce(name, [*leaves, leaves[0], 0.5]), leaves)
 
 
-@pytest.mark.parametrize("bias", (True, False))
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", nn.ACTIVATIONS)
 def test_the_first_order_of_a_fused_product_is_that_of_backward(activation, bias):
     w, x = [Value(n) for n in (0.3, -0.2, 0.5)], [Value(n) for n in (1.0, 2.0, 0.7)]
@@ -124,7 +124,7 @@ def test_one_value_gives_one_and_several_give_a_list():
 
 
 @pytest.mark.parametrize(
-    "choice", (F.where, lambda c, a, b: F.maximum(a, b), lambda c, a, b: F.minimum(b, a))
+    "choice", [F.where, lambda c, a, b: F.maximum(a, b), lambda c, a, b: F.minimum(b, a)]
 )
 def test_what_was_not_chosen_is_not_reached(choice):
     x = Value(0.0)
@@ -148,7 +148,7 @@ def test_no_gradient_changes():
 def test_a_look_by_grad_changes_no_graph():
     w, x = [Value(1.0), Value(2.0)], [Value(3.0), Value(4.0)]
     y = dot(w, x, None, "tanh") - 1.0 / x[0]
-    before = _take_apart(y), _pool_statistics()["irregular"] if "irregular" in _pool_statistics() else 0
+    before = _take_apart(y), _pool_statistics().get("irregular", 0)
     grad(y, w)
     assert _take_apart(y) == before[0]
     assert _take_apart(_take_apart(y)[2][0])[0] in ("dot", "inner")
@@ -271,7 +271,7 @@ def points_of(row):
         yield numbers
 
 
-@pytest.mark.parametrize("order", (2, 3))
+@pytest.mark.parametrize("order", [2, 3])
 @each_row
 def test_higher_orders_are_those_of_the_value(row, order):
     for numbers in points_of(row):
@@ -284,7 +284,7 @@ def test_higher_orders_are_those_of_the_value(row, order):
             assert close(found.data, exact(row, numbers, orders), 1e-11), (numbers, by)
 
 
-@pytest.mark.parametrize("exponent", (2.0, 0.0, 1.0, 3.0, -1.0, 0.5))
+@pytest.mark.parametrize("exponent", [2.0, 0.0, 1.0, 3.0, -1.0, 0.5])
 def test_a_power_by_both_operands(exponent):
     """The shortcuts that its derivatives take at some exponents are no constants."""
     a, b = Value(1.7), Value(exponent)
@@ -293,7 +293,7 @@ def test_a_power_by_both_operands(exponent):
     assert grad(grad(a**b, b), a).data == pytest.approx(mixed, rel=1e-14)
 
 
-@pytest.mark.parametrize("exponent", (0, 1, 2, 3, 4))
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 4])
 def test_a_power_at_zero(exponent):
     x = Value(0.0)
     found = x**exponent
@@ -385,7 +385,7 @@ def test_a_compiled_function_has_the_derivatives_of_the_eager_one(row):
         assert all_close(here, there), (point, here, there)
 
 
-@pytest.mark.parametrize("pick", ("where", "maximum", "minimum"))
+@pytest.mark.parametrize("pick", ["where", "maximum", "minimum"])
 def test_what_a_row_did_not_choose_is_not_reached_in_a_compiled_function(pick):
     @fastgrad.compile
     def both(x):
@@ -456,7 +456,7 @@ def test_parameters_are_read_at_each_call():
 
 
 def rosenbrock(x):
-    return sum(100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in zip(x[:-1], x[1:], strict=True))
+    return sum(100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in pairwise(x))
 
 
 def curve(x, t):
@@ -476,7 +476,7 @@ def test_the_shape_of_a_jacobian_is_that_of_the_result_and_the_argument():
     assert numbers_of(jacobian(lambda x: [x[0] * x[1], x[0], 1.0])((3.0, 4.0))) == [[4, 3], [1, 0], [0, 0]]
 
 
-@pytest.mark.parametrize("argnums", (0, 1, -1))
+@pytest.mark.parametrize("argnums", [0, 1, -1])
 def test_the_argument_that_a_jacobian_is_by(argnums):
     torch = pytest.importorskip("torch")
     x, t = torch.tensor([0.5, 2.0], dtype=torch.float64), torch.tensor(1.5, dtype=torch.float64)

@@ -69,7 +69,7 @@ def sound_calls():
     mlp = nn.MLP(2, [2, 1])
     compiled = fastgrad.compile(lambda x, y: w * x - y)
     compiled([1.0, 2.0], 3.0)
-    _, ready, traced = compiled._find(([1.0, 2.0], 3.0))
+    _, ready, _traced = compiled._find(([1.0, 2.0], 3.0))
     graph = Graph(*parts_of_graph(w))
     group = {"params": [w, x], "lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1,
              "nesterov": False, "maximize": False, "betas": (0.9, 0.99), "eps": 1e-8}  # fmt: skip

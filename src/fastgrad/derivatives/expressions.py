@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, partial
 from typing import TypeAlias, TypeVar
 
 from fastgrad.engine import Value, _number_of, _put_together, apply, reduce
@@ -47,7 +47,10 @@ def data_of(operand: Scalar) -> float:
 
 def operate(name: str, *operands: Scalar) -> Scalar:
     """Return an operation of the table, of infinite or undefined value where the engine would raise."""
-    if not any(isinstance(operand, Value) for operand in operands):
+    for operand in operands:
+        if isinstance(operand, Value):
+            break
+    else:
         return _number_of(name, *map(data_of, operands))
     try:
         return apply(name, *operands)
@@ -56,10 +59,6 @@ def operate(name: str, *operands: Scalar) -> Scalar:
         result = _number_of(name, *map(data_of, operands))
         nodes = tuple(each if isinstance(each, Value) else Value(each) for each in operands)
         return _put_together(Value, name, 0, result, 0.0, nodes, None)
-
-
-def operation(name: str) -> Rule:
-    return lambda *operands: operate(name, *operands)
 
 
 def multiply(a: Scalar, b: Scalar) -> Scalar:
@@ -88,9 +87,7 @@ def total(parts: list[Scalar]) -> Scalar:
     """Return the sum of at least one part."""
     if len(parts) == 1:
         return parts[0]
-    if not any(isinstance(part, Value) for part in parts):
-        return sum(parts)  # type: ignore[arg-type]
-    return apply("add", *parts) if len(parts) == 2 else reduce("sum", parts)
+    return operate("add", *parts) if len(parts) == 2 else reduce("sum", parts)
 
 
 # -- conditions ----------------------------------------------------------------------------------------
@@ -177,7 +174,7 @@ CONDITIONS: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
 }
 
 SCOPE: dict[str, object] = {
-    **{name: operation(name) for name in BY_NAME},
+    **{name: partial(operate, name) for name in BY_NAME},
     "multiply": multiply,
     "power": power,
     "negative": negative,
@@ -205,29 +202,30 @@ def later(expression: ast.expr, names: tuple[str, ...] = ()) -> ast.Lambda:
 class InOperations(ast.NodeTransformer):
     """Rewrites an expression of the table with a call in the place of each operator."""
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         return call(OPERATORS[type(node.op)], self.visit(node.left), self.visit(node.right))
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:  # noqa: N802
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         if isinstance(node.operand, ast.Constant):
             return node
         return call("opposite" if isinstance(node.op, ast.Not) else "negative", self.visit(node.operand))
 
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
         return call(ORDERS[type(node.ops[0])], self.visit(node.left), self.visit(node.comparators[0]))
 
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:  # noqa: N802
-        *rest, last = [self.visit(value) for value in node.values]
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        rest: list[ast.expr] = [self.visit(value) for value in node.values]
+        last = rest.pop()
         for value in reversed(rest):
             last = call("both" if isinstance(node.op, ast.And) else "either", value, later(last))
         return last
 
-    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:  # noqa: N802
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         return call(
             "choose", self.visit(node.test), later(self.visit(node.body)), later(self.visit(node.orelse))
         )
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         name = C_NAMES.get(name, name)
         if name not in SCOPE:
@@ -245,7 +243,7 @@ def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule:
     return rule
 
 
-@lru_cache(maxsize=None)
+@cache
 def rules(name: str, tracing: bool) -> tuple[Rule, ...]:
     """Return a row's derivatives by its operands: functions of the operands and the result.
 

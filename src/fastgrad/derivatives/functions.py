@@ -1,7 +1,7 @@
 """Derivatives of functions of Values, in the words of jax and torch.func.
 
-An argument is a number or a Value, or a list of them; lists, tuples and arrays of one dimension are given to the
-function as lists of Values. A function returns a Value or a list of Values.
+An argument is a number or a Value, or a list of them; lists, tuples and arrays of one dimension are given to
+the function as lists of Values. A function returns a Value or a list of Values.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def as_value(number: Number) -> Value:
 
 def as_argument(argument: Argument) -> Values:
     if isinstance(argument, Value) or not hasattr(argument, "__iter__"):
-        return as_value(argument)  # type: ignore[arg-type]
+        return as_value(argument)
     # An array without dimensions has the method.
     if getattr(argument, "ndim", 1) == 0:
         return as_value(argument)  # type: ignore[arg-type]
-    return [as_value(number) for number in argument]  # type: ignore[union-attr]
+    return [as_value(number) for number in argument]
 
 
 def flat(values: object, what: str) -> list[Value]:
@@ -98,8 +98,8 @@ def jvp(
 ) -> tuple[Values, Values]:
     """Return (function(*primals), its derivative along the tangents).
 
-    primals, tangents: tuples, with one argument each, of equal shapes. Both results have the shape of what the
-    function returns. Raises ValueError for other shapes.
+    primals, tangents: tuples of arguments, of equal shapes. Both results have the shape of what the function
+    returns. Raises ValueError for other shapes.
 
     >>> y, dy = jvp(lambda x: x**2, (3.0,), (1.0,))
     >>> y.data, dy.data
@@ -147,9 +147,9 @@ def jacobian(
 def jacobian(function: Callable[..., object], argnums: int = 0) -> Callable[..., object]:
     """Return a function that computes the derivatives of a function's result by one of its arguments.
 
-    argnums: the number of that argument. Of a list of k by a list of n it is a list of k lists of n Values: row i
-    has the derivatives of result i. Of a single Value, or by a single one, that dimension is missing, so of a
-    single Value by a list it is the gradient. Raises ValueError if there is no such argument.
+    argnums: the number of that argument. Of a list of k by a list of n it is a list of k lists of n Values:
+    row i has the derivatives of result i. Of a single Value, or by a single one, that dimension is missing,
+    so of a single Value by a list it is the gradient. Raises ValueError if there is no such argument.
 
     >>> rows = jacobian(lambda x: [x[0] * x[1], x[0] ** 2])([3.0, 4.0])
     >>> [[entry.data for entry in row] for row in rows]
@@ -169,8 +169,8 @@ def jacobian(function: Callable[..., object], argnums: int = 0) -> Callable[...,
 def hessian(function: Callable[..., Value], argnums: int = 0) -> Callable[..., list[list[Value]]]:
     """Return a function that computes the second derivatives of a single Value by one argument.
 
-    argnums: the number of that argument. By a list of n it is a list of n lists of n Values, by a single Value one
-    Value. Raises ValueError if there is no such argument, TypeError if the function returns a list.
+    argnums: the number of that argument. By a list of n it is a list of n lists of n Values, by a single
+    Value one Value. Raises ValueError if there is no such argument, TypeError if the function returns a list.
 
     >>> rows = hessian(lambda x: x[0] ** 2 * x[1])([3.0, 4.0])
     >>> [[entry.data for entry in row] for row in rows]
@@ -186,7 +186,7 @@ def hessian(function: Callable[..., Value], argnums: int = 0) -> Callable[..., l
     def derivatives(*given: Argument) -> list[list[Value]]:
         arguments = [as_argument(argument) for argument in given]
         chosen(arguments, argnums)
-        return jacobian(gradient, argnums)(*arguments)  # type: ignore[type-var, return-value, arg-type]
+        return jacobian(gradient, argnums)(*arguments)  # type: ignore[return-value, arg-type]
 
     return derivatives
 

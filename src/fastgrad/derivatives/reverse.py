@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, overload
+from typing import TypeAlias, overload
 
 from fastgrad.derivatives.expressions import Scalar, multiply, rules, total
 from fastgrad.engine import Value, _differentiable_parts, _graph_order, _is_tracing, apply, reduce
@@ -17,14 +17,9 @@ ACTIVATIONS = ("", "relu", "tanh", "sigmoid")
 CONSTANT_FIRST = 2
 
 
-class Share(NamedTuple):
-    """What an operand receives: `factor * upstream`, if it is reached."""
-
-    operand: Value
-    factor: Scalar
-    upstream: Scalar
-    # Of an operand there to be chosen, in a compiled function: positive if it was.
-    chosen: Value | None = None
+# What an operand receives: the operand; its derivative and what the node has received, to be multiplied; and
+# of an operand there to be chosen, in a compiled function, what is positive if it was.
+Share: TypeAlias = tuple[Value, Scalar, Scalar, Value | None]
 
 
 @overload
@@ -75,10 +70,14 @@ def pull_back(outputs: list[Value], seeds: list[Scalar], xs: list[Value]) -> lis
         if id(node) in wanted:
             found[id(node)] = upstream
         for share in shares(node, upstream, active, tracing):
-            part = multiply(share.factor, share.upstream)
+            operand, factor, by, _ = share
+            part = multiply(factor, by)
             if reached is not None:
                 part = reached.passed_to(share, node, part)
-            received.setdefault(id(share.operand), []).append(part)
+            if id(operand) in received:
+                received[id(operand)].append(part)
+            else:
+                received[id(operand)] = [part]
     # No node of the graph itself, and none twice: who sets its data or label would change another.
     taken = set() if tracing else {id(node) for node in order}
     return [new_value(found.get(id(x), 0.0), taken) for x in xs]
@@ -116,20 +115,21 @@ class Reached:
         """Return the condition under which a node is reached, once for all of its shares."""
         conditions = self.conditions[id(node)]
         if len(conditions) > 1:
-            always = any(condition is None for condition in conditions)
-            joined = None if always else reduce("sum", conditions)
+            known = [condition for condition in conditions if condition is not None]
+            joined = reduce("sum", known) if len(known) == len(conditions) else None
             self.conditions[id(node)] = conditions = [joined]
         return conditions[0]
 
     def passed_to(self, share: Share, node: Value, part: Scalar) -> Scalar:
         """Return a part that is 0 where the operand is not reached from this node."""
+        operand, factor, _, chosen = share
         condition = self.where(node)
-        if share.chosen is not None:
-            condition = share.chosen if condition is None else apply("where", condition, share.chosen, 0.0)
-        self.conditions.setdefault(id(share.operand), []).append(condition)
-        if condition is None or (share.chosen is None and not isinstance(share.factor, Value)):
+        if chosen is not None:
+            condition = chosen if condition is None else apply("where", condition, chosen, 0.0)
+        self.conditions.setdefault(id(operand), []).append(condition)
+        if condition is None or part is condition or (chosen is None and not isinstance(factor, Value)):
             return part
-        return part if part is condition else apply("where", condition, part, 0.0)
+        return apply("where", condition, part, 0.0)
 
 
 def shares(node: Value, upstream: Scalar, active: set[int], tracing: bool) -> Iterator[Share]:
@@ -150,37 +150,37 @@ def shares(node: Value, upstream: Scalar, active: set[int], tracing: bool) -> It
             upstream = multiply(derivative, upstream)
         for w, x in zip(weights, inputs, strict=False):
             if id(w) in active:
-                yield Share(w, x, upstream)
+                yield w, x, upstream, None
             if id(x) in active:
-                yield Share(x, w, upstream)
+                yield x, w, upstream, None
         if len(weights) > len(inputs) and id(weights[-1]) in active:
-            yield Share(weights[-1], 1.0, upstream)
+            yield weights[-1], 1.0, upstream, None
     elif operation == "local":
         for operand, number in zip(operands, detail, strict=True):
             if id(operand) in active:
-                yield Share(operand, number, upstream)
+                yield operand, number, upstream, None
     elif operation == "custom":
         yield from shares_of_take(node, operands, upstream, active)
     elif operation in REDUCING:
         rule = rules(operation, tracing)[0]
         for operand in operands:
             if id(operand) in active:
-                yield Share(operand, rule(operand, node, float(len(operands))), upstream)
+                yield operand, rule(operand, node, float(len(operands))), upstream, None
     elif operation != "leaf":
         given: tuple[Scalar, ...] = operands
         if detail is not None:
             given = (detail, *operands) if kind == CONSTANT_FIRST else (*operands, detail)
         selects = BY_NAME[operation].selects
-        for operand, rule in zip(given, rules(operation, tracing), strict=True):
-            if not isinstance(operand, Value) or id(operand) not in active:
+        for argument, rule in zip(given, rules(operation, tracing), strict=True):
+            if not isinstance(argument, Value) or id(argument) not in active:
                 continue
             factor = rule(*given, node)
             if not selects:
-                yield Share(operand, factor, upstream)
+                yield argument, factor, upstream, None
             elif isinstance(factor, Value):
-                yield Share(operand, factor, upstream, factor)
+                yield argument, factor, upstream, factor
             elif factor != 0.0:
-                yield Share(operand, factor, upstream)
+                yield argument, factor, upstream, None
 
 
 def shares_of_take(
@@ -198,4 +198,4 @@ def shares_of_take(
     for place, operand in enumerate(operands):
         if id(operand) in active:
             chosen = take([float(place == each) for each in range(len(operands))], selection.index)
-            yield Share(operand, chosen, upstream, chosen)
+            yield operand, chosen, upstream, chosen
