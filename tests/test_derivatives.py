@@ -452,6 +452,86 @@ def test_parameters_are_read_at_each_call():
     assert slope(3.0) == 0.0
 
 
+# -- what a compiled derivative costs ------------------------------------------------------------------
+
+
+def arithmetic(function, *columns):
+    """The instructions for every row that compute, and the result of one row."""
+    compiled = fastgrad.compile(function)
+    found = compiled(*(numpy.array([column]) for column in columns))
+    lines = [line.split(" = ")[-1].split()[0] for line in str(compiled).splitlines() if " = " in line]
+    return [
+        name for name in lines if name not in ("broadcast", *(f"v{n}" for n in range(99)), "2", "200")
+    ], found
+
+
+def test_a_rosenbrock_hessian_is_as_short_as_by_hand():
+    def entries(a, b):
+        return [entry for row in hessian(rosenbrock)([a, b]) for entry in row]
+
+    names, found = arithmetic(entries, 1.0, 2.0)
+    # 2a, -400a, 400a, a * a, b - a * a, the sum, and the product in it.
+    assert sorted(names) == ["inner", "mul", "mul", "mul", "mul", "multiply_add", "sub"]
+    assert found.tolist() == [[402.0, -400.0, -400.0, 200.0]]
+
+
+def test_equal_nodes_are_computed_once():
+    def slopes(x):
+        y = x.exp().sin()
+        return [y, grad(y, x), grad(grad(y, x), x)]
+
+    names, _ = arithmetic(slopes, 0.5)
+    assert [names.count(name) for name in ("exp", "sin", "cos")] == [1, 1, 1]
+
+
+def test_one_choice_is_made_once():
+    def slopes(x):
+        y = F.where(x, x.sqrt(), 0.0)
+        return [grad(y, x), grad(grad(y, x), x)]
+
+    names, found = arithmetic(slopes, 0.0)
+    assert names.count("where") == 2
+    assert found.tolist() == [[0.0, 0.0]]
+
+
+def test_what_follows_from_constants_is_one():
+    names, found = arithmetic(lambda x: grad(3.0 * x * 2.0 + Value(2.0).exp(), x) * x, 5.0)
+    assert names == ["mul"]
+    assert found.tolist() == [30.0]
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        lambda x, i: [x * 0.0, -0.0 * x, x * 1e200 * 1e200, x * 1e-200 * 1e-200 * 1e300],
+        lambda x, i: [F.where(x != x, x, 1.0), F.where(Value(1.0), x, 0.0), F.where(x, x, x), x / 1.0],
+        lambda x, i: [F.where(F.where(x, 0.0, 1.0), x, 2.0), F.where(x, F.where(x, 1.0, x), 2.0)],
+        lambda x, i: [F.where(F.where(x, 1.0, 0.0), x, 2.0), F.where(x, x * F.where(x, 3.0, 4.0), 2.0)],
+        lambda x, i: [fastgrad.take([x, 2.0, x * x], i), fastgrad.take([x, 2.0, x * x], i) + 1.0],
+        lambda x, i: [F.logsumexp([x, 2.0, x]), F.dot([x, x], [2.0, x], x), 2.0 * x],
+        lambda x, i: [Value(0.0) * x, (Value(2.0) * 3.0 - 1.0) * x, 0.0 - x, x - x],
+    ],
+)
+def test_a_simplified_program_has_the_numbers_of_another(outputs):
+    rows = numpy.array([2.5, -1.5, 0.0, -0.0, math.nan, math.inf, -math.inf, 1e-310])
+    indices = numpy.arange(8) % 3
+
+    def simplified(x, i):
+        grad(x, x)
+        return outputs(x, i)
+
+    found, expected = (fastgrad.compile(each)(rows, indices) for each in (simplified, outputs))
+    assert numpy.array_equal(found, expected, equal_nan=True)
+    assert numpy.array_equal(numpy.signbit(found), numpy.signbit(expected))
+
+
+def test_a_leaf_that_no_output_needs_is_no_parameter():
+    w, v = Value(2.0), Value(3.0)
+    compiled = fastgrad.compile(lambda x: grad(F.where(1.0, w * x, v * x), x))
+    assert compiled(5.0) == 2.0
+    assert compiled.parameters == [w]
+
+
 # -- derivatives of functions --------------------------------------------------------------------------
 
 

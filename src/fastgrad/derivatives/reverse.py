@@ -54,6 +54,10 @@ def pull_back(outputs: list[Value], seeds: list[Scalar], xs: list[Value]) -> lis
         if not isinstance(x, Value):
             raise TypeError(f"the derivative is by a Value, not by {type(x).__name__}")
     tracing = _is_tracing()
+    if tracing:
+        from fastgrad.compiler.tracing import note_derivatives
+
+        note_derivatives()
     order = _graph_order(outputs)
     wanted = {id(x) for x in xs}
     active = dependent(order, wanted)
