@@ -285,10 +285,11 @@ def test_higher_orders_are_those_of_the_value(row, order):
 
 
 @pytest.mark.parametrize("exponent", [2.0, 0.0, 1.0, 3.0, -1.0, 0.5])
-def test_a_power_by_both_operands(exponent):
+@pytest.mark.parametrize("base", [0.7, 1.7])
+def test_a_power_by_both_operands(base, exponent):
     """The shortcuts that its derivatives take at some exponents are no constants."""
-    a, b = Value(1.7), Value(exponent)
-    mixed = 1.7 ** (exponent - 1) * (1 + exponent * math.log(1.7))
+    a, b = Value(base), Value(exponent)
+    mixed = base ** (exponent - 1) * (1 + exponent * math.log(base))
     assert grad(grad(a**b, a), b).data == pytest.approx(mixed, rel=1e-14)
     assert grad(grad(a**b, b), a).data == pytest.approx(mixed, rel=1e-14)
 
@@ -307,6 +308,8 @@ def test_a_power_with_a_negative_base():
     b = Value(3.0)
     assert grad(grad(a**b, a), a).data == -12.0
     assert math.isnan(grad(a**b, b).data)
+    b = Value(0.0)
+    assert math.isnan(grad(grad(a**b, a), b).data)
 
 
 @each_reduction
