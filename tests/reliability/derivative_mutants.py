@@ -2,8 +2,8 @@
 
     python tests/reliability/derivative_mutants.py     # half a minute
 
-A mutant is found if its numbers are not those of backward() on the grid of the tests, or if a derivative of
-the second order is not that of the row's value. What computes the same numbers cannot be found, and is listed.
+A mutant is found if its numbers are not those of backward() on the grid of the tests, or if a derivative
+of the second order is not that of the value. What computes the same numbers cannot be found, and is listed.
 """
 
 import functools

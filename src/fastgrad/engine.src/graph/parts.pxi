@@ -36,7 +36,7 @@ def _take_apart(Value self not None):
 
 
 def _differentiable_parts(Value self not None):
-    """Return what _take_apart does, in a trace as well; the operation is "backward" if that is Python code."""
+    """Return what _take_apart does, in a trace too; the operation is "backward" if that is Python code."""
     cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
     refuse_unknown(self.data, 0.0)
     if extras != NULL and (<Extras>extras).backward is not None:
