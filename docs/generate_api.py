@@ -18,6 +18,7 @@ MODULES = {
     "fastgrad": ["check", "compile", "take"],
     "fastgrad.diagnosis": ["Finding"],
     "fastgrad.compiler": ["Compiled"],
+    "fastgrad.derivatives": None,
     "fastgrad.nn": ["Module", "Neuron", "Layer", "MLP", "Dropout"],
     "fastgrad.optim": None,
     "fastgrad.data": ["batches"],

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     # By the same name once more: this is how type checkers know that they are meant for others.
     from fastgrad import data as data
+    from fastgrad import derivatives as derivatives
     from fastgrad import export as export
     from fastgrad import functional as functional
     from fastgrad import nn as nn
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
     from fastgrad.commands.run import unload_ipython_extension as unload_ipython_extension
     from fastgrad.compiler import compile as compile
     from fastgrad.compiler import take as take
+    from fastgrad.derivatives import grad as grad
     from fastgrad.diagnosis import check
 
 LAZY = {
     "check": "diagnosis",
     "compile": "compiler",
+    "grad": "derivatives",
     "load_ipython_extension": "commands.run",
     "take": "compiler",
     "unload_ipython_extension": "commands.run",
 }
-SUBMODULES = ("data", "export", "functional", "nn", "optim", "saving", "testing", "viz")
+SUBMODULES = ("data", "derivatives", "export", "functional", "nn", "optim", "saving", "testing", "viz")
 
 
 def __getattr__(name: str) -> object:

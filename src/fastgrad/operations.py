@@ -55,6 +55,9 @@ class Operation(NamedTuple):
     # Whether it chooses among its operands. One whose derivative is 0 is then not reached: nothing that
     # is infinite or nan below it is multiplied by that 0.
     selects: bool = False
+    # The derivatives once more, for fastgrad.grad, where those above have kinks that the function has not,
+    # or take a shortcut at some numbers: the derivatives of these are right there, too.
+    smooth: tuple[str, ...] = ()
 
     @property
     def operands(self) -> int:
@@ -235,6 +238,10 @@ TABLE: tuple[Operation, ...] = (
             ),
             Refusal("isfinite(a) and isfinite(b)", "OverflowError", "the result is too large"),
         ),
+        smooth=(
+            "0.0 if b == 0.0 and not fabs(a) > 1e-307 else b * pow(a, b - 1.0)",
+            "0.0 if a == 0.0 and b >= 0.0 else out * log(a)",
+        ),
         doc="Return left ** right; the derivative by the exponent is nan at a negative base, as in torch.",
     ),
 )
@@ -321,6 +328,7 @@ FUNCTIONS: tuple[Operation, ...] = (
             "exp(a if a < 0.0 else 0.0) / (1.0 + exp(-fabs(a))) - b",
             "-a",
         ),
+        smooth=("sigmoid(a) - b", "-a"),
         doc="Return the binary cross entropy of the logit left and the probability right.",
     ),
     Operation(

@@ -50,3 +50,9 @@ def test_gradients_summed_from_processes_train_like_one_process():
     pytest.importorskip("distributed")
     pytest.importorskip("sklearn")
     assert "equal to 1e-12" in run("data_parallel.py", "--steps", "5")
+
+
+def test_newtons_method_and_the_oscillator_find_their_solutions():
+    *lines, oscillator = run("newton.py", "--epochs", "600").splitlines()
+    assert "minimum at [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]" in lines
+    assert float(oscillator.split()[-1]) < 0.05

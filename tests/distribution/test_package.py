@@ -11,7 +11,7 @@ import pytest
 import fastgrad
 from fastgrad import engine
 
-PUBLIC = ["data", "export", "functional", "nn", "optim", "saving", "testing", "viz"]
+PUBLIC = ["data", "derivatives", "export", "functional", "nn", "optim", "saving", "testing", "viz"]
 
 
 def test_the_modules_are_loaded_at_their_first_use(run_script):

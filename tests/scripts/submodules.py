@@ -4,7 +4,7 @@ import sys
 
 import fastgrad
 
-PUBLIC = ("data", "export", "functional", "nn", "optim", "saving", "testing", "viz")
+PUBLIC = ("data", "derivatives", "export", "functional", "nn", "optim", "saving", "testing", "viz")
 
 print("loaded", *sorted(name for name in PUBLIC if f"fastgrad.{name}" in sys.modules))
 print("listed", *sorted(set(PUBLIC) & set(dir(fastgrad))))

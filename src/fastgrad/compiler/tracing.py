@@ -44,6 +44,8 @@ OTHER_THREADS = (
 )
 # The modes of modules that the function asks for while it is traced: see nn.Module.training.
 modes_read: dict[tuple[int, str], Name] = {}
+# Whether the function takes derivatives while it is traced.
+takes_derivatives = False
 
 
 class Index(Value):
@@ -226,17 +228,30 @@ def run_on_placeholders(
     return Trace(graph, single, dict(modes_read), random.getstate() != before, numpy_state() != before_numpy)
 
 
+def note_derivatives() -> None:
+    """Have the graph of the function that is traced simplified."""
+    global takes_derivatives
+    takes_derivatives = True
+
+
 def graph_of(
     function: Callable[..., Any], arguments: list[Any], named: dict[str, Any]
 ) -> tuple[bool, tuple[Any, ...]]:
     """Run the function; return whether its output is a single Value, and its graph."""
+    global takes_derivatives
     modes_read.clear()
+    takes_derivatives = False
     output = function(*arguments, **named)
     refusal = _first_refusal()
     if refusal is not None:
         raise refusal
     single, outputs = flat_outputs(output)
-    return single, _read_graph(outputs)
+    graph = _read_graph(outputs)
+    if takes_derivatives:
+        from fastgrad.compiler.simplify import Records, simplified
+
+        graph = simplified(Records(*graph))
+    return single, graph
 
 
 # Instructions that run no code of the user's, unless they drop an object or a signal arrives.

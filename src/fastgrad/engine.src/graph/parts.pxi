@@ -31,6 +31,20 @@ def _take_apart(Value self not None):
     the number of weights of a dot product. A symbol that is no string may lead back to the node, so it is
     among what _get_extras returns.
     """
+    require_known(self.data)
+    return taken_apart(self)
+
+
+def _differentiable_parts(Value self not None):
+    """Return what _take_apart does, in a trace too; the operation is "backward" if that is Python code."""
+    cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
+    refuse_unknown(self.data, 0.0)
+    if extras != NULL and (<Extras>extras).backward is not None:
+        return "backward", 0, taken_apart(self)[2], None
+    return taken_apart(self)
+
+
+cdef tuple taken_apart(Value self):
     cdef Node *node = <Node *><PyObject *>self
     cdef int code = code_of(node)
     cdef int row = code >> 2
@@ -39,7 +53,6 @@ def _take_apart(Value self not None):
     cdef int has_passed_on = HAS_PASSED_ON if in_pool(node) and chunk_of(node).pulled & bit_of(node) else 0
     cdef int own_data = OWN_DATA if extras != NULL and (<Extras>extras).own_data else 0
     cdef str name = ROW_NAMES[row]
-    require_known(node.data)
     if row == ROW_LEAF:
         return name, 0, (), None
     if row == ROW_CUSTOM:
@@ -58,6 +71,16 @@ def _take_apart(Value self not None):
     if form == NODE_NODE:
         return name, form | has_passed_on | own_data, (<object>node.left, <object>node.right.node), None
     return name, form | has_passed_on | own_data, (<object>node.left,), node.right.constant
+
+
+def _number_of(str operation not None, double a, double b=0.0, double c=0.0):
+    """Return the value of an operation on numbers, where it raises as well."""
+    cdef int row = OPERATION_ROWS[operation]
+    if row < ROW_FIRST_BINARY:
+        return unary_value(row, a)
+    if row >= ROW_FIRST_TERNARY:
+        return ternary_value(row, a, b, c)
+    return binary_value(row, a, b)
 
 
 def _put_together(

@@ -1,0 +1,257 @@
+"""The table's derivatives as functions of Values.
+
+An expression such as `-a / (b * b)` is compiled to Python with an operation of the table in the place of each
+operator, so that its result can be differentiated again. A condition is decided by the data that the operands
+have; in a function that is compiled, where they have none, both ways become operands of `where`.
+
+What is a number stays one: an operation on numbers alone gives the number that C gives.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TypeAlias, TypeVar
+
+from fastgrad.engine import Value, _number_of, _put_together, apply, reduce
+from fastgrad.operations import BY_NAME, REDUCTIONS
+
+__all__ = ["Scalar", "multiply", "rules", "total"]
+
+Scalar: TypeAlias = Value | float
+# In a compiled function a Value, which is positive where it holds.
+Condition: TypeAlias = Value | bool
+Rule: TypeAlias = Callable[..., Scalar]
+Chosen = TypeVar("Chosen", bound=Scalar)
+
+OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "multiply", ast.Div: "div", ast.Pow: "power"}
+ORDERS = {
+    ast.Gt: "greater",
+    ast.GtE: "greater_equal",
+    ast.Lt: "less",
+    ast.LtE: "less_equal",
+    ast.Eq: "equal",
+    ast.NotEq: "not_equal",
+}
+# C's names of rows that have others.
+C_NAMES = {"fabs": "abs", "pow": "power"}
+
+
+# -- operations ----------------------------------------------------------------------------------------
+
+
+def data_of(operand: Scalar) -> float:
+    return operand.data if isinstance(operand, Value) else operand
+
+
+def operate(name: str, *operands: Scalar) -> Scalar:
+    """Return an operation of the table, of infinite or undefined value where the engine would raise."""
+    for operand in operands:
+        if isinstance(operand, Value):
+            break
+    else:
+        return _number_of(name, *map(data_of, operands))
+    try:
+        return apply(name, *operands)
+    except (ArithmeticError, ValueError):
+        # The derivative of sqrt(a) at 0 is inf, as backward() finds it.
+        result = _number_of(name, *map(data_of, operands))
+        nodes = tuple(each if isinstance(each, Value) else Value(each) for each in operands)
+        return _put_together(Value, name, 0, result, 0.0, nodes, None)
+
+
+def multiply(a: Scalar, b: Scalar) -> Scalar:
+    """Return a * b; the other of the two if one is the number 1."""
+    if type(a) is float:
+        if a == 1.0:
+            return b
+        if type(b) is float:
+            return a * b
+    elif type(b) is float and b == 1.0:
+        return a
+    return apply("mul", a, b)
+
+
+def power(a: Scalar, b: Scalar) -> Scalar:
+    if type(b) is float and b in (0.0, 1.0):
+        return a if b else 1.0
+    return operate("pow", a, b)
+
+
+def negative(a: Scalar) -> Scalar:
+    return multiply(-1.0, a)
+
+
+def total(parts: list[Scalar]) -> Scalar:
+    """Return the sum of at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    return operate("add", *parts) if len(parts) == 2 else reduce("sum", parts)
+
+
+# -- conditions ----------------------------------------------------------------------------------------
+
+
+def where(condition: Value, then: Scalar, other: Scalar) -> Value:
+    return apply("where", condition, then, other)
+
+
+def choose(condition: Condition, then: Callable[[], Scalar], other: Callable[[], Scalar]) -> Scalar:
+    if isinstance(condition, Value):
+        return where(condition, then(), other())
+    return then() if condition else other()
+
+
+def both(first: Condition, second: Callable[[], Condition]) -> Condition:
+    if not isinstance(first, Value):
+        return first and second()
+    then = second()
+    return where(first, then, 0.0) if isinstance(then, Value) else then and first
+
+
+def either(first: Condition, second: Callable[[], Condition]) -> Condition:
+    if not isinstance(first, Value):
+        return first or second()
+    return where(first, 1.0, second())
+
+
+def opposite(condition: Condition) -> Condition:
+    return where(condition, 0.0, 1.0) if isinstance(condition, Value) else not condition
+
+
+def comparison(decide: Callable[[float, float], bool]) -> Callable[[Scalar, Scalar], bool]:
+    """Return a comparison of the data that the operands have now."""
+    return lambda a, b: decide(data_of(a), data_of(b))
+
+
+DECISIONS: dict[str, Callable[[float, float], bool]] = {
+    "greater": lambda a, b: a > b,
+    "greater_equal": lambda a, b: a >= b,
+    "less": lambda a, b: a < b,
+    "less_equal": lambda a, b: a <= b,
+    "equal": lambda a, b: a == b,
+    "not_equal": lambda a, b: a != b,
+}
+
+
+def ordered(a: Scalar, b: Scalar) -> Scalar:
+    """Return what is positive unless an operand is nan."""
+    return operate("add", operate("add", operate("abs", a), operate("abs", b)), 1.0)
+
+
+def greater(a: Scalar, b: Scalar) -> Scalar:
+    return a if type(b) is float and b == 0.0 else operate("sub", a, b)
+
+
+def none_greater(a: Scalar, b: Scalar) -> Value:
+    """Return whether a >= b: nothing is that is compared with nan."""
+    return apply("where", greater(b, a), 0.0, ordered(a, b))
+
+
+def equal(a: Scalar, b: Scalar) -> Value:
+    return apply("where", greater(a, b), 0.0, none_greater(a, b))
+
+
+def traced(name: str, condition: Callable[[Scalar, Scalar], Scalar]) -> Callable[[Scalar, Scalar], Condition]:
+    """Return a comparison whose answer is known when the program runs, unless it is one of numbers."""
+
+    def compare(a: Scalar, b: Scalar) -> Condition:
+        if isinstance(a, Value) or isinstance(b, Value):
+            return condition(a, b)  # type: ignore[return-value]
+        return DECISIONS[name](a, b)
+
+    return compare
+
+
+CONDITIONS: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
+    "greater": greater,
+    "greater_equal": none_greater,
+    "less": lambda a, b: greater(b, a),
+    "less_equal": lambda a, b: none_greater(b, a),
+    "equal": equal,
+    "not_equal": lambda a, b: where(equal(a, b), 0.0, 1.0),
+}
+
+SCOPE: dict[str, object] = {
+    **{name: partial(operate, name) for name in BY_NAME},
+    "multiply": multiply,
+    "power": power,
+    "negative": negative,
+    "choose": choose,
+    "both": both,
+    "either": either,
+    "opposite": opposite,
+}
+NOW = {**SCOPE, **{name: comparison(decide) for name, decide in DECISIONS.items()}}
+LATER = {**SCOPE, **{name: traced(name, condition) for name, condition in CONDITIONS.items()}}
+
+
+# -- from text to functions ----------------------------------------------------------------------------
+
+
+def call(name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
+
+
+def later(expression: ast.expr, names: tuple[str, ...] = ()) -> ast.Lambda:
+    parameters = [ast.arg(name) for name in names]
+    return ast.Lambda(ast.arguments([], parameters, None, [], [], None, []), expression)
+
+
+class InOperations(ast.NodeTransformer):
+    """Rewrites an expression of the table with a call in the place of each operator."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        return call(OPERATORS[type(node.op)], self.visit(node.left), self.visit(node.right))
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        if isinstance(node.operand, ast.Constant):
+            return node
+        return call("opposite" if isinstance(node.op, ast.Not) else "negative", self.visit(node.operand))
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        return call(ORDERS[type(node.ops[0])], self.visit(node.left), self.visit(node.comparators[0]))
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        rest: list[ast.expr] = [self.visit(value) for value in node.values]
+        last = rest.pop()
+        for value in reversed(rest):
+            last = call("both" if isinstance(node.op, ast.And) else "either", value, later(last))
+        return last
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        return call(
+            "choose", self.visit(node.test), later(self.visit(node.body)), later(self.visit(node.orelse))
+        )
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        name = C_NAMES.get(name, name)
+        if name not in SCOPE:
+            raise ValueError(f"{ast.unparse(node)} cannot be differentiated: no row computes it")
+        return call(name, *map(self.visit, node.args))
+
+
+def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule:
+    """Return a derivative of the table as a function of these names."""
+    tree = ast.parse(expression, mode="eval")
+    code = ast.Expression(later(InOperations().visit(tree.body), names))
+    rule: Rule = eval(
+        compile(ast.fix_missing_locations(code), f"<{expression}>", "eval"), LATER if tracing else NOW
+    )
+    return rule
+
+
+@cache
+def rules(name: str, tracing: bool) -> tuple[Rule, ...]:
+    """Return a row's derivatives by its operands: functions of the operands and the result.
+
+    Those of a reduction are one, a function of the operand, the result and the number of operands.
+    """
+    for reduction in REDUCTIONS:
+        if reduction.name == name:
+            return (function_of(reduction.derivative, ("a", "out", "n"), tracing),)
+    row = BY_NAME[name]
+    names = (*("a", "b", "c")[: row.operands], "out")
+    return tuple(function_of(each, names, tracing) for each in row.smooth or row.derivatives)
