@@ -1,19 +1,10 @@
-"""Turn the table of operations into the Cython and stub files that are built from it.
+"""Turn the table of operations into what the engine is built from: functions, rules, methods, stubs."""
 
-    python codegen/render.py        # writes next to the sources, as `setup.py` does
-
-The files it writes are not kept in version control.
-"""
-
-import importlib.util
 import sysconfig
-from pathlib import Path
-from types import ModuleType
 
-from expressions import library_functions
-from render_lanes import render_kernels, roles
+from expressions import OPERANDS, cases, doubles, functions_of, inline, library_functions, row
+from lanes import roles
 
-PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
 # Every module cimports ops.pxd, and so has this.
 NO_FRAMES = '''
@@ -30,31 +21,52 @@ cdef extern from *:
 STUB_MARK = "    # The methods of the table of operations go here.\n"
 
 
-def load_table(path: Path = PACKAGE / "operations.py") -> ModuleType:
-    """Load a table by its path: the package itself cannot be imported before it is built."""
-    spec = importlib.util.spec_from_file_location(f"fastgrad_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+# The functions that choose a row's value and its derivatives, by the number of operands.
+SWITCHES = {
+    1: ("unary_value", ("unary_derivative",)),
+    2: ("binary_value", ("left_derivative", "right_derivative")),
+    3: ("ternary_value", ("ternary_da", "ternary_db", "ternary_dc")),
+}
 
 
-def row(operation) -> str:
-    """The name of the row's number in ops.pxd."""
-    return f"ROW_{operation.name.upper()}"
+def one_of(name: str, rows) -> list[str]:
+    """A function that tells whether a row is one of these."""
+    return inline(
+        "bint", name, "int row", ["    return " + (" or ".join(f"row == {row(o)}" for o in rows) or "False")]
+    )
 
 
-def cases(subject: str, branches: list[tuple[str, list[str]]], indent: str = "    ") -> list[str]:
-    """An if/elif chain on one integer, which Cython compiles to a C switch."""
+def switches(table) -> list[str]:
+    """The values and derivatives of all rows with as many operands, each as one function of the row."""
     lines = []
-    for number, (value, body) in enumerate(branches):
-        lines.append(f"{indent}{'el' if number else ''}if {subject} == {value}:")
-        lines += [f"{indent}    {line}" for line in body]
+    for count, (value, derivatives) in SWITCHES.items():
+        rows, names = [o for o in table if o.operands == count], OPERANDS[:count]
+        listed = ", ".join(names)
+        choice = [(row(o), [f"return {o.name}_value({listed})"]) for o in rows]
+        lines += inline(
+            "double", value, f"int row, {doubles(names)}", [*cases("row", choice), "    return a"]
+        )
+        for name, derivative in zip(names, derivatives, strict=True):
+            choice = [(row(o), [f"return {o.name}_d{name}({listed}, out)"]) for o in rows]
+            parameters = f"int row, {doubles((*names, 'out'))}"
+            lines += inline("double", derivative, parameters, [*cases("row", choice), "    return 1.0"])
     return lines
 
 
-def inline(returns: str, name: str, arguments: str, body: list[str]) -> list[str]:
-    """Define an inline function that cannot raise."""
-    return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
+def folds(reductions) -> list[str]:
+    """The parts of all reductions, each as one function of the row."""
+    lines = []
+    for part, names, otherwise in (
+        ("step", ("total", "a", "shift"), "total"),
+        ("finish", ("total", "n", "shift"), "total"),
+        ("derivative", ("a", "n", "out"), "1.0"),
+    ):
+        choice = [(row(r), [f"return {getattr(r, part)}"]) for r in reductions]
+        parameters = f"int row, {doubles(names)}"
+        lines += inline(
+            "double", f"reduction_{part}", parameters, [*cases("row", choice), f"    return {otherwise}"]
+        )
+    return lines
 
 
 def render_ops(table, reductions, instructions) -> str:
@@ -86,72 +98,10 @@ def render_ops(table, reductions, instructions) -> str:
         f"    ROW_FIRST_TERNARY = {row(ternary[0])}",
     ]
     for operation in table:
-        names = ("a", "b", "c")[: operation.operands]
-        operands = ", ".join(f"double {name}" for name in names)
-        lines += inline("double", f"{operation.name}_value", operands, [f"    return {operation.value}"])
-        for name, derivative in zip(names, operation.derivatives, strict=True):
-            lines += inline(
-                "double",
-                f"{operation.name}_d{name}",
-                f"{operands}, double out",
-                [f"    return {derivative}"],
-            )
-    lines += inline(
-        "double",
-        "unary_value",
-        "int row, double a",
-        cases("row", [(row(o), [f"return {o.name}_value(a)"]) for o in unary]) + ["    return a"],
-    )
-    lines += inline(
-        "double",
-        "unary_derivative",
-        "int row, double a, double out",
-        cases("row", [(row(o), [f"return {o.name}_da(a, out)"]) for o in unary]) + ["    return 1.0"],
-    )
-    lines += inline(
-        "double",
-        "binary_value",
-        "int row, double a, double b",
-        cases("row", [(row(o), [f"return {o.name}_value(a, b)"]) for o in binary]) + ["    return a"],
-    )
-    lines += inline(
-        "double",
-        "left_derivative",
-        "int row, double a, double b, double out",
-        cases("row", [(row(o), [f"return {o.name}_da(a, b, out)"]) for o in binary]) + ["    return 1.0"],
-    )
-    lines += inline(
-        "double",
-        "right_derivative",
-        "int row, double a, double b, double out",
-        cases("row", [(row(o), [f"return {o.name}_db(a, b, out)"]) for o in binary]) + ["    return 1.0"],
-    )
-    lines += inline(
-        "double",
-        "ternary_value",
-        "int row, double a, double b, double c",
-        cases("row", [(row(o), [f"return {o.name}_value(a, b, c)"]) for o in ternary]) + ["    return a"],
-    )
-    for name in ("a", "b", "c"):
-        lines += inline(
-            "double",
-            f"ternary_d{name}",
-            "int row, double a, double b, double c, double out",
-            cases("row", [(row(o), [f"return {o.name}_d{name}(a, b, c, out)"]) for o in ternary])
-            + ["    return 1.0"],
-        )
-    lines += inline(
-        "bint",
-        "commutes",
-        "int row",
-        ["    return " + " or ".join(f"row == {row(o)}" for o in binary if o.commutes)],
-    )
-    lines += inline(
-        "bint",
-        "selects",
-        "int row",
-        ["    return " + " or ".join(f"row == {row(o)}" for o in binary + ternary if o.selects)],
-    )
+        lines += functions_of(operation)
+    lines += switches(table)
+    lines += one_of("commutes", [o for o in binary if o.commutes])
+    lines += one_of("selects", [o for o in binary + ternary if o.selects])
     for part in ("outer", "inner"):
         shown = [o for o in binary if o.seen_as is not None]
         lines += inline(
@@ -161,37 +111,10 @@ def render_ops(table, reductions, instructions) -> str:
             cases("row", [(row(o), [f"return ROW_{getattr(o.seen_as, part).upper()}"]) for o in shown])
             + ["    return ROW_LEAF"],
         )
-    lines += inline(
-        "double",
-        "reduction_step",
-        "int row, double total, double a, double shift",
-        cases("row", [(row(r), [f"return {r.step}"]) for r in reductions]) + ["    return total"],
-    )
-    lines += inline(
-        "double",
-        "reduction_finish",
-        "int row, double total, double n, double shift",
-        cases("row", [(row(r), [f"return {r.finish}"]) for r in reductions]) + ["    return total"],
-    )
-    lines += inline(
-        "double",
-        "reduction_derivative",
-        "int row, double a, double n, double out",
-        cases("row", [(row(r), [f"return {r.derivative}"]) for r in reductions]) + ["    return 1.0"],
-    )
-    lines += inline(
-        "bint",
-        "needs_shift",
-        "int row",
-        ["    return " + " or ".join(f"row == {row(r)}" for r in reductions if "shift" in r.step)],
-    )
+    lines += folds(reductions)
+    lines += one_of("needs_shift", [r for r in reductions if "shift" in r.step])
     lines += roles(table, reductions, instructions)
-    lines += inline(
-        "bint",
-        "refuses",
-        "int row",
-        ["    return " + " or ".join(f"row == {row(o)}" for o in table if o.errors)],
-    )
+    lines += one_of("refuses", [o for o in table if o.errors])
     return "\n".join(lines) + "\n" + NO_FRAMES
 
 
@@ -386,34 +309,3 @@ def render_memory() -> str:
     """memory.pxi: the file with the memory of nodes, for the Python that builds."""
     name = "singles" if sysconfig.get_config_var("Py_GIL_DISABLED") else "chunks"
     return f'# Written by codegen/render.py for one build of Python.\ninclude "../node/{name}.pxi"\n'
-
-
-def write_if_changed(path: Path, text: str) -> None:
-    """Leave an unchanged file's date alone, so that a rebuild has nothing to do."""
-    if not path.exists() or path.read_text() != text:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-
-
-def render_all(package: Path = PACKAGE) -> None:
-    """Write every generated file of the package."""
-    operations = load_table(package / "operations.py")
-    methods, reductions = operations.TABLE, operations.REDUCTIONS
-    table = methods + operations.FUNCTIONS
-    instructions = load_table(package / "compiler" / "opcodes.py")
-    engine, kernels = package / "engine.src" / "generated", package / "compiler" / "kernels" / "generated"
-    template = Path(__file__).with_name("engine.pyi.in").read_text()
-    files = {
-        package / "ops.pxd": render_ops(table, reductions, instructions),
-        package / "engine.pyi": render_stub(methods, template),
-        engine / "rules.pxi": render_rules(table, reductions),
-        engine / "memory.pxi": render_memory(),
-        engine / "methods.pxi": render_methods(methods),
-        kernels / "loops.pxi": render_kernels(table, reductions, instructions, NOTICE),
-    }
-    for path, text in files.items():
-        write_if_changed(path, text)
-
-
-if __name__ == "__main__":  # no cover: setup.py calls render_all itself
-    render_all()

@@ -1,0 +1,43 @@
+"""Write the Cython and stub files that are built from the table of operations.
+
+    python codegen/render.py        # writes next to the sources, as `setup.py` does
+
+The files it writes are not kept in version control.
+"""
+
+from pathlib import Path
+
+from engine import NOTICE, render_memory, render_methods, render_ops, render_rules, render_stub
+from lanes import render_kernels
+from table import PACKAGE, load_table
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Leave an unchanged file's date alone, so that a rebuild has nothing to do."""
+    if not path.exists() or path.read_text() != text:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+def render_all(package: Path = PACKAGE) -> None:
+    """Write every generated file of the package."""
+    operations = load_table(package / "operations.py")
+    methods, reductions = operations.TABLE, operations.REDUCTIONS
+    table = methods + operations.FUNCTIONS
+    instructions = load_table(package / "compiler" / "opcodes.py")
+    engine, kernels = package / "engine.src" / "generated", package / "compiler" / "kernels" / "generated"
+    template = Path(__file__).with_name("engine.pyi.in").read_text()
+    files = {
+        package / "ops.pxd": render_ops(table, reductions, instructions),
+        package / "engine.pyi": render_stub(methods, template),
+        engine / "rules.pxi": render_rules(table, reductions),
+        engine / "memory.pxi": render_memory(),
+        engine / "methods.pxi": render_methods(methods),
+        kernels / "loops.pxi": render_kernels(table, reductions, instructions, NOTICE),
+    }
+    for path, text in files.items():
+        write_if_changed(path, text)
+
+
+if __name__ == "__main__":  # no cover: setup.py calls render_all itself
+    render_all()
