@@ -63,6 +63,13 @@ def cases(subject: str, branches: list[tuple[str, list[str]]], indent: str = "  
     return lines
 
 
+def one_of(name: str, rows) -> list[str]:
+    """A function that tells whether a row is one of these."""
+    return inline(
+        "bint", name, "int row", ["    return " + (" or ".join(f"row == {row(o)}" for o in rows) or "False")]
+    )
+
+
 def functions_of(operation) -> list[str]:
     """The value of a row, and its derivatives by each operand, as functions."""
     names = OPERANDS[: operation.operands]

@@ -1,11 +1,6 @@
 """Turn the table of operations into loops over lanes: loops.pxi, which every kernel module includes."""
 
-from expressions import flops, functions_of, inline, library_functions, mask, row
-
-# Reductions that lowering.pyx turns into sums of products before they get here.
-SUMS = ("sum", "mean")
-# Rows whose value lanes.pxi applies to a matrix's results in registers.
-FUSED = ("relu",)
+from expressions import flops, functions_of, inline, library_functions, mask, one_of, row
 
 HEADER = """\
 from fastgrad.compiler.instructions cimport *
@@ -19,19 +14,16 @@ cdef extern from "../lanes.h" nogil:
 """
 # Functions of lanes.h in the place of the C library's, which compilers do not vectorise, by operands.
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "tanh": 1, "pow": 2}
-# Numbers in the place of a row's uniform right operand for which there are loops of their own: a root of
-# lanes takes a third of what it takes where the exponent is looked at lane by lane.
-FREQUENT = {"pow": ("0.5", "-0.5", "3.0")}
 
 
-def loop(statement: str, operands, row_name: str, indent: str) -> list[str]:
+def loop(statement: str, operands, frequent, indent: str) -> list[str]:
     """A loop over the lanes; others for frequent numbers in the place of `{b}`, a uniform right operand."""
 
     def plain(b: str, deeper: str) -> list[str]:
         return [f"{deeper}for j in range(block.lanes):", f"{deeper}    {statement.format(b=b)}"]
 
     lines, keyword = [], "if"
-    for number in FREQUENT.get(row_name, ()) if ("b", "uniform") in operands else ():
+    for number in frequent if ("b", "uniform") in operands else ():
         lines += [f"{indent}{keyword} b == {number}:", *plain(number, indent + "    ")]
         keyword = "elif"
     return [*lines, f"{indent}else:", *plain("b", indent + "    ")] if lines else plain("b", indent)
@@ -88,7 +80,7 @@ def loops(o) -> tuple[list[str], list, list]:
                 "    cdef lane out = lanes_of(block, i.out)",
                 *fetch(operands),
                 "    cdef Py_ssize_t j",
-                *loop(f"out[j] = {o.name}_value({arguments(operands)})", operands, o.name, "    "),
+                *loop(f"out[j] = {o.name}_value({arguments(operands)})", operands, o.frequent, "    "),
             ],
         )
         body = [
@@ -106,14 +98,14 @@ def loops(o) -> tuple[list[str], list, list]:
                 body += [
                     f"        target = lanes_of(block, i.{side}_adjoint)",
                     f"        if i.fresh & {fresh}:",
-                    *loop(f"target[j] = {term}", operands, o.name, "            "),
+                    *loop(f"target[j] = {term}", operands, o.frequent, "            "),
                     "        else:",
-                    *loop(f"target[j] += {term}", operands, o.name, "            "),
+                    *loop(f"target[j] += {term}", operands, o.frequent, "            "),
                 ]
             else:
                 body += [
                     "        target = block.scratch",
-                    *loop(f"target[j] = {term}", (), o.name, "        "),
+                    *loop(f"target[j] = {term}", (), (), "        "),
                     f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
                 ]
         lines += kernel(f"backward_{name}", body)
@@ -261,12 +253,13 @@ def activations(table) -> list[str]:
         return lines + inline("void", name, arguments, choice)
 
     value, derivative = "out[j] = {}_value(out[j])", "g[j] = {}_da(0.0, out[j]) * g[j]"
-    late = [o for o in fitting if o.name not in FUSED]
+    late = [o for o in fitting if not o.fused]
     return [
         *chosen("activate", late, "lane out", value, "out[k]", "double **out"),
         *chosen(
             "pull", fitting, "lane g, const_lane out", derivative, "g[k], out[k]", "double **g, double **out"
         ),
+        *one_of("is_fused", [o for o in fitting if o.fused]),
     ]
 
 
@@ -291,7 +284,9 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 
 def render_kernels(table, reductions, instructions, notice: str) -> str:
     """loops.pxi: value and derivative loops of every row, and the two interpreters."""
-    numbers = [row(o) for o in (*table, *reductions) if o.name not in SUMS]
+    # Linear ones are sums of products before they get here.
+    folded = [r for r in reductions if not r.linear]
+    numbers = [row(o) for o in (*table, *folded)]
     numbers += [f"OPCODE_{i.name.upper()}" for i in instructions.INSTRUCTIONS]
     numbers = "(\n    " + ",\n    ".join(numbers) + ",\n)"
     cimported = [name for name in library_functions(table, reductions) if name not in OWN_FUNCTIONS]
@@ -311,9 +306,7 @@ def render_kernels(table, reductions, instructions, notice: str) -> str:
         lines += text
         forward += ahead
         backward += back
-    for r in reductions:
-        if r.name in SUMS:
-            continue
+    for r in folded:
         text, ahead, back = reduction_loops(r)
         lines += text
         forward += ahead
@@ -371,6 +364,8 @@ def roles(table, reductions, instructions) -> list[str]:
         "",
         "cdef extern from *:",
         '    """',
+        "    /* What lanes.h applies to the results of a matrix. */",
+        f"    #define FG_FUSED {''.join(o.fused for o in table)}",
         "    typedef struct { const char *name; int out, fields[3], reads[3], flops; } fastgrad_roles;",
         "    static inline const fastgrad_roles *fastgrad_roles_of(int opcode) {",
         "        static const fastgrad_roles table[] = {",

@@ -28,9 +28,9 @@ def render_all(package: Path = PACKAGE) -> None:
     engine, kernels = package / "engine.src" / "generated", package / "compiler" / "kernels" / "generated"
     template = Path(__file__).with_name("engine.pyi.in").read_text()
     files = {
-        package / "ops.pxd": render_ops(table, reductions, instructions),
+        package / "ops.pxd": render_ops(operations, instructions),
         package / "engine.pyi": render_stub(methods, template),
-        engine / "rules.pxi": render_rules(table, reductions),
+        engine / "rules.pxi": render_rules(table, reductions, operations.ACTIVATIONS),
         engine / "memory.pxi": render_memory(),
         engine / "methods.pxi": render_methods(methods),
         kernels / "loops.pxi": render_kernels(table, reductions, instructions, NOTICE),

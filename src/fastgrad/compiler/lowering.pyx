@@ -160,9 +160,16 @@ cdef inline int push_operand(Lowering self, int32_t operand, int32_t sign) excep
     return 0
 
 
+cdef inline double weight_of(Lowering self, int32_t index) noexcept:
+    """What a linear reduction multiplies each of its operands by."""
+    return reduction_derivative(self.records[3 * index], 0.0, self.records[3 * index + 2], 0.0)
+
+
 cdef inline bint is_sum(Lowering self, int32_t index) noexcept:
     cdef int row = self.records[3 * index] if index < self.graph.size else ROW_CONSTANT
-    return row == ROW_ADD or row == ROW_SUB or row == ROW_SUM or row == ROW_INNER
+    if is_linear(row):
+        return weight_of(self, index) == 1.0
+    return row == ROW_ADD or row == ROW_SUB or row == ROW_INNER
 
 
 cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
@@ -185,9 +192,9 @@ cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
             append(&self.pairs, operands[first + 2 * at + 1])
         if second % 2:
             push_operand(self, operands[first + second - 1], sign)
-    elif row == ROW_MEAN:
+    elif weight_of(self, index) != 1.0:
         for at in range(second):
-            append(&self.pairs, self.constant(1.0 / <double>second))
+            append(&self.pairs, self.constant(weight_of(self, index)))
             append(&self.pairs, operands[first + at])
     else:
         for at in range(first + second - 1, first - 1, -1):
@@ -245,7 +252,7 @@ cdef int find_chains(Lowering self) except -1:
         row = self.records[3 * index]
         if self.absorbed.items[index]:
             continue
-        if row == ROW_ADD or row == ROW_SUB or row == ROW_INNER or row == ROW_SUM or row == ROW_MEAN:
+        if is_sum(self, index) or is_linear(row):
             find_chain(self, index)
     return 0
 

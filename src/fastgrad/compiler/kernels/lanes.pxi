@@ -282,10 +282,10 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
     for k in range(wide.outputs):
         block.second_pointers[k] = lanes_of(block, block.table[wide.out + k])
     matrix(
-        wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL, wide.activation == ROW_RELU,
+        wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL, is_fused(wide.activation),
         block.second_pointers, block.first_pointers, block.lanes,
     )
-    if wide.activation and wide.activation != ROW_RELU:
+    if wide.activation and not is_fused(wide.activation):
         activate(wide.activation, block.second_pointers, wide.outputs, block.lanes)
 
 
