@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine import NOTICE, render_memory, render_methods, render_ops, render_rules, render_stub
 from lanes import render_kernels
-from table import PACKAGE, load_table
+from table import PACKAGE, load_table, verify
 
 
 def write_if_changed(path: Path, text: str) -> None:
@@ -25,6 +25,7 @@ def render_all(package: Path = PACKAGE) -> None:
     methods, reductions = operations.TABLE, operations.REDUCTIONS
     table = methods + operations.FUNCTIONS
     instructions = load_table(package / "compiler" / "opcodes.py")
+    verify(operations, instructions)
     engine, kernels = package / "engine.src" / "generated", package / "compiler" / "kernels" / "generated"
     template = Path(__file__).with_name("engine.pyi.in").read_text()
     files = {
