@@ -6,6 +6,7 @@ Everything here speaks of ids: the number of a record, or a later number for wha
 opcode, the id of its result, and three fields whose meaning opcodes.py gives, with ids in the place of registers.
 """
 
+from libc.math cimport fabs, rint
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
@@ -411,6 +412,15 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
     return 0
 
 
+cdef bint is_small_power(Lowering self, int row, int32_t exponent) except -1:
+    """Whether a power is a few products, or those of an inverse: its exponent is a small whole number."""
+    cdef double number
+    if row != ROW_POW or self.graph.row(exponent) != ROW_CONSTANT:
+        return False
+    number = self.graph.constants[self.graph.first(exponent)]
+    return number == rint(number) and 2.0 <= fabs(number) <= 16.0
+
+
 cdef int emit_varying(Lowering self, int32_t index) except -1:
     """The steps of one record that varies by row."""
     cdef Graph graph = self.graph
@@ -440,6 +450,8 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
         return self.step(&self.steps, row << 2, index, new_wide(self, operands))
     if not has_two_operands(row):
         return self.step(&self.steps, row << 2, index, first)
+    if is_small_power(self, row, second):
+        return self.step(&self.steps, OPCODE_POWER, index, first, second)
     kind = LANE_LANE
     if not self.varying.items[second]:
         kind = LANE_UNIFORM
