@@ -1,15 +1,23 @@
-"""What the expressions of the table of operations say: the names, functions and arithmetic in them."""
+"""The expressions of the table: what they read and call, and the Cython functions that compute them."""
 
 import ast
+
+OPERANDS = ("a", "b", "c")
 
 
 def nodes(expression: str, kind) -> list:
     return [node for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, kind)]
 
 
+def names_in(expression: str) -> set[str]:
+    """The names that an expression reads, without those of the functions it calls."""
+    called = {call.func.id for call in nodes(expression, ast.Call)}
+    return {node.id for node in nodes(expression, ast.Name)} - called
+
+
 def mask(expression: str, names) -> int:
     """Which of three names an expression reads, a bit each."""
-    used = {node.id for node in nodes(expression, ast.Name)}
+    used = names_in(expression)
     return sum(bit for bit, name in zip((1, 2, 4), names, strict=True) if name in used)
 
 
@@ -18,12 +26,55 @@ def flops(expression: str) -> int:
     return max(1, len(nodes(expression, (ast.BinOp, ast.Call, ast.UnaryOp))))
 
 
+def expressions_of(entry) -> list[str]:
+    """Every expression of an operation or a reduction."""
+    if hasattr(entry, "step"):
+        return [entry.step, entry.finish, entry.derivative]
+    return [entry.value, *entry.derivatives, *(refusal.condition for refusal in entry.errors)]
+
+
 def library_functions(table, reductions) -> list[str]:
     """The functions of the C library that the rows call."""
-    expressions = [
-        expression
-        for o in table
-        for expression in (o.value, *o.derivatives, *(refusal.condition for refusal in o.errors))
-    ]
-    expressions += [expression for r in reductions for expression in (r.step, r.finish, r.derivative)]
+    expressions = [expression for entry in (*table, *reductions) for expression in expressions_of(entry)]
     return sorted({call.func.id for expression in expressions for call in nodes(expression, ast.Call)})
+
+
+def row(operation) -> str:
+    """The name of the row's number in ops.pxd."""
+    return f"ROW_{operation.name.upper()}"
+
+
+def doubles(names) -> str:
+    """Parameters of the type double."""
+    return ", ".join(f"double {name}" for name in names)
+
+
+def inline(returns: str, name: str, arguments: str, body: list[str]) -> list[str]:
+    """Define an inline function that cannot raise."""
+    return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
+
+
+def cases(subject: str, branches: list[tuple[str, list[str]]], indent: str = "    ") -> list[str]:
+    """An if/elif chain on one integer, which Cython compiles to a C switch."""
+    lines = []
+    for number, (value, body) in enumerate(branches):
+        lines.append(f"{indent}{'el' if number else ''}if {subject} == {value}:")
+        lines += [f"{indent}    {line}" for line in body]
+    return lines
+
+
+def one_of(name: str, rows) -> list[str]:
+    """A function that tells whether a row is one of these."""
+    return inline(
+        "bint", name, "int row", ["    return " + (" or ".join(f"row == {row(o)}" for o in rows) or "False")]
+    )
+
+
+def functions_of(operation) -> list[str]:
+    """The value of a row, and its derivatives by each operand, as functions."""
+    names = OPERANDS[: operation.operands]
+    lines = inline("double", f"{operation.name}_value", doubles(names), [f"    return {operation.value}"])
+    for name, derivative in zip(names, operation.derivatives, strict=True):
+        parameters = doubles((*names, "out"))
+        lines += inline("double", f"{operation.name}_d{name}", parameters, [f"    return {derivative}"])
+    return lines

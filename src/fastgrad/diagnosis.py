@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fastgrad.engine import Value, _graph_order, _take_apart, apply, dot, reduce
 from fastgrad.nn import MLP, Dropout, Layer, Module, Neuron
-from fastgrad.operations import BY_NAME, REDUCTIONS
+from fastgrad.operations import ACTIVATIONS, BY_NAME, REDUCTIONS
 from fastgrad.testing import kept_gradients
 
 __all__ = ["Finding", "check"]
@@ -20,9 +20,10 @@ __all__ = ["Finding", "check"]
 ENOUGH = 16
 # |tanh| above 0.99 passes less than 2 % of the gradient.
 SATURATED = 0.99
-# Codes of a dot product's activation, as _take_apart gives them.
 DOT = {"dot", "inner"}
-FUSED = {1: "relu", 2: "tanh", 3: "sigmoid"}
+# The activations that are operations, too, and the symbols of these.
+CURVED = ACTIVATIONS[1:]
+SYMBOLS = {BY_NAME[name].symbol: name for name in CURVED}
 REDUCED = {reduction.name for reduction in REDUCTIONS}
 # The kind of a node whose left operand is a constant, as _take_apart gives it.
 CONSTANT_NODE = 2
@@ -190,10 +191,11 @@ def taken_apart(value: Value) -> Node:
     """Describe a node; one made by hand is known by its symbol."""
     operation, kind, operands, detail = _take_apart(value)
     moved = has_moved(value.data, operation, kind & 3, operands, detail)
-    activation = FUSED.get(kind & 3, "") if operation in DOT else ""
+    # The kind of a dot product is the index of its activation.
+    activation = ACTIVATIONS[kind & 3] if operation in DOT and kind & 3 else ""
     if operation == "custom":
-        operation = {"ReLU": "relu"}.get(detail, str(detail))
-    if operation in ("relu", "tanh", "sigmoid"):
+        operation = SYMBOLS.get(detail, str(detail))
+    if operation in CURVED:
         activation = operation
     constant = detail if isinstance(detail, float) else None
     return Node(value, operation, activation, operands, constant, value.grad, moved)
@@ -207,7 +209,7 @@ def has_moved(data: float, operation: str, kind: int, operands: tuple[Value, ...
         if operation in DOT:
             inputs = given[detail:]
             bias = given[len(inputs)] if detail > len(inputs) else None
-            result = dot(given[: len(inputs)], inputs, bias, FUSED.get(kind, "linear"))
+            result = dot(given[: len(inputs)], inputs, bias, ACTIVATIONS[kind])
         elif operation in REDUCED:
             result = reduce(operation, given)
         elif operation not in BY_NAME or not given:
@@ -465,7 +467,7 @@ def exploded(graph: Graph) -> Iterator[Finding]:
 
 def symmetry(graph: Graph) -> Iterator[Finding]:
     """Neurons that began alike, and are moved alike ever after."""
-    for activation in FUSED.values():
+    for activation in CURVED:
         alike: dict[Any, list[Value]] = defaultdict(list)
         neurons = neurons_of(graph, activation)
         for neuron, outputs in neurons.items():

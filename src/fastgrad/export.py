@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastgrad.engine import Value
-from fastgrad.nn import ACTIVATIONS, MLP, OWN_CALLS, Dropout, Layer, Module, Neuron
+from fastgrad.nn import MLP, OWN_CALLS, Dropout, Layer, Module, Neuron
+from fastgrad.operations import ACTIVATIONS
 
 if TYPE_CHECKING:
     import torch

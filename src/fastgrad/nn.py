@@ -23,11 +23,11 @@ from fastgrad.engine import (
     zero_grad,
 )
 from fastgrad.functional import listed
+from fastgrad.operations import ACTIVATIONS
 
 # What `from micrograd.nn import *` brings.
 __all__ = ["MLP", "Layer", "Module", "Neuron", "Value", "random"]
 
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
 KIND = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linear"}
 
 Inputs = Iterable[Value | SupportsFloat]

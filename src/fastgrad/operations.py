@@ -11,7 +11,7 @@ and `out` is the result; `exp`, `log`, `log1p`, `sqrt`, `tanh`, `sin`, `cos`, `p
 
 from typing import NamedTuple
 
-__all__ = ["FUNCTIONS", "REDUCTIONS", "TABLE", "Operation", "Reduction"]
+__all__ = ["ACTIVATIONS", "FUNCTIONS", "REDUCTIONS", "TABLE", "Operation", "Reduction"]
 
 
 class Refusal(NamedTuple):
@@ -58,6 +58,16 @@ class Operation(NamedTuple):
     # The derivatives once more, for fastgrad.grad, where those above have kinks that the function has not,
     # or take a shortcut at some numbers: the derivatives of these are right there, too.
     smooth: tuple[str, ...] = ()
+    # Whether a right operand that is a number is part of the symbol, an integer as one: `**2`. Inspection
+    # shows that of another operation as a leaf.
+    right_in_symbol: bool = False
+    # The result that the operation may have although an operand is nan: 1 is x**0 and 1**x for every x.
+    hides_nan: str = ""
+    # Numbers in the place of the right operand for which the kernels have loops of their own.
+    frequent: tuple[str, ...] = ()
+    # The function of kernels/lanes.h that a matrix instruction applies to its results in registers; at most
+    # one row has one. The value of another activation is a loop after it.
+    fused: str = ""
 
     @property
     def operands(self) -> int:
@@ -78,11 +88,14 @@ class Reduction(NamedTuple):
     finish: str
     derivative: str
     doc: str
+    # Whether the value is the sum of the operands, each times the derivative, which is the same for all. The
+    # compiler makes such a sum part of longer ones, so that the kernels have no loops for it.
+    linear: bool = False
 
 
 REDUCTIONS: tuple[Reduction, ...] = (
-    Reduction("sum", "total + a", "total", "1.0", "Return x1 + ... + xn."),
-    Reduction("mean", "total + a", "total / n", "1.0 / n", "Return (x1 + ... + xn) / n."),
+    Reduction("sum", "total + a", "total", "1.0", "Return x1 + ... + xn.", linear=True),
+    Reduction("mean", "total + a", "total / n", "1.0 / n", "Return (x1 + ... + xn) / n.", linear=True),
     Reduction("square_sum", "total + a * a", "total", "2.0 * a", "Return x1**2 + ... + xn**2."),
     Reduction(
         "square_mean", "total + a * a", "total / n", "2.0 * a / n", "Return (x1**2 + ... + xn**2) / n."
@@ -111,6 +124,7 @@ TABLE: tuple[Operation, ...] = (
         method="relu",
         value="0.0 if a < 0.0 else a",
         derivatives=("1.0 if out > 0.0 else 0.0",),
+        fused="fg_relu",
         doc="Return max(0, self); nan stays nan and the derivative at 0 is 0.",
     ),
     Operation(
@@ -242,6 +256,10 @@ TABLE: tuple[Operation, ...] = (
             "0.0 if b == 0.0 and not fabs(a) > 1e-307 else b * pow(a, b - 1.0)",
             "0.0 if a == 0.0 and b >= 0.0 else out * log(a)",
         ),
+        right_in_symbol=True,
+        hides_nan="1.0",
+        # A root of lanes takes a third of what it takes where the exponent is looked at lane by lane.
+        frequent=("0.5", "-0.5", "3.0"),
         doc="Return left ** right; the derivative by the exponent is nan at a negative base, as in torch.",
     ),
 )
@@ -341,5 +359,9 @@ FUNCTIONS: tuple[Operation, ...] = (
         doc="Return the second operand where the first is positive, else the third.",
     ),
 )
+
+# What may follow a sum of products as part of the same node, "linear" being nothing. Its index is kept in two
+# bits of the node. The first after "linear" is the fastest, as the engine computes it without a branch.
+ACTIVATIONS: tuple[str, ...] = ("linear", "relu", "tanh", "sigmoid")
 
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in TABLE + FUNCTIONS}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastgrad import Value, export, nn
+from fastgrad.operations import ACTIVATIONS
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,7 @@ def outputs(model, X):
 
 MODELS = {
     **{
-        f"{activation} {sizes}": (sizes, activation)
-        for activation in nn.ACTIVATIONS
-        for sizes in [(3, 5, 4, 2)]
+        f"{activation} {sizes}": (sizes, activation) for activation in ACTIVATIONS for sizes in [(3, 5, 4, 2)]
     },
     "one layer": ((4, 3), "relu"),
     "one output": ((2, 16, 16, 1), "relu"),

@@ -6,6 +6,7 @@ Everything here speaks of ids: the number of a record, or a later number for wha
 opcode, the id of its result, and three fields whose meaning opcodes.py gives, with ids in the place of registers.
 """
 
+from libc.math cimport fabs, rint
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
@@ -160,9 +161,16 @@ cdef inline int push_operand(Lowering self, int32_t operand, int32_t sign) excep
     return 0
 
 
+cdef inline double weight_of(Lowering self, int32_t index) noexcept:
+    """What a linear reduction multiplies each of its operands by."""
+    return reduction_derivative(self.records[3 * index], 0.0, self.records[3 * index + 2], 0.0)
+
+
 cdef inline bint is_sum(Lowering self, int32_t index) noexcept:
     cdef int row = self.records[3 * index] if index < self.graph.size else ROW_CONSTANT
-    return row == ROW_ADD or row == ROW_SUB or row == ROW_SUM or row == ROW_INNER
+    if is_linear(row):
+        return weight_of(self, index) == 1.0
+    return row == ROW_ADD or row == ROW_SUB or row == ROW_INNER
 
 
 cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
@@ -185,9 +193,9 @@ cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
             append(&self.pairs, operands[first + 2 * at + 1])
         if second % 2:
             push_operand(self, operands[first + second - 1], sign)
-    elif row == ROW_MEAN:
+    elif weight_of(self, index) != 1.0:
         for at in range(second):
-            append(&self.pairs, self.constant(1.0 / <double>second))
+            append(&self.pairs, self.constant(weight_of(self, index)))
             append(&self.pairs, operands[first + at])
     else:
         for at in range(first + second - 1, first - 1, -1):
@@ -245,7 +253,7 @@ cdef int find_chains(Lowering self) except -1:
         row = self.records[3 * index]
         if self.absorbed.items[index]:
             continue
-        if row == ROW_ADD or row == ROW_SUB or row == ROW_INNER or row == ROW_SUM or row == ROW_MEAN:
+        if is_sum(self, index) or is_linear(row):
             find_chain(self, index)
     return 0
 
@@ -404,6 +412,15 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
     return 0
 
 
+cdef bint is_small_power(Lowering self, int row, int32_t exponent) except -1:
+    """Whether a power is a few products, or those of an inverse: its exponent is a small whole number."""
+    cdef double number
+    if row != ROW_POW or self.graph.row(exponent) != ROW_CONSTANT:
+        return False
+    number = self.graph.constants[self.graph.first(exponent)]
+    return number == rint(number) and 2.0 <= fabs(number) <= 16.0
+
+
 cdef int emit_varying(Lowering self, int32_t index) except -1:
     """The steps of one record that varies by row."""
     cdef Graph graph = self.graph
@@ -433,6 +450,8 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
         return self.step(&self.steps, row << 2, index, new_wide(self, operands))
     if not has_two_operands(row):
         return self.step(&self.steps, row << 2, index, first)
+    if is_small_power(self, row, second):
+        return self.step(&self.steps, OPCODE_POWER, index, first, second)
     kind = LANE_LANE
     if not self.varying.items[second]:
         kind = LANE_UNIFORM

@@ -54,6 +54,8 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "multiply_add", left="operand", right="operand", third="operand", reads=((), ("left",), ()), flops=2
     ),
+    # out = left ** right, where right is a whole number from 3 to 16 or -16 to -2, the same for all rows.
+    Instruction("power", left="operand", right="operand", reads=(("left", "out"), (), ()), flops=4),
     # out = the operand that a column of an argument chooses.
     Instruction("take", left="each", right="argument", third="column"),
 )

@@ -225,11 +225,11 @@ FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
 #define FG_ROWS 4
 
 /* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. The
-   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. Rectified, the
-   result is the relu of that: a loop of its own over what was just written takes 3 % of a step of moons. */
+   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. Fused, the
+   result is FG_FUSED of that, which the table names: a loop of its own over what was just written takes 3 % of a step of moons. */
 FG_INLINE void fg_tile(
     const int rows, const int vectors, Py_ssize_t depth, const double *panel, const double *bias,
-    const int32_t *fresh, const int rectified, double *const *out, double *const *in, Py_ssize_t lane_index
+    const int32_t *fresh, const int fused, double *const *out, double *const *in, Py_ssize_t lane_index
 ) {
     vec total[FG_ROWS][8];
     /* For all the compiler knows, a store to one of the results changes the addresses of the others. */
@@ -256,11 +256,11 @@ FG_INLINE void fg_tile(
             for (int v = 0; v < vectors; v++) total[i][v] = fg_fma_vec(weight, operand[v], total[i][v]);
         }
     }
-    if (rectified) {
+    if (fused) {
         FG_UNROLL
         for (int i = 0; i < rows; i++) {
             FG_UNROLL
-            for (int v = 0; v < vectors; v++) total[i][v] = fg_relu(total[i][v]);
+            for (int v = 0; v < vectors; v++) total[i][v] = FG_FUSED(total[i][v]);
         }
     }
     FG_UNROLL
@@ -272,19 +272,19 @@ FG_INLINE void fg_tile(
 
 #define FG_TILES(rows, vectors)                                                                       \
     for (; left >= vectors; left -= vectors, l += vectors * FG_WIDTH)                                 \
-        fg_tile(rows, vectors, depth, panel, bias, fresh, rectified, out, in, l)
+        fg_tile(rows, vectors, depth, panel, bias, fresh, fused, out, in, l)
 
 /* Sums are added to one after the other: fewer than 8 at a time would wait for one another. So 4
    vectors that are left are 2 and 2, not 3 and 1. */
 #define FG_FOUR_ROWS                                                                                  \
     for (; left == 3 || left > 4; left -= 3, l += 3 * FG_WIDTH)                                       \
-        fg_tile(4, 3, depth, panel, bias, fresh, rectified, out, in, l);                                         \
+        fg_tile(4, 3, depth, panel, bias, fresh, fused, out, in, l);                                         \
     FG_TILES(4, 2); FG_TILES(4, 1)
 
 /* Whole vectors are computed: slots have room for the lanes beyond the last. */
 static inline void fg_matrix(
     Py_ssize_t height, Py_ssize_t depth, const double *packed, const double *bias,
-    const int32_t *fresh, const int rectified, double *const *out, double *const *in, Py_ssize_t lanes
+    const int32_t *fresh, const int fused, double *const *out, double *const *in, Py_ssize_t lanes
 ) {
     for (Py_ssize_t row = 0; row < height; row += FG_ROWS) {
         const double *panel = packed + row * depth;

@@ -173,6 +173,68 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
             block.accumulators[adjoint] += g[j]
 
 
+# -- powers --------------------------------------------------------------------------------------
+
+
+cdef inline void multiply_out(lane out, const_lane a, int exponent, Py_ssize_t lanes) noexcept nogil:
+    """out = a ** exponent, at least 2: a square for every binary digit after the first, and times a for a 1."""
+    cdef int digit = 1
+    cdef Py_ssize_t j
+    while 4 * digit <= exponent:
+        digit *= 2
+    if exponent & digit:
+        for j in range(lanes):
+            out[j] = a[j] * a[j] * a[j]
+    else:
+        for j in range(lanes):
+            out[j] = a[j] * a[j]
+    while digit > 1:
+        digit >>= 1
+        if exponent & digit:
+            for j in range(lanes):
+                out[j] = out[j] * out[j] * a[j]
+        else:
+            for j in range(lanes):
+                out[j] = out[j] * out[j]
+
+
+cdef void forward_power(const Instruction *i, const Block *block) noexcept nogil:
+    """out = left ** uniform right, a whole number."""
+    cdef const_lane a = lanes_of(block, i.left)
+    cdef lane inverse = block.scratch
+    cdef int exponent = <int>block.uniform[~i.right]
+    cdef Py_ssize_t j
+    if exponent > 0:
+        multiply_out(lanes_of(block, i.out), a, exponent, block.lanes)
+        return
+    # Not the inverse of a product, which may be infinite where the power is not 0 yet.
+    for j in range(block.lanes):
+        inverse[j] = 1.0 / a[j]
+    multiply_out(lanes_of(block, i.out), inverse, -exponent, block.lanes)
+
+
+cdef void backward_power(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const_lane a = lanes_of(block, i.left)
+    cdef const_lane out = lanes_of(block, i.out)
+    cdef const_lane g = lanes_of(block, i.out_adjoint)
+    cdef lane less = block.scratch
+    cdef lane target = lanes_of(block, i.left_adjoint)
+    cdef double exponent = block.uniform[~i.right]
+    cdef Py_ssize_t j
+    # The power of one less.
+    if exponent > 0.0:
+        multiply_out(less, a, <int>exponent - 1, block.lanes)
+    else:
+        for j in range(block.lanes):
+            less[j] = out[j] / a[j]
+    if i.fresh & FRESH_LEFT:
+        for j in range(block.lanes):
+            target[j] = exponent * less[j] * g[j]
+    else:
+        for j in range(block.lanes):
+            target[j] += exponent * less[j] * g[j]
+
+
 # -- sums of products ----------------------------------------------------------------------------
 
 
@@ -282,10 +344,10 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
     for k in range(wide.outputs):
         block.second_pointers[k] = lanes_of(block, block.table[wide.out + k])
     matrix(
-        wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL, wide.activation == ROW_RELU,
+        wide.outputs, wide.inputs, bias + wide.outputs, bias, NULL, is_fused(wide.activation),
         block.second_pointers, block.first_pointers, block.lanes,
     )
-    if wide.activation and wide.activation != ROW_RELU:
+    if wide.activation and not is_fused(wide.activation):
         activate(wide.activation, block.second_pointers, wide.outputs, block.lanes)
 
 

@@ -21,8 +21,8 @@ cdef int look_for_replaced() except -1:
     """See which operations were assigned; looking for them gives the class a version."""
     global replaced, replaced_version
     replaced = any([is_replaced(name) for name in NEURON_OPERATORS])
-    for code in range(1, len(ACTIVATION_NAMES)):
-        replaced |= is_replaced(ACTIVATION_NAMES[code]) << code
+    for code in range(1, len(ACTIVATIONS)):
+        replaced |= is_replaced(ACTIVATIONS[code]) << code
     replaced_version = value_type.tp_version_tag
     return 0
 
@@ -112,7 +112,7 @@ cdef bint is_plain(LayerFields layer, PyObject *neuron_type) except -1:
 cdef inline bint same_activation(NeuronFields neuron, int code) noexcept:
     """Whether a row's code has the neuron's activation, as far as identity shows."""
     if neuron.nonlin is True:
-        return <PyObject *>neuron.activation == PyTuple_GET_ITEM(<PyObject *>ACTIVATION_NAMES, code & 3)
+        return <PyObject *>neuron.activation == PyTuple_GET_ITEM(<PyObject *>ACTIVATIONS, code & 3)
     return neuron.nonlin is False and code & 3 == 0
 
 

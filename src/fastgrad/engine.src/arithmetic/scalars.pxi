@@ -56,7 +56,7 @@ cdef object binary(int row, object left, object right):
                 row,
                 <Node *><PyObject *>left,
                 to_double(right),
-                row == ROW_POW and PyIndex_Check(right),
+                right_in_symbol(row) and PyIndex_Check(right),
             )
         if is_array(right):
             return over_array(row, boxed(left), right)

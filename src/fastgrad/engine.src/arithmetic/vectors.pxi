@@ -15,41 +15,11 @@ from cpython.tuple cimport PyTuple_New
 from libc.math cimport INFINITY
 from libc.string cimport memcmp
 
-cdef tuple ACTIVATION_NAMES = ("linear", "relu", "tanh", "sigmoid")
-
-
-cdef inline int activation_row(int code) noexcept nogil:
-    """The activation of a dot product, kept in the two bits that are another operation's form."""
-    cdef int which = code & 3
-    if which == 1:
-        return ROW_RELU
-    elif which == 2:
-        return ROW_TANH
-    elif which == 3:
-        return ROW_SIGMOID
-    return ROW_LEAF
-
-
-# ReLU before the others, so that the compiler finds a form without a branch: which way a neuron goes
-# cannot be predicted (moons, forward: 120 -> 110 us).
-cdef inline double activation_value(int code, double total) noexcept nogil:
-    cdef double out = relu_value(total)
-    if activation_row(code) != ROW_RELU:
-        out = unary_value(activation_row(code), total)
-    return out
-
-
-cdef inline double activation_derivative(int code, double out) noexcept nogil:
-    cdef double derivative = relu_da(0.0, out)
-    if activation_row(code) != ROW_RELU:
-        derivative = unary_derivative(activation_row(code), 0.0, out)
-    return derivative
-
 
 cdef int activation_code(object name) except -1:
-    if name not in ACTIVATION_NAMES:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATION_NAMES)}, not {name!r}")
-    return ACTIVATION_NAMES.index(name)
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {name!r}")
+    return ACTIVATIONS.index(name)
 
 
 cdef inline int require_list(object values, str asking) except -1:

@@ -30,7 +30,7 @@ cdef Value shown_leaf(double data, double grad):
 
 cdef Value shown_inner(int row, Value operand, double data, double grad):
     """The inner node of `a - b` and `a / b`: `b * -1` or `b**-1`."""
-    cdef int form = NODE_INTEGER if row == ROW_POW else NODE_CONSTANT
+    cdef int form = NODE_INTEGER if right_in_symbol(row) else NODE_CONSTANT
     cdef Node *node = new_node(row << 2 | form, data)
     set_received(node, grad)
     node.right.constant = -1.0
@@ -59,7 +59,7 @@ cdef int expand(Value self) except -1:
     if outer != ROW_LEAF:
         return expand_two(self, outer, inner_row(row), form)
     # The exponent of `x**2` is in its symbol, in micrograd as here.
-    if form != NODE_NODE and not (row == ROW_POW and form != CONSTANT_NODE):
+    if form != NODE_NODE and not (right_in_symbol(row) and form != CONSTANT_NODE):
         return expand_constant(self, row, form)
     return 0
 
@@ -193,8 +193,8 @@ cdef object symbol_of(Value self):
             # A sum, or its only product.
             row = ROW_ADD if PyTuple_GET_SIZE(node.left) > 1 else ROW_MUL
         return SYMBOLS[row]
-    if row == ROW_POW and code & 3 == NODE_CONSTANT:
-        return f"**{node.right.constant}"
-    if row == ROW_POW and code & 3 == NODE_INTEGER:
-        return f"**{int(node.right.constant)}"
+    if row < ROW_TABLE_END and right_in_symbol(row) and code & 3 == NODE_CONSTANT:
+        return f"{SYMBOLS[row]}{node.right.constant}"
+    if row < ROW_TABLE_END and right_in_symbol(row) and code & 3 == NODE_INTEGER:
+        return f"{SYMBOLS[row]}{int(node.right.constant)}"
     return SYMBOLS[row]

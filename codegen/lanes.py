@@ -1,11 +1,6 @@
 """Turn the table of operations into loops over lanes: what every kernel module includes around lanes.pxi."""
 
-from expressions import flops, library_functions, mask
-
-# Reductions that lowering.pyx turns into sums of products before they get here.
-SUMS = ("sum", "mean")
-# Rows whose value lanes.pxi applies to a matrix's results in registers.
-FUSED = ("relu",)
+from expressions import flops, functions_of, inline, library_functions, mask, one_of, row
 
 HEADER = """\
 from fastgrad.compiler.instructions cimport *
@@ -19,42 +14,19 @@ cdef extern from "lanes.h" nogil:
 """
 # Functions of lanes.h in the place of the C library's, which compilers do not vectorise, by operands.
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "tanh": 1, "pow": 2}
-# Numbers in the place of a row's uniform right operand for which there are loops of their own: a root of
-# lanes takes a third of what it takes where the exponent is looked at lane by lane.
-FREQUENT = {"pow": ("0.5", "-0.5", "3.0")}
 
 
-def row(operation) -> str:
-    return f"ROW_{operation.name.upper()}"
-
-
-def loop(statement: str, operands, row_name: str, indent: str) -> list[str]:
+def loop(statement: str, operands, frequent, indent: str) -> list[str]:
     """A loop over the lanes; others for frequent numbers in the place of `{b}`, a uniform right operand."""
 
     def plain(b: str, deeper: str) -> list[str]:
         return [f"{deeper}for j in range(block.lanes):", f"{deeper}    {statement.format(b=b)}"]
 
     lines, keyword = [], "if"
-    for number in FREQUENT.get(row_name, ()) if ("b", "uniform") in operands else ():
+    for number in frequent if ("b", "uniform") in operands else ():
         lines += [f"{indent}{keyword} b == {number}:", *plain(number, indent + "    ")]
         keyword = "elif"
     return [*lines, f"{indent}else:", *plain("b", indent + "    ")] if lines else plain("b", indent)
-
-
-def function(name: str, arguments: str, body: list[str], returns: str = "double") -> list[str]:
-    return ["", "", f"cdef inline {returns} {name}({arguments}) noexcept nogil:", *body]
-
-
-def scalars(table) -> list[str]:
-    """The rows' values and derivatives, with the vector formulations of exp, log and tanh."""
-    lines = []
-    for o in table:
-        names = ("a", "b", "c")[: o.operands]
-        operands = ", ".join(f"double {name}" for name in names)
-        lines += function(f"{o.name}_value", operands, [f"    return {o.value}"])
-        for name, derivative in zip(names, o.derivatives, strict=True):
-            lines += function(f"{o.name}_d{name}", f"{operands}, double out", [f"    return {derivative}"])
-    return lines
 
 
 KINDS = {
@@ -85,22 +57,31 @@ def arguments(operands) -> str:
     return ", ".join(f"{name}[j]" if place == "lane" else uniform[name] for name, place in operands)
 
 
+def kernel(name: str, body: list[str]) -> list[str]:
+    """Define a function that the interpreters call."""
+    return inline("void", name, "const Instruction *i, const Block *block", body)
+
+
+def branches(entry) -> tuple[list, list]:
+    """The branches of the two interpreters for a row with a single opcode."""
+    code = f"({row(entry)} << 2)"
+    return [(code, f"forward_{entry.name}(i, block)")], [(code, f"backward_{entry.name}(i, block)")]
+
+
 def loops(o) -> tuple[list[str], list, list]:
     """The functions of one row, and the branches of the two interpreters that call them."""
     lines, forward, backward = [], [], []
     for kind, operands in KINDS[o.operands].items():
         name = f"{o.name}_{kind.lower()}" if kind else o.name
         code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
-        lines += function(
+        lines += kernel(
             f"forward_{name}",
-            "const Instruction *i, const Block *block",
             [
                 "    cdef lane out = lanes_of(block, i.out)",
                 *fetch(operands),
                 "    cdef Py_ssize_t j",
-                *loop(f"out[j] = {o.name}_value({arguments(operands)})", operands, o.name, "    "),
+                *loop(f"out[j] = {o.name}_value({arguments(operands)})", operands, o.frequent, "    "),
             ],
-            "void",
         )
         body = [
             "    cdef const_lane out = lanes_of(block, i.out)",
@@ -117,89 +98,94 @@ def loops(o) -> tuple[list[str], list, list]:
                 body += [
                     f"        target = lanes_of(block, i.{side}_adjoint)",
                     f"        if i.fresh & {fresh}:",
-                    *loop(f"target[j] = {term}", operands, o.name, "            "),
+                    *loop(f"target[j] = {term}", operands, o.frequent, "            "),
                     "        else:",
-                    *loop(f"target[j] += {term}", operands, o.name, "            "),
+                    *loop(f"target[j] += {term}", operands, o.frequent, "            "),
                 ]
             else:
                 body += [
                     "        target = block.scratch",
-                    *loop(f"target[j] = {term}", (), o.name, "        "),
+                    *loop(f"target[j] = {term}", (), (), "        "),
                     f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
                 ]
-        lines += function(f"backward_{name}", "const Instruction *i, const Block *block", body, "void")
+        lines += kernel(f"backward_{name}", body)
         forward.append((code, f"forward_{name}(i, block)"))
         backward.append((code, f"backward_{name}(i, block)"))
     return lines, forward, backward
 
 
+# The start of a reduction's fold, without and with the largest operand.
+NO_SHIFT = """\
+    fill(shift, 0.0, block.lanes)
+"""
+LARGEST = """\
+    fill(shift, -INFINITY, block.lanes)
+    for k in range(wide.inputs):
+        a = lanes_of(block, block.table[wide.left + k])
+        for j in range(block.lanes):
+            shift[j] = a[j] if a[j] > shift[j] else shift[j]
+    for j in range(block.lanes):
+        shift[j] = shift[j] if isfinite(shift[j]) else 0.0
+"""
+REDUCTION = """
+
+cdef inline double {name}_step(double total, double a, double shift) noexcept nogil:
+    return {step}
+
+
+cdef inline double {name}_finish(double total, double n, double shift) noexcept nogil:
+    return {finish}
+
+
+cdef inline double {name}_derivative(double a, double n, double out) noexcept nogil:
+    return {derivative}
+
+
+cdef inline void forward_{name}(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef lane out = lanes_of(block, i.out)
+    cdef lane shift = block.scratch
+    cdef const_lane a
+    cdef double n = wide.inputs
+    cdef Py_ssize_t j, k
+{shift}\
+    fill(out, 0.0, block.lanes)
+    for k in range(wide.inputs):
+        a = lanes_of(block, block.table[wide.left + k])
+        for j in range(block.lanes):
+            out[j] = {name}_step(out[j], a[j], shift[j])
+    for j in range(block.lanes):
+        out[j] = {name}_finish(out[j], n, shift[j])
+
+
+cdef inline void backward_{name}(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const_lane out = lanes_of(block, i.out)
+    cdef const_lane g = lanes_of(block, i.out_adjoint)
+    cdef const_lane a
+    cdef lane target
+    cdef double n = wide.inputs
+    cdef Py_ssize_t j, k
+    for k in range(wide.inputs):
+        if block.table[wide.left_adjoint + k] < 0:
+            continue
+        a = lanes_of(block, block.table[wide.left + k])
+        target = lanes_of(block, block.table[wide.left_adjoint + k])
+        if block.table[wide.fresh_left + k]:
+            for j in range(block.lanes):
+                target[j] = {name}_derivative(a[j], n, out[j]) * g[j]
+        else:
+            for j in range(block.lanes):
+                target[j] += {name}_derivative(a[j], n, out[j]) * g[j]
+"""
+
+
 def reduction_loops(r) -> tuple[list[str], list, list]:
+    """The functions of a reduction, and the branches of the two interpreters that call them."""
     shifted = "shift" in r.step or "shift" in r.finish
-    start = ["    fill(shift, 0.0, block.lanes)"]
-    if shifted:
-        start = [
-            "    fill(shift, -INFINITY, block.lanes)",
-            "    for k in range(wide.inputs):",
-            "        a = lanes_of(block, block.table[wide.left + k])",
-            "        for j in range(block.lanes):",
-            "            shift[j] = a[j] if a[j] > shift[j] else shift[j]",
-            "    for j in range(block.lanes):",
-            "        shift[j] = shift[j] if isfinite(shift[j]) else 0.0",
-        ]
-    lines = function(f"{r.name}_step", "double total, double a, double shift", [f"    return {r.step}"])
-    lines += function(f"{r.name}_finish", "double total, double n, double shift", [f"    return {r.finish}"])
-    lines += function(
-        f"{r.name}_derivative", "double a, double n, double out", [f"    return {r.derivative}"]
-    )
-    lines += function(
-        f"forward_{r.name}",
-        "const Instruction *i, const Block *block",
-        [
-            "    cdef const Wide *wide = &block.wides[i.left]",
-            "    cdef lane out = lanes_of(block, i.out)",
-            "    cdef lane shift = block.scratch",
-            "    cdef const_lane a",
-            "    cdef double n = wide.inputs",
-            "    cdef Py_ssize_t j, k",
-            *start,
-            "    fill(out, 0.0, block.lanes)",
-            "    for k in range(wide.inputs):",
-            "        a = lanes_of(block, block.table[wide.left + k])",
-            "        for j in range(block.lanes):",
-            f"            out[j] = {r.name}_step(out[j], a[j], shift[j])",
-            "    for j in range(block.lanes):",
-            f"        out[j] = {r.name}_finish(out[j], n, shift[j])",
-        ],
-        "void",
-    )
-    term = f"{r.name}_derivative(a[j], n, out[j]) * g[j]"
-    lines += function(
-        f"backward_{r.name}",
-        "const Instruction *i, const Block *block",
-        [
-            "    cdef const Wide *wide = &block.wides[i.left]",
-            "    cdef const_lane out = lanes_of(block, i.out)",
-            "    cdef const_lane g = lanes_of(block, i.out_adjoint)",
-            "    cdef const_lane a",
-            "    cdef lane target",
-            "    cdef double n = wide.inputs",
-            "    cdef Py_ssize_t j, k",
-            "    for k in range(wide.inputs):",
-            "        if block.table[wide.left_adjoint + k] < 0:",
-            "            continue",
-            "        a = lanes_of(block, block.table[wide.left + k])",
-            "        target = lanes_of(block, block.table[wide.left_adjoint + k])",
-            "        if block.table[wide.fresh_left + k]:",
-            "            for j in range(block.lanes):",
-            f"                target[j] = {term}",
-            "        else:",
-            "            for j in range(block.lanes):",
-            f"                target[j] += {term}",
-        ],
-        "void",
-    )
-    code = f"({row(r)} << 2)"
-    return lines, [(code, f"forward_{r.name}(i, block)")], [(code, f"backward_{r.name}(i, block)")]
+    parts = {part: getattr(r, part) for part in ("name", "step", "finish", "derivative")}
+    text = REDUCTION.format(**parts, shift=LARGEST if shifted else NO_SHIFT)
+    return text.rstrip().split("\n"), *branches(r)
 
 
 def ternary_loops(o) -> tuple[list[str], list, list]:
@@ -212,16 +198,14 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
         ],
         "    cdef Py_ssize_t j",
     ]
-    lines = function(
+    lines = kernel(
         f"forward_{o.name}",
-        "const Instruction *i, const Block *block",
         [
             "    cdef lane out = lanes_of(block, i.out)",
             *operands,
             "    for j in range(block.lanes):",
             f"        out[j] = {o.name}_value(a[j], b[j], c[j])",
         ],
-        "void",
     )
     body = [
         "    cdef const_lane out = lanes_of(block, i.out)",
@@ -237,9 +221,8 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
             f"        give(block, block.table[wide.left_adjoint + {at}],"
             f" block.table[wide.fresh_left + {at}], block.scratch)",
         ]
-    lines += function(f"backward_{o.name}", "const Instruction *i, const Block *block", body, "void")
-    code = f"({row(o)} << 2)"
-    return lines, [(code, f"forward_{o.name}(i, block)")], [(code, f"backward_{o.name}(i, block)")]
+    lines += kernel(f"backward_{o.name}", body)
+    return lines, *branches(o)
 
 
 def activations(table) -> list[str]:
@@ -251,7 +234,8 @@ def activations(table) -> list[str]:
     ) -> list[str]:
         lines, choice = [], ["    cdef Py_ssize_t k"]
         for number, o in enumerate(rows):
-            lines += function(
+            lines += inline(
+                "void",
                 f"{name}_{o.name}",
                 f"{arguments}, Py_ssize_t lanes",
                 [
@@ -259,7 +243,6 @@ def activations(table) -> list[str]:
                     "    for j in range(lanes):",
                     f"        {statement.format(o.name)}",
                 ],
-                "void",
             )
             choice += [
                 f"    {'el' if number else ''}if row == {row(o)}:",
@@ -267,15 +250,16 @@ def activations(table) -> list[str]:
                 f"            {name}_{o.name}({results}, lanes)",
             ]
         arguments = f"int row, {pointers}, Py_ssize_t count, Py_ssize_t lanes"
-        return lines + function(name, arguments, choice, "void")
+        return lines + inline("void", name, arguments, choice)
 
     value, derivative = "out[j] = {}_value(out[j])", "g[j] = {}_da(0.0, out[j]) * g[j]"
-    late = [o for o in fitting if o.name not in FUSED]
+    late = [o for o in fitting if not o.fused]
     return [
         *chosen("activate", late, "lane out", value, "out[k]", "double **out"),
         *chosen(
             "pull", fitting, "lane g, const_lane out", derivative, "g[k], out[k]", "double **g, double **out"
         ),
+        *one_of("is_fused", [o for o in fitting if o.fused]),
     ]
 
 
@@ -300,7 +284,8 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 
 def render_functions(table, reductions, instructions, notice: str) -> str:
     """functions.pxi: what loops are made of: each row's value and derivatives, and the activations."""
-    numbers = [row(o) for o in (*table, *reductions) if o.name not in SUMS]
+    # Linear reductions are sums of products before they get here.
+    numbers = [row(o) for o in (*table, *[r for r in reductions if not r.linear])]
     numbers += [f"OPCODE_{i.name.upper()}" for i in instructions.INSTRUCTIONS]
     numbers = "(\n    " + ",\n    ".join(numbers) + ",\n)"
     cimported = [name for name in library_functions(table, reductions) if name not in OWN_FUNCTIONS]
@@ -309,7 +294,8 @@ def render_functions(table, reductions, instructions, notice: str) -> str:
         f'    double {name} "fg_{name}"({", ".join(["double"] * operands)}) noexcept'
         for name, operands in OWN_FUNCTIONS.items()
     ]
-    return "\n".join([notice, header, *own, *scalars(table), *activations(table)]) + "\n"
+    scalars = [line for o in table for line in functions_of(o)]
+    return "\n".join([notice, header, *own, *scalars, *activations(table)]) + "\n"
 
 
 def render_loops(table, reductions, instructions, notice: str) -> str:
@@ -323,9 +309,7 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
         lines += text
         forward += ahead
         backward += back
-    for r in reductions:
-        if r.name in SUMS:
-            continue
+    for r in [r for r in reductions if not r.linear]:
         text, ahead, back = reduction_loops(r)
         lines += text
         forward += ahead
@@ -383,6 +367,8 @@ def roles(table, reductions, instructions) -> list[str]:
         "",
         "cdef extern from *:",
         '    """',
+        "    /* What lanes.h applies to the results of a matrix. */",
+        f"    #define FG_FUSED {''.join(o.fused for o in table)}",
         "    typedef struct { const char *name; int out, fields[3], reads[3], flops; } fastgrad_roles;",
         "    static inline const fastgrad_roles *fastgrad_roles_of(int opcode) {",
         "        static const fastgrad_roles table[] = {",

@@ -1,0 +1,396 @@
+"""Turn the table of operations into what the engine is built from: functions, rules, methods, stubs."""
+
+import sysconfig
+
+from expressions import OPERANDS, cases, doubles, functions_of, inline, library_functions, one_of, row
+from lanes import roles
+
+NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
+# Every module cimports ops.pxd, and so has this.
+NO_FRAMES = '''
+# Tracebacks end at the line of Python that called compiled code. Cython keeps a frame's code object by its
+# line alone, where several files of a module have a line of the same number: its frames name functions that
+# were never called. Nor do users have the sources.
+cdef extern from *:
+    """
+    #include <frameobject.h>
+    /* Cython makes a frame for nothing but a traceback, and does without if it gets none. */
+    #define PyFrame_New(state, code, globals, locals) NULL
+    /* An exception that no line of Python has seen then has no traceback. Where an except clause ends, Cython
+       gives up a reference to one without asking whether it is there: None is, and means the same. */
+    static inline PyObject *fastgrad_object(PyObject *traceback) {
+        if (traceback != NULL) return traceback;
+        Py_INCREF(Py_None);
+        return Py_None;
+    }
+    #if PY_VERSION_HEX >= 0x030C0000
+    static inline PyObject *fastgrad_get_traceback(PyObject *error) {
+        return fastgrad_object(PyException_GetTraceback(error));
+    }
+    #define PyException_GetTraceback fastgrad_get_traceback
+    #else
+    /* Cython would put None into the thread's state, where a line of Python takes it for a traceback;
+       CPython's own functions know it. */
+    #undef CYTHON_FAST_THREAD_STATE
+    #define CYTHON_FAST_THREAD_STATE 0
+    #if defined(__GNUC__)
+    /* A variable of Cython's is then not used. */
+    #pragma GCC diagnostic ignored "-Wunused-variable"
+    #endif
+    static inline void fastgrad_normalize(PyObject **type, PyObject **value, PyObject **traceback) {
+        PyErr_NormalizeException(type, value, traceback);
+        *traceback = fastgrad_object(*traceback);
+    }
+    #define PyErr_NormalizeException fastgrad_normalize
+    #endif
+    """
+'''
+# Such a build of Python has nodes without a pool.
+HAS_NO_LOCK = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+STUB_MARK = "    # The methods of the table of operations go here.\n"
+
+
+# The functions that choose a row's value and its derivatives, by the number of operands.
+SWITCHES = {
+    1: ("unary_value", ("unary_derivative",)),
+    2: ("binary_value", ("left_derivative", "right_derivative")),
+    3: ("ternary_value", ("ternary_da", "ternary_db", "ternary_dc")),
+}
+
+
+def switches(table) -> list[str]:
+    """The values and derivatives of all rows with as many operands, each as one function of the row."""
+    lines = []
+    for count, (value, derivatives) in SWITCHES.items():
+        rows, names = [o for o in table if o.operands == count], OPERANDS[:count]
+        listed = ", ".join(names)
+        choice = [(row(o), [f"return {o.name}_value({listed})"]) for o in rows]
+        lines += inline(
+            "double", value, f"int row, {doubles(names)}", [*cases("row", choice), "    return a"]
+        )
+        for name, derivative in zip(names, derivatives, strict=True):
+            choice = [(row(o), [f"return {o.name}_d{name}({listed}, out)"]) for o in rows]
+            parameters = f"int row, {doubles((*names, 'out'))}"
+            lines += inline("double", derivative, parameters, [*cases("row", choice), "    return 1.0"])
+    return lines
+
+
+def folds(reductions) -> list[str]:
+    """The parts of all reductions, each as one function of the row."""
+    lines = []
+    for part, names, otherwise in (
+        ("step", ("total", "a", "shift"), "total"),
+        ("finish", ("total", "n", "shift"), "total"),
+        ("derivative", ("a", "n", "out"), "1.0"),
+    ):
+        choice = [(row(r), [f"return {getattr(r, part)}"]) for r in reductions]
+        parameters = f"int row, {doubles(names)}"
+        lines += inline(
+            "double", f"reduction_{part}", parameters, [*cases("row", choice), f"    return {otherwise}"]
+        )
+    return lines
+
+
+ACTIVATION = """
+
+cdef inline int activation_row(int code) noexcept nogil:
+    \"\"\"The activation of a dot product, kept in the two bits that are another operation's kind.\"\"\"
+    cdef int which = code & 3
+{choice}
+    return ROW_LEAF
+
+
+# The first before the others, so that the compiler finds a form without a branch: which way a neuron goes
+# cannot be predicted (moons, forward: 120 -> 110 us).
+cdef inline double activation_value(int code, double total) noexcept nogil:
+    cdef double out = {first}_value(total)
+    if activation_row(code) != {first_row}:
+        out = unary_value(activation_row(code), total)
+    return out
+
+
+cdef inline double activation_derivative(int code, double out) noexcept nogil:
+    cdef double derivative = {first}_da(0.0, out)
+    if activation_row(code) != {first_row}:
+        derivative = unary_derivative(activation_row(code), 0.0, out)
+    return derivative
+"""
+
+
+def activations(operations) -> list[str]:
+    """The activations of dot products, by their index."""
+    rows = [operations.BY_NAME[name] for name in operations.ACTIVATIONS[1:]]
+    choice = cases("which", [(str(at), [f"return {row(o)}"]) for at, o in enumerate(rows, 1)])
+    text = ACTIVATION.format(choice="\n".join(choice), first=rows[0].name, first_row=row(rows[0]))
+    return text.rstrip().split("\n")
+
+
+def render_ops(operations, instructions) -> str:
+    """ops.pxd: the rows' numbers, values, derivatives and symbols as inline functions."""
+    table, reductions = operations.TABLE + operations.FUNCTIONS, operations.REDUCTIONS
+    unary = [operation for operation in table if operation.operands == 1]
+    binary = [operation for operation in table if operation.operands == 2]
+    ternary = [operation for operation in table if operation.operands == 3]
+    lines = [
+        "# cython: cdivision=True",
+        NOTICE,
+        f"from libc.math cimport {', '.join(library_functions(table, reductions))}",
+        "",
+        "cdef enum Row:",
+        "    # A number in a traced graph; no node has this row.",
+        "    ROW_CONSTANT = -1",
+        "    ROW_LEAF = 0",
+        *[f"    {row(operation)}" for operation in unary + binary],
+        "    ROW_TABLE_END",
+        "    # The rows that engine.src/node/references.pxi describes.",
+        "    ROW_CUSTOM = ROW_TABLE_END",
+        "    ROW_LOCAL",
+        "    ROW_DOT",
+        "    ROW_INNER",
+        *[f"    {row(reduction)}" for reduction in reductions],
+        *[f"    {row(operation)}" for operation in ternary],
+        "    ROW_END",
+        f"    ROW_FIRST_REDUCTION = {row(reductions[0])}",
+        f"    ROW_FIRST_BINARY = {row(binary[0])}",
+        f"    ROW_FIRST_TERNARY = {row(ternary[0])}",
+    ]
+    for operation in table:
+        lines += functions_of(operation)
+    lines += switches(table)
+    lines += one_of("commutes", [o for o in binary if o.commutes])
+    lines += one_of("selects", [o for o in binary + ternary if o.selects])
+    lines += one_of("right_in_symbol", [o for o in binary if o.right_in_symbol])
+    for part in ("outer", "inner"):
+        shown = [o for o in binary if o.seen_as is not None]
+        lines += inline(
+            "int",
+            f"{part}_row",
+            "int row",
+            cases("row", [(row(o), [f"return ROW_{getattr(o.seen_as, part).upper()}"]) for o in shown])
+            + ["    return ROW_LEAF"],
+        )
+    lines += folds(reductions)
+    lines += one_of("needs_shift", [r for r in reductions if "shift" in r.step])
+    lines += one_of("is_linear", [r for r in reductions if r.linear])
+    lines += activations(operations)
+    lines += roles(table, reductions, instructions)
+    lines += one_of("refuses", [o for o in table if o.errors])
+    return "\n".join(lines) + "\n" + NO_FRAMES
+
+
+def render_refusals(table, reductions, activations) -> str:
+    """refusals.pxi: every operation's names and errors, for the engine."""
+    symbols = [f"    {row(o)}: {symbol_of(o, table)!r}," for o in table]
+    symbols += [f"    {row(r)}: {r.name!r}," for r in reductions]
+    errors = []
+    for o in table:
+        for refusal in o.errors:
+            errors += [
+                f"    if row == {row(o)} and ({refusal.condition}):",
+                f"        raise {refusal.exception}(described(row, a, b) + {': ' + refusal.reason!r})",
+            ]
+    lines = [
+        NOTICE,
+        "cdef dict SYMBOLS = {",
+        *symbols,
+        "}",
+        "",
+        "cdef dict NAMES = {",
+        *[f"    {row(o)}: {o.name!r}," for o in table],
+        "}",
+        "",
+        "cdef dict OPERATION_ROWS = {",
+        *[f"    {o.name!r}: {row(o)}," for o in table],
+        "}",
+        "",
+        "cdef dict REDUCTION_ROWS = {",
+        *[f"    {r.name!r}: {row(r)}," for r in reductions],
+        "}",
+        "",
+        "cdef dict OPERATORS = {",
+        *[f"    {row(o)}: {o.symbol!r}," for o in table if o.operands == 2 and o.method],
+        "}",
+        "",
+        "cdef dict METHODS = {",
+        *[f"    {row(o)}: {o.method!r}," for o in table if o.operands == 2 and o.method],
+        "}",
+        "",
+        f"cdef tuple ACTIVATIONS = {activations!r}",
+        "",
+        "",
+        "cdef set CODES_OF_TWO = {",
+        *[f"    {row(o)} << 2 | {form}," for o in table if o.operands == 2 for form in forms_of(o)],
+        "}",
+        "",
+        "",
+        "cdef str described(int row, double a, double b):",
+        '    """The operation as the user wrote it, with its operands\' values, for error messages."""',
+        '    cdef str left = "..." if traced_here() else repr(a)',
+        "    if row < ROW_FIRST_BINARY:",
+        '        return f"{NAMES[row]}({left})"',
+        '    return f"{left} {OPERATORS[row]} {b!r}"',
+        "",
+        "",
+        "cdef int refuse(int row, double a, double b) except -1:",
+        "    if traced_here():",
+        "        return 0",
+        "    refuse_unknown(a, b)",
+        "    return refuse_anywhere(row, a, b)",
+        "",
+        "",
+        "cdef int refuse_anywhere(int row, double a, double b) except -1:",
+        *errors,
+        "    return 0",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def render_rules(table) -> str:
+    """rules.pxi: the backward rule of every operation of one or two operands, for the engine."""
+    pulls = []
+    for o in table:
+        if o.operands == 3:
+            continue
+        da, db = f"{o.name}_da", f"{o.name}_db"
+        if o.operands == 1:
+            pulls.append((f"({row(o)} << 2)", [f"to_left = {da}(a, node.data)"]))
+            continue
+        both = [
+            "right = <Node *>node.right.node",
+            f"to_left = {da}(a, right.data, node.data)",
+            f"to_right = {db}(a, right.data, node.data)",
+        ]
+        constant_right = [f"to_left = {da}(a, node.right.constant, node.data)"]
+        constant_left = [f"to_left = {db}(node.right.constant, a, node.data)"]
+        bodies = {
+            "NODE_NODE": both,
+            "NODE_CONSTANT": constant_right,
+            "CONSTANT_NODE": constant_left,
+            "NODE_INTEGER": constant_right,
+        }
+        if o.selects:
+            bodies = {form: chosen(body) for form, body in bodies.items()}
+        pulls += [(f"({row(o)} << 2 | {form})", bodies[form]) for form in forms_of(o)]
+    lines = [
+        NOTICE,
+        "cdef inline void pull_operation(",
+        "    Node *node, int code, double g, Sweep *sweep",
+        ") noexcept nogil:",
+        "    cdef Node *left = <Node *>node.left",
+        "    cdef Node *right = NULL",
+        "    cdef double a = left.data, to_left = 0.0, to_right = 0.0",
+        *cases("code", pulls),
+        "    give(left, to_left * g, sweep)",
+        "    if right != NULL:",
+        "        give(right, to_right * g, sweep)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def chosen(body: list[str]) -> list[str]:
+    """A rule that gives its gradient to the chosen operands alone, and reaches no other."""
+    given = [
+        f"give_chosen({line.split(' = ')[0][3:]}, {line.split(' = ')[0]}, g, sweep)"
+        for line in body
+        if line.startswith("to_")
+    ]
+    return [*body, *given, "return"]
+
+
+def forms_of(operation) -> list[str]:
+    """The kinds of operands with which scalars.pxi makes nodes of a row of two."""
+    kinds = ["NODE_NODE"]
+    if operation.seen_as is None:
+        kinds.append("NODE_CONSTANT")
+    if not operation.commutes:
+        kinds.append("CONSTANT_NODE")
+    if operation.right_in_symbol:
+        kinds.append("NODE_INTEGER")
+    return kinds
+
+
+def symbol_of(operation, table) -> str:
+    """The symbol that inspection shows: that of the outer operation where there are two."""
+    if operation.seen_as is None:
+        return operation.symbol
+    return next(o.symbol for o in table if o.name == operation.seen_as.outer)
+
+
+def checked(operation, a: str, b: str, indent: str) -> list[str]:
+    """Refuse a result that is not finite, if the operation refuses any, and operands that are unknown."""
+    known = f"{indent}    refuse_unknown({a}, {b})"
+    if operation.errors:
+        lines = [f"{indent}if out - out != 0.0:", f"{indent}    refuse({row(operation)}, {a}, {b})"]
+    else:
+        lines = [f"{indent}if out != out:", known]
+    return [*lines, f"{indent}elif out == {operation.hides_nan}:", known] if operation.hides_nan else lines
+
+
+def render_methods(table) -> str:
+    """methods.pxi: the base class of Value, with one method for each row."""
+    lines = [
+        NOTICE,
+        "cdef class Arithmetic:",
+        '    """The operations of the table; Value is the only class made from it."""',
+        "",
+    ]
+    for o in table:
+        doc = f'        """{o.doc}"""'
+        if o.operands == 1:
+            lines += [
+                f"    def {o.method}(self):",
+                doc,
+                "        cdef Value operand = self",
+                f"        cdef double out = {o.name}_value(operand.data)",
+                *checked(o, "operand.data", "0.0", "        "),
+                f"        return new_unary({row(o)} << 2, out, <Node *><PyObject *>operand, 0.0)",
+                "",
+            ]
+        else:
+            modulo = ", modulo" if o.method == "__pow__" else ""
+            lines += [f"    def {o.method}(left, right{modulo}):", doc]
+            if modulo:
+                lines += [
+                    "        if modulo is not None:",
+                    "            return NotImplemented",
+                ]
+            lines += [
+                "        cdef double out",
+                "        if in_pool(<PyObject *>left) and in_pool(<PyObject *>right):",
+                f"            out = {o.name}_value((<Value>left).data, (<Value>right).data)",
+                *checked(o, "(<Value>left).data", "(<Value>right).data", "            "),
+                f"            return new_binary({row(o)} << 2, out, "
+                "<Node *><PyObject *>left, <Node *><PyObject *>right)",
+                f"        return binary({row(o)}, left, right)",
+                "",
+            ]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def render_stub(table, template: str) -> str:
+    """engine.pyi: the template with the methods of the table in it."""
+    lines = []
+    for o in table:
+        if o.operands == 1:
+            lines.append(f"    def {o.method}(self) -> Value: ...")
+            continue
+        extra = ", mod: None = None, /" if o.method == "__pow__" else ", /"
+        reflected = o.method.replace("__", "__r", 1)
+        for method in (o.method, reflected):
+            lines.append(f"    def {method}(self, other: Value | _Number{extra}) -> Value: ...")
+    return NOTICE + template.replace(STUB_MARK, "\n".join(lines) + "\n")
+
+
+def render_memory() -> str:
+    """memory.pxi: the file with the memory of nodes, for the Python that builds."""
+    return included("node/singles.pxi" if HAS_NO_LOCK else "node/chunks.pxi")
+
+
+def render_checks() -> str:
+    """checks.pxi: the invariants of the pool, for a Python that has one."""
+    return "" if HAS_NO_LOCK else included("node/invariants.pxi")
+
+
+def included(part: str) -> str:
+    """Include a part of the engine."""
+    return f'# Written by codegen/render.py for one build of Python.\ninclude "../{part}"\n'
