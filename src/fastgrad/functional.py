@@ -28,8 +28,14 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
-from fastgrad import engine
-from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale, softmax
+from fastgrad.engine import Value, apply
+from fastgrad.engine import _add as add
+from fastgrad.engine import _dot as dot
+from fastgrad.engine import _linear as linear
+from fastgrad.engine import _Matrix as Matrix
+from fastgrad.engine import _reduce as reduce
+from fastgrad.engine import _scale as scale
+from fastgrad.engine import _softmax as softmax
 
 # Not sum, which would replace the builtin of who imports *.
 __all__ = [
@@ -66,6 +72,10 @@ Loss: TypeAlias = Value | Any
 
 REDUCTIONS = ("mean", "sum", "none")
 
+# This is where pickles and help() find them.
+for _function in (add, dot, linear, scale, softmax):
+    _function.__module__ = __name__
+
 
 def sum(values: Vector) -> Value:  # noqa: A001
     """Return x1 + ... + xn as one node; ValueError if there are no values."""
@@ -85,11 +95,6 @@ def logsumexp(values: Vector) -> Value:
 def l2(parameters: Vector) -> Value:
     """Return x1**2 + ... + xn**2 as one node; ValueError if there are no values."""
     return reduce("square_sum", vector("l2", parameters))
-
-
-def dot(w: Vector, x: Vector, b: Scalar = 0) -> Value:
-    """Return b + w1 * x1 + ... + wn * xn as one node; ValueError if the lengths differ or are 0."""
-    return engine.dot(w, x, b if isinstance(b, Value) or b != 0 else None)
 
 
 def maximum(left: Scalar, right: Scalar) -> Value:

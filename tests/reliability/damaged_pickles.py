@@ -34,8 +34,8 @@ class Loader(pickle.Unpickler):
 
 @compile
 def function(x, i):
-    hidden = engine.linear(x, [[p, 1.0], [p * 2, p]], None, "tanh")
-    return engine.reduce("logsumexp", [*hidden, x[0] * p]) + take([x[0], p, x[1]], i) ** 2
+    hidden = engine._linear(x, [[p, 1.0], [p * 2, p]], None, "tanh")
+    return engine._reduce("logsumexp", [*hidden, x[0] * p]) + take([x[0], p, x[1]], i) ** 2
 
 
 def graph():
