@@ -1068,7 +1068,7 @@ def test_a_compiled_function_within_another_is_part_of_it():
 
 def test_options_of_a_call_within_another_are_left_out():
     inner = compile(lambda x: x * x)
-    outer = compile(lambda x: inner(x, threads=2, check=True, block=8) + 1)
+    outer = compile(lambda x: inner(x, threads=2, strict=True, block=8) + 1)
     np.testing.assert_array_equal(outer(X), X * X + 1)
 
 
@@ -1542,7 +1542,7 @@ def test_only_one_thread_traces_at_a_time():
 
 
 def test_options_may_be_given_to_the_decorator():
-    @compile(check=True)
+    @compile(strict=True)
     def logarithm(x):
         return x.log()
 

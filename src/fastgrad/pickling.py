@@ -160,11 +160,11 @@ def load_method(owner: type, name: str, instance: object) -> Any:
     return inspect.getattr_static(owner, name).__get__(instance, type(instance))
 
 
-def load_compiled(function: Callable[..., Any], threads: int, check: bool, block: int) -> Compiled:
+def load_compiled(function: Callable[..., Any], threads: int, strict: bool, block: int) -> Compiled:
     """Return what was compiled without programs of its own, to be traced at its first call."""
     from fastgrad.compiler.compiled import Compiled
 
-    return Compiled(function, threads, check, block)
+    return Compiled(function, threads, strict, block)
 
 
 def load_function(

@@ -297,7 +297,7 @@ def run_in_threads(compiled):
 
 def run_everything_else(compiled):
     gradient = compiled.input_gradients(ROWS, [0, 1, 2])[0]
-    return gradient.tolist(), compiled(ROWS, [2, 1, 0], check=True).tolist(), str(compiled)
+    return gradient.tolist(), compiled(ROWS, [2, 1, 0], strict=True).tolist(), str(compiled)
 
 
 def pickle_program(compiled):

@@ -50,7 +50,7 @@ def use_program(program):
     program.outputs(ready, 1, 0)
     program.backward(ready, 2, 0)
     program.input_gradients(ready, 1, 0)
-    program.check(ready)
+    program._verify(ready)
 
 
 def use_value(value):

@@ -81,6 +81,7 @@ def sound_calls():
         "fastgrad.engine._described": (1, 0.0, -1.0),
         "fastgrad.engine._refuse": (1, 0.0, -1.0),
         "fastgrad.engine._set_extras": (w, "label", "symbol", {"name": 1}),
+        "fastgrad.engine._traced": ("name", list, []),
         "fastgrad.functional.dot": ([w, x], [x, w], w, "tanh"),
         "fastgrad.engine._forward": (mlp.layers, nn.Layer, nn.Neuron, [1.0, 2.0]),
         "fastgrad.engine._layer_forward": (mlp.layers[0], nn.Neuron, [1.0, 2.0]),

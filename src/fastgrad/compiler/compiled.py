@@ -39,12 +39,12 @@ class Compiled(Programs):
     # The class and the name that a method was defined with.
     home: tuple[type, str] | None = None
 
-    def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
+    def __init__(self, function: Callable[..., Any], threads: int, strict: bool, block: int) -> None:
         # The attributes of a callable object are its own.
         functools.update_wrapper(self, function, updated=())
         self.function = function
         name = getattr(function, "__name__", type(function).__name__)
-        self._set(name, arguments_of(function, name), (threads, check, block), [])
+        self._set(name, arguments_of(function, name), (threads, strict, block), [])
 
     def _set(
         self,
@@ -70,7 +70,7 @@ class Compiled(Programs):
         kinds = [parameter.kind for parameter in parameters.parameters.values()]
         self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
         self.by_position = self.positional == len(kinds) and self.rest is None
-        self.threads, self.check, self.block = options
+        self.threads, self.strict, self.block = options
         self.programs = {program.signature: program for program in programs}
         self.latest = programs[-1] if programs else None
         self.reads = Reads()
@@ -98,20 +98,20 @@ class Compiled(Programs):
         self, what: str, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Program, list[Any], int, int]:
         """Find or trace the program for these arguments, and make them ready for it."""
-        threads, check, block = self.threads, self.check, self.block
+        threads, strict, block = self.threads, self.strict, self.block
         if self.function is None and not self.programs:
             raise self._unknown_call()
         if options:
             threads = threads_option(options.pop("threads", threads))
-            check = options.pop("check", check)
+            strict = options.pop("strict", strict)
             block = block_option(options.pop("block", block))
         if options or not self.by_position or len(arguments) != len(self.names):
             arguments = self._bound(arguments, options)
         signature, ready, program = self._find(arguments, self._names_of(len(arguments)))
         if program is None:
             program = self.latest = self._traced(signature)
-        if check:
-            program.check(ready, what)
+        if strict:
+            program._verify(ready, what)
         return program, ready, threads, block
 
     def _bound(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
@@ -225,7 +225,7 @@ class Compiled(Programs):
         if self.home is None:
             self._find_home(type(instance))
         method = self.function.__get__(instance, owner)  # type: ignore[union-attr]
-        bound = Compiled(method, self.threads, self.check, self.block)
+        bound = Compiled(method, self.threads, self.strict, self.block)
         if self.home is not None:
             bound.home, bound.instance, bound.origin = self.home, instance, self
             attributes[self.key] = bound
@@ -247,7 +247,7 @@ class Compiled(Programs):
         copied._set(
             self.name,
             self.parameters_of_function,
-            (self.threads, self.check, self.block),
+            (self.threads, self.strict, self.block),
             list(self.programs.values()),
         )
         copied.latest, copied.snapshot = self.latest, self.snapshot
@@ -261,7 +261,7 @@ class Compiled(Programs):
         """
         rebuild, arguments = self.__reduce__()
         if not self.programs and self.function is not None and self.instance is None:
-            rebuild, arguments = Compiled, (self.function, self.threads, self.check, self.block)
+            rebuild, arguments = Compiled, (self.function, self.threads, self.strict, self.block)
         arguments = copy.deepcopy(arguments, memo)
         # The instance of a method may have copied it with its attributes.
         copied: Compiled = memo.get(id(self)) or rebuild(*arguments)
@@ -271,7 +271,7 @@ class Compiled(Programs):
         # pickling.py makes compiled functions, and so stands above this file.
         from fastgrad.pickling import load_compiled, load_function, load_method
 
-        options = self.threads, self.check, self.block
+        options = self.threads, self.strict, self.block
         if self.instance is not None and self.home is not None:
             return load_method, (*self.home, self.instance)
         if isinstance(self.function, MethodType):
@@ -308,14 +308,14 @@ def reference(compiled: Compiled) -> tuple[str, str] | None:
 
 
 def compile(
-    function: Callable[..., Any] | None = None, *, threads: int = 1, check: bool = False, block: int = 0
+    function: Callable[..., Any] | None = None, *, threads: int = 1, strict: bool = False, block: int = 0
 ) -> Any:
     """Compile a function, written in Values for one row, into a program that runs over all rows at once.
 
     Use it as a decorator, with or without options, each of which a call may also give:
 
     threads: how many threads share the rows; the results are the same to the bit for any number.
-    check: raise what the engine would raise, naming row, instruction and value, where the program
+    strict: raise what the engine would raise, naming row, instruction and value, where the program
     would otherwise go on with inf or nan.
     block: rows computed together; 0 chooses by the size of the cache.
 
@@ -339,7 +339,7 @@ def compile(
     """
     threads, block = threads_option(threads), block_option(block)
     if function is None:
-        return lambda function: Compiled(function, threads, check, block)
+        return lambda function: Compiled(function, threads, strict, block)
     if not callable(function):
         raise TypeError(f"compile needs a function, not {type(function).__name__}")
-    return Compiled(function, threads, check, block)
+    return Compiled(function, threads, strict, block)

@@ -14,7 +14,7 @@ cdef class Programs:
     cdef public bint by_position
     # The options of calls that give none.
     cdef public int threads
-    cdef public bint check
+    cdef public bint strict
     cdef public Py_ssize_t block
     cdef public dict programs
     cdef public Snapshot snapshot
@@ -77,7 +77,7 @@ cdef class Programs:
         if self.key is not None and self.is_unbound_call(arguments):
             method = self.__get__(arguments[0], type(arguments[0]))
             return (<Programs?>method).prepared(what, arguments[1:], options)
-        if not options and not self.check and self.by_position and len(arguments) == len(self.names):
+        if not options and not self.strict and self.by_position and len(arguments) == len(self.names):
             ready = prepare_arguments(arguments, self.names)
             program = self.traced(ready)
             if program is not None:

@@ -21,7 +21,7 @@ class Program:
     def outputs(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
-    def check(self, arguments: list[Any], what: str = "outputs") -> None: ...
+    def _verify(self, arguments: list[Any], what: str = "outputs") -> None: ...
 
 @disjoint_base
 class Programs:
@@ -30,7 +30,7 @@ class Programs:
     names: tuple[str, ...]
     by_position: bool
     threads: int
-    check: bool
+    strict: bool
     block: int
     programs: dict[tuple[int, ...], Program]
     snapshot: Snapshot
