@@ -320,7 +320,7 @@ class Layer(Module, _LayerFields):
         nin = size_of("nin", nin, 0)
         self.neurons = [Neuron(nin, **kwargs) for _ in range(size_of("nout", nout, 0))]
 
-    def __call__(self, x: Inputs) -> Any:
+    def __call__(self, x: Inputs) -> Value | list[Value]:
         """Return the list of the neurons' outputs, or the output itself if there is one neuron."""
         return _layer_forward(self, Neuron if Neuron.__call__ is NEURON_CALL else None, x)
 
@@ -358,7 +358,7 @@ class MLP(Module):
             for i in range(len(nouts))
         ]
 
-    def __call__(self, x: Inputs) -> Any:
+    def __call__(self, x: Inputs) -> Value | list[Value]:
         """Return the last layer's outputs for nin inputs, Values or numbers."""
         return _forward(
             self.layers,
@@ -391,7 +391,7 @@ class Dropout(Module):
             raise ValueError(f"p must be at least 0 and less than 1, not {p}")
         self.p = p
 
-    def __call__(self, x: Iterable[Value]) -> list[Any]:
+    def __call__(self, x: Iterable[Value]) -> list[Value]:
         """Return the values, dropped out if `training` is set."""
         x = listed("Dropout", x)
         if not self.training or self.p == 0:

@@ -10,10 +10,11 @@ import sys
 import warnings
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, Protocol, TypeVar, overload
 
 from fastgrad.compiler.captures import Reads, changed_data
-from fastgrad.compiler.program import Program, Programs
+from fastgrad.compiler.methods import Methods
+from fastgrad.compiler.program import Program
 from fastgrad.compiler.signature import (
     OPTIONS,
     arguments_of,
@@ -23,23 +24,22 @@ from fastgrad.compiler.signature import (
     threads_option,
 )
 from fastgrad.compiler.tracing import trace
-from fastgrad.engine import TracingError, Value, _is_tracing, _refused
+from fastgrad.engine import TracingError, Value, _refused
 
 __all__ = ["Compiled"]
 
+# What the function returns for one row: a Value or a list of them.
+Returned = TypeVar("Returned")
 # The change of data outside that gets a warning: before that it may be a setting tried by hand.
 CHANGES = 3
 # What a pickled function says about itself.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
-class Compiled(Programs):
-    """A function compiled by `compile`; see there."""
+class Compiled(Methods[Returned]):
+    """A function that `compile` has compiled; `Compiled[Value]` is one that returns a Value."""
 
-    # The class and the name that a method was defined with.
-    home: tuple[type, str] | None = None
-
-    def __init__(self, function: Callable[..., Any], threads: int, strict: bool, block: int) -> None:
+    def __init__(self, function: Callable[..., Returned], threads: int, strict: bool, block: int) -> None:
         # The attributes of a callable object are its own.
         functools.update_wrapper(self, function, updated=())
         self.function = function
@@ -78,21 +78,16 @@ class Compiled(Programs):
         # How often data that the function reads from outside has changed.
         self.changes = 0
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
-
-        In another function that is being compiled: what the function itself returns.
-        """
-        if not _is_tracing():
-            return self._outputs(*arguments, **options)
+    def _inlined(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Returned:
+        """Return what the function itself returns: it is called by another that is traced."""
         if self.function is None:
             raise _refused(
                 f"{self.name} cannot be part of another compiled function: it was unpickled with its "
                 "programs, without the function itself"
             )
-        return self.function(
-            *arguments, **{name: option for name, option in options.items() if name not in OPTIONS}
-        )
+        given = {name: option for name, option in options.items() if name not in OPTIONS}
+        found: Returned = self.function(*arguments, **given)
+        return found
 
     def _prepare(
         self, what: str, arguments: tuple[Any, ...], options: dict[str, Any]
@@ -197,49 +192,12 @@ class Compiled(Programs):
         )
 
     def __str__(self) -> str:
-        if self.latest is None:
+        """Return the program of each signature as text, in the order of their traces."""
+        if not self.programs:
             return f"{self.name}: not traced yet; call it first"
-        return str(self.latest)
+        return "\n\n".join([str(program) for program in self.programs.values()])
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.home = owner, name
-        self.key = f"_compiled {owner.__module__}.{owner.__qualname__}.{name}"
-
-    def _takes_instance(self) -> bool:
-        """Return whether the instance is an argument, which it is of no object that is merely called."""
-        function = self.function
-        return hasattr(type(function), "__get__") and not isinstance(function, (staticmethod, MethodType))
-
-    def _method(self, instance: object, owner: type | None, attributes: object) -> Compiled:
-        """Compile the function of an instance, to be kept in the instance's dict.
-
-        Raises TypeError if the instance cannot keep it, having no dict, or being a class.
-        """
-        if not self._takes_instance():
-            return self
-        if not isinstance(attributes, dict):
-            raise TypeError(
-                f"{type(instance).__name__!r} objects cannot keep a compiled method {self.name!r}: "
-                "it needs an instance with a __dict__"
-            )
-        if self.home is None:
-            self._find_home(type(instance))
-        method = self.function.__get__(instance, owner)  # type: ignore[union-attr]
-        bound = Compiled(method, self.threads, self.strict, self.block)
-        if self.home is not None:
-            bound.home, bound.instance, bound.origin = self.home, instance, self
-            attributes[self.key] = bound
-        return bound
-
-    def _find_home(self, kind: type) -> None:
-        """Look for the name by which a class has this method, which was set when the class was there."""
-        for owner in kind.__mro__:
-            for name, found in vars(owner).items():
-                if found is self:
-                    self.__set_name__(owner, name)
-                    return
-
-    def __copy__(self) -> Compiled:
+    def __copy__(self) -> Compiled[Returned]:
         copied = Compiled.__new__(Compiled)
         vars(copied).update(vars(self))
         copied.function = self.function
@@ -254,7 +212,7 @@ class Compiled(Programs):
         copied.reads.add(self.reads)
         return copied
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled[Returned]:
         """Copy the programs with their parameters; without programs, what is compiled.
 
         That copies a callable object, whose parameters are its own, and shares a function.
@@ -264,7 +222,7 @@ class Compiled(Programs):
             rebuild, arguments = Compiled, (self.function, self.threads, self.strict, self.block)
         arguments = copy.deepcopy(arguments, memo)
         # The instance of a method may have copied it with its attributes.
-        copied: Compiled = memo.get(id(self)) or rebuild(*arguments)
+        copied: Compiled[Returned] = memo.get(id(self)) or rebuild(*arguments)
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -294,7 +252,7 @@ def callers_level() -> int:
     return level
 
 
-def reference(compiled: Compiled) -> tuple[str, str] | None:
+def reference(compiled: Compiled[Any]) -> tuple[str, str] | None:
     """Return (module, name) if the function, or what it is compiled to, is found there; else None."""
     function = compiled.function
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<lambda>")
@@ -307,9 +265,28 @@ def reference(compiled: Compiled) -> tuple[str, str] | None:
     return (module, name) if module and found is function else None
 
 
+class Decorator(Protocol):
+    """What `compile` returns if it is given options alone."""
+
+    def __call__(self, function: Callable[..., Returned], /) -> Compiled[Returned]:
+        """Compile the function."""
+
+
+@overload
 def compile(
-    function: Callable[..., Any] | None = None, *, threads: int = 1, strict: bool = False, block: int = 0
-) -> Any:
+    function: Callable[..., Returned], *, threads: int = 1, strict: bool = False, block: int = 0
+) -> Compiled[Returned]: ...
+@overload
+def compile(
+    function: None = None, *, threads: int = 1, strict: bool = False, block: int = 0
+) -> Decorator: ...
+def compile(
+    function: Callable[..., Returned] | None = None,
+    *,
+    threads: int = 1,
+    strict: bool = False,
+    block: int = 0,
+) -> Compiled[Returned] | Decorator:
     """Compile a function, written in Values for one row, into a program that runs over all rows at once.
 
     Use it as a decorator, with or without options, each of which a call may also give:

@@ -1,6 +1,15 @@
 # Which program a call needs: by the signature of its arguments, and while names are bound as they were.
 
+from types import GenericAlias
+
 from fastgrad.engine import _is_tracing, _refused
+
+
+cdef int refuse_in_trace(str name, str what) except -1:
+    """Raise TracingError in a function that is being traced, which would not repeat the call."""
+    if _is_tracing():
+        raise _refused(f"{name}.{what} has no place in a function that is compiled: it would happen only once")
+    return 0
 
 
 cdef class Programs:
@@ -23,6 +32,10 @@ cdef class Programs:
     cdef public str key
     cdef public object instance
     cdef public Programs origin
+
+    @classmethod
+    def __class_getitem__(cls, returned):
+        return GenericAlias(cls, returned)
 
     def __get__(self, instance, owner):
         """Return the method of one instance: the one that the instance keeps, or a new one."""
@@ -65,15 +78,10 @@ cdef class Programs:
     cdef tuple prepared(self, str what, tuple arguments, dict options):
         """(program, arguments ready for it, threads, block); only the most common call is quick.
 
-        That is one without options for a signature that was traced. Raises as `_find` does, and
-        TracingError in a function that is being traced, which would not repeat the call.
+        That is one without options for a signature that was traced. Raises as `_find` does.
         """
         cdef list ready
         cdef Program program
-        if _is_tracing():
-            raise _refused(
-                f"{self.name}.{what} has no place in a function that is compiled: it would happen only once"
-            )
         if self.key is not None and self.is_unbound_call(arguments):
             method = self.__get__(arguments[0], type(arguments[0]))
             return (<Programs?>method).prepared(what, arguments[1:], options)
@@ -84,9 +92,15 @@ cdef class Programs:
                 return program, ready, self.threads, self.block
         return self._prepare(what, arguments, options)
 
-    def _outputs(self, *arguments, **options):
-        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
-        cdef tuple call = self.prepared("_outputs", arguments, options)
+    def __call__(self, *arguments, **options):
+        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
+
+        In another function that is being compiled: what the function itself returns.
+        """
+        cdef tuple call
+        if _is_tracing():
+            return self._inlined(arguments, options)
+        call = self.prepared("outputs", arguments, options)
         return (<Program?>call[0]).outputs(call[1], call[2], call[3])
 
     def backward(self, *arguments, **options):
@@ -94,7 +108,9 @@ cdef class Programs:
 
         With a list of outputs: the list of their means, and the gradient of the means' sum.
         """
-        cdef tuple call = self.prepared("backward", arguments, options)
+        cdef tuple call
+        refuse_in_trace(self.name, "backward")
+        call = self.prepared("backward", arguments, options)
         return (<Program?>call[0]).backward(call[1], call[2], call[3])
 
     def input_gradients(self, *arguments, **options):
@@ -103,5 +119,7 @@ cdef class Programs:
         One array for one argument, otherwise a tuple of them, with None for integer arrays. A number
         gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
         """
-        cdef tuple call = self.prepared("input_gradients", arguments, options)
+        cdef tuple call
+        refuse_in_trace(self.name, "input_gradients")
+        call = self.prepared("input_gradients", arguments, options)
         return (<Program?>call[0]).input_gradients(call[1], call[2], call[3])

@@ -12,9 +12,9 @@ import operator
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import CodeType, FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, SupportsFloat, SupportsIndex, TypeVar, overload
 from weakref import ReferenceType
 
 from fastgrad.compiler.arguments import describe_signature
@@ -35,6 +35,7 @@ from fastgrad.engine import (
 
 __all__ = ["take", "trace"]
 
+Item = TypeVar("Item")
 # What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
 NO_NUMBER = ". A Value has no number yet: operations such as x.exp(), abs(x), where and maximum take it"
 # What the error about random numbers says while there are other threads.
@@ -86,7 +87,13 @@ class Selection:
         return "take"
 
 
-def take(values: Sequence[Any], index: Any) -> Any:
+@overload
+def take(values: Iterable[Item], index: SupportsIndex) -> Item: ...
+@overload
+def take(values: Iterable[Value | SupportsFloat], index: Value) -> Value: ...
+@overload
+def take(values: Iterable[Sequence[Value | SupportsFloat]], index: Value) -> list[Value]: ...
+def take(values: Iterable[Any], index: Value | SupportsIndex) -> Any:
     """Return values[index]; in a compiled function the index may differ from row to row.
 
     values: Values or numbers, or lists of them of equal length, of which a list is then taken
