@@ -1393,6 +1393,15 @@ def test_the_listing_counts_and_names():
         assert part in text
 
 
+def test_the_text_has_the_program_of_each_signature():
+    compiled = compile(lambda x: x + x)
+    compiled([1.0])
+    compiled(2.0)
+    first, second = str(compiled).split("\n\n")
+    assert first.startswith("<lambda>(x: real)")
+    assert second.startswith("<lambda>(x: number)")
+
+
 def test_a_long_program_traces_and_says_what_it_takes():
     compiled = compile(long_program)
     value = compiled.backward(np.array([0.5, 0.25]))
