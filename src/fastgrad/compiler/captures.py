@@ -267,10 +267,10 @@ def advise(error: BaseException, failed: object) -> None:
     name = getattr(failed, "__name__", "")
     if not isinstance(error, RuntimeError) or getattr(failed, "__module__", None) != "math":
         return
-    if hasattr(Value, name):
-        way = f"write x.{name}() for math.{name}(x)"
-    elif name in ("pow", "fabs"):
+    if name in ("pow", "fabs"):
         way = "write x ** y for math.pow(x, y)" if name == "pow" else "write abs(x) for math.fabs(x)"
+    elif hasattr(Value, name):
+        way = f"write x.{name}() for math.{name}(x)"
     else:
         way = f"Values have no {name}: compute it outside, and pass it as an argument"
     error.args = (f"math.{name} reads the number of a Value, which would be frozen into the program: {way}",)
