@@ -8,7 +8,9 @@ from fastgrad.engine import _is_tracing, _refused
 cdef int refuse_in_trace(str name, str what) except -1:
     """Raise TracingError in a function that is being traced, which would not repeat the call."""
     if _is_tracing():
-        raise _refused(f"{name}.{what} has no place in a function that is compiled: it would happen only once")
+        raise _refused(
+            f"{name}.{what} has no place in a function that is compiled: it would happen only once"
+        )
     return 0
 
 
