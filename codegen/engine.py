@@ -330,7 +330,7 @@ def render_methods(table) -> str:
     """methods.pxi: the base class of Value, with one method for each row."""
     lines = [
         NOTICE,
-        "cdef class Arithmetic:",
+        "cdef class _Arithmetic:",
         '    """The operations of the table; Value is the only class made from it."""',
         "",
     ]

@@ -3,6 +3,7 @@
 python docs/generate_api.py            # writes docs/api.md
 """
 
+import functools
 import importlib
 import inspect
 from pathlib import Path
@@ -28,6 +29,8 @@ MODULES = {
     "fastgrad.export": None,
     "fastgrad.functional": [*functional.__all__, "sum"],
 }
+# What programs get from a function, and do not make themselves.
+MADE_ELSEWHERE = {"Compiled"}
 HEAD = """\
 # API
 
@@ -51,6 +54,12 @@ def public_names(module: ModuleType) -> list[str]:
     return sorted(callables, key=lambda name: (getattr(module, name).__module__, position(module, name)))
 
 
+@functools.cache
+def listed_names() -> set[str]:
+    """Return all names of the page."""
+    return {name for module in MODULES for name in public_names(importlib.import_module(module))}
+
+
 def position(module: ModuleType, name: str) -> int:
     """Return where a class or function is defined in its source, 0 if that is not Python; -1 for others."""
     member = getattr(module, name)
@@ -72,6 +81,8 @@ def signature(function: object) -> str:
     """Return a callable's parameters and result as its source has them, '' if it does not tell."""
     if inspect.isclass(function) and issubclass(function, Exception):
         # Some Pythons tell those of the built-in base.
+        return ""
+    if getattr(function, "__name__", "") in MADE_ELSEWHERE:
         return ""
     try:
         found = inspect.signature(function)
@@ -119,7 +130,11 @@ def methods(cls: type) -> list[str]:
     """Return the lines on the public methods that a class defines, or a base of it that is listed nowhere."""
     lines = []
     operations = {row.method for row in TABLE} if cls.__name__ == "Value" else set()
-    inherited = {} if cls.__base__.__module__ in {"builtins", *MODULES} else vars(cls.__base__)
+    inherited = {}
+    for base in cls.__mro__[1:]:
+        if base.__module__ == "builtins" or base.__name__ in listed_names():
+            break
+        inherited |= vars(base)
     for name, member in [*vars(cls).items(), *inherited.items()]:
         called = name == "__call__"
         if (name.startswith("_") and not called) or name in operations or not inspect.getdoc(member):
@@ -130,7 +145,9 @@ def methods(cls: type) -> list[str]:
         if inspect.isdatadescriptor(member):
             lines += [f"#### {cls.__name__}.{name}", "", *text_of(member)]
         elif callable(member):
-            lines += [f"#### {cls.__name__}.{name}", "", f"`{name}{signature(member)}`", "", *text_of(member)]
+            # A call that is written in C does not tell.
+            shown = signature(member) or "(*arguments, **options)"
+            lines += [f"#### {cls.__name__}.{name}", "", f"`{name}{shown}`", "", *text_of(member)]
     return lines
 
 

@@ -9,7 +9,7 @@ from itertools import takewhile
 from types import CodeType
 from typing import Any, NamedTuple
 
-from fastgrad.engine import Value, _graph_order, _take_apart, apply, dot, reduce
+from fastgrad.engine import Value, _dot, _graph_order, _reduce, _take_apart, apply
 from fastgrad.nn import MLP, Dropout, Layer, Module, Neuron
 from fastgrad.operations import ACTIVATIONS, BY_NAME, REDUCTIONS
 from fastgrad.testing import kept_gradients
@@ -209,9 +209,9 @@ def has_moved(data: float, operation: str, kind: int, operands: tuple[Value, ...
         if operation in DOT:
             inputs = given[detail:]
             bias = given[len(inputs)] if detail > len(inputs) else None
-            result = dot(given[: len(inputs)], inputs, bias, ACTIVATIONS[kind])
+            result = _dot(given[: len(inputs)], inputs, bias, ACTIVATIONS[kind])
         elif operation in REDUCED:
-            result = reduce(operation, given)
+            result = _reduce(operation, given)
         elif operation not in BY_NAME or not given:
             return False
         elif detail is None:

@@ -8,11 +8,11 @@ cdef union Operand:
     double constant
 
 
-cdef class Arithmetic:
+cdef class _Arithmetic:
     pass
 
 
-cdef class Value(Arithmetic):
+cdef class Value(_Arithmetic):
     cdef public double data
     cdef public double grad
     # What these two own depends on the node's operation: see references.pxi.

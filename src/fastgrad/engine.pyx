@@ -32,7 +32,7 @@ include "engine.src/graph/records.pxi"         # a graph as flat arrays, for the
 include "engine.src/graph/parameters.pxi"      # leaves, many at a time
 
 
-cdef class Value(Arithmetic):
+cdef class Value(_Arithmetic):
     # CPython takes the first line for the signature.
     """Value(data, _children=(), _op='', label='', *, children=None, local_grads=None)\n--\n
 A number, its gradient and the operation that made it.
@@ -233,3 +233,7 @@ A number, its gradient and the operation that made it.
 
 
 include "engine.src/value/type_slots.pxi"      # what Cython cannot write: memory, the collector
+
+# Private by name: `functional` offers them to users.
+_add, _dot, _linear, _scale, _softmax = add, dot, linear, scale, softmax
+del add, dot, linear, scale, softmax

@@ -26,10 +26,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
 
-from fastgrad import engine
-from fastgrad.engine import Matrix, Value, add, apply, linear, reduce, scale, softmax
+from fastgrad.engine import Value, apply
+from fastgrad.engine import _add as add
+from fastgrad.engine import _dot as dot
+from fastgrad.engine import _linear as linear
+from fastgrad.engine import _Matrix as Matrix
+from fastgrad.engine import _reduce as reduce
+from fastgrad.engine import _scale as scale
+from fastgrad.engine import _softmax as softmax
 
 # Not sum, which would replace the builtin of who imports *.
 __all__ = [
@@ -61,10 +67,13 @@ Number: TypeAlias = SupportsFloat | SupportsIndex
 Scalar: TypeAlias = Value | Number
 Vector: TypeAlias = Iterable[Scalar]
 Item = TypeVar("Item")
-# A list for the reduction "none": nobody else should have to tell type checkers that it is none.
-Loss: TypeAlias = Value | Any
-
+Loss: TypeAlias = Value | list[Value]
+Reduced: TypeAlias = Literal["mean", "sum"]
 REDUCTIONS = ("mean", "sum", "none")
+
+# This is where pickles and help() find them.
+for _function in (add, dot, linear, scale, softmax):
+    _function.__module__ = __name__
 
 
 def sum(values: Vector) -> Value:  # noqa: A001
@@ -85,11 +94,6 @@ def logsumexp(values: Vector) -> Value:
 def l2(parameters: Vector) -> Value:
     """Return x1**2 + ... + xn**2 as one node; ValueError if there are no values."""
     return reduce("square_sum", vector("l2", parameters))
-
-
-def dot(w: Vector, x: Vector, b: Scalar = 0) -> Value:
-    """Return b + w1 * x1 + ... + wn * xn as one node; ValueError if the lengths differ or are 0."""
-    return engine.dot(w, x, b if isinstance(b, Value) or b != 0 else None)
 
 
 def maximum(left: Scalar, right: Scalar) -> Value:
@@ -147,6 +151,10 @@ def rms_norm(values: Vector, weight: Vector | None = None, *, eps: float = 1e-5)
     return normal if weight is None else pairwise("rms_norm", "mul", normal, weight)
 
 
+@overload
+def mse_loss(input: Vector, target: Vector, reduction: Reduced = "mean") -> Value: ...
+@overload
+def mse_loss(input: Vector, target: Vector, reduction: Literal["none"]) -> list[Value]: ...
 def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  # noqa: A002
     """Return the squared differences of n predictions and n targets, reduced.
 
@@ -159,6 +167,10 @@ def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  #
     return reduced([difference * difference for difference in differences], reduction)
 
 
+@overload
+def hinge_loss(input: Vector, target: Vector, reduction: Reduced = "mean") -> Value: ...
+@overload
+def hinge_loss(input: Vector, target: Vector, reduction: Literal["none"]) -> list[Value]: ...
 def hinge_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  # noqa: A002
     """Return max(0, 1 - target * score) for n scores and n targets of -1 or 1, reduced.
 
@@ -174,6 +186,12 @@ def hinge_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss: 
     return reduced(losses, reduction)
 
 
+@overload
+def binary_cross_entropy_with_logits(input: Vector, target: Vector, reduction: Reduced = "mean") -> Value: ...
+@overload
+def binary_cross_entropy_with_logits(
+    input: Vector, target: Vector, reduction: Literal["none"]
+) -> list[Value]: ...
 def binary_cross_entropy_with_logits(
     input: Vector,  # noqa: A002
     target: Vector,
@@ -186,9 +204,23 @@ def binary_cross_entropy_with_logits(
     return reduced(pairwise("binary_cross_entropy_with_logits", "logistic", input, target), reduction)
 
 
+@overload
+def cross_entropy(input: Vector, target: SupportsIndex | Value, reduction: str = "mean") -> Value: ...
+@overload
+def cross_entropy(
+    input: Iterable[Vector],
+    target: Iterable[SupportsIndex | Value],
+    reduction: Reduced = "mean",
+) -> Value: ...
+@overload
+def cross_entropy(
+    input: Iterable[Vector],
+    target: Iterable[SupportsIndex | Value],
+    reduction: Literal["none"],
+) -> list[Value]: ...
 def cross_entropy(
     input: Vector | Iterable[Vector],  # noqa: A002
-    target: SupportsIndex | Iterable[SupportsIndex],
+    target: SupportsIndex | Value | Iterable[SupportsIndex | Value],
     reduction: str = "mean",
 ) -> Loss:
     """Return -log(softmax(logits)[target]) of raw logits, reduced.
@@ -206,9 +238,23 @@ def cross_entropy(
     return over_rows("cross_entropy", loss, input, target, reduction)
 
 
+@overload
+def nll_loss(input: Vector, target: SupportsIndex | Value, reduction: str = "mean") -> Value: ...
+@overload
+def nll_loss(
+    input: Iterable[Vector],
+    target: Iterable[SupportsIndex | Value],
+    reduction: Reduced = "mean",
+) -> Value: ...
+@overload
+def nll_loss(
+    input: Iterable[Vector],
+    target: Iterable[SupportsIndex | Value],
+    reduction: Literal["none"],
+) -> list[Value]: ...
 def nll_loss(
     input: Vector | Iterable[Vector],  # noqa: A002
-    target: SupportsIndex | Iterable[SupportsIndex],
+    target: SupportsIndex | Value | Iterable[SupportsIndex | Value],
     reduction: str = "mean",
 ) -> Loss:
     """Return -input[target] of log-probabilities, as `log_softmax` gives them, reduced.

@@ -10,16 +10,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat
 
 from fastgrad.engine import (
-    LayerFields,
-    NeuronFields,
     Value,
+    _dot,
+    _flattened,
+    _forward,
+    _is_leaf,
     _is_tracing,
-    dot,
-    flattened,
-    forward,
-    is_leaf,
-    layer_forward,
-    own_parameters,
+    _layer_forward,
+    _LayerFields,
+    _NeuronFields,
+    _own_parameters,
     zero_grad,
 )
 from fastgrad.functional import listed
@@ -162,7 +162,7 @@ def all_named(module: Module) -> dict[str, Value]:
         id(parameter): parameter
         for part in module.modules()
         for parameter in asked_parameters(part)
-        if isinstance(parameter, Value) and is_leaf(parameter) and id(parameter) not in known
+        if isinstance(parameter, Value) and _is_leaf(parameter) and id(parameter) not in known
     }
     if nameless:
         raise ValueError(
@@ -203,7 +203,7 @@ def named_values(holder: object, prefix: str) -> Iterator[tuple[str, Value]]:
     for name, part in attributes(holder):
         path = f"{prefix}.{name}" if prefix else name
         if isinstance(part, Value):
-            if is_leaf(part):
+            if _is_leaf(part):
                 yield path, part
         elif isinstance(part, Module):
             yield from part.named_parameters(path)
@@ -215,7 +215,7 @@ def values_below(holder: object, with_modules: bool = True) -> Iterator[Value]:
     """Yield the leaves in a Module's attributes or a container, and what Modules there call parameters."""
     for _, part in attributes(holder):
         if isinstance(part, Value):
-            if is_leaf(part):
+            if _is_leaf(part):
                 yield part
         elif not isinstance(part, Module):
             yield from values_below(part, with_modules)
@@ -263,7 +263,7 @@ def size_of(name: str, number: Any, least: int) -> int:
     return size
 
 
-class Neuron(Module, NeuronFields):
+class Neuron(Module, _NeuronFields):
     """activation(w1 * x1 + ... + wn * xn + b).
 
     The weights are drawn from `random.uniform(-1, 1)` and b is 0, so that a seed gives micrograd's
@@ -286,13 +286,13 @@ class Neuron(Module, NeuronFields):
             raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
         activation = self.activation if self.nonlin else "linear"
         if x and not self._uses_replaced():
-            return dot(self.w, x, self.b, activation)
+            return _dot(self.w, x, self.b, activation)
         out: Value = sum((w * each for w, each in zip(self.w, x, strict=True)), self.b)
         return out if activation == "linear" else getattr(out, activation)()
 
     def parameters(self) -> list[Value]:
         """Return the weights, then the bias, without those that were computed."""
-        return own_parameters(self)
+        return _own_parameters(self)
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
         """Yield w and b, then what else was set."""
@@ -310,7 +310,7 @@ NEURON_CALL = Neuron.__call__
 NEURON_PARAMETERS = Neuron.parameters
 
 
-class Layer(Module, LayerFields):
+class Layer(Module, _LayerFields):
     """nout neurons over the same nin inputs; keyword arguments go to every Neuron.
 
     Raises ValueError for less than 0 inputs or neurons.
@@ -320,13 +320,13 @@ class Layer(Module, LayerFields):
         nin = size_of("nin", nin, 0)
         self.neurons = [Neuron(nin, **kwargs) for _ in range(size_of("nout", nout, 0))]
 
-    def __call__(self, x: Inputs) -> Any:
+    def __call__(self, x: Inputs) -> Value | list[Value]:
         """Return the list of the neurons' outputs, or the output itself if there is one neuron."""
-        return layer_forward(self, Neuron if Neuron.__call__ is NEURON_CALL else None, x)
+        return _layer_forward(self, Neuron if Neuron.__call__ is NEURON_CALL else None, x)
 
     def parameters(self) -> list[Value]:
         """Return the parameters neuron by neuron."""
-        return flattened(self.neurons, Neuron if Neuron.parameters is NEURON_PARAMETERS else None)
+        return _flattened(self.neurons, Neuron if Neuron.parameters is NEURON_PARAMETERS else None)
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
         """Yield the neurons, then what else was set."""
@@ -358,9 +358,9 @@ class MLP(Module):
             for i in range(len(nouts))
         ]
 
-    def __call__(self, x: Inputs) -> Any:
+    def __call__(self, x: Inputs) -> Value | list[Value]:
         """Return the last layer's outputs for nin inputs, Values or numbers."""
-        return forward(
+        return _forward(
             self.layers,
             Layer if Layer.__call__ is LAYER_CALL else None,
             Neuron if Neuron.__call__ is NEURON_CALL else None,
@@ -391,7 +391,7 @@ class Dropout(Module):
             raise ValueError(f"p must be at least 0 and less than 1, not {p}")
         self.p = p
 
-    def __call__(self, x: Iterable[Value]) -> list[Any]:
+    def __call__(self, x: Iterable[Value]) -> list[Value]:
         """Return the values, dropped out if `training` is set."""
         x = listed("Dropout", x)
         if not self.training or self.p == 0:

@@ -160,11 +160,11 @@ def load_method(owner: type, name: str, instance: object) -> Any:
     return inspect.getattr_static(owner, name).__get__(instance, type(instance))
 
 
-def load_compiled(function: Callable[..., Any], threads: int, check: bool, block: int) -> Compiled:
+def load_compiled(function: Callable[..., Any], threads: int, strict: bool, block: int) -> Compiled[Any]:
     """Return what was compiled without programs of its own, to be traced at its first call."""
     from fastgrad.compiler.compiled import Compiled
 
-    return Compiled(function, threads, check, block)
+    return Compiled(function, threads, strict, block)
 
 
 def load_function(
@@ -174,7 +174,7 @@ def load_function(
     parameters: inspect.Signature,
     options: tuple[int, bool, int],
     programs: list[Program],
-) -> Compiled:
+) -> Compiled[Any]:
     """Rebuild a pickled function: its programs and, if none of them has parameters, the function.
 
     A new trace would use this process's parameters, where the programs have those of the pickle.

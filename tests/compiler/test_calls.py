@@ -179,14 +179,14 @@ def test_rows_may_be_named_tuples():
     np.testing.assert_array_equal(pairs([Batch(1.0, 2.0), Batch(3.0, 4.0)], [1.0, 1.0]), [4.0, 10.0])
 
 
-@pytest.mark.parametrize("check", [False, True])
-def test_no_rows_give_no_results(check):
+@pytest.mark.parametrize("strict", [False, True])
+def test_no_rows_give_no_results(strict):
     p.grad = 5.0
     several = compile(lambda x, i: [x[0] * p, x[1]])
-    assert squares([], check=check).shape == (0,)
-    assert several(np.empty((0, 2)), np.empty(0, int), check=check).shape == (0, 2)
-    assert squares.input_gradients(np.empty(0), check=check).shape == (0,)
-    gradient, none = several.input_gradients(np.empty((0, 2)), np.empty(0, int), check=check)
+    assert squares([], strict=strict).shape == (0,)
+    assert several(np.empty((0, 2)), np.empty(0, int), strict=strict).shape == (0, 2)
+    assert squares.input_gradients(np.empty(0), strict=strict).shape == (0,)
+    gradient, none = several.input_gradients(np.empty((0, 2)), np.empty(0, int), strict=strict)
     assert gradient.shape == (2, 0, 2)
     assert none is None
     for call in (lambda: squares.backward([]), lambda: several.backward(np.empty((0, 2)), np.empty(0, int))):
@@ -364,8 +364,8 @@ def test_a_leaf_that_has_been_given_operands_is_refused():
             call([1.0])
 
 
-def test_check_names_row_instruction_and_value():
-    compiled = compile(lambda x, y: (x * p).log() + 1 / y, check=True)
+def test_strict_names_row_instruction_and_value():
+    compiled = compile(lambda x, y: (x * p).log() + 1 / y, strict=True)
     ones = np.ones(5)
     compiled(ones, ones)
     bad = np.array([1.0, 1, 1, -3.0, 1])
@@ -374,7 +374,7 @@ def test_check_names_row_instruction_and_value():
     with pytest.raises(ZeroDivisionError, match="row 2, instruction"):
         compiled(ones, np.array([1.0, 1, 0, 1, 1]))
     assert p.grad == 0.0
-    assert np.isnan(compiled(bad, ones, check=False)[3])
+    assert np.isnan(compiled(bad, ones, strict=False)[3])
 
 
 @pytest.mark.parametrize("name", NOT_CHOSEN)
@@ -432,8 +432,8 @@ def test_the_derivatives_of_several_outputs_past_a_branch():
         (lambda x: (p * 1e200) * (1 / (x + 1)) * (p * x + 1e200), r"row 0, .*: the gradient .* is inf"),
     ],
 )
-def test_check_names_the_first_derivative_that_is_not_finite(function, message):
-    compiled = compile(function, check=True)
+def test_strict_names_the_first_derivative_that_is_not_finite(function, message):
+    compiled = compile(function, strict=True)
     x = np.array([1.0, 4.0, 0.0, 1.0])
     compiled(x)
     for call in (compiled.backward, compiled.input_gradients):
@@ -442,28 +442,28 @@ def test_check_names_the_first_derivative_that_is_not_finite(function, message):
     assert p.grad == 0.0
 
 
-def test_check_passes_over_derivatives_that_nobody_wants():
+def test_strict_passes_over_derivatives_that_nobody_wants():
     """By a constant, by what was not chosen, and by the arguments if only the parameters' are asked for."""
-    compiled = compile(lambda x: p * x.sqrt() + F.where(x, (p * x).sqrt(), 1.0) + (-p) ** 2, check=True)
+    compiled = compile(lambda x: p * x.sqrt() + F.where(x, (p * x).sqrt(), 1.0) + (-p) ** 2, strict=True)
     compiled.backward([0.0, 1.0])
     with pytest.raises(FloatingPointError, match="row 0"):
         compiled.input_gradients([0.0, 1.0])
 
 
-def test_check_computes_every_row():
+def test_strict_computes_every_row():
     x = np.ones(100_000)
     x[-1] = 0.0
     with pytest.raises(ZeroDivisionError, match="row 99999, instruction"):
-        compile(lambda x: p / x, check=True)(x)
+        compile(lambda x: p / x, strict=True)(x)
 
 
-def test_check_computes_every_kind_of_instruction():
+def test_strict_computes_every_kind_of_instruction():
     def function(x, y, i):
         return F.logsumexp([x[0], y, p]) + F.dot(x, x, p) + F.dot(x, [y, p]) + take([y, p, 1.0], i) * i
 
     x, y = np.arange(6.0).reshape(3, 2), np.ones(3)
     for i in (np.array([0, 1, 2]), 1):
-        np.testing.assert_array_equal(compile(function, check=True)(x, y, i), compile(function)(x, y, i))
+        np.testing.assert_array_equal(compile(function, strict=True)(x, y, i), compile(function)(x, y, i))
 
 
 def heavy(x):

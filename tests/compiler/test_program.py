@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 import fastgrad.functional as F
 from evidence.meanings import power
 from fastgrad import Value, compile, take
-from fastgrad.engine import apply, dot, reduce
+from fastgrad.engine import _dot as dot
+from fastgrad.engine import _reduce as reduce
+from fastgrad.engine import apply
 from fastgrad.nn import MLP
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
 

@@ -1070,7 +1070,7 @@ def test_a_compiled_function_within_another_is_part_of_it():
 
 def test_options_of_a_call_within_another_are_left_out():
     inner = compile(lambda x: x * x)
-    outer = compile(lambda x: inner(x, threads=2, check=True, block=8) + 1)
+    outer = compile(lambda x: inner(x, threads=2, strict=True, block=8) + 1)
     np.testing.assert_array_equal(outer(X), X * X + 1)
 
 
@@ -1395,6 +1395,15 @@ def test_the_listing_counts_and_names():
         assert part in text
 
 
+def test_the_text_has_the_program_of_each_signature():
+    compiled = compile(lambda x: x + x)
+    compiled([1.0])
+    compiled(2.0)
+    first, second = str(compiled).split("\n\n")
+    assert first.startswith("<lambda>(x: real)")
+    assert second.startswith("<lambda>(x: number)")
+
+
 def test_a_long_program_traces_and_says_what_it_takes():
     compiled = compile(long_program)
     value = compiled.backward(np.array([0.5, 0.25]))
@@ -1544,7 +1553,7 @@ def test_only_one_thread_traces_at_a_time():
 
 
 def test_options_may_be_given_to_the_decorator():
-    @compile(check=True)
+    @compile(strict=True)
     def logarithm(x):
         return x.log()
 

@@ -47,6 +47,10 @@ def test_what_programs_catch_call_and_get_is_listed(generator, name):
     assert f"\n### {name}\n" in generator.generate()
 
 
+def test_what_programs_do_not_make_themselves_has_no_parameters(generator):
+    assert "\n`class Compiled`\n" in generator.generate()
+
+
 @pytest.mark.parametrize("name", ["data", "grad", "_prev", "_children", "_op", "_backward"])
 def test_micrograds_attributes_are_listed_with_what_they_are(generator, name):
     (line,) = [line for line in generator.generate().splitlines() if line.startswith(f"- `{name}`: ")]

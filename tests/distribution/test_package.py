@@ -2,6 +2,7 @@
 
 import builtins
 import importlib
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -54,6 +55,17 @@ def test_a_star_import_brings_what_its_module_says_and_no_builtin(name):
 def test_a_star_import_brings_what_micrograds_would():
     assert star_import("fastgrad.engine") == {"Value"}
     assert star_import("fastgrad.nn") == {"random", "Value", "Module", "Neuron", "Layer", "MLP"}
+
+
+def test_the_engine_shows_what_users_call():
+    shown = {name for name in dir(engine) if not name.startswith("_")}
+    assert shown == {"TracingError", "Value", "apply", "zero_grad"}
+
+
+@pytest.mark.parametrize("name", ["add", "dot", "linear", "scale", "softmax"])
+def test_functions_of_the_engine_are_found_where_they_are_offered(name):
+    function = getattr(fastgrad.functional, name)
+    assert pickle.loads(pickle.dumps(function)) is function
 
 
 @pytest.mark.processes

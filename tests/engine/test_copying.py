@@ -13,7 +13,8 @@ import pytest
 import fastgrad.functional as F
 from fastgrad import Value, compile, operations  # noqa: A004
 from fastgrad.compiler.arguments import prepare_arguments
-from fastgrad.engine import apply, reduce
+from fastgrad.engine import _reduce as reduce
+from fastgrad.engine import apply
 from fastgrad.nn import MLP
 
 

@@ -12,7 +12,9 @@ import pytest
 
 import fastgrad.functional as F
 from fastgrad import Value
-from fastgrad.engine import Matrix, _pool_statistics, apply, linear
+from fastgrad.engine import _linear as linear
+from fastgrad.engine import _Matrix as Matrix
+from fastgrad.engine import _pool_statistics, apply
 from fastgrad.nn import MLP, Layer, Neuron
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))

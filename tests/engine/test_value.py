@@ -11,7 +11,9 @@ import numpy
 import pytest
 
 from fastgrad import Value, nn
-from fastgrad.engine import Arithmetic, apply, dot, reduce
+from fastgrad.engine import _Arithmetic, apply
+from fastgrad.engine import _dot as dot
+from fastgrad.engine import _reduce as reduce
 
 # -- making a Value ------------------------------------------------------------------------------
 
@@ -648,7 +650,7 @@ def test_an_array_without_axes_may_hold_a_value():
 
 
 def test_what_has_the_operators_and_is_no_value_is_no_operand():
-    for other in (Arithmetic(), type("Own", (Arithmetic,), {})()):
+    for other in (_Arithmetic(), type("Own", (_Arithmetic,), {})()):
         for left, right in ((2.0, other), (other, 2.0), (Value(2.0), other), (other, Value(2.0))):
             with pytest.raises(TypeError, match="unsupported operand"):
                 left + right

@@ -13,7 +13,8 @@ import numpy
 
 import fastgrad
 from fastgrad import Value
-from fastgrad.engine import apply, reduce
+from fastgrad.engine import _reduce as reduce
+from fastgrad.engine import apply
 from fastgrad.operations import Operation, Reduction
 
 TESTS = Path(__file__).resolve().parents[1]

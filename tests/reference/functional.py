@@ -35,17 +35,13 @@ def where(condition, left, right):
     return apply("where", condition, left, right)
 
 
-def fused_dot(weights, inputs, bias=None, activation="linear"):
-    inputs, weights = operands_of(inputs), operands_of(weights)
+def dot(w, x, b=None, activation="linear"):
+    inputs, weights = operands_of(x), operands_of(w)
     if len(weights) != len(inputs) or not inputs:
         raise ValueError("dot needs as many weights as inputs, at least one")
-    if bias is not None:
-        weights += operands_of([bias])
+    if b is not None:
+        weights += operands_of([b])
     return node("dot", [*weights, *inputs], (len(inputs), ACTIVATIONS[activation]))
-
-
-def dot(w, x, b=0):
-    return fused_dot(w, x, b if isinstance(b, Node) or b != 0 else None)
 
 
 def linear(x, weight, bias=None, activation="linear"):

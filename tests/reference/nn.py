@@ -2,7 +2,7 @@
 
 import random
 
-from reference.functional import fused_dot
+from reference.functional import dot
 from reference.value import Arithmetic, Value, listed, operands_of, refuse_effect
 
 
@@ -25,7 +25,7 @@ class Neuron(Module):
             raise ValueError(f"a neuron of {len(self.w)} inputs was given {len(x)}")
         activation = self.activation if self.nonlin else "linear"
         if x and not self.uses_replaced():
-            return fused_dot(self.w, x, self.b, activation)
+            return dot(self.w, x, self.b, activation)
         out = sum((w * each for w, each in zip(self.w, x, strict=True)), self.b)
         return out if activation == "linear" else getattr(out, activation)()
 

@@ -114,9 +114,9 @@ def layers():
     values = leaves(8)
 
     def work():
-        hidden = engine.linear(values[:2], [values[2:4], values[4:6]], values[6:], "tanh")
-        out = engine.reduce("logsumexp", [*hidden, engine.dot(hidden, hidden)])
-        out = out + sum(engine.softmax(hidden)) + engine.apply("where", values[0], hidden[0], 2.0)
+        hidden = engine._linear(values[:2], [values[2:4], values[4:6]], values[6:], "tanh")
+        out = engine._reduce("logsumexp", [*hidden, engine._dot(hidden, hidden)])
+        out = out + sum(engine._softmax(hidden)) + engine.apply("where", values[0], hidden[0], 2.0)
         out.backward()
 
     return Record(work, *values)
@@ -149,7 +149,7 @@ def construction():
 def inspection():
     """The first look at a node replaces it by several; without memory it stays as it is."""
     a, b, c = leaves()
-    out = engine.dot([a, b], [c, a], b, "tanh") - a / b + (3 - c)
+    out = engine._dot([a, b], [c, a], b, "tanh") - a / b + (3 - c)
 
     def work():
         waiting = [out]
@@ -188,7 +188,7 @@ def ordered():
 
 def copies():
     a, b, _ = leaves()
-    out = engine.dot([a, b], [b, a]) * Sub(1.0, (a,), (2.0,)) + Value(1.0, (b,), "mine")
+    out = engine._dot([a, b], [b, a]) * Sub(1.0, (a,), (2.0,)) + Value(1.0, (b,), "mine")
     out.note = [1, 2]
 
     def work():
@@ -241,8 +241,8 @@ def states():
 
 def function_of(a, b, c):
     def function(x, i):
-        hidden = engine.linear(x, [[a, b], [b, c]], [c, a], "tanh")
-        return engine.reduce("logsumexp", [*hidden, x[0] * b]) + take([a, b * x[1], x[0]], i) ** 2
+        hidden = engine._linear(x, [[a, b], [b, c]], [c, a], "tanh")
+        return engine._reduce("logsumexp", [*hidden, x[0] * b]) + take([a, b * x[1], x[0]], i) ** 2
 
     return function
 
@@ -297,7 +297,7 @@ def run_in_threads(compiled):
 
 def run_everything_else(compiled):
     gradient = compiled.input_gradients(ROWS, [0, 1, 2])[0]
-    return gradient.tolist(), compiled(ROWS, [2, 1, 0], check=True).tolist(), str(compiled)
+    return gradient.tolist(), compiled(ROWS, [2, 1, 0], strict=True).tolist(), str(compiled)
 
 
 def pickle_program(compiled):

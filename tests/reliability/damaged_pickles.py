@@ -34,8 +34,8 @@ class Loader(pickle.Unpickler):
 
 @compile
 def function(x, i):
-    hidden = engine.linear(x, [[p, 1.0], [p * 2, p]], None, "tanh")
-    return engine.reduce("logsumexp", [*hidden, x[0] * p]) + take([x[0], p, x[1]], i) ** 2
+    hidden = engine._linear(x, [[p, 1.0], [p * 2, p]], None, "tanh")
+    return engine._reduce("logsumexp", [*hidden, x[0] * p]) + take([x[0], p, x[1]], i) ** 2
 
 
 def graph():
@@ -50,7 +50,7 @@ def use_program(program):
     program.outputs(ready, 1, 0)
     program.backward(ready, 2, 0)
     program.input_gradients(ready, 1, 0)
-    program.check(ready)
+    program._verify(ready)
 
 
 def use_value(value):

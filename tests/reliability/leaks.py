@@ -62,8 +62,8 @@ def errors():
     for compute in (
         lambda: hold(x * w) + "text",
         lambda: (x * w).log() + hold(x * 2),
-        lambda: engine.dot([x * w, w * 2], [1.0, Failing()]),
-        lambda: engine.linear([x * w], [[x], [Failing()]]),
+        lambda: engine._dot([x * w, w * 2], [1.0, Failing()]),
+        lambda: engine._linear([x * w], [[x], [Failing()]]),
         lambda: Value(1.0, (x * w, None)),
         lambda: Sub(1.0, (x * w,), (Failing(),)),
         lambda: Value(Failing(), (hold(x * w),)),

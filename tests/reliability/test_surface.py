@@ -98,10 +98,10 @@ def test_a_second_init_changes_nothing():
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        (engine.flattened, ([3], int)),
-        (engine.layer_forward, (nn.Layer(1, 1), int, [1.0])),
-        (engine.forward, ([None], type(None), None, [1.0])),
-        (engine.forward, ([[]], None, list, [1.0])),
+        (engine._flattened, ([3], int)),
+        (engine._layer_forward, (nn.Layer(1, 1), int, [1.0])),
+        (engine._forward, ([None], type(None), None, [1.0])),
+        (engine._forward, ([[]], None, list, [1.0])),
     ],
 )
 def test_the_class_of_neurons_and_layers_is_one_of_them(function, arguments):

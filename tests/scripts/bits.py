@@ -147,7 +147,7 @@ def optimized(make):
         for _ in range(4):
             optimizer.zero_grad()
             loss_of(model, *data).backward()
-            yield optim.clip_grad_norm(model.parameters(), 0.5)
+            yield optim.clip_grad_norm_(model.parameters(), 0.5)
             optimizer.step()
             schedule.step()
         yield from numbers_of(model.parameters())

@@ -58,9 +58,9 @@ def whole():
     compiled.backward([1.0, 2.0], [0, 2])
     graph = Graph(*parts_of_graph(w))
     mlp = nn.MLP(2, [2, 1])
-    return [w, w * 3.0, custom, local, engine.dot([w], [w]), compiled, compiled.latest, graph,
+    return [w, w * 3.0, custom, local, engine._dot([w], [w]), compiled, compiled.latest, graph,
             compiled.snapshot, mlp, mlp.layers[0], mlp.layers[0].neurons[0],
-            engine.Matrix([[w, w]])]  # fmt: skip
+            engine._Matrix([[w, w]])]  # fmt: skip
 
 
 def sound_calls():
@@ -82,10 +82,10 @@ def sound_calls():
         "fastgrad.engine._refuse": (1, 0.0, -1.0),
         "fastgrad.engine._set_extras": (w, "label", "symbol", {"name": 1}),
         "fastgrad.engine._traced": ("name", len, [w]),
-        "fastgrad.engine.dot": ([w, x], [x, w], w, "tanh"),
-        "fastgrad.engine.forward": (mlp.layers, nn.Layer, nn.Neuron, [1.0, 2.0]),
-        "fastgrad.engine.layer_forward": (mlp.layers[0], nn.Neuron, [1.0, 2.0]),
-        "fastgrad.engine.linear": ([w, x], [[w, x]], [w], "tanh"),
+        "fastgrad.functional.dot": ([w, x], [x, w], w, "tanh"),
+        "fastgrad.engine._forward": (mlp.layers, nn.Layer, nn.Neuron, [1.0, 2.0]),
+        "fastgrad.engine._layer_forward": (mlp.layers[0], nn.Neuron, [1.0, 2.0]),
+        "fastgrad.functional.linear": ([w, x], [[w, x]], [w], "tanh"),
         "fastgrad.compiler.graph.Graph": parts_of_graph(w),
         "fastgrad.compiler.program.Program": (graph, (), (), "name", True),
         "fastgrad.compiler.program.Program.backward": (ready, 2, 1),

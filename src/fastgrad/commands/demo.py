@@ -37,12 +37,17 @@ def moons(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return X, y * 2 - 1
 
 
-def max_margin_loss(
-    model: Callable[[list[Value]], Value], parameters: list[Value], X: np.ndarray, y: np.ndarray
-) -> tuple[Value, float]:
+def score_of(model: MLP, x: list[Value]) -> Value:
+    """Return the output of a model that has one."""
+    score = model(x)
+    assert isinstance(score, Value)
+    return score
+
+
+def max_margin_loss(model: MLP, parameters: list[Value], X: np.ndarray, y: np.ndarray) -> tuple[Value, float]:
     """Return the mean max-margin ("svm") loss plus L2 regularisation, and the accuracy."""
     inputs = [list(map(Value, row)) for row in X]
-    scores = list(map(model, inputs))
+    scores = [score_of(model, x) for x in inputs]
     losses = [(1 + -target * score).relu() for target, score in zip(y, scores, strict=True)]
     data_loss = sum(losses) * (1.0 / len(losses))
     penalty = ALPHA * sum(p * p for p in parameters)
@@ -75,7 +80,7 @@ def compiled_step(model: MLP, X: np.ndarray, y: np.ndarray) -> Step:
 
     @compile
     def loss_and_score(x: list[Value], target: Value) -> list[Value]:
-        score = model(x)
+        score = score_of(model, x)
         return [(1 + -target * score).relu() + ALPHA * F.l2(parameters), score]
 
     loss = compile(lambda x, target: loss_and_score(x, target)[0])

@@ -12,7 +12,7 @@ from cpython.buffer cimport PyBuffer_Release, PyBuffer_ToContiguous, PyObject_Ch
 from cpython.float cimport PyFloat_Check
 from cpython.long cimport PyLong_Check
 from libc.math cimport NAN
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport uintptr_t
 
 cimport fastgrad.ops
 

@@ -59,7 +59,7 @@ class Reads:
     names: `self.scale`, `helpers.act`. What lists, dicts and other containers hold is not looked at.
     """
 
-    def __init__(self, compiled: Programs | None = None) -> None:
+    def __init__(self, compiled: Programs[Any] | None = None) -> None:
         self.cells: dict[int, Cell] = {}
         self.names: dict[tuple[int, str], Name] = {}
         self.functions: dict[int, Parts] = {}

@@ -10,10 +10,11 @@ import sys
 import warnings
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, Protocol, TypeVar, overload
 
 from fastgrad.compiler.captures import Reads, changed_data
-from fastgrad.compiler.program import Program, Programs
+from fastgrad.compiler.methods import Methods
+from fastgrad.compiler.program import Program
 from fastgrad.compiler.signature import (
     OPTIONS,
     arguments_of,
@@ -24,28 +25,27 @@ from fastgrad.compiler.signature import (
 )
 from fastgrad.compiler.structures import Structure, columns_of, flattened, rebuilt, structure_of
 from fastgrad.compiler.tracing import trace
-from fastgrad.engine import TracingError, Value, _is_tracing, _refused
+from fastgrad.engine import TracingError, Value, _refused
 
 __all__ = ["Compiled"]
 
+# What the function returns for one row: a Value or a list of them.
+Returned = TypeVar("Returned")
 # The change of data outside that gets a warning: before that it may be a setting tried by hand.
 CHANGES = 3
 # What a pickled function says about itself.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
-class Compiled(Programs):
-    """A function compiled by `compile`; see there."""
+class Compiled(Methods[Returned]):
+    """A function that `compile` has compiled; `Compiled[Value]` is one that returns a Value."""
 
-    # The class and the name that a method was defined with.
-    home: tuple[type, str] | None = None
-
-    def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
+    def __init__(self, function: Callable[..., Returned], threads: int, strict: bool, block: int) -> None:
         # The attributes of a callable object are its own.
         functools.update_wrapper(self, function, updated=())
         self.function = function
         name = getattr(function, "__name__", type(function).__name__)
-        self._set(name, arguments_of(function, name), (threads, check, block), [])
+        self._set(name, arguments_of(function, name), (threads, strict, block), [])
 
     def _set(
         self,
@@ -71,7 +71,7 @@ class Compiled(Programs):
         kinds = [parameter.kind for parameter in parameters.parameters.values()]
         self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
         self.by_position = self.positional == len(kinds) and self.rest is None
-        self.threads, self.check, self.block = options
+        self.threads, self.strict, self.block = options
         self.programs = {program.signature: program for program in programs}
         self.latest = programs[-1] if programs else None
         self.reads = Reads()
@@ -81,40 +81,35 @@ class Compiled(Programs):
         # The function of all columns, for arguments that are named tuples or dataclasses.
         self.of_structures: dict[tuple[Structure | None, ...], Compiled] = {}
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
-
-        In another function that is being compiled: what the function itself returns.
-        """
-        if not _is_tracing():
-            return self._outputs(*arguments, **options)
+    def _inlined(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Returned:
+        """Return what the function itself returns: it is called by another that is traced."""
         if self.function is None:
             raise _refused(
                 f"{self.name} cannot be part of another compiled function: it was unpickled with its "
                 "programs, without the function itself"
             )
-        return self.function(
-            *arguments, **{name: option for name, option in options.items() if name not in OPTIONS}
-        )
+        given = {name: option for name, option in options.items() if name not in OPTIONS}
+        found: Returned = self.function(*arguments, **given)
+        return found
 
     def _prepare(
         self, what: str, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Program, list[Any], int, int]:
         """Find or trace the program for these arguments, and make them ready for it."""
-        threads, check, block = self.threads, self.check, self.block
+        threads, strict, block = self.threads, self.strict, self.block
         if self.function is None and not self.programs:
             raise self._unknown_call()
         if options:
             threads = threads_option(options.pop("threads", threads))
-            check = options.pop("check", check)
+            strict = options.pop("strict", strict)
             block = block_option(options.pop("block", block))
         if options or not self.by_position or len(arguments) != len(self.names):
             arguments = self._bound(arguments, options)
         signature, ready, program = self._find(arguments, self._names_of(len(arguments)))
         if program is None:
             program = self.latest = self._traced(signature)
-        if check:
-            program.check(ready, what)
+        if strict:
+            program._verify(ready, what)
         return program, ready, threads, block
 
     def _bound(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
@@ -153,9 +148,10 @@ class Compiled(Programs):
         structures = tuple([structure_of(argument) for argument in arguments])
         if structures not in self.of_structures:
             function = flattened(self.function, self.name, self.names, self.positional, structures)
-            self.of_structures[structures] = Compiled(function, self.threads, self.check, self.block)
+            self.of_structures[structures] = Compiled(function, self.threads, self.strict, self.block)
         columns = columns_of(arguments)
-        result = getattr(self.of_structures[structures], what)(*columns, **given)
+        inner = self.of_structures[structures]
+        result = inner(*columns, **given) if what == "outputs" else getattr(inner, what)(*columns, **given)
         if what != "input_gradients":
             return result
         gradients = rebuilt(result if len(columns) > 1 else [result], structures)
@@ -223,51 +219,13 @@ class Compiled(Programs):
         )
 
     def __str__(self) -> str:
-        if self.latest is None and self.of_structures:
-            return "\n\n".join([str(inner) for inner in self.of_structures.values()])
-        if self.latest is None:
+        """Return the program of each signature as text, in the order of their traces."""
+        texts = [str(program) for program in [*self.programs.values(), *self.of_structures.values()]]
+        if not texts:
             return f"{self.name}: not traced yet; call it first"
-        return str(self.latest)
+        return "\n\n".join(texts)
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.home = owner, name
-        self.key = f"_compiled {owner.__module__}.{owner.__qualname__}.{name}"
-
-    def _takes_instance(self) -> bool:
-        """Return whether the instance is an argument, which it is of no object that is merely called."""
-        function = self.function
-        return hasattr(type(function), "__get__") and not isinstance(function, (staticmethod, MethodType))
-
-    def _method(self, instance: object, owner: type | None, attributes: object) -> Compiled:
-        """Compile the function of an instance, to be kept in the instance's dict.
-
-        Raises TypeError if the instance cannot keep it, having no dict, or being a class.
-        """
-        if not self._takes_instance():
-            return self
-        if not isinstance(attributes, dict):
-            raise TypeError(
-                f"{type(instance).__name__!r} objects cannot keep a compiled method {self.name!r}: "
-                "it needs an instance with a __dict__"
-            )
-        if self.home is None:
-            self._find_home(type(instance))
-        method = self.function.__get__(instance, owner)  # type: ignore[union-attr]
-        bound = Compiled(method, self.threads, self.check, self.block)
-        if self.home is not None:
-            bound.home, bound.instance, bound.origin = self.home, instance, self
-            attributes[self.key] = bound
-        return bound
-
-    def _find_home(self, kind: type) -> None:
-        """Look for the name by which a class has this method, which was set when the class was there."""
-        for owner in kind.__mro__:
-            for name, found in vars(owner).items():
-                if found is self:
-                    self.__set_name__(owner, name)
-                    return
-
-    def __copy__(self) -> Compiled:
+    def __copy__(self) -> Compiled[Returned]:
         copied = Compiled.__new__(Compiled)
         vars(copied).update(vars(self))
         copied.function = self.function
@@ -275,31 +233,31 @@ class Compiled(Programs):
         copied._set(
             self.name,
             self.parameters_of_function,
-            (self.threads, self.check, self.block),
+            (self.threads, self.strict, self.block),
             list(self.programs.values()),
         )
         copied.latest, copied.snapshot = self.latest, self.snapshot
         copied.reads.add(self.reads)
         return copied
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled[Returned]:
         """Copy the programs with their parameters; without programs, what is compiled.
 
         That copies a callable object, whose parameters are its own, and shares a function.
         """
         rebuild, arguments = self.__reduce__()
         if not self.programs and self.function is not None and self.instance is None:
-            rebuild, arguments = Compiled, (self.function, self.threads, self.check, self.block)
+            rebuild, arguments = Compiled, (self.function, self.threads, self.strict, self.block)
         arguments = copy.deepcopy(arguments, memo)
         # The instance of a method may have copied it with its attributes.
-        copied: Compiled = memo.get(id(self)) or rebuild(*arguments)
+        copied: Compiled[Returned] = memo.get(id(self)) or rebuild(*arguments)
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         # pickling.py makes compiled functions, and so stands above this file.
         from fastgrad.pickling import load_compiled, load_function, load_method
 
-        options = self.threads, self.check, self.block
+        options = self.threads, self.strict, self.block
         if self.instance is not None and self.home is not None:
             return load_method, (*self.home, self.instance)
         if isinstance(self.function, MethodType):
@@ -322,7 +280,7 @@ def callers_level() -> int:
     return level
 
 
-def reference(compiled: Compiled) -> tuple[str, str] | None:
+def reference(compiled: Compiled[Any]) -> tuple[str, str] | None:
     """Return (module, name) if the function, or what it is compiled to, is found there; else None."""
     function = compiled.function
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<lambda>")
@@ -335,15 +293,34 @@ def reference(compiled: Compiled) -> tuple[str, str] | None:
     return (module, name) if module and found is function else None
 
 
+class Decorator(Protocol):
+    """What `compile` returns if it is given options alone."""
+
+    def __call__(self, function: Callable[..., Returned], /) -> Compiled[Returned]:
+        """Compile the function."""
+
+
+@overload
 def compile(
-    function: Callable[..., Any] | None = None, *, threads: int = 1, check: bool = False, block: int = 0
-) -> Any:
+    function: Callable[..., Returned], *, threads: int = 1, strict: bool = False, block: int = 0
+) -> Compiled[Returned]: ...
+@overload
+def compile(
+    function: None = None, *, threads: int = 1, strict: bool = False, block: int = 0
+) -> Decorator: ...
+def compile(
+    function: Callable[..., Returned] | None = None,
+    *,
+    threads: int = 1,
+    strict: bool = False,
+    block: int = 0,
+) -> Compiled[Returned] | Decorator:
     """Compile a function, written in Values for one row, into a program that runs over all rows at once.
 
     Use it as a decorator, with or without options, each of which a call may also give:
 
     threads: how many threads share the rows; the results are the same to the bit for any number.
-    check: raise what the engine would raise, naming row, instruction and value, where the program
+    strict: raise what the engine would raise, naming row, instruction and value, where the program
     would otherwise go on with inf or nan.
     block: rows computed together; 0 chooses by the size of the cache.
 
@@ -367,7 +344,7 @@ def compile(
     """
     threads, block = threads_option(threads), block_option(block)
     if function is None:
-        return lambda function: Compiled(function, threads, check, block)
+        return lambda function: Compiled(function, threads, strict, block)
     if not callable(function):
         raise TypeError(f"compile needs a function, not {type(function).__name__}")
-    return Compiled(function, threads, check, block)
+    return Compiled(function, threads, strict, block)

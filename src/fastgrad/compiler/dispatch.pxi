@@ -1,7 +1,18 @@
 # Which program a call needs: by the signature of its arguments, and while names are bound as they were.
 
+from types import GenericAlias
+
 from fastgrad.compiler.arguments import StructureError
 from fastgrad.engine import _is_tracing, _refused
+
+
+cdef int refuse_in_trace(str name, str what) except -1:
+    """Raise TracingError in a function that is being traced, which would not repeat the call."""
+    if _is_tracing():
+        raise _refused(
+            f"{name}.{what} has no place in a function that is compiled: it would happen only once"
+        )
+    return 0
 
 
 cdef class Programs:
@@ -15,7 +26,7 @@ cdef class Programs:
     cdef public bint by_position
     # The options of calls that give none.
     cdef public int threads
-    cdef public bint check
+    cdef public bint strict
     cdef public Py_ssize_t block
     cdef public dict programs
     cdef public Snapshot snapshot
@@ -24,6 +35,10 @@ cdef class Programs:
     cdef public str key
     cdef public object instance
     cdef public Programs origin
+
+    @classmethod
+    def __class_getitem__(cls, returned):
+        return GenericAlias(cls, returned)
 
     def __get__(self, instance, owner):
         """Return the method of one instance: the one that the instance keeps, or a new one."""
@@ -66,32 +81,32 @@ cdef class Programs:
     cdef tuple prepared(self, str what, tuple arguments, dict options):
         """(program, arguments ready for it, threads, block); only the most common call is quick.
 
-        That is one without options for a signature that was traced. Raises as `_find` does, and
-        TracingError in a function that is being traced, which would not repeat the call.
+        That is one without options for a signature that was traced. Raises as `_find` does.
         """
         cdef list ready
         cdef Program program
-        if _is_tracing():
-            raise _refused(
-                f"{self.name}.{what} has no place in a function that is compiled: it would happen only once"
-            )
         if self.key is not None and self.is_unbound_call(arguments):
             method = self.__get__(arguments[0], type(arguments[0]))
             return (<Programs?>method).prepared(what, arguments[1:], options)
-        if not options and not self.check and self.by_position and len(arguments) == len(self.names):
+        if not options and not self.strict and self.by_position and len(arguments) == len(self.names):
             ready = prepare_arguments(arguments, self.names)
             program = self.traced(ready)
             if program is not None:
                 return program, ready, self.threads, self.block
         return self._prepare(what, arguments, options)
 
-    def _outputs(self, *arguments, **options):
-        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows."""
+    def __call__(self, *arguments, **options):
+        """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
+
+        In another function that is being compiled: what the function itself returns.
+        """
         cdef tuple call
+        if _is_tracing():
+            return self._inlined(arguments, options)
         try:
-            call = self.prepared("_outputs", arguments, options)
+            call = self.prepared("outputs", arguments, options)
         except StructureError:
-            return self._of_structures("_outputs", arguments, options)
+            return self._of_structures("outputs", arguments, options)
         return (<Program?>call[0]).outputs(call[1], call[2], call[3])
 
     def backward(self, *arguments, **options):
@@ -100,6 +115,7 @@ cdef class Programs:
         With a list of outputs: the list of their means, and the gradient of the means' sum.
         """
         cdef tuple call
+        refuse_in_trace(self.name, "backward")
         try:
             call = self.prepared("backward", arguments, options)
         except StructureError:
@@ -113,6 +129,7 @@ cdef class Programs:
         gets one derivative a row. With k outputs the arrays have k times as many rows: (k, N) or (k, N, d).
         """
         cdef tuple call
+        refuse_in_trace(self.name, "input_gradients")
         try:
             call = self.prepared("input_gradients", arguments, options)
         except StructureError:

@@ -8,8 +8,8 @@ OPERATION_ROWS: dict[str, int]
 
 @final
 class Graph:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         records: bytes,
         operands: bytes,
         constants: list[float],
@@ -18,5 +18,5 @@ class Graph:
         selections: list[tuple[int, int]],
         outputs: list[int],
         numbered_here: bool = False,
-    ) -> None: ...
+    ) -> Graph: ...
     def __reduce__(self) -> tuple[Any, ...]: ...

@@ -1,7 +1,5 @@
 """Program: the calls that a compiled function offers, for one signature."""
 
-from libc.stdint cimport int32_t
-
 from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.instructions cimport Argument
 from fastgrad.compiler.plan cimport Plan
@@ -37,11 +35,12 @@ cdef class Program:
     cdef object shaped(self, Results results, list arguments, bint by_output=*)
     cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
-    cdef int check_row(
+    cdef int verify_row(
         self, RowProgram graph, double *values, const Argument *arguments, const double *parameters,
         Py_ssize_t row
     ) except -1
     cdef tuple operands_in_row(self, Py_ssize_t index, const double *values)
-    cdef int check_gradients(
-        self, RowProgram graph, RowState *state, const Argument *arguments, const double *seeds, Py_ssize_t row
+    cdef int verify_gradients(
+        self, RowProgram graph, RowState *state, const Argument *arguments, const double *seeds,
+        Py_ssize_t row
     ) except -1

@@ -1,7 +1,10 @@
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from types import GenericAlias
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
-from typing_extensions import disjoint_base
+import numpy
+from numpy.typing import NDArray
+from typing_extensions import Self, disjoint_base
 
 from fastgrad.compiler.graph import Graph
 from fastgrad.compiler.watch import Snapshot
@@ -21,30 +24,58 @@ class Program:
     def outputs(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
-    def check(self, arguments: list[Any], what: str = "outputs") -> None: ...
+    def _verify(self, arguments: list[Any], what: str = "outputs") -> None: ...
+
+# What the compiled function returns for one row.
+_Returned = TypeVar("_Returned", covariant=True)
+# Without numpy, a memoryview of doubles.
+_Array: TypeAlias = NDArray[numpy.float64]
+_Traced: TypeAlias = Value | Sequence[Value]
+# By an argument of numbers, of rows, and of indices.
+_Gradient: TypeAlias = float | list[float] | list[list[float]] | _Array | None
 
 @disjoint_base
-class Programs:
+class Programs(Generic[_Returned]):
     function: Callable[..., Any] | None
     name: str
     names: tuple[str, ...]
     by_position: bool
     threads: int
-    check: bool
+    strict: bool
     block: int
     programs: dict[tuple[int, ...], Program]
     snapshot: Snapshot
     latest: Program | None
     key: str | None
     instance: object
-    origin: Programs | None
-    def __get__(self, instance: object, owner: type | None = None) -> Any: ...
+    origin: Programs[Any] | None
+    @classmethod
+    def __class_getitem__(cls, returned: Any) -> GenericAlias: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Self: ...
     def _find(
         self, arguments: tuple[object, ...], names: tuple[str, ...]
     ) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
-    def _outputs(self, *arguments: Any, **options: Any) -> Any: ...
-    def backward(self, *arguments: Any, **options: Any) -> Any: ...
-    def input_gradients(self, *arguments: Any, **options: Any) -> Any: ...
+    # In another function that is being compiled.
+    @overload
+    def __call__(self, first: _Traced, /, *arguments: object, **options: object) -> _Returned: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap, unused-ignore]
+        self: Programs[Value], *arguments: float, **options: float
+    ) -> float: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap, unused-ignore]
+        self: Programs[Sequence[Value]], *arguments: float, **options: float
+    ) -> list[float]: ...
+    # A number that is no float or int gives floats, too.
+    @overload
+    def __call__(self, *arguments: object, **options: object) -> _Array: ...
+    @overload
+    def backward(self: Programs[Value], *arguments: object, **options: object) -> float: ...
+    @overload
+    def backward(self: Programs[Sequence[Value]], *arguments: object, **options: object) -> list[float]: ...
+    @overload
+    def backward(self, *arguments: object, **options: object) -> float | list[float]: ...
+    def input_gradients(self, *arguments: object, **options: object) -> _Gradient | tuple[_Gradient, ...]: ...
 
 # An array that a call fills.
 @disjoint_base

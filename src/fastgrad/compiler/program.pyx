@@ -5,7 +5,7 @@
 import array
 
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
@@ -30,8 +30,8 @@ cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
 
 cdef enum:
-    # The records that `check` computes between two looks for Ctrl-C: some milliseconds.
-    CHECKED_RECORDS = 65536
+    # The records that `_verify` computes between two looks for Ctrl-C: some milliseconds.
+    VERIFIED_RECORDS = 65536
 
 cdef class Results:
     """An array that a call fills: numpy's if numpy is installed, else a memoryview of doubles."""
@@ -248,7 +248,7 @@ cdef class Program:
         ]
         return gradients[0] if len(gradients) == 1 else tuple(gradients)
 
-    def check(self, list arguments, str what="outputs"):
+    def _verify(self, list arguments, str what="outputs"):
         """Raise what the engine would raise for the first row that it refuses.
 
         Before `backward` and `input_gradients`, also FloatingPointError for the first row in which a
@@ -274,15 +274,15 @@ cdef class Program:
             workspace = self.start(plan, arguments, rows, 1, 0)
             for row in range(rows):
                 since += self.graph.size
-                if since > CHECKED_RECORDS:
+                if since > VERIFIED_RECORDS:
                     since = 0
                     let_others_run()
-                self.check_row(graph, state.values, workspace.arguments, workspace.uniform, row)
+                self.verify_row(graph, state.values, workspace.arguments, workspace.uniform, row)
                 # All outputs together, or each by itself, as the call differentiates them.
                 for output in range(plan.outputs if purpose == INPUTS else 1 if purpose == BACKWARD else 0):
                     for at in range(plan.outputs):
                         seeds[<Py_ssize_t>at] = 1.0 if purpose == BACKWARD or at == output else 0.0
-                    self.check_gradients(graph, &state, workspace.arguments, seeds, row)
+                    self.verify_gradients(graph, &state, workspace.arguments, seeds, row)
             plan.workspaces.append(workspace)
         finally:
             PyMem_RawFree(seeds)
@@ -290,8 +290,13 @@ cdef class Program:
             PyMem_RawFree(state.gradients)
             PyMem_RawFree(state.reached)
 
-    cdef int check_row(
-        self, RowProgram graph, double *values, const Argument *arguments, const double *parameters, Py_ssize_t row
+    cdef int verify_row(
+        self,
+        RowProgram graph,
+        double *values,
+        const Argument *arguments,
+        const double *parameters,
+        Py_ssize_t row,
     ) except -1:
         """Compute every record as the engine does."""
         cdef Py_ssize_t index
@@ -312,8 +317,13 @@ cdef class Program:
         right = values[self.graph.second(index)] if has_two_operands(self.graph.row(index)) else 0.0
         return values[self.graph.first(index)], right
 
-    cdef int check_gradients(
-        self, RowProgram graph, RowState *state, const Argument *arguments, const double *seeds, Py_ssize_t row
+    cdef int verify_gradients(
+        self,
+        RowProgram graph,
+        RowState *state,
+        const Argument *arguments,
+        const double *seeds,
+        Py_ssize_t row,
     ) except -1:
         """FloatingPointError if a gradient that is wanted is not finite."""
         cdef Singular first = gradients_in_row(&graph.of, state, arguments, seeds, row)

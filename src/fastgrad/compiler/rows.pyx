@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""One row at a time, by the engine's own rules: for `check`, and for derivatives that lanes cannot tell.
+"""One row at a time, by the engine's own rules: for `strict`, and for derivatives that lanes cannot tell.
 
 Over lanes, the derivatives of what `where` did not choose are multiplied by 0, which is nan where they
 are infinite. The engine does not go there at all. So where a gradient of such a program is not finite,

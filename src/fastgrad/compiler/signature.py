@@ -12,7 +12,7 @@ from fastgrad.compiler.arguments import prepare_arguments
 
 __all__ = ["arguments_of", "block_option", "may_be_given", "portable", "threads_option"]
 
-OPTIONS = ("threads", "check", "block")
+OPTIONS = ("threads", "strict", "block")
 # The largest int of C, in which the options are kept.
 MOST = 2**31 - 1
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-# The functions of `signal` take 0.1 ms to make enums of what these return.
-import _signal  # type: ignore[import-not-found]
-import dis
 import functools
-import gc
-import inspect
 import operator
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from types import CodeType, FrameType
-from typing import Any, NamedTuple, NoReturn
-from weakref import ReferenceType
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, NoReturn, SupportsFloat, SupportsIndex, TypeVar, overload
 
 from fastgrad.compiler.arguments import describe_signature
 from fastgrad.compiler.captures import Name, Reads
 from fastgrad.compiler.graph import Graph
+from fastgrad.compiler.interruptions import interrupts_run
 from fastgrad.compiler.program import Program
 from fastgrad.engine import (
     TracingError,
@@ -35,6 +29,7 @@ from fastgrad.engine import (
 
 __all__ = ["take", "trace"]
 
+Item = TypeVar("Item")
 # What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
 NO_NUMBER = ". A Value has no number yet: operations such as x.exp(), abs(x), where and maximum take it"
 # What the error about random numbers says while there are other threads.
@@ -88,7 +83,13 @@ class Selection:
         return "take"
 
 
-def take(values: Sequence[Any], index: Any) -> Any:
+@overload
+def take(values: Iterable[Item], index: SupportsIndex) -> Item: ...
+@overload
+def take(values: Iterable[Value | SupportsFloat], index: Value) -> Value: ...
+@overload
+def take(values: Iterable[Sequence[Value | SupportsFloat]], index: Value) -> list[Value]: ...
+def take(values: Iterable[Any], index: Value | SupportsIndex) -> Item | Value | list[Value]:
     """Return values[index]; in a compiled function the index may differ from row to row.
 
     values: Values or numbers, or lists of them of equal length, of which a list is then taken
@@ -104,7 +105,8 @@ def take(values: Sequence[Any], index: Any) -> Any:
         raise ValueError("take needs Values or numbers, or rows of equal length")
     if isinstance(index, Index):
         if lengths != {None}:
-            return alike(values[0], [take(column, index) for column in zip(*values, strict=True)])
+            row: list[Value] = alike(values[0], [take(each, index) for each in zip(*values, strict=True)])
+            return row
         if not _is_tracing():
             _require_known(index)
         leaves = [value if isinstance(value, Value) else Value(value) for value in values]
@@ -116,7 +118,8 @@ def take(values: Sequence[Any], index: Any) -> Any:
     position = operator.index(index)
     if not 0 <= position < len(values):
         raise IndexError(f"take has {len(values)} values to choose from, not number {position}")
-    return values[position]
+    chosen: Item = values[position]
+    return chosen
 
 
 def length_of(row: Any) -> int | None:
@@ -254,71 +257,8 @@ def graph_of(
     return single, graph
 
 
-# Instructions that run no code of the user's, unless they drop an object or a signal arrives.
-QUIET = {
-    "NOP",
-    "RESUME",
-    "POP_TOP",
-    "STORE_FAST",
-    "DELETE_FAST",
-    "STORE_DEREF",
-    "DELETE_DEREF",
-    "STORE_FAST_STORE_FAST",
-    "STORE_FAST_LOAD_FAST",
-    "JUMP_FORWARD",
-    "JUMP_BACKWARD",
-    "JUMP_ABSOLUTE",
-    "RETURN_VALUE",
-}
-
-
-def interrupts() -> bool:
-    """Return whether the code that runs in this thread was not called by the function that is traced.
-
-    That is code that runs for a signal, for the end of an object, for the collector or a debugger: no
-    number that it reads gets into the program. What cannot be told from a call counts as one.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    handlers = set(code_of_handlers())
-    while frame is not None and frame.f_code is not graph_of.__code__:
-        if frame.f_code in handlers or ends_an_object(frame) or is_quiet(frame.f_back):
-            return True
-        frame = frame.f_back
-    # Another stack, such as a greenlet's, does not lead to the function at all.
-    return frame is None
-
-
-def ends_an_object(frame: FrameType) -> bool:
-    """Return whether a frame is of a finalizer, or of the callback of a weak reference that it is given."""
-    code = frame.f_code
-    if code.co_name == "__del__":
-        return True
-    given = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
-    if code.co_flags & inspect.CO_VARARGS:
-        given += frame.f_locals.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
-    # Itself alone, or after the instance whose method it is.
-    return any(isinstance(each, ReferenceType) and each() is None for each in given[:2])
-
-
-def is_quiet(frame: FrameType | None) -> bool:
-    """Return whether a frame is at an instruction that calls nothing by itself."""
-    if frame is None or frame.f_lasti < 0:
-        return False
-    return dis.opname[frame.f_code.co_code[frame.f_lasti]] in QUIET
-
-
-def code_of_handlers() -> Iterator[CodeType]:
-    """Yield the code of what Python calls by itself: handlers of signals, callbacks, trace functions."""
-    called: list[Any] = [sys.gettrace(), sys.getprofile(), *gc.callbacks]
-    called += [_signal.getsignal(number) for number in range(1, _signal.NSIG)]
-    for each in called:
-        while hasattr(each, "func"):
-            # A partial.
-            each = each.func
-        if each is not None and not hasattr(each, "__code__"):
-            each = getattr(type(each), "__call__", None)  # noqa: B004
-        if hasattr(each, "__code__"):
-            yield each.__code__
+# The engine asks this before it refuses something.
+interrupts = functools.partial(interrupts_run, graph_of.__code__)
 
 
 def numpy_state() -> Any:

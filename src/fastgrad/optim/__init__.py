@@ -12,7 +12,7 @@
 True
 """
 
-from fastgrad.optim.clipping import clip_grad_norm, clip_grad_norm_, clip_grad_value_
+from fastgrad.optim.clipping import clip_grad_norm_, clip_grad_value_
 from fastgrad.optim.optimizers import SGD, Adam, AdamW, Optimizer
 from fastgrad.optim.schedules import (
     CosineAnnealingLR,
@@ -34,7 +34,6 @@ __all__ = [
     "LinearLR",
     "Optimizer",
     "StepLR",
-    "clip_grad_norm",
     "clip_grad_norm_",
     "clip_grad_value_",
 ]

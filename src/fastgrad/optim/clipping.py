@@ -8,14 +8,14 @@ from fastgrad.engine import Value
 from fastgrad.optim.optimizers import listed
 from fastgrad.optim.updates import gradient_norm, scale_gradients
 
-__all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 
-def clip_grad_norm(parameters: Iterable[Value] | Value, max_norm: float, norm_type: float = 2.0) -> float:
+def clip_grad_norm_(parameters: Iterable[Value] | Value, max_norm: float, norm_type: float = 2.0) -> float:
     """Scale the gradients down to a norm of at most `max_norm`; return the norm they had.
 
     As torch.nn.utils.clip_grad_norm_, which multiplies by max_norm / (norm + 1e-6). `norm_type` may be
-    inf for the largest absolute gradient. `clip_grad_norm_` is the same function.
+    inf for the largest absolute gradient.
     """
     values = [parameters] if isinstance(parameters, Value) else listed(parameters)
     norm = gradient_norm(values, norm_type)
@@ -23,9 +23,6 @@ def clip_grad_norm(parameters: Iterable[Value] | Value, max_norm: float, norm_ty
     if not factor >= 1.0:
         scale_gradients(values, factor)
     return norm
-
-
-clip_grad_norm_ = clip_grad_norm
 
 
 def clip_grad_value_(parameters: Iterable[Value] | Value, clip_value: float) -> None:

@@ -13,8 +13,8 @@ cdef unsigned int replaced_version = 0
 
 
 cdef bint is_replaced(str name) except -1:
-    """Whether an operation of Value is another than Arithmetic's."""
-    return getattr(Value, name) is not getattr(Arithmetic, name)
+    """Whether an operation of Value is another than _Arithmetic's."""
+    return getattr(Value, name) is not getattr(_Arithmetic, name)
 
 
 cdef int look_for_replaced() except -1:
@@ -40,7 +40,7 @@ cdef int set_attributes(object holder, dict values) except -1:
     return 0
 
 
-cdef class NeuronFields:
+cdef class _NeuronFields:
     """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
 
     cdef public object w
@@ -67,7 +67,7 @@ cdef class NeuronFields:
         vars(self).update(attributes)
 
 
-cdef class LayerFields:
+cdef class _LayerFields:
     """A layer's neurons, and the tuple (w1 .. wn, b) that each neuron's nodes share."""
 
     cdef public object neurons
@@ -94,7 +94,7 @@ cdef int require_fields(object kind, PyTypeObject *base) except -1:
     return 0
 
 
-cdef bint is_plain(LayerFields layer, PyObject *neuron_type) except -1:
+cdef bint is_plain(_LayerFields layer, PyObject *neuron_type) except -1:
     """Whether the neurons are a list, each exactly of the type whose __call__ is known here."""
     cdef PyObject *neurons = <PyObject *>layer.neurons
     cdef Py_ssize_t index
@@ -104,19 +104,19 @@ cdef bint is_plain(LayerFields layer, PyObject *neuron_type) except -1:
     for index in range(PyList_GET_SIZE(layer.neurons)):
         if <PyObject *>Py_TYPE(PySequence_Fast_ITEMS(neurons)[index]) != neuron_type:
             return False
-        if some_replaced and (<NeuronFields>PySequence_Fast_ITEMS(neurons)[index])._uses_replaced():
+        if some_replaced and (<_NeuronFields>PySequence_Fast_ITEMS(neurons)[index])._uses_replaced():
             return False
     return True
 
 
-cdef inline bint same_activation(NeuronFields neuron, int code) noexcept:
+cdef inline bint same_activation(_NeuronFields neuron, int code) noexcept:
     """Whether a row's code has the neuron's activation, as far as identity shows."""
     if neuron.nonlin is True:
         return <PyObject *>neuron.activation == PyTuple_GET_ITEM(<PyObject *>ACTIVATIONS, code & 3)
     return neuron.nonlin is False and code & 3 == 0
 
 
-cdef bint is_current(LayerFields layer, Py_ssize_t inputs) noexcept:
+cdef bint is_current(_LayerFields layer, Py_ssize_t inputs) noexcept:
     """Whether every neuron has this many inputs, and its row is that of its weights, bias and activation.
 
     With references counted for every neuron, this took longer than the products.
@@ -132,23 +132,23 @@ cdef bint is_current(LayerFields layer, Py_ssize_t inputs) noexcept:
         return False
     for index in range(PyList_GET_SIZE(layer.neurons)):
         neuron = neurons[index]
-        w = <PyObject *>(<NeuronFields>neuron).w
-        b = <PyObject *>(<NeuronFields>neuron).b
+        w = <PyObject *>(<_NeuronFields>neuron).w
+        b = <PyObject *>(<_NeuronFields>neuron).b
         if b == <PyObject *>None:
             return False
-        if not same_activation(<NeuronFields>neuron, codes[index]):
+        if not same_activation(<_NeuronFields>neuron, codes[index]):
             return False
         if not holds(tuples[index], w, b, inputs + 1):
             return False
     return True
 
 
-cdef bint refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
+cdef bint refresh_layer(_LayerFields layer, Py_ssize_t inputs) except -1:
     """See every change of the neurons since the last call; return False if one has no bias.
 
     Raises ValueError if one has other inputs.
     """
-    cdef NeuronFields neuron
+    cdef _NeuronFields neuron
     cdef Py_ssize_t index, size
     cdef int activation
     cdef list neurons = list(layer.neurons)
@@ -164,7 +164,7 @@ cdef bint refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
     return True
 
 
-cdef tuple plain_outputs(LayerFields layer, tuple x):
+cdef tuple plain_outputs(_LayerFields layer, tuple x):
     """One node a neuron, in a tuple that may be the next layer's inputs; None if a neuron has no bias."""
     cdef tuple out
     if not is_current(layer, PyTuple_GET_SIZE(<PyObject *>x)):
@@ -176,7 +176,7 @@ cdef tuple plain_outputs(LayerFields layer, tuple x):
     return out
 
 
-cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bint *ours):
+cdef object layer_outputs(_LayerFields layer, PyObject *neuron_type, object x, bint *ours):
     """What a layer gives for x; `ours` says whether x, and then whether the result, is of plain_outputs."""
     cdef tuple out
     cdef bint converted
@@ -196,7 +196,7 @@ cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bi
     return called[0] if len(called) == 1 else called
 
 
-def layer_forward(LayerFields layer not None, neuron_type, inputs):
+def _layer_forward(_LayerFields layer not None, neuron_type, inputs):
     """Return the list of what a layer's neurons give, or the only one's output itself.
 
     Neurons exactly of the type `neuron_type` are run here, one node each: activation(b + w1 * x1 + ...
@@ -204,21 +204,21 @@ def layer_forward(LayerFields layer not None, neuron_type, inputs):
     another number of weights than there are inputs.
     """
     cdef bint ours = False
-    require_fields(neuron_type, <PyTypeObject *>NeuronFields)
+    require_fields(neuron_type, <PyTypeObject *>_NeuronFields)
     cdef object out = layer_outputs(layer, <PyObject *>neuron_type, inputs, &ours)
     return list(out) if ours else out
 
 
-def forward(layers, layer_type, neuron_type, inputs):
+def _forward(layers, layer_type, neuron_type, inputs):
     """Return what layers give for the inputs, one after the other.
 
-    Those that are exactly of the type `layer_type` are run as by layer_forward, without the lists
+    Those that are exactly of the type `layer_type` are run as by _layer_forward, without the lists
     between them; others are called.
     """
     cdef object x = inputs
     cdef bint ours = False
-    require_fields(layer_type, <PyTypeObject *>LayerFields)
-    require_fields(neuron_type, <PyTypeObject *>NeuronFields)
+    require_fields(layer_type, <PyTypeObject *>_LayerFields)
+    require_fields(neuron_type, <PyTypeObject *>_NeuronFields)
     for layer in layers:
         if <PyObject *>Py_TYPE(<PyObject *>layer) == <PyObject *>layer_type:
             x = layer_outputs(layer, <PyObject *>neuron_type, x, &ours)
@@ -232,18 +232,18 @@ cdef inline bint is_computed_value(PyObject *candidate) noexcept:
     return is_value(candidate) and code_of(<Node *>candidate) >> 2 != ROW_LEAF
 
 
-def is_leaf(candidate):
+def _is_leaf(candidate):
     """Return whether this is no computed Value: what an optimizer may change."""
     return not is_computed_value(<PyObject *>candidate)
 
 
-def flattened(neurons, neuron_type):
+def _flattened(neurons, neuron_type):
     """Return [*w, b] of one neuron after another, without what was computed.
 
     Of neurons not exactly of `neuron_type` it takes `parameters()`.
     """
     cdef list out = []
-    require_fields(neuron_type, <PyTypeObject *>NeuronFields)
+    require_fields(neuron_type, <PyTypeObject *>_NeuronFields)
     for neuron in neurons:
         if <PyObject *>Py_TYPE(<PyObject *>neuron) == <PyObject *>neuron_type:
             add_own_parameters(out, neuron)
@@ -252,20 +252,20 @@ def flattened(neurons, neuron_type):
     return out
 
 
-def own_parameters(NeuronFields neuron not None):
+def _own_parameters(_NeuronFields neuron not None):
     """Return [*w, b] of a neuron, without what was computed."""
     cdef list out = []
     add_own_parameters(out, neuron)
     return out
 
 
-cdef int add_own_parameters(list out, NeuronFields neuron) except -1:
+cdef int add_own_parameters(list out, _NeuronFields neuron) except -1:
     """Append the weights and the bias, without those that were computed."""
     cdef Py_ssize_t index, start = PyList_GET_SIZE(out)
     out.extend(neuron.w)
     out.append(neuron.b)
     for index in range(start, PyList_GET_SIZE(out)):
         if is_computed_value(PyList_GET_ITEM(out, index)):
-            out[start:] = [value for value in out[start:] if is_leaf(value)]
+            out[start:] = [value for value in out[start:] if _is_leaf(value)]
             break
     return 0

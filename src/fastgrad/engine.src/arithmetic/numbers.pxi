@@ -2,6 +2,7 @@
 # not complex. As an operand, nothing with a length (an array converts to float when it has one element),
 # unless it is a tensor without axes.
 
+cdef object numbers
 import numbers
 
 from cpython.long cimport PyLong_AsDouble

@@ -1,5 +1,6 @@
 # Making nodes: the operations of the table on Values and numbers.
 
+cdef object operator
 import operator
 
 

@@ -244,7 +244,7 @@ cdef inline bint holds(PyObject *known, PyObject *w, PyObject *bias, Py_ssize_t 
     return size > 0 and same_items(known, w, size)
 
 
-cdef class Matrix(list):
+cdef class _Matrix(list):
     """A list of rows that `linear` reads faster: the rows' nodes share tuples made at the first call.
 
     It is a list in every other respect; rows and their elements may be replaced at any time.
@@ -256,30 +256,32 @@ cdef class Matrix(list):
         return type(self), (list(self),)
 
 
-def dot(weights, inputs, bias=None, activation="linear"):
-    """Return activation(bias + w1 * x1 + ... + wn * xn) as one node.
+def dot(w, x, b=None, activation="linear"):
+    """Return activation(b + w1 * x1 + ... + wn * xn) as one node, for Values or numbers.
 
-    The arguments may hold Values or numbers. Raises ValueError if the lengths differ or are 0.
+    Raises ValueError if the lengths differ or are 0.
     """
-    cdef tuple x = operands_of(inputs, "dot")
-    cdef tuple w = operands_of(weights, "dot")
+    cdef tuple inputs = operands_of(x, "dot")
+    cdef tuple weights = operands_of(w, "dot")
     cdef int code = activation_code(activation)
     cdef double total
-    if len(w) != len(x) or not x:
-        raise ValueError(f"dot needs as many weights as inputs, at least one: {len(w)} and {len(x)}")
-    if bias is not None:
-        w = (*w, *operands_of((bias,), "dot"))
-    total = total_of(<PyObject *>w, <PyObject *>x)
+    if len(weights) != len(inputs) or not inputs:
+        raise ValueError(
+            f"dot needs as many weights as inputs, at least one: {len(weights)} and {len(inputs)}"
+        )
+    if b is not None:
+        weights = (*weights, *operands_of((b,), "dot"))
+    total = total_of(<PyObject *>weights, <PyObject *>inputs)
     if total != total:
-        refuse_unknown_among(w)
-        refuse_unknown_among(x)
+        refuse_unknown_among(weights)
+        refuse_unknown_among(inputs)
     return owned(
         dot_node(
-            (ROW_DOT if all_leaves(w) else ROW_INNER) << 2 | code,
+            (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2 | code,
             total,
-            <PyObject *>w,
-            <PyObject *>x,
-            any_tracked(<PyObject *>w) or any_tracked(<PyObject *>x),
+            <PyObject *>weights,
+            <PyObject *>inputs,
+            any_tracked(<PyObject *>weights) or any_tracked(<PyObject *>inputs),
         )
     )
 
@@ -307,10 +309,10 @@ def linear(x, weight, bias=None, activation="linear"):
         raise ValueError(f"linear of {len(matrix)} rows of weights was given {len(biases)} biases")
     if biases is not None and any([b is None for b in biases]):
         raise TypeError("a bias must be a Value or a number, not NoneType")
-    if type(weight) is Matrix:
-        if (<Matrix>weight).rows is None:
-            (<Matrix>weight).rows = Rows()
-        rows = (<Matrix>weight).rows
+    if type(weight) is _Matrix:
+        if (<_Matrix>weight).rows is None:
+            (<_Matrix>weight).rows = Rows()
+        rows = (<_Matrix>weight).rows
     else:
         rows = Rows()
     rows.resize(len(matrix))
@@ -323,7 +325,7 @@ def linear(x, weight, bias=None, activation="linear"):
     return rows.nodes(inputs, width)
 
 
-def reduce(str name, values):
+def _reduce(str name, values):
     """Return a reduction of the table over Values or numbers as one node, for example 'logsumexp'.
 
     Raises ValueError if there are no values.
@@ -364,7 +366,7 @@ def softmax(values):
     cdef Py_ssize_t index
     if not operands:
         raise ValueError("softmax of no values")
-    total = reduce("logsumexp", operands)
+    total = _reduce("logsumexp", operands)
     return [
         node_of_two(
             ROW_SOFTMAX, <Node *>PyTuple_GET_ITEM(<PyObject *>operands, index), <Node *><PyObject *>total

@@ -8,7 +8,9 @@
 # computed from placeholders and something still holds when the trace is over becomes unknown too, and no
 # operation outside of a trace takes it.
 
+cdef object os
 import os
+cdef object RLock
 from _thread import RLock
 
 cdef extern from "pythread.h":

@@ -121,5 +121,5 @@ install(value_type, make, deallocate, traverse_node, clear_node, <void *>constru
 Value.__array_priority__ = -1.0
 make_absent(<PyTypeObject *>_Absent)
 # numpy asks for these before the priority, or wherever it makes an array.
-for name in ("__array_ufunc__", "__array__", "__array_interface__", "__array_struct__"):
-    setattr(Value, name, _Absent())
+for _name in ("__array_ufunc__", "__array__", "__array_interface__", "__array_struct__"):
+    setattr(Value, _name, _Absent())
