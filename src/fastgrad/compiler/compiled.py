@@ -27,16 +27,16 @@ from fastgrad.engine import TracingError, Value, _is_tracing, _refused
 
 __all__ = ["Compiled"]
 
-# The change of data outside that gets a warning: before that it may be a setting tried by hand.
+# Data outside that has changed this often gets a warning: one or two changes may be settings tried by hand.
 CHANGES = 3
-# What a pickled function says about itself.
+# The attributes that describe a function in its pickle.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
 class Compiled(Programs):
     """A function compiled by `compile`; see there."""
 
-    # The class and the name that a method was defined with.
+    # For a method: the class that defines it, and its name there.
     home: tuple[type, str] | None = None
 
     def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
@@ -57,13 +57,13 @@ class Compiled(Programs):
         self.name = name
         self.parameters_of_function = parameters
         self.names = tuple(parameters.parameters)
-        # The defaults that are no arguments.
+        # The defaults that cannot be arguments, by parameter.
         self.unusable = {
             name: parameter.default
             for name, parameter in parameters.parameters.items()
             if not may_be_given(parameter)
         }
-        # Of a parameter `*xs`.
+        # The name of a parameter `*xs`, or None.
         self.rest = next(
             (one.name for one in parameters.parameters.values() if one.kind is one.VAR_POSITIONAL), None
         )
@@ -81,7 +81,7 @@ class Compiled(Programs):
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
 
-        In another function that is being compiled: what the function itself returns.
+        While another function is being compiled, return what the function itself returns.
         """
         if not _is_tracing():
             return self._outputs(*arguments, **options)
@@ -120,15 +120,15 @@ class Compiled(Programs):
         for name in unknown:
             if self.function is not None and name in inspect.signature(self.function).parameters:
                 raise TypeError(
-                    f"{name} is no argument of the compiled {self.name}, as its default is a whole number, "
-                    "or nothing to compute with: give it with functools.partial, and compile that"
+                    f"{name} is no argument of the compiled {self.name}, as its default is a whole number "
+                    "or cannot be an argument: set it with functools.partial, and compile the result"
                 )
         bound = self.parameters_of_function.bind(*arguments, **options)
         for name, default in self.unusable.items():
             if name not in bound.arguments:
                 raise TypeError(
-                    f"{name} must be given: its default, {default!r}, is nothing to compute with; "
-                    f"after a * in the parameters of {self.name} it would be left to the function"
+                    f"{name} must be given: its default, {default!r}, is neither a number nor an array; "
+                    f"after a * in the parameters of {self.name}, {name} would be left to the function"
                 )
         bound.apply_defaults()
         ready: list[Any] = []
@@ -146,15 +146,15 @@ class Compiled(Programs):
     def forget(self) -> None:
         """Drop all programs: the next call traces anew.
 
-        For what cannot be noticed: numbers, or leaves put in the place of others, in lists and other
-        containers that the function reads.
+        Call it after changing what is not watched: a number or a leaf in a list or another container
+        that the function reads.
         """
         self.programs.clear()
         self.reads = Reads()
         self.latest, self.snapshot = None, self.reads.snapshot()
 
     def _traced(self, signature: tuple[int, ...]) -> Program:
-        """Trace the function for a signature; a program for names bound otherwise is forgotten."""
+        """Trace the function for a signature; first drop all programs if a watched name has changed."""
         if self.function is None:
             raise self._unknown_call()
         if not self.snapshot.is_current():
@@ -177,8 +177,8 @@ class Compiled(Programs):
         if changed and self.changes == CHANGES:
             warnings.warn(
                 f"{self.name} is traced anew each time that {' or '.join(changed)} changes, which takes much "
-                "longer than a call: make that an argument, which costs nothing when it changes, or a Value "
-                "whose data you set",
+                "longer than a call: make it an argument, which may change at no cost, or a Value whose data "
+                "you set",
                 RuntimeWarning,
                 stacklevel=callers_level(),
             )
@@ -186,7 +186,7 @@ class Compiled(Programs):
     def _unknown_call(self) -> TracingError:
         return TracingError(
             f"{self.name} was unpickled or deep-copied, and knows only the calls it was traced for: "
-            "call it once with such arguments before pickling"
+            "call it once with arguments of these kinds before pickling"
         )
 
     @property
@@ -206,14 +206,14 @@ class Compiled(Programs):
         self.key = f"_compiled {owner.__module__}.{owner.__qualname__}.{name}"
 
     def _takes_instance(self) -> bool:
-        """Return whether the instance is an argument, which it is of no object that is merely called."""
+        """Return whether the function takes the instance; a callable object or static method does not."""
         function = self.function
         return hasattr(type(function), "__get__") and not isinstance(function, (staticmethod, MethodType))
 
     def _method(self, instance: object, owner: type | None, attributes: object) -> Compiled:
-        """Compile the function of an instance, to be kept in the instance's dict.
+        """Compile the function for one instance, and keep the result in the instance's dict.
 
-        Raises TypeError if the instance cannot keep it, having no dict, or being a class.
+        Raises TypeError for an instance without a dict, and for a class.
         """
         if not self._takes_instance():
             return self
@@ -232,7 +232,7 @@ class Compiled(Programs):
         return bound
 
     def _find_home(self, kind: type) -> None:
-        """Look for the name by which a class has this method, which was set when the class was there."""
+        """Find the name of this method in a class that existed before the method was assigned to it."""
         for owner in kind.__mro__:
             for name, found in vars(owner).items():
                 if found is self:
@@ -255,9 +255,9 @@ class Compiled(Programs):
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
-        """Copy the programs with their parameters; without programs, what is compiled.
+        """Copy the programs with their parameters; without programs, copy the compiled object.
 
-        That copies a callable object, whose parameters are its own, and shares a function.
+        A callable object is copied, as its parameters are its own; a function is shared.
         """
         rebuild, arguments = self.__reduce__()
         if not self.programs and self.function is not None and self.instance is None:
@@ -287,7 +287,7 @@ class Compiled(Programs):
 
 
 def callers_level() -> int:
-    """Return the level of warnings that names the line outside of this package."""
+    """Return the stack level at which a warning names a line outside of this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("fastgrad."):
         level, frame = level + 1, frame.f_back
@@ -295,7 +295,7 @@ def callers_level() -> int:
 
 
 def reference(compiled: Compiled) -> tuple[str, str] | None:
-    """Return (module, name) if the function, or what it is compiled to, is found there; else None."""
+    """Return (module, name) if the function, or its compiled form, is found under them; else None."""
     function = compiled.function
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<lambda>")
     try:
@@ -315,18 +315,20 @@ def compile(
     Use it as a decorator, with or without options, each of which a call may also give:
 
     threads: how many threads share the rows; the results are the same to the bit for any number.
-    check: raise what the engine would raise, naming row, instruction and value, where the program
-    would otherwise go on with inf or nan.
+    check: where the program would go on with inf or nan, raise the engine's error, with the row, the
+    instruction and the value.
     block: rows computed together; 0 chooses by the size of the cache.
 
-    An argument is a number, the same for all rows; an array (N,), one Value a row; an array (N, d), a
-    list of d Values. Arrays are float64 buffers, used without a copy, or anything that converts. An
-    array, list or number of integers may be used as numbers or as the index of `take`.
+    A row is one element of each array. An argument is a number, the same for all rows; an array (N,),
+    one Value a row; an array (N, d), a list of d Values a row. Arrays are float64 buffers, used without a
+    copy, or anything that converts. An array, list or number of integers may be used as numbers or as the
+    index of `take`.
 
-    The function is traced once for each signature of its arguments. Leaves from outside are
-    parameters, read at each call; every other number that it uses is fixed by the trace, which is
-    repeated if a name that it, or what it calls, reads is bound to something else. Raises TracingError if the
-    function reads, compares or prints what is only known when the program runs.
+    The function is traced, that is run once on placeholders, for each signature of its arguments. Leaves
+    from outside are parameters, read at each call; the trace fixes every other number. The function is
+    traced anew if a name that it, or a function it calls, reads is bound to something else. Raises
+    TracingError if the function reads, compares or prints a number that is only known when the program
+    runs.
 
     >>> w = Value(2.0)
     >>> @compile

@@ -1,4 +1,4 @@
-# Which program a call needs: by the signature of its arguments, and while names are bound as they were.
+# From a call to its program: the signature of the arguments selects it, if all watched names are unchanged.
 
 from fastgrad.engine import _is_tracing, _refused
 
@@ -6,20 +6,21 @@ from fastgrad.engine import _is_tracing, _refused
 cdef class Programs:
     """The programs of one function, by signature, the snapshot they were traced under, and its calls."""
 
-    # None after a pickle that could not bring it.
+    # None if it was unpickled and the function cannot be found.
     cdef public object function
     cdef public str name
     cdef public tuple names
     # Whether all arguments may be given by position.
     cdef public bint by_position
-    # The options of calls that give none.
+    # The options, unless a call gives others.
     cdef public int threads
     cdef public bint check
     cdef public Py_ssize_t block
     cdef public dict programs
     cdef public Snapshot snapshot
     cdef public Program latest
-    # A method's key in the dicts of instances; of one instance's method that, and what it was made from.
+    # For a method compiled in its class, `key` is the name under which each instance keeps its own compiled
+    # copy in __dict__. A copy has `instance`, the object it is bound to, and `origin`, the class's method.
     cdef public str key
     cdef public object instance
     cdef public Programs origin
@@ -34,13 +35,13 @@ cdef class Programs:
             found = (<dict>attributes).get(self.key)
             if isinstance(found, Programs):
                 kept = found
-                # A copy of an instance has copied what the instance kept.
+                # A copied instance has the original's entry in its __dict__.
                 if kept.instance is instance and kept.origin is self:
                     return kept
         return self._method(instance, owner, attributes)
 
     cdef Program traced(self, list ready):
-        """The program for these arguments, or None if they are to be traced."""
+        """The program for these arguments, or None if the function must be traced."""
         cdef Program program = self.latest
         if program is None or not program.fits(ready):
             program = self.programs.get(signature_of(ready))
@@ -51,7 +52,7 @@ cdef class Programs:
         return program
 
     def _find(self, tuple arguments not None, tuple names not None):
-        """Return (signature, arguments ready for a call, program); None for what is to be traced.
+        """Return (signature, arguments ready for a call, program or None if the function must be traced).
 
         Raises TypeError or ValueError for a bad argument.
         """
@@ -65,8 +66,8 @@ cdef class Programs:
     cdef tuple prepared(self, str what, tuple arguments, dict options):
         """(program, arguments ready for it, threads, block); only the most common call is quick.
 
-        That is one without options for a signature that was traced. Raises as `_find` does, and
-        TracingError in a function that is being traced, which would not repeat the call.
+        The most common call has no options and a signature that was traced. Raises as `_find` does, and
+        TracingError while a function is being traced: the program would not repeat the call.
         """
         cdef list ready
         cdef Program program

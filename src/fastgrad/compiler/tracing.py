@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The functions of `signal` take 0.1 ms to make enums of what these return.
+# Not `signal`, whose functions take 0.1 ms to make enums of the results of these.
 import _signal  # type: ignore[import-not-found]
 import dis
 import functools
@@ -35,9 +35,9 @@ from fastgrad.engine import (
 
 __all__ = ["take", "trace"]
 
-# What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
+# A note on a TypeError: int(x), round(x) and x % 1 would need a number.
 NO_NUMBER = ". A Value has no number yet: operations such as x.exp(), abs(x), where and maximum take it"
-# What the error about random numbers says while there are other threads.
+# The end of the error about random numbers while there are other threads.
 OTHER_THREADS = (
     ". If it was another thread that drew, have that draw from a generator of its own: random.Random(), "
     "numpy.random.default_rng()"
@@ -47,7 +47,7 @@ modes_read: dict[tuple[int, str], Name] = {}
 
 
 class Index(Value):
-    """What an integer argument is while its function is traced: an index for `take`, or a number."""
+    """The placeholder of an integer argument: an index for `take`, or a number."""
 
     def __init__(self, origin: str) -> None:
         super().__init__(float("nan"))
@@ -56,9 +56,9 @@ class Index(Value):
     def refuse(self, *_: object) -> NoReturn:
         """Raise TracingError: the index of one row would be frozen into the program."""
         raise _refused(
-            "an index is only known when the program runs: select with fastgrad.take(values, index); what "
-            "the function needs as a plain integer is no argument: give it with functools.partial, or as the "
-            "default of a parameter after a *"
+            "an index is only known when the program runs: select with fastgrad.take(values, index); an "
+            "integer that the function needs while it is traced is no argument: set it with "
+            "functools.partial, or as the default of a parameter after a *"
         )
 
     __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
@@ -89,10 +89,10 @@ class Selection:
 def take(values: Sequence[Any], index: Any) -> Any:
     """Return values[index]; in a compiled function the index may differ from row to row.
 
-    values: Values or numbers, or lists of them of equal length, of which a list is then taken
+    values: Values or numbers, or lists of them of equal length. From lists, the result is a list, taken
     element by element: `take(table, token)` is a row of an embedding. Raises IndexError unless
-    0 <= index < len(values), TypeError if the index is no integer, ValueError for no values at all and
-    for rows of unequal length.
+    0 <= index < len(values); TypeError if the index is no integer; ValueError if there are no values or
+    the lists differ in length.
     """
     values = list(values)
     if not values:
@@ -133,20 +133,20 @@ def alike(row: Any, items: list[Any]) -> Any:
 
 
 def placeholder(kind: str, origin: str) -> Value:
-    """Return what stands for a number of an argument: for an integer, something that `take` knows."""
+    """Return the Value that stands for a number of an argument: an Index if it is an integer."""
     value = Index(origin) if kind in ("index", "whole number") else Value(float("nan"))
     _make_unknown(value, origin)
     return value
 
 
 class Trace(NamedTuple):
-    """What one run of a function on placeholders leaves."""
+    """The result of one run of a function on placeholders."""
 
     graph: Graph
     single: bool
-    # Those of modules that the function asked for.
+    # The training modes of modules that the function asked for.
     modes: dict[tuple[int, str], Name]
-    # Whether the states of the global generators of random numbers are others than before.
+    # Whether the states of the global generators of random numbers have changed.
     drew_random: bool
     drew_numpy: bool
 
@@ -161,8 +161,8 @@ def trace(
 ) -> tuple[Program, dict[tuple[int, str], Name]]:
     """Return the function's program and the modes it depends on; TracingError if it cannot be one.
 
-    positional: how many of the arguments are given by position, the others by name. What the function
-    reads from outside is added to `reads`.
+    positional: how many of the arguments are given by position, the others by name. The names that the
+    function reads from outside are added to `reads`.
     """
     alone = threading.active_count() == 1
     try:
@@ -202,7 +202,7 @@ def run_on_placeholders(
     positional: int,
     name: str,
 ) -> Trace:
-    """Run the function; TracingError if it refuses what it was given, even if it caught that."""
+    """Run the function; TracingError if a placeholder was misused, even if the function caught the error."""
     places: dict[int, tuple[int, int]] = {}
     arguments: list[Any] = []
     for number, (kind, columns) in enumerate(describe_signature(signature)):
@@ -239,7 +239,7 @@ def graph_of(
     return single, _read_graph(outputs)
 
 
-# Instructions that run no code of the user's, unless they drop an object or a signal arrives.
+# Bytecode instructions that run other code only if they drop an object or a signal arrives.
 QUIET = {
     "NOP",
     "RESUME",
@@ -258,10 +258,10 @@ QUIET = {
 
 
 def interrupts() -> bool:
-    """Return whether the code that runs in this thread was not called by the function that is traced.
+    """Return whether the code that runs now was called by the interpreter, not by the traced function.
 
-    That is code that runs for a signal, for the end of an object, for the collector or a debugger: no
-    number that it reads gets into the program. What cannot be told from a call counts as one.
+    The interpreter calls handlers of signals, finalizers, callbacks of the collector and debuggers: no
+    number that these read gets into the program. If in doubt, it counts as called by the function.
     """
     frame: FrameType | None = sys._getframe(1)
     handlers = set(code_of_handlers())
@@ -269,19 +269,19 @@ def interrupts() -> bool:
         if frame.f_code in handlers or ends_an_object(frame) or is_quiet(frame.f_back):
             return True
         frame = frame.f_back
-    # Another stack, such as a greenlet's, does not lead to the function at all.
+    # The stack of a greenlet, for example, does not lead to the function.
     return frame is None
 
 
 def ends_an_object(frame: FrameType) -> bool:
-    """Return whether a frame is of a finalizer, or of the callback of a weak reference that it is given."""
+    """Return whether a frame is a finalizer's, or that of a weak reference's callback."""
     code = frame.f_code
     if code.co_name == "__del__":
         return True
     given = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & inspect.CO_VARARGS:
         given += frame.f_locals.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
-    # Itself alone, or after the instance whose method it is.
+    # A callback gets the dead reference first, or second if it is a method.
     return any(isinstance(each, ReferenceType) and each() is None for each in given[:2])
 
 
@@ -293,7 +293,7 @@ def is_quiet(frame: FrameType | None) -> bool:
 
 
 def code_of_handlers() -> Iterator[CodeType]:
-    """Yield the code of what Python calls by itself: handlers of signals, callbacks, trace functions."""
+    """Yield the code that Python calls by itself: handlers of signals, callbacks, trace functions."""
     called: list[Any] = [sys.gettrace(), sys.getprofile(), *gc.callbacks]
     called += [_signal.getsignal(number) for number in range(1, _signal.NSIG)]
     for each in called:
@@ -312,7 +312,7 @@ def numpy_state() -> Any:
     generator = getattr(numpy, "random", None) if numpy else None
     if generator is None:
         return None
-    # In any form but the legacy one, which only one of numpy's generators has.
+    # Only one of numpy's generators has the legacy form.
     return comparable(generator.get_state(legacy=False))
 
 
@@ -324,7 +324,7 @@ def comparable(state: Any) -> Any:
 
 
 def flat_outputs(output: object) -> tuple[bool, list[Value]]:
-    """Return whether the output is a single Value, and the list of Values that it is."""
+    """Return whether the output is a single Value, and the output as a list of Values."""
     if hasattr(output, "tolist"):
         # numpy's arrays of Values.
         output = output.tolist()
