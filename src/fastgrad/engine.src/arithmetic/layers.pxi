@@ -39,7 +39,7 @@ cdef int set_attributes(object holder, dict values) except -1:
 
 
 cdef class NeuronFields:
-    """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
+    """The fields of a neuron at fixed places: reading 4 attributes took as long as 8 products."""
 
     cdef public object w
     cdef public object b
@@ -47,7 +47,7 @@ cdef class NeuronFields:
     cdef public object activation
 
     cpdef bint _uses_replaced(self) except -1:
-        """Return whether the user has assigned an operation on Value that this neuron is made of."""
+        """Return whether the user has assigned to Value an operation that this neuron computes with."""
         if not any_replaced():
             return False
         return replaced & (1 | 1 << (activation_code(self.activation) if self.nonlin else 0)) != 0
@@ -86,7 +86,7 @@ cdef class LayerFields:
 
 
 cdef int require_fields(object kind, PyTypeObject *base) except -1:
-    """TypeError unless instances of the class, which may be None, have the base's fields."""
+    """Raise TypeError unless instances of the class have the base's fields; the class may be None."""
     if kind is not None and not (isinstance(kind, type) and PyType_IsSubtype(<PyTypeObject *>kind, base)):
         raise TypeError(f"{kind!r} is no class of such neurons or layers")
     return 0
@@ -142,7 +142,7 @@ cdef bint is_current(LayerFields layer, Py_ssize_t inputs) noexcept:
 
 
 cdef bint refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
-    """See every change of the neurons since the last call; return False if one has no bias.
+    """Bring the rows up to date with the neurons; return False if one has no bias.
 
     Raises ValueError if one has other inputs.
     """
@@ -175,7 +175,7 @@ cdef tuple plain_outputs(LayerFields layer, tuple x):
 
 
 cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bint *ours):
-    """What a layer gives for x; `ours` says whether x, and then whether the result, is of plain_outputs."""
+    """A layer's outputs for x; `ours` says whether plain_outputs made x, and is set for the result."""
     cdef tuple out
     cdef bint converted
     if is_plain(layer, neuron_type):
@@ -195,7 +195,7 @@ cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bi
 
 
 def layer_forward(LayerFields layer not None, neuron_type, inputs):
-    """Return the list of what a layer's neurons give, or the only one's output itself.
+    """Return the list of the neurons' outputs, or the output itself if there is one neuron.
 
     Neurons exactly of the type `neuron_type` are run here, one node each: activation(b + w1 * x1 + ...
     + wn * xn), added up in that order. Other neurons are called. Raises ValueError if a neuron has
@@ -208,7 +208,7 @@ def layer_forward(LayerFields layer not None, neuron_type, inputs):
 
 
 def forward(layers, layer_type, neuron_type, inputs):
-    """Return what layers give for the inputs, one after the other.
+    """Return the outputs of layers that are applied one after the other.
 
     Those that are exactly of the type `layer_type` are run as by layer_forward, without the lists
     between them; others are called.
@@ -231,12 +231,12 @@ cdef inline bint is_computed_value(PyObject *candidate) noexcept:
 
 
 def is_leaf(candidate):
-    """Return whether this is no computed Value: what an optimizer may change."""
+    """Return whether a Value was not computed, so that an optimizer may change it."""
     return not is_computed_value(<PyObject *>candidate)
 
 
 def flattened(neurons, neuron_type):
-    """Return [*w, b] of one neuron after another, without what was computed.
+    """Return [*w, b] of one neuron after another, without Values that were computed.
 
     Of neurons not exactly of `neuron_type` it takes `parameters()`.
     """
@@ -251,14 +251,14 @@ def flattened(neurons, neuron_type):
 
 
 def own_parameters(NeuronFields neuron not None):
-    """Return [*w, b] of a neuron, without what was computed."""
+    """Return [*w, b] of a neuron, without Values that were computed."""
     cdef list out = []
     add_own_parameters(out, neuron)
     return out
 
 
 cdef int add_own_parameters(list out, NeuronFields neuron) except -1:
-    """Append the weights and the bias, without those that were computed."""
+    """Append the weights and the bias; leave out those that were computed."""
     cdef Py_ssize_t index, start = PyList_GET_SIZE(out)
     out.extend(neuron.w)
     out.append(neuron.b)
