@@ -464,7 +464,7 @@ def exploded(graph: Graph) -> Iterator[Finding]:
 
 
 def symmetry(graph: Graph) -> Iterator[Finding]:
-    """Neurons with equal weights, outputs and gradients: every step moves them alike."""
+    """Neurons that began alike, and are moved alike ever after."""
     for activation in FUSED.values():
         alike: dict[Any, list[Value]] = defaultdict(list)
         neurons = neurons_of(graph, activation)

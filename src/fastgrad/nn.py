@@ -290,7 +290,7 @@ class Neuron(Module, NeuronFields):
         return out if activation == "linear" else getattr(out, activation)()
 
     def parameters(self) -> list[Value]:
-        """Return the weights, then the bias; those that were computed are left out."""
+        """Return the weights, then the bias, without those that were computed."""
         return own_parameters(self)
 
     def _parts(self) -> Iterator[tuple[str, Any]]:

@@ -161,7 +161,7 @@ def load_method(owner: type, name: str, instance: object) -> Any:
 
 
 def load_compiled(function: Callable[..., Any], threads: int, check: bool, block: int) -> Compiled:
-    """Return a compiled function without programs: its first call traces it."""
+    """Return what was compiled without programs of its own, to be traced at its first call."""
     from fastgrad.compiler.compiled import Compiled
 
     return Compiled(function, threads, check, block)

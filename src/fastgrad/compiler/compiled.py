@@ -27,7 +27,7 @@ from fastgrad.engine import TracingError, Value, _is_tracing, _refused
 
 __all__ = ["Compiled"]
 
-# Data outside that has changed this often gets a warning: one or two changes may be settings tried by hand.
+# The change of data outside that gets a warning: before that it may be a setting tried by hand.
 CHANGES = 3
 # The attributes that describe a function in its pickle.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
@@ -36,7 +36,7 @@ DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 class Compiled(Programs):
     """A function compiled by `compile`; see there."""
 
-    # For a method: the class that defines it, and its name there.
+    # The class and the name that a method was defined with.
     home: tuple[type, str] | None = None
 
     def __init__(self, function: Callable[..., Any], threads: int, check: bool, block: int) -> None:
@@ -81,7 +81,7 @@ class Compiled(Programs):
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
 
-        While another function is being compiled, return what the function itself returns.
+        In another function that is being compiled: what the function itself returns.
         """
         if not _is_tracing():
             return self._outputs(*arguments, **options)
@@ -206,14 +206,14 @@ class Compiled(Programs):
         self.key = f"_compiled {owner.__module__}.{owner.__qualname__}.{name}"
 
     def _takes_instance(self) -> bool:
-        """Return whether the function takes the instance; a callable object or static method does not."""
+        """Return whether the instance is an argument, which it is of no object that is merely called."""
         function = self.function
         return hasattr(type(function), "__get__") and not isinstance(function, (staticmethod, MethodType))
 
     def _method(self, instance: object, owner: type | None, attributes: object) -> Compiled:
-        """Compile the function for one instance, and keep the result in the instance's dict.
+        """Compile the function of an instance, to be kept in the instance's dict.
 
-        Raises TypeError for an instance without a dict, and for a class.
+        Raises TypeError if the instance cannot keep it, having no dict, or being a class.
         """
         if not self._takes_instance():
             return self
@@ -232,7 +232,7 @@ class Compiled(Programs):
         return bound
 
     def _find_home(self, kind: type) -> None:
-        """Find the name of this method in a class that existed before the method was assigned to it."""
+        """Look for the name by which a class has this method, which was set when the class was there."""
         for owner in kind.__mro__:
             for name, found in vars(owner).items():
                 if found is self:
@@ -255,7 +255,7 @@ class Compiled(Programs):
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
-        """Copy the programs with their parameters; without programs, copy the compiled object.
+        """Copy the programs with their parameters; without programs, what is compiled.
 
         A callable object is copied, as its parameters are its own; a function is shared.
         """
@@ -295,7 +295,7 @@ def callers_level() -> int:
 
 
 def reference(compiled: Compiled) -> tuple[str, str] | None:
-    """Return (module, name) if the function, or its compiled form, is found under them; else None."""
+    """Return (module, name) if the function, or what it is compiled to, is found there; else None."""
     function = compiled.function
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<lambda>")
     try:
@@ -315,8 +315,8 @@ def compile(
     Use it as a decorator, with or without options, each of which a call may also give:
 
     threads: how many threads share the rows; the results are the same to the bit for any number.
-    check: where the program would go on with inf or nan, raise the engine's error, with the row, the
-    instruction and the value.
+    check: raise what the engine would raise, naming row, instruction and value, where the program
+    would otherwise go on with inf or nan.
     block: rows computed together; 0 chooses by the size of the cache.
 
     A row is one element of each array. An argument is a number, the same for all rows; an array (N,),

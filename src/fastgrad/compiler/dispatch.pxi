@@ -66,8 +66,8 @@ cdef class Programs:
     cdef tuple prepared(self, str what, tuple arguments, dict options):
         """(program, arguments ready for it, threads, block); only the most common call is quick.
 
-        The most common call has no options and a signature that was traced. Raises as `_find` does, and
-        TracingError while a function is being traced: the program would not repeat the call.
+        That is one without options for a signature that was traced. Raises as `_find` does, and
+        TracingError in a function that is being traced, which would not repeat the call.
         """
         cdef list ready
         cdef Program program

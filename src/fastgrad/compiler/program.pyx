@@ -249,7 +249,7 @@ cdef class Program:
         return gradients[0] if len(gradients) == 1 else tuple(gradients)
 
     def check(self, list arguments, str what="outputs"):
-        """Raise the engine's error for the first row in which an operation refuses its operands.
+        """Raise what the engine would raise for the first row that it refuses.
 
         Before `backward` and `input_gradients`, also raise FloatingPointError for the first row in which
         the product of a gradient and a derivative is not finite. The message names the row, the
@@ -278,7 +278,7 @@ cdef class Program:
                     since = 0
                     let_others_run()
                 self.check_row(graph, state.values, workspace.arguments, workspace.uniform, row)
-                # `backward` differentiates all outputs together, `input_gradients` each by itself.
+                # All outputs together, or each by itself, as the call differentiates them.
                 for output in range(plan.outputs if purpose == INPUTS else 1 if purpose == BACKWARD else 0):
                     for at in range(plan.outputs):
                         seeds[<Py_ssize_t>at] = 1.0 if purpose == BACKWARD or at == output else 0.0

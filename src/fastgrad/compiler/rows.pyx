@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""A graph computed one row at a time, by the engine's own rules.
+"""One row at a time, by the engine's own rules: for `check`, and for derivatives that lanes cannot tell.
 
 `check` uses it, and so do gradients that loops over lanes get wrong. Over lanes, the gradient of an operand
 that `where` did not choose is 0 times its derivative: nan if the derivative is infinite. The engine does

@@ -13,7 +13,7 @@ from fastgrad.compiler.arguments import prepare_arguments
 __all__ = ["arguments_of", "block_option", "may_be_given", "portable", "threads_option"]
 
 OPTIONS = ("threads", "check", "block")
-# The options are kept in ints of C; this is the largest.
+# The largest int of C, in which the options are kept.
 MOST = 2**31 - 1
 
 

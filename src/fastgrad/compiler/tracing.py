@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Not `signal`, whose functions take 0.1 ms to make enums of the results of these.
+# The functions of `signal` take 0.1 ms to make enums of what these return.
 import _signal  # type: ignore[import-not-found]
 import dis
 import functools
@@ -35,7 +35,7 @@ from fastgrad.engine import (
 
 __all__ = ["take", "trace"]
 
-# A note on a TypeError: int(x), round(x) and x % 1 would need a number.
+# What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
 NO_NUMBER = ". A Value has no number yet: operations such as x.exp(), abs(x), where and maximum take it"
 # The end of the error about random numbers while there are other threads.
 OTHER_THREADS = (
@@ -239,7 +239,7 @@ def graph_of(
     return single, _read_graph(outputs)
 
 
-# Bytecode instructions that run other code only if they drop an object or a signal arrives.
+# Instructions that run no code of the user's, unless they drop an object or a signal arrives.
 QUIET = {
     "NOP",
     "RESUME",
@@ -258,10 +258,10 @@ QUIET = {
 
 
 def interrupts() -> bool:
-    """Return whether the code that runs now was called by the interpreter, not by the traced function.
+    """Return whether the code that runs in this thread was not called by the function that is traced.
 
-    The interpreter calls handlers of signals, finalizers, callbacks of the collector and debuggers: no
-    number that these read gets into the program. If in doubt, it counts as called by the function.
+    That is code that runs for a signal, for the end of an object, for the collector or a debugger: no
+    number that it reads gets into the program. What cannot be told from a call counts as one.
     """
     frame: FrameType | None = sys._getframe(1)
     handlers = set(code_of_handlers())
@@ -269,19 +269,19 @@ def interrupts() -> bool:
         if frame.f_code in handlers or ends_an_object(frame) or is_quiet(frame.f_back):
             return True
         frame = frame.f_back
-    # The stack of a greenlet, for example, does not lead to the function.
+    # Another stack, such as a greenlet's, does not lead to the function at all.
     return frame is None
 
 
 def ends_an_object(frame: FrameType) -> bool:
-    """Return whether a frame is a finalizer's, or that of a weak reference's callback."""
+    """Return whether a frame is of a finalizer, or of the callback of a weak reference that it is given."""
     code = frame.f_code
     if code.co_name == "__del__":
         return True
     given = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & inspect.CO_VARARGS:
         given += frame.f_locals.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
-    # A callback gets the dead reference first, or second if it is a method.
+    # Itself alone, or after the instance whose method it is.
     return any(isinstance(each, ReferenceType) and each() is None for each in given[:2])
 
 
@@ -293,7 +293,7 @@ def is_quiet(frame: FrameType | None) -> bool:
 
 
 def code_of_handlers() -> Iterator[CodeType]:
-    """Yield the code that Python calls by itself: handlers of signals, callbacks, trace functions."""
+    """Yield the code of what Python calls by itself: handlers of signals, callbacks, trace functions."""
     called: list[Any] = [sys.gettrace(), sys.getprofile(), *gc.callbacks]
     called += [_signal.getsignal(number) for number in range(1, _signal.NSIG)]
     for each in called:

@@ -224,9 +224,9 @@ FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
    registers of AVX2, and layers most often have a multiple of 4 units. */
 #define FG_ROWS 4
 
-/* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. start_i is
-   bias[i]; without bias, it is 0 if fresh[i], and else the content of out[i]. If `rectified`, the result is
-   the relu of that: a separate loop over the results would take 3 % of a step of moons. */
+/* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. The
+   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. Rectified, the
+   result is the relu of that: a loop of its own over what was just written takes 3 % of a step of moons. */
 FG_INLINE void fg_tile(
     const int rows, const int vectors, Py_ssize_t depth, const double *panel, const double *bias,
     const int32_t *fresh, const int rectified, double *const *out, double *const *in, Py_ssize_t lane_index

@@ -39,7 +39,7 @@ cdef int set_attributes(object holder, dict values) except -1:
 
 
 cdef class NeuronFields:
-    """The fields of a neuron at fixed places: reading 4 attributes took as long as 8 products."""
+    """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
 
     cdef public object w
     cdef public object b
@@ -142,7 +142,7 @@ cdef bint is_current(LayerFields layer, Py_ssize_t inputs) noexcept:
 
 
 cdef bint refresh_layer(LayerFields layer, Py_ssize_t inputs) except -1:
-    """Bring the rows up to date with the neurons; return False if one has no bias.
+    """See every change of the neurons since the last call; return False if one has no bias.
 
     Raises ValueError if one has other inputs.
     """
@@ -175,7 +175,7 @@ cdef tuple plain_outputs(LayerFields layer, tuple x):
 
 
 cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bint *ours):
-    """A layer's outputs for x; `ours` says whether plain_outputs made x, and is set for the result."""
+    """What a layer gives for x; `ours` says whether x, and then whether the result, is of plain_outputs."""
     cdef tuple out
     cdef bint converted
     if is_plain(layer, neuron_type):
@@ -195,7 +195,7 @@ cdef object layer_outputs(LayerFields layer, PyObject *neuron_type, object x, bi
 
 
 def layer_forward(LayerFields layer not None, neuron_type, inputs):
-    """Return the list of the neurons' outputs, or the output itself if there is one neuron.
+    """Return the list of what a layer's neurons give, or the only one's output itself.
 
     Neurons exactly of the type `neuron_type` are run here, one node each: activation(b + w1 * x1 + ...
     + wn * xn), added up in that order. Other neurons are called. Raises ValueError if a neuron has
@@ -208,7 +208,7 @@ def layer_forward(LayerFields layer not None, neuron_type, inputs):
 
 
 def forward(layers, layer_type, neuron_type, inputs):
-    """Return the outputs of layers that are applied one after the other.
+    """Return what layers give for the inputs, one after the other.
 
     Those that are exactly of the type `layer_type` are run as by layer_forward, without the lists
     between them; others are called.
@@ -231,12 +231,12 @@ cdef inline bint is_computed_value(PyObject *candidate) noexcept:
 
 
 def is_leaf(candidate):
-    """Return whether a Value was not computed, so that an optimizer may change it."""
+    """Return whether this is no computed Value: what an optimizer may change."""
     return not is_computed_value(<PyObject *>candidate)
 
 
 def flattened(neurons, neuron_type):
-    """Return [*w, b] of one neuron after another, without Values that were computed.
+    """Return [*w, b] of one neuron after another, without what was computed.
 
     Of neurons not exactly of `neuron_type` it takes `parameters()`.
     """
@@ -251,14 +251,14 @@ def flattened(neurons, neuron_type):
 
 
 def own_parameters(NeuronFields neuron not None):
-    """Return [*w, b] of a neuron, without Values that were computed."""
+    """Return [*w, b] of a neuron, without what was computed."""
     cdef list out = []
     add_own_parameters(out, neuron)
     return out
 
 
 cdef int add_own_parameters(list out, NeuronFields neuron) except -1:
-    """Append the weights and the bias; leave out those that were computed."""
+    """Append the weights and the bias, without those that were computed."""
     cdef Py_ssize_t index, start = PyList_GET_SIZE(out)
     out.extend(neuron.w)
     out.append(neuron.b)

@@ -4,7 +4,7 @@ import operator
 
 
 cdef str described(int row, double a, double b):
-    """The operation as the user wrote it, with the numbers of its operands, for error messages."""
+    """The operation as the user wrote it, with its operands' values, for error messages."""
     cdef str left = "..." if traced_here() else repr(a)
     if row < ROW_FIRST_BINARY:
         return f"{NAMES[row]}({left})"

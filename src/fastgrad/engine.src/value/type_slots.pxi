@@ -120,6 +120,6 @@ install(value_type, make, deallocate, traverse_node, clear_node, <void *>constru
 # arrays, whose operators, comparisons and functions go element by element, as for any object.
 Value.__array_priority__ = -1.0
 make_absent(<PyTypeObject *>_Absent)
-# numpy looks for these before it asks for the priority, and wherever it makes an array.
+# numpy asks for these before the priority, or wherever it makes an array.
 for name in ("__array_ufunc__", "__array__", "__array_interface__", "__array_struct__"):
     setattr(Value, name, _Absent())
