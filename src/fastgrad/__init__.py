@@ -4,13 +4,13 @@ from fastgrad.engine import TracingError, Value
 
 __version__ = "0.1.0"
 
-# Not compile, which would replace the builtin of who imports *.
+# Not compile: a star import must not replace the builtin.
 __all__ = ["TracingError", "Value", "check", "take"]
 
-# Not from typing, whose import takes as long as all of fastgrad's.
+# Not from typing: importing that takes as long as importing all of fastgrad.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    # By the same name once more: this is how type checkers know that they are meant for others.
+    # `import x as x` tells type checkers that the name is public.
     from fastgrad import data as data
     from fastgrad import derivatives as derivatives
     from fastgrad import export as export
@@ -39,7 +39,7 @@ SUBMODULES = ("data", "derivatives", "export", "functional", "nn", "optim", "sav
 
 
 def __getattr__(name: str) -> object:
-    """Load what few programs use at its first use: that halves the time of `import fastgrad`."""
+    """Import a submodule, or a name of one, at its first use: that halves the time of `import fastgrad`."""
     if name not in LAZY and name not in SUBMODULES:
         raise AttributeError(f"module 'fastgrad' has no attribute {name!r}")
     from importlib import import_module

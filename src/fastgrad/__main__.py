@@ -10,7 +10,7 @@ from fastgrad import __version__, engine
 
 __all__ = ["main"]
 
-# The status of a program that Ctrl-C has ended: 128 and the signal's number.
+# The exit status after Ctrl-C: 128 + the signal's number.
 INTERRUPTED = 130
 
 
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def version() -> str:
-    """Return the version and, as one may take the place of the other in a checkout, the kind of build."""
+    """Return the version and the kind of build: in a checkout, one kind takes the place of the other."""
     build = "with assertions" if hasattr(engine, "_check_invariants") else "a plain build"
     return f"fastgrad {__version__}, {build}"
 
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_demo(options: argparse.Namespace) -> None:
-    """Run the demo; exits with a status and a message that fit if it cannot be run, or ends badly."""
+    """Run the demo; exit with a message and a status if it cannot run or does not finish."""
     try:
         from fastgrad.commands.demo import picture_path, train_moons
     except ModuleNotFoundError as error:

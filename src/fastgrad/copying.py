@@ -1,7 +1,7 @@
 """Copies and pickles of Values and of the graphs below them, without recursion.
 
-A pickle holds the nodes of a graph as one flat list, so its depth does not matter. Nodes pickled
-together keep what they share, as other objects do. Loading a pickle can run any code, as always.
+A pickle holds the nodes of a graph as one flat list, so its depth does not matter. Nodes that are pickled
+together still share their operands when they are loaded. Loading a pickle can run any code, as always.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from fastgrad.engine import Value, _get_extras, _graph_order, _put_together, _set_extras, _take_apart
 
 __all__ = ["copy_graph", "copy_node", "reduce_value", "restore"]
-# The attributes of other Values' classes that are no attributes of ours.
+# The attributes of other classes of Values that `adopt` handles itself.
 ADOPTED = {"data", "grad", "_children", "_prev", "_op", "_backward", "_local_grads"}
 
 
@@ -44,10 +44,10 @@ def restore(node: Value, extras: tuple[Any, Any, Any] | None, attributes: dict[s
 
 
 def set_state(node: Value, state: Any) -> None:
-    """Take over a pickled state: Value.__setstate__. TypeError if it is none of a Value's.
+    """Take over a pickled state: Value.__setstate__. Raises TypeError if it is not a Value's.
 
-    It may be one of another Value's class, where a pickle names ours now in its place: then it is the
-    attributes' dict, the slots' dict, or both.
+    It may come from another class of Values, whose name in the pickle leads to this one now: then it is
+    the dict of its attributes, the dict of its slots, or both.
     """
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], tuple):
         restore(node, *state)
@@ -62,7 +62,7 @@ def set_state(node: Value, state: Any) -> None:
 
 
 def adopt(node: Value, found: dict[str, Any]) -> None:
-    """Give a new node what a pickle holds of a node of another Value's class: its attributes by name."""
+    """Give a new node the pickled attributes of a node of another class of Values."""
     children = tuple(found.get("_children") or found.get("_prev") or ())
     derivatives, backward = found.get("_local_grads"), found.get("_backward")
     if children and not derivatives and not callable(backward):

@@ -11,7 +11,7 @@ __all__ = ["batches"]
 
 
 class Shuffler(Protocol):
-    """What can shuffle a list: `random.Random`, the `random` module, numpy's generators."""
+    """An object that shuffles a list: `random.Random`, the `random` module, numpy's generators."""
 
     def shuffle(self, x: list[int], /) -> Any: ...
 

@@ -1,4 +1,4 @@
-"""The classic mistakes of training, found in a graph and told in words: `fastgrad.check`."""
+"""`fastgrad.check` finds the classic mistakes of training in a graph, and names them in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastgrad.testing import kept_gradients
 
 __all__ = ["Finding", "check"]
 
-# Below this many outputs a neuron may be off, or at its limit, by chance.
+# With fewer outputs than this, a neuron may be off, or at its limit, by chance.
 ENOUGH = 16
 # |tanh| above 0.99 passes less than 2 % of the gradient.
 SATURATED = 0.99
@@ -27,14 +27,14 @@ SYMBOLS = {BY_NAME[name].symbol: name for name in CURVED}
 REDUCED = {reduction.name for reduction in REDUCTIONS}
 # The kind of a node whose left operand is a constant, as _take_apart gives it.
 CONSTANT_NODE = 2
-# No loss of a training that goes well is as large, not even a sum over data that nobody has scaled.
+# The loss of a training that goes well stays below this, even a sum over unscaled data.
 EXPLODED = 1e15
-# What a neuron computes between its parameters and its activation.
+# The operations between a neuron's parameters and its activation.
 AFFINE = {"add", "sub", "mul", "div", "sum", "mean", *DOT, "+", "-", "*", "/"}
 
 
 class Finding(NamedTuple):
-    """A mistake: its kind, for programs, the message, for people, and the nodes it is about."""
+    """A mistake: its kind for programs, a message for people, and its nodes."""
 
     kind: str
     message: str
@@ -42,9 +42,9 @@ class Finding(NamedTuple):
 
 
 class Findings(list[Finding]):
-    """The findings of `check`, empty if there are none; printed as a list of messages.
+    """The findings of `check`, an empty list if there are none; prints as a list of messages.
 
-    `unseen` says in words what could not be looked at, and why.
+    `unseen` has a message for each comparison that was left out, with the reason.
     """
 
     def __init__(self, findings: Iterable[Finding] = (), unseen: Iterable[str] = ()) -> None:
@@ -59,9 +59,9 @@ class Findings(list[Finding]):
 
 
 class Node(NamedTuple):
-    """A node of the graph: the operation, with a dot product's activation, and d loss / d node.
+    """A node of the graph: the operation, a dot product's activation, and `grad`, d loss / d node.
 
-    It has moved if its data is no longer what the operation gives for its operands.
+    `moved` says that its data is not the result of the operation on its operands any more.
     """
 
     value: Value
@@ -74,7 +74,7 @@ class Node(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """What the rules look at: nodes, operands before results; parameters; gradients as they were found."""
+    """The input of the rules: nodes, operands before results; parameters' names; gradients as found."""
 
     loss: Value
     nodes: dict[Value, Node]
@@ -112,9 +112,9 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
 
     Call it between `loss.backward()` and the step. `parameters` are Values, or a Module, whose names
     then appear in the messages. The gradients are computed once more from zero and compared with those
-    found; without parameters, it is only seen whether backward() has run at all. After the step the data
-    of the parameters is not that of the loss, and nothing is compared. What could not be looked at is
-    said in words, in `unseen` of the result.
+    in the graph; without parameters, check sees only whether backward() has run at all. After the step
+    the parameters have other data than the loss was computed from, and gradients are not compared.
+    `unseen` of the result names each comparison that was left out, and why.
 
     Reports, by their `kind`: 'no backward', 'gradients not zeroed', 'gradients zeroed after backward',
     'no gradient' (a parameter, of those given, that the loss does not depend on, or only through
@@ -124,9 +124,9 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
     0.005), 'symmetry' (neurons of equal weights, outputs and gradients, which stay equal), 'eval mode' (a
     Dropout, or a Module whose own code reads `training`, if a Module is given), 'softmax before
     cross_entropy', 'sigmoid before binary_cross_entropy_with_logits', 'no logarithm before nll_loss',
-    'labels of hinge_loss' (Values of 0). A neuron that is dead or saturated is reported from 16 inputs
-    on, as it may be so by chance for fewer; from 1 on if all neurons are. Raises TypeError if the loss or a
-    parameter is no Value.
+    'labels of hinge_loss' (Values of 0). A dead or saturated neuron is reported if it had at least 16
+    inputs, as with fewer it may be chance; if all neurons are dead or saturated, one input is enough.
+    Raises TypeError if the loss or a parameter is no Value.
 
     >>> w = Value(2.0, label="w")
     >>> for _ in range(2):
@@ -149,7 +149,7 @@ def check(loss: Value, parameters: Any = ()) -> Findings:
 
 
 def no_loss(given: object) -> TypeError:
-    """Return the error for what is no loss: most often it is of a compiled function."""
+    """Return the error for a loss that is no Value; most often it is the result of a compiled function."""
     message = f"the loss must be a Value, not {type(given).__name__}"
     if isinstance(given, float) or hasattr(given, "__array__") or hasattr(given, "input_gradients"):
         message += (
@@ -176,7 +176,7 @@ def names_of(parameters: Any) -> dict[Value, str]:
         for name, value in parameters.named_parameters():
             names.setdefault(value, name)
     if hasattr(parameters, "parameters"):
-        # A Module may have some that no name leads to.
+        # A Module may have parameters without a name.
         parameters = parameters.parameters()
     if not isinstance(parameters, Iterable):
         raise TypeError(f"parameters must be Values or a Module, not {parameters!r}")
@@ -203,7 +203,7 @@ def taken_apart(value: Value) -> Node:
 
 def has_moved(data: float, operation: str, kind: int, operands: tuple[Value, ...], detail: Any) -> bool:
     """Whether an operation of the library gives other data for its operands than the node has."""
-    # Leaves, so that nothing is held by the graph that is looked at.
+    # New leaves, so that the result does not become a part of the graph.
     given = [Value(operand.data) for operand in operands]
     try:
         if operation in DOT:
@@ -248,7 +248,7 @@ def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:
         message = "all gradients were set to 0 after backward(): zero_grad() belongs before it"
         yield Finding("gradients zeroed after backward", message, tuple(different))
     elif graph.names:
-        # Without, there are leaves that hold data, which nobody zeroes.
+        # Without names, some leaves are data, whose gradients no training zeroes.
         first = different[0]
         others = f" ({len(different)} parameters in all)" if len(different) > 1 else ""
         yield Finding(
@@ -260,7 +260,7 @@ def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:
 
 
 def not_looked_at(graph: Graph) -> Iterator[str]:
-    """Say which comparisons are left out, and why."""
+    """Yield a message for each comparison that was left out, with the reason."""
     moved = graph.moved()
     if moved:
         yield (
@@ -310,7 +310,7 @@ def parameters_without_gradient(graph: Graph) -> Iterator[Finding]:
 
 
 def rows_not_picked(graph: Graph) -> set[Value]:
-    """Return the parameters, such as `table.5.0`, in rows of which the loss uses nothing, but other rows."""
+    """Return the parameters, such as `table.5.0`, in unused rows of tables of which other rows are used."""
     places = {value: name.rsplit(".", 2) for value, name in graph.names.items()}
     elements = {
         value: (place[0], place[1])
@@ -323,7 +323,7 @@ def rows_not_picked(graph: Graph) -> set[Value]:
 
 
 def weights_that_wait(graph: Graph) -> set[Value]:
-    """Return the parameters of neurons that are off, but for so few inputs that it may be by chance."""
+    """Return the parameters of neurons that are off for every input, where so few inputs may be chance."""
     neurons = neurons_of(graph, "relu")
     off = [neuron for neuron, outputs in neurons.items() if all(output.data <= 0.0 for output in outputs)]
     few = [neuron for neuron in off if len(neurons[neuron]) < ENOUGH]
@@ -336,7 +336,7 @@ def idle_weights(graph: Graph) -> set[Value]:
     for node in graph.nodes.values():
         mine = [operand for operand in node.operands if operand in graph.names]
         if node.operation in DOT:
-            # If it passes to one of a neuron's parameters, then to all whose input is not 0.
+            # If one of a neuron's parameters has a gradient, then all have whose input is not 0.
             is_idle = any(graph.nodes[parameter].grad != 0.0 for parameter in mine)
         else:
             others = [operand for operand in node.operands if operand not in graph.names]
@@ -417,7 +417,7 @@ def stuck(
 
 
 def neurons_of(graph: Graph, activation: str) -> dict[frozenset[Value], list[Value]]:
-    """Return the outputs of an activation, by the neuron that they are of."""
+    """Return the outputs of an activation, grouped by neuron."""
     neurons: dict[frozenset[Value], list[Value]] = defaultdict(list)
     for node in graph.nodes.values():
         if node.activation == activation:
@@ -426,7 +426,7 @@ def neurons_of(graph: Graph, activation: str) -> dict[frozenset[Value], list[Val
 
 
 def neuron_name(graph: Graph, output: Value) -> str:
-    """Return what the names of a neuron's parameters begin with alike, or describe its output."""
+    """Return the common beginning of the names of a neuron's parameters, or describe its output."""
     neuron = neuron_of(graph, graph.nodes[output])
     names = [graph.names[value] for value in neuron if value in graph.names]
     levels = zip(*(name.split(".") for name in names), strict=False)
@@ -436,7 +436,7 @@ def neuron_name(graph: Graph, output: Value) -> str:
 
 
 def neuron_of(graph: Graph, node: Node) -> frozenset[Value]:
-    """Return what tells a neuron from others: the parameters that its activation's operand is affine in."""
+    """Return the parameters that identify a neuron: those in which its activation's operand is affine."""
     if node.operation in DOT:
         return frozenset(value for value in node.operands if value in graph.names) or frozenset(node.operands)
     reached: set[Value] = set()
@@ -456,7 +456,7 @@ def neuron_of(graph: Graph, node: Node) -> frozenset[Value]:
 
 
 def exploded(graph: Graph) -> Iterator[Finding]:
-    """A loss that is finite, but has left all measure."""
+    """A loss that is finite, but beyond EXPLODED."""
     if EXPLODED < abs(graph.loss.data) < math.inf:
         message = (
             f"the loss is {graph.loss.data:.6g}, it has exploded: the learning rate is too large, "
@@ -488,9 +488,9 @@ def symmetry(graph: Graph) -> Iterator[Finding]:
 
 
 def eval_mode(graph: Graph) -> Iterator[Finding]:
-    """Modules that compute as for a test, though backward() has run."""
+    """Modules in evaluation mode, though backward() has run."""
     if graph.loss_grad == 0.0 or graph.moved():
-        # A loss that is only looked at, or a mode that was set after the training.
+        # The loss is only evaluated, or the mode may have been set after the step.
         return
     quiet = [module for module in graph.modules if not module.training and depends_on_mode(graph, module)]
     if quiet:
@@ -539,7 +539,7 @@ def softmax_before_cross_entropy(graph: Graph) -> Iterator[Finding]:
 
 
 def sigmoid_before_logits(graph: Graph) -> Iterator[Finding]:
-    """A logistic loss, which takes the sigmoid itself, of what is a sigmoid already."""
+    """A logistic loss, which takes the sigmoid itself, of a sigmoid."""
     bad = tuple(
         node.value
         for node in graph.nodes.values()
@@ -599,7 +599,7 @@ def is_softmax(graph: Graph, node: Node) -> bool:
 
 
 def labels_of_hinge(graph: Graph) -> Iterator[Finding]:
-    """Labels of 0, for which the loss is 1 whatever the score; hinge_loss itself refuses numbers of 0."""
+    """Labels that are Values of 0, for which the loss is always 1; hinge_loss itself refuses numbers of 0."""
     bad = tuple(
         node.value
         for node in graph.nodes.values()

@@ -1,7 +1,7 @@
-"""The way out, for those who outgrow scalars: to PyTorch and ONNX, and back from PyTorch.
+"""Models go to PyTorch and ONNX, and come back from PyTorch.
 
-What can be exported is an MLP, a Layer, or a list of Layers and Dropouts, one after the other; also of
-subclasses, as long as they leave `__call__` alone.
+An MLP, a Layer, or a list of Layers and Dropouts, one after the other, can be exported; so can instances of
+subclasses that do not override `__call__`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["from_torch", "to_onnx", "to_torch"]
 # fastgrad's names of activations, torch's modules and ONNX's operators.
 IN_TORCH = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 IN_ONNX = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
-# Read by every onnxruntime since 1.8 of 2021.
+# Every onnxruntime since 1.8 (2021) reads this version.
 OPSET = 13
 IR_VERSION = 8
 
@@ -40,10 +40,10 @@ class Dense(NamedTuple):
 def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
     """Return a torch.nn.Sequential in float64 with the same parameters: (..., nin) -> (..., nout).
 
-    Layers become Linear and ReLU, Tanh or Sigmoid, a Dropout stays one, and `training` is each part's,
-    of the whole the model's or, for a list, whether any part's is set. Raises ValueError that names the
-    part for anything else, for a part whose class has a `__call__` of its own, and for a Layer whose
-    neurons differ in their number of inputs or activation; needs torch: pip install 'fastgrad[torch]'.
+    A Layer becomes a Linear and a ReLU, Tanh or Sigmoid; a Dropout becomes a Dropout. Each part keeps its
+    `training`; the whole has the model's or, for a list, True if any part's is set. Raises ValueError that
+    names the part for any other part, for a part whose class has a `__call__` of its own, and for a Layer
+    whose neurons differ in inputs or activation. Needs torch: pip install 'fastgrad[torch]'.
     """
     require_torch("to_torch")
     import torch
@@ -55,7 +55,7 @@ def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
             modules.append(torch.nn.Dropout(part.p).train(part.training))
             continue
         weight = torch.tensor(part.weight, dtype=torch.float64)
-        # Without drawing weights that are to be replaced: torch's random state stays as it is.
+        # skip_init draws no weights, so torch's random state stays as it is.
         linear = torch.nn.utils.skip_init(torch.nn.Linear, *reversed(weight.shape), dtype=torch.float64)
         with torch.no_grad():
             linear.weight.copy_(weight)
@@ -71,10 +71,10 @@ def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
 def from_torch(module: torch.nn.Module) -> MLP:
     """Return an MLP with the parameters of a torch Linear, or a Sequential of them with activations.
 
-    Linear, ReLU, Tanh, Sigmoid, Identity, Dropout and Sequentials of these are understood; a Linear
-    without bias gets one of 0, and `training` is each part's. Raises ValueError that names the module
-    for any other, for an activation or a Dropout that follows no Linear, for a Dropout of p = 1, and for
-    a Linear of other than the outputs before it; so does a Linear or Dropout after a Linear of one
+    It may have Linear, ReLU, Tanh, Sigmoid, Identity, Dropout, and Sequentials of these. A Linear without
+    bias gets a bias of 0, and each part keeps its `training`. Raises ValueError that names the module for
+    any other module; for an activation or a Dropout that follows no Linear; for a Dropout of p = 1; for a
+    Linear whose inputs are not the outputs before it; and for a Linear or Dropout after a Linear of one
     output, since a Layer of one neuron gives a Value and not a list. Needs torch: pip install
     'fastgrad[torch]'.
     """

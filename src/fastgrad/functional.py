@@ -37,7 +37,7 @@ from fastgrad.engine import _reduce as reduce
 from fastgrad.engine import _scale as scale
 from fastgrad.engine import _softmax as softmax
 
-# Not sum, which would replace the builtin of who imports *.
+# Not sum: a star import must not replace the builtin.
 __all__ = [
     "Matrix",
     "add",
@@ -112,7 +112,7 @@ def leaky_relu(x: Scalar, negative_slope: Scalar = 0.01) -> Value:
 
 
 def softplus(x: Scalar) -> Value:
-    """Return log(1 + exp(x)), which overflows for no x."""
+    """Return log(1 + exp(x)), which does not overflow."""
     return apply("softplus", x)
 
 
@@ -124,8 +124,8 @@ def silu(x: Scalar) -> Value:
 def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
     """Return left if the condition is positive (or True), else right; only the chosen one gets gradient.
 
-    That is so even if what was not chosen is nan or has an infinite derivative: `where(x, x.sqrt(), 0.0)`
-    has the derivative 0 at 0, where torch and jax give nan.
+    The other one gets none even if it is nan or has an infinite derivative: `where(x, x.sqrt(), 0.0)` has
+    the derivative 0 at 0, where torch and jax give nan.
 
     The condition may be a Value, whose sign then decides: `where(x - 2, a, b)` is a where x > 2.
     """
@@ -142,7 +142,7 @@ def log_softmax(values: Vector) -> list[Value]:
 def rms_norm(values: Vector, weight: Vector | None = None, *, eps: float = 1e-5) -> list[Value]:
     """Return xi / sqrt(mean of the squares + eps) for each xi, times weight i if there are weights.
 
-    Unlike torch's it takes no `normalized_shape`: what comes second are the weights. Raises ValueError if
+    Unlike torch's it takes no `normalized_shape`: the second argument is the weights. Raises ValueError if
     there are no values or another number of weights. After Zhang and Sennrich, "Root Mean Square Layer
     Normalization" (2019).
     """
@@ -160,7 +160,7 @@ def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  #
 
     Raises ValueError if the lengths differ or are 0.
     """
-    # Of two numbers the difference would be a number.
+    # Not input - target: the difference of two numbers would be a number.
     differences = pairwise("mse_loss", "sub", input, target)
     if reduction in ("mean", "sum"):
         return reduce(f"square_{reduction}", differences)
@@ -199,7 +199,7 @@ def binary_cross_entropy_with_logits(
 ) -> Loss:
     """Return -t * log(sigmoid(x)) - (1 - t) * log(1 - sigmoid(x)) for n logits and n targets, reduced.
 
-    It overflows for no logit. Raises ValueError if the lengths differ or are 0.
+    It does not overflow. Raises ValueError if the lengths differ or are 0.
     """
     return reduced(pairwise("binary_cross_entropy_with_logits", "logistic", input, target), reduction)
 
@@ -225,9 +225,9 @@ def cross_entropy(
 ) -> Loss:
     """Return -log(softmax(logits)[target]) of raw logits, reduced.
 
-    Either n logits and the number of the right class, or a batch of N such rows and N numbers. It
-    does not overflow. Raises ValueError if a target is out of range, lengths differ or are 0; TypeError
-    if a target is no integer.
+    Takes n logits and the number of the right class, or a batch of N such rows and N numbers. It does not
+    overflow. Raises ValueError if a target is out of range, or if lengths differ or are 0; TypeError if a
+    target is no integer.
     """
 
     def loss(logits: Vector, number: SupportsIndex) -> Value:
@@ -259,7 +259,7 @@ def nll_loss(
 ) -> Loss:
     """Return -input[target] of log-probabilities, as `log_softmax` gives them, reduced.
 
-    Takes what `cross_entropy` takes, and raises what it raises.
+    Takes a row or a batch and raises errors as `cross_entropy` does.
     """
 
     def loss(logarithms: Vector, number: SupportsIndex) -> Value:
@@ -272,7 +272,7 @@ def nll_loss(
 
 
 def listed(function: str, values: Iterable[Item]) -> list[Item]:
-    """Return the values as a list; TypeError that names the function if they cannot be gone through."""
+    """Return the values as a list; raise TypeError that names the function if they are not iterable."""
     # A Value is asked first: to find that it lacks an attribute takes long.
     if isinstance(values, Value) or not (hasattr(values, "__iter__") or hasattr(values, "__getitem__")):
         raise TypeError(f"{function} needs a list of Values or numbers, not {values!r}")
@@ -288,7 +288,7 @@ def vector(function: str, values: Iterable[Item]) -> list[Item]:
 
 
 def reduced(values: list[Value], reduction: str) -> Loss:
-    """Return the mean or sum of the values, or with 'none' the list of them."""
+    """Return the mean or the sum of the values; with 'none' the values themselves."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
     return values if reduction == "none" else reduce(reduction, values)

@@ -36,17 +36,16 @@ Inputs = Iterable[Value | SupportsFloat]
 class Module:
     """The base of everything that has parameters.
 
-    A subclass may define `parameters()`, as in micrograd, or leave it to this class, which finds the
-    Values, Modules, lists, tuples, dicts and numpy object arrays of them among its attributes; those
-    whose names begin with _ it passes over. A Value that was computed, a kept activation or loss, is no
-    parameter.
+    A subclass may define `parameters()`, as in micrograd. Otherwise this class finds Values, Modules, and
+    lists, tuples, dicts and numpy object arrays of them among its attributes. It skips attributes whose
+    names begin with _, and Values that were computed, such as a kept activation or loss.
     """
 
     @property
     def training(self) -> bool:
         """Whether the module is in training mode, which Dropout looks at; set by `train` and `eval`.
 
-        A compiled function whose trace has asked for it is traced anew when it changes.
+        A compiled function that read it in its trace is traced anew when it changes.
         """
         attributes = vars(self)
         if _is_tracing():
@@ -67,9 +66,9 @@ class Module:
         zero_grad(self.parameters())
 
     def parameters(self) -> list[Value]:
-        """Return the parameters, each once, in a fixed order: that of the attributes' definition.
+        """Return the parameters, each once, in the order in which the attributes were set.
 
-        Those of a Module among the attributes are what its own `parameters()` returns.
+        Of a Module among the attributes, they are those that its own `parameters()` returns.
         """
         # By identity: a subclass of Value may have an == of its own.
         return list({id(parameter): parameter for parameter in values_below(self)}.values())
@@ -81,15 +80,15 @@ class Module:
     def state_dict(self) -> dict[str, float]:
         """Return the parameters' data by name.
 
-        Raises ValueError if `parameters()`, here or of a module below, has some that no name leads to.
+        Raises ValueError if `parameters()`, here or of a module below, returns one that has no name.
         """
         return {name: parameter.data for name, parameter in all_named(self).items()}
 
     def load_state_dict(self, state: Mapping[str, SupportsFloat]) -> None:
         """Set the parameters' data by name.
 
-        Raises ValueError, and changes nothing, if a name is missing or unknown, if a value is no number,
-        and where `state_dict` does; TypeError if the state is no mapping.
+        Raises ValueError, and changes nothing, if a name is missing or unknown, if a value is no number, or
+        if a parameter has no name; TypeError if the state is no mapping.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"a state is a dict of numbers by name, not a {type(state).__name__}")
@@ -122,7 +121,7 @@ class Module:
         return self
 
     def eval(self) -> Module:
-        """Leave the training mode; return self."""
+        """Set evaluation mode for this module and all below it: `train(False)`; return self."""
         return self.train(False)
 
     @reprlib.recursive_repr("...")
@@ -132,7 +131,7 @@ class Module:
         return f"{type(self).__name__}({''.join(lines)}{chr(10) if lines else ''})"
 
 
-# What a subclass may define anew.
+# To see whether a subclass has its own.
 MODULE_PARAMETERS = Module.parameters
 
 
@@ -145,7 +144,7 @@ def summary(names: Sequence[str]) -> str:
 
 
 def number_of(name: str, value: Any) -> float:
-    """Return what a state has under a name as a float; ValueError if it is no number."""
+    """Return the state's value of this name as a float; raise ValueError if it is no number."""
     try:
         if isinstance(value, (str, bytes, bytearray, memoryview)):
             raise TypeError("text that reads as a number is none")
@@ -155,7 +154,7 @@ def number_of(name: str, value: Any) -> float:
 
 
 def all_named(module: Module) -> dict[str, Value]:
-    """Return the parameters by name; ValueError if a module has parameters that no name leads to."""
+    """Return the parameters by name; raise ValueError if a module has parameters without a name."""
     named = dict(module.named_parameters())
     known = {id(parameter) for parameter in named.values()}
     nameless = {
@@ -173,10 +172,10 @@ def all_named(module: Module) -> dict[str, Value]:
 
 
 def asked_parameters(module: Module) -> Iterable[Value]:
-    """Return a module's parameters, if need be without those of the modules below, asked one by one."""
+    """Return a module's parameters; without those of modules below if Module.parameters finds them."""
     if getattr(module.parameters, "__func__", None) is not MODULE_PARAMETERS:
         return module.parameters()
-    # All of them, at each level, would take time by the square of the depth.
+    # all_named asks each module: with those below, the time would grow with the square of the depth.
     return values_below(module, with_modules=False)
 
 
@@ -212,7 +211,7 @@ def named_values(holder: object, prefix: str) -> Iterator[tuple[str, Value]]:
 
 
 def values_below(holder: object, with_modules: bool = True) -> Iterator[Value]:
-    """Yield the leaves in a Module's attributes or a container, and what Modules there call parameters."""
+    """Yield the leaves in a Module's attributes or a container, and the parameters of Modules there."""
     for _, part in attributes(holder):
         if isinstance(part, Value):
             if _is_leaf(part):
@@ -233,7 +232,7 @@ def children(holder: object) -> Iterator[tuple[str, Module]]:
 
 
 def shown_parts(module: Module) -> Iterator[tuple[str, str]]:
-    """Yield what the repr of a module shows of its attributes, by name."""
+    """Yield the lines of a module's repr: the name of an attribute, and its text."""
     for name, part in module._parts():
         modules = list(modules_in(name, part))
         yield from ((path, repr(child)) for path, child in modules)
@@ -267,8 +266,8 @@ class Neuron(Module, _NeuronFields):
     """activation(w1 * x1 + ... + wn * xn + b).
 
     The weights are drawn from `random.uniform(-1, 1)` and b is 0, so that a seed gives micrograd's
-    weights. `nonlin=False` leaves the activation out; `activation` is 'relu', 'tanh', 'sigmoid' or
-    'linear'. Raises ValueError for another, and for less than 0 inputs.
+    weights. `activation` is 'relu', 'tanh', 'sigmoid' or 'linear'; `nonlin=False` means 'linear'. Raises
+    ValueError for another activation, and if nin is less than 0.
     """
 
     def __init__(self, nin: int, nonlin: bool = True, activation: str = "relu") -> None:
@@ -295,7 +294,7 @@ class Neuron(Module, _NeuronFields):
         return _own_parameters(self)
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
-        """Yield w and b, then what else was set."""
+        """Yield w and b, then the other attributes."""
         yield "w", self.w
         yield "b", self.b
         yield from super()._parts()
@@ -305,7 +304,7 @@ class Neuron(Module, _NeuronFields):
         return f"{kind}Neuron({len(self.w)})"
 
 
-# A user who assigns one of these must see it called; None then stands for the class in the C functions.
+# A user's own Neuron.__call__ must be called: the C functions get None for the class if it was assigned.
 NEURON_CALL = Neuron.__call__
 NEURON_PARAMETERS = Neuron.parameters
 
@@ -313,7 +312,7 @@ NEURON_PARAMETERS = Neuron.parameters
 class Layer(Module, _LayerFields):
     """nout neurons over the same nin inputs; keyword arguments go to every Neuron.
 
-    Raises ValueError for less than 0 inputs or neurons.
+    Raises ValueError if nin or nout is less than 0.
     """
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
@@ -329,7 +328,7 @@ class Layer(Module, _LayerFields):
         return _flattened(self.neurons, Neuron if Neuron.parameters is NEURON_PARAMETERS else None)
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
-        """Yield the neurons, then what else was set."""
+        """Yield the neurons, then the other attributes."""
         yield "neurons", self.neurons
         yield from super()._parts()
 
@@ -343,9 +342,8 @@ LAYER_CALL = Layer.__call__
 class MLP(Module):
     """Layers of nouts neurons after nin inputs; the last is linear, the others have the activation.
 
-    Only the last may be of one neuron: as in micrograd, such a layer returns a Value, which no further
-    layer takes. Raises TypeError if nouts is no list, ValueError if it has a size below 1 or there is no
-    input.
+    Only the last layer may have one neuron: as in micrograd, it then returns a Value and not a list, and
+    the next layer could not take it. Raises TypeError if nouts is no list; ValueError if a size is below 1.
     """
 
     def __init__(self, nin: int, nouts: Sequence[int], activation: str = "relu") -> None:
@@ -371,7 +369,7 @@ class MLP(Module):
         """Return the parameters layer by layer."""
         parameters: list[Value] = []
         for layer in self.layers:
-            # A list at a time: a third of what it takes one by one.
+            # A list at a time takes a third of the time of one by one.
             parameters += layer.parameters()
         return parameters
 
@@ -403,5 +401,5 @@ class Dropout(Module):
         return f"Dropout(p={self.p})"
 
 
-# What `export` knows how to write: a class that has another does something else.
+# `export` can write these; a subclass with a __call__ of its own computes something else.
 OWN_CALLS = {Neuron: NEURON_CALL, Layer: LAYER_CALL, MLP: MLP.__call__, Dropout: Dropout.__call__}

@@ -1,8 +1,8 @@
-"""Compiled functions and their programs in pickles: what is saved, and the functions that load it.
+"""Compiled functions and their programs in pickles: the saved form, and the functions that load it.
 
-Pickles name the functions of this module, so none of them moves, or takes other arguments. A program is
-saved in words: its operations by name, whatever their numbers in another version's table, the kinds of its
-arguments by name, and a format. What is unknown is refused.
+Pickles name the functions of this module, so none of them may move or take other arguments. A saved program
+names its operations and the kinds of its arguments, as their numbers differ between versions, and has a
+format. Loading raises ValueError for an unknown name or format.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SavedProgram(TypedDict):
     # The version that saved it.
     fastgrad: str
     name: str
-    # (name, kind, columns) of each, the columns of one number a row being None.
+    # (name, kind, columns) of each; the columns are None if a row has one number.
     arguments: list[tuple[str, str, int | None]]
     # Whether the function returns one Value and not a list of them.
     single: bool
@@ -156,7 +156,7 @@ def program_of(saved: SavedProgram) -> Program:
 
 
 def load_method(owner: type, name: str, instance: object) -> Any:
-    """Return an instance's method as a class defines it, whatever other classes make of the name."""
+    """Return an instance's method as this class defines it, even if a subclass overrides the name."""
     return inspect.getattr_static(owner, name).__get__(instance, type(instance))
 
 
@@ -177,7 +177,8 @@ def load_function(
 ) -> Compiled[Any]:
     """Rebuild a pickled function: its programs and, if none of them has parameters, the function.
 
-    A new trace would use this process's parameters, where the programs have those of the pickle.
+    With parameters, the function is left out: a new trace would use the parameters of this process, the
+    programs use those of the pickle.
     """
     from fastgrad.compiler.compiled import Compiled
 

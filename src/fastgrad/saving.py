@@ -4,12 +4,12 @@ A JSON file is one object:
 
     {"format": "fastgrad state", "version": 1, "parameters": {"layers.0.neurons.0.w.0": 0.25, ...}}
 
-Numbers are written with as many digits as give back every bit. JSON has no infinity and no nan: these
-are strings, in words and as the 16 hexadecimal digits of their bits, `"inf 7ff0000000000000"`,
+Numbers are written with enough digits to give back every bit. JSON has no infinity and no nan: these are
+strings, a word and the 16 hexadecimal digits of the bits, `"inf 7ff0000000000000"`,
 `"nan 7ff8000000000000"`; the digits decide. An .npz file holds the same in three arrays: `version`,
-`names` and `values` (float64), each with a checksum, which JSON has not: there a damaged digit is another
-number. Reading either never runs code from the file, as loading a pickle may: take pickles, of Values and
-programs too, only from where you would take a program.
+`names` and `values` (float64), each with a checksum. JSON has no checksum, so a damaged digit is another
+number. Reading either never runs code from the file. Loading a pickle may, one of Values or programs too:
+load pickles only from sources that you would take a program from.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ __all__ = ["load", "save"]
 FORMAT = "fastgrad state"
 VERSION = 1
 
-# What an archive claims to unpack to is believed up to here; a large network shrinks to a thirtieth.
+# An archive that claims to unpack to more than this many times its size is refused; a large network
+# shrinks to a thirtieth.
 MOST_EXPANSION = 200
 SMALL_FILE = 1 << 24
 
 
 class DamagedError(Exception):
-    """What is wrong with a file's contents; `load` adds the file's name."""
+    """An error in a file's contents; `load` adds the file's name."""
 
 
 def save(source: Module | Mapping[str, SupportsFloat], path: str | os.PathLike[str]) -> None:
     """Write a module's parameters, or a state_dict, to a file whose name ends in .json or .npz.
 
-    A file of that name, or that a link of that name leads to, is replaced at once and as a whole and
-    keeps its permissions: an interrupted save leaves it as it was. Raises ValueError for another ending,
-    a value that is not a number, and a name that is there twice; TypeError for another source; OSError
-    that names the file if it cannot be written. For .npz numpy is needed.
+    A file of that name, or the file that a link of that name leads to, is replaced at once and as a whole
+    and keeps its permissions: an interrupted save leaves it as it was. Raises ValueError for another ending,
+    a value that is not a number, and a name that occurs twice; TypeError for another source; OSError that
+    names the file if it cannot be written. An .npz file needs numpy.
     """
     if not isinstance(source, (Module, Mapping)):
         raise TypeError(f"save takes a Module or a dict of numbers by name, not a {type(source).__name__}")
@@ -65,9 +66,9 @@ def save(source: Module | Mapping[str, SupportsFloat], path: str | os.PathLike[s
 def load(path: str | os.PathLike[str], module: Module | None = None) -> dict[str, float]:
     """Return the parameters in a file by name, bit for bit, and give them to the module if there is one.
 
-    Raises ValueError that names the file, with the module unchanged, if the file is damaged, of a
-    version that this one does not know, or does not fit the module; OSError if it cannot be read;
-    TypeError for what is no Module.
+    Raises ValueError that names the file, and leaves the module unchanged, if the file is damaged, has an
+    unknown version, or does not fit the module; OSError if it cannot be read; TypeError if `module` is no
+    Module.
     """
     if module is not None and not isinstance(module, Module):
         raise TypeError(f"load gives the parameters to a Module, not to a {type(module).__name__}")
@@ -97,7 +98,7 @@ def replace_file(path: Path, contents: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            # There may be no old one, and file systems without permissions. Before a secret is in it.
+            # Before a secret is in it. There may be no old file, or a file system without permissions.
             with contextlib.suppress(OSError):
                 shutil.copymode(path, temporary)
             file.write(contents)
@@ -106,7 +107,7 @@ def replace_file(path: Path, contents: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError) and error.errno is not None:
-            # Of the file beside it nobody has heard.
+            # Name the file that the caller asked for, not the temporary one.
             raise OSError(error.errno, error.strerror, str(asked)) from error
         raise
 
@@ -222,7 +223,7 @@ def to_npz(state: Mapping[str, float]) -> bytes:
 
 def from_npz(contents: bytes) -> dict[str, float]:
     """Return the state in an .npz file."""
-    # numpy takes what is no archive for a pickle, which its message would offer to run.
+    # numpy takes any other file for a pickle, and its message would offer to load that.
     if not contents.startswith(b"PK"):
         raise DamagedError("not an .npz file")
     np = imported_numpy()
@@ -231,7 +232,7 @@ def from_npz(contents: bytes) -> dict[str, float]:
     except DamagedError:
         raise
     except Exception as error:
-        # numpy passes on what zipfile, zlib, tokenize and Python itself raise for what is damaged.
+        # For damaged files, numpy passes on errors of zipfile, zlib, tokenize and Python itself.
         raise DamagedError(f"not an .npz file, or cut short: {error}") from error
 
 
@@ -248,7 +249,7 @@ def state_in(contents: bytes, np: Any) -> dict[str, float]:
             raise DamagedError(f"{len(contents)} bytes that claim to unpack to {size}")
         version, names, values = arrays["version"], arrays["names"], arrays["values"]
     for name, array in (("version", version), ("names", names), ("values", values)):
-        # numpy gives the bytes of a member that does not begin as an array does.
+        # numpy returns bytes for a member that does not begin as an array does.
         if not isinstance(array, np.ndarray):
             raise DamagedError(f"{name} is not an array")
     check_version(version.item() if version.ndim == 0 else version.tolist())

@@ -13,7 +13,7 @@ __all__ = ["GradcheckError", "gradcheck"]
 
 
 class GradcheckError(RuntimeError):
-    """A derivative that backward() gives is not the one that finite differences give."""
+    """A derivative that backward() gives differs from the one that finite differences give."""
 
 
 def gradcheck(
@@ -27,19 +27,19 @@ def gradcheck(
 ) -> bool:
     """Return whether the derivatives of `function(*inputs)` are right: True, or GradcheckError.
 
-    Each input is moved by eps either way, and the central difference of each output compared with the
-    gradient that backward() gives: |analytic - numeric| <= atol + rtol * |numeric|, with the tolerances
-    of torch.autograd.gradcheck for float64. With `raise_exception=False` a wrong one gives False.
-    Values and gradients are left as they were. Raises TypeError if the function returns anything but
-    Values, ValueError if it returns an empty list of them.
+    Each input is moved by eps up and down, and the central difference of each output is compared with
+    the gradient that backward() gives: |analytic - numeric| <= atol + rtol * |numeric|, with the tolerances
+    of torch.autograd.gradcheck for float64. With `raise_exception=False` the result is False if a
+    derivative is wrong. Values and gradients are left as they were. Raises TypeError if the function
+    returns anything but Values, ValueError if it returns an empty list.
 
     >>> gradcheck(lambda a, b: (a * b).tanh() + a**3, (0.3, -1.2))
     True
     """
     if isinstance(function, Compiled):
         raise TypeError(
-            f"{function.name} is compiled, and takes numbers: gradcheck needs the function of Values that it "
-            f"was made from, {function.name}.function"
+            f"{function.name} is compiled, and takes numbers: gradcheck needs the function of Values, "
+            f"which is {function.name}.function"
         )
     given = [inputs] if isinstance(inputs, Value) else list(inputs)
     values = [item if isinstance(item, Value) else Value(item) for item in given]
@@ -83,7 +83,7 @@ def gradients(output: Value, inputs: Iterable[Value]) -> list[float]:
 def kept_gradients(output: Value, inputs: Iterable[Value] = ()) -> Iterator[list[Value]]:
     """Set all gradients of a graph and of some inputs to 0.0, and restore them afterwards.
 
-    Gives the nodes, operands before results.
+    Yields the nodes, operands before results.
     """
     order = _graph_order([output])
     nodes = {**dict.fromkeys(order), **dict.fromkeys(inputs)}

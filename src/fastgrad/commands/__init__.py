@@ -1,3 +1,3 @@
-"""What `python -m fastgrad` runs."""
+"""The commands of `python -m fastgrad`."""
 
 __all__: list[str] = []

@@ -59,7 +59,7 @@ Step = Callable[[float], tuple[float, float]]
 
 
 def eager_step(model: MLP, X: np.ndarray, y: np.ndarray) -> Step:
-    """Return a full-batch step as in micrograd's notebook: of the rate; it returns loss and accuracy."""
+    """Return a full-batch step as in micrograd's notebook: from the rate to the loss and the accuracy."""
     parameters = model.parameters()
 
     def step(rate: float) -> tuple[float, float]:
@@ -97,7 +97,7 @@ def compiled_step(model: MLP, X: np.ndarray, y: np.ndarray) -> Step:
 
 
 def picture_path(output: str) -> Path:
-    """Return where a picture goes, with .png if there is no suffix; ValueError if none can be written."""
+    """Return the path of the picture, with .png if it has no suffix; ValueError if it cannot be written."""
     if not output:
         raise ValueError("the picture needs a name")
     path = Path(output).resolve()
@@ -108,7 +108,7 @@ def picture_path(output: str) -> Path:
     if not path.parent.is_dir():
         raise ValueError(f"there is no directory {str(path.parent)!r}")
     try:
-        # Permissions alone do not tell: the file system may be read-only, or the user root.
+        # Looking at permissions is not enough: the file system may be read-only, or the user root.
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise ValueError(f"nothing can be written in {str(path.parent)!r}: {error.strerror}") from error
@@ -128,9 +128,9 @@ def train_moons(steps: int, seed: int, path: Path, plain: bool = False, compiled
     """Train for some full-batch steps, print the result, and draw the decision boundary to a file.
 
     The rate falls from 1 to 0.1 over the steps, as over the 100 of micrograd's notebook. With `compiled`,
-    the loss is a program over all rows; the numbers are the same to 1e-12. A picture that is there is kept:
-    the new one gets the next free name. Ctrl-C ends the training, not the rest. Returns whether all steps
-    were taken; raises FloatingPointError if the loss is not finite.
+    the loss is a program over all rows; the numbers are the same to 1e-12. An existing picture is kept: the
+    new one gets the next free name. Ctrl-C ends the training; the result is still printed and drawn.
+    Returns whether all steps were taken; raises FloatingPointError if the loss is not finite.
     """
     X, y = moons(seed)
     model = MLP(2, [16, 16, 1])

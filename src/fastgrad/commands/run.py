@@ -1,10 +1,10 @@
 """Run an unmodified micrograd program on fastgrad: `python -m fastgrad run script.py [args]`.
 
-A notebook asks for the name itself, by `%load_ext fastgrad`.
+A notebook takes the name by `%load_ext fastgrad`.
 
-Processes that the program starts with multiprocessing use fastgrad, too: however they are started, they
-take over sys.path, in which a directory with a `micrograd` of its own comes after that of the script. A
-`micrograd` beside the script comes before it there, and other programs that it starts are run as ever.
+Processes that the program starts with multiprocessing use fastgrad, too: they take over sys.path, where a
+directory with a `micrograd` that leads to fastgrad comes after the script's own. So in those processes a
+`micrograd` beside the script comes first. Other programs that it starts do not use fastgrad.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ __all__ = ["install_alias", "run_script"]
 ALIASES = Path(__file__).resolve().parent / "aliases"
 
 
-# What sys.modules had under micrograd's names before the alias.
+# The modules that sys.modules had under micrograd's names before the alias.
 replaced: dict[str, ModuleType] = {}
 
 
 def install_alias() -> None:
     """Make `micrograd`, `micrograd.engine` and `micrograd.nn` resolve to fastgrad in this process.
 
-    Other modules of the `micrograd` that Python would have found stay within reach: a fork's
-    `micrograd.viz` draws fastgrad's Values. Warns with a RuntimeWarning if micrograd was imported before.
+    Other modules of an installed `micrograd` can still be imported: a fork's `micrograd.viz` draws
+    fastgrad's Values. Warns with a RuntimeWarning if micrograd was imported before.
     """
     from fastgrad import engine, nn
 
@@ -45,8 +45,8 @@ def install_alias() -> None:
         return
     if "micrograd.engine" in sys.modules:
         warnings.warn(
-            "micrograd was imported before fastgrad took its name: what the program has of it stays "
-            "micrograd's, and does not mix with fastgrad's. Take the name first, or import again",
+            "micrograd was imported before fastgrad took its name: objects from that import stay "
+            "micrograd's, and do not mix with fastgrad's. Take the name first, or import again",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -91,14 +91,14 @@ def unload_ipython_extension(shell: object) -> None:
 def shown_frames(
     traceback: TracebackType | None, starts: Callable[[FrameType], bool]
 ) -> TracebackType | None:
-    """Return the part of a traceback that begins in the program: what Python itself would show."""
+    """Return the part of a traceback that begins in the program, as Python itself would show it."""
     while traceback is not None and not starts(traceback.tb_frame):
         traceback = traceback.tb_next
     return traceback
 
 
 def show_frames_from(starts: Callable[[FrameType], bool], show: Callable[..., object] | None = None) -> None:
-    """Have what is not caught shown from the first frame of the program."""
+    """Have the traceback of an uncaught exception begin at the first frame of the program."""
     show = show or sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -109,7 +109,7 @@ def show_frames_from(starts: Callable[[FrameType], bool], show: Callable[..., ob
 
 
 def take_name(directory: str) -> None:
-    """Make micrograd's name fastgrad's for a program whose modules are found in a directory."""
+    """Take the name micrograd for a program whose own modules are in this directory."""
     safe_path = getattr(sys.flags, "safe_path", False)
     if not safe_path:
         sys.path[0] = directory
@@ -118,7 +118,7 @@ def take_name(directory: str) -> None:
 
 
 def new_main(path: str) -> ModuleType:
-    """Put an empty `__main__` of a file in the place of ours."""
+    """Replace `__main__` by an empty module for this file."""
     main = ModuleType("__main__")
     main.__file__ = path
     main.__builtins__ = builtins  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     """Run a script as `python script arguments` would, with micrograd resolving to fastgrad.
 
     sys.argv, `__main__`, `__file__`, sys.path[0], tracebacks and the exit status are Python's; sys.path
-    has one entry more. Of a notebook it runs the cells, in order: by IPython if they have magics. Exits
+    has one entry more. The cells of a notebook run in their order, by IPython if they have magics. Exits
     with status 2 if the script cannot be read.
     """
     # Not normalised, as Python leaves it.
@@ -154,7 +154,7 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     elif any(is_for_ipython(cell) for cell in cells):
         run_in_ipython(cells, main, path)
     else:
-        # Python's own hook knows no lines but those of files.
+        # Python's own hook shows lines of files only.
         show_frames_from(lambda frame: frame.f_globals is vars(main), print_exception)
         for number, cell in enumerate(cells, 1):
             name = f"{path}, cell {number}"
@@ -181,7 +181,7 @@ def run_module(module: str, arguments: Sequence[str]) -> None:
 
 
 def cells_of(source: bytes, path: str) -> list[str]:
-    """Return the code of a notebook's cells; exits with status 2 if it is no notebook."""
+    """Return the code of a notebook's cells; exit with status 2 if the file is no notebook."""
     try:
         cells = [cell for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
         return ["".join(cell["source"]) for cell in cells]
@@ -191,7 +191,7 @@ def cells_of(source: bytes, path: str) -> list[str]:
 
 
 def is_for_ipython(cell: str) -> bool:
-    """Return whether a cell is no Python because of magics, commands of the shell or questions."""
+    """Return whether a cell has magics, shell commands or questions, and so is no Python."""
     try:
         compile(cell, "cell", "exec", dont_inherit=True)
     except SyntaxError:
@@ -201,7 +201,7 @@ def is_for_ipython(cell: str) -> bool:
 
 
 def run_in_ipython(cells: Sequence[str], main: ModuleType, path: str) -> None:
-    """Run cells as a notebook would; exits with status 1 at the first that raises."""
+    """Run cells as a notebook would; exit with status 1 at the first that raises."""
     try:
         from IPython.core.interactiveshell import InteractiveShell
     except ModuleNotFoundError:

@@ -7,7 +7,7 @@ cdef class Prepared:
     cdef Py_buffer view
     cdef bint held
     cdef int kind
-    # -1 for a number; the columns are -1 for an array of one dimension.
+    # The rows are -1 for a number, the columns -1 for a number or an array of one dimension.
     cdef Py_ssize_t rows
     cdef Py_ssize_t columns
     cdef Py_ssize_t row_step

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""Arguments as addresses: any buffer of float64 or int64 as it is, everything else by conversion."""
+"""Arguments as addresses: a buffer of float64 or int64 is read where it is, everything else is converted."""
 
 import array
 import numbers
@@ -26,7 +26,7 @@ cdef object numpy = NotImplemented
 
 
 cdef object find_numpy():
-    """numpy, or None where it is not installed; not imported before the first program."""
+    """Return numpy, or None if it is not installed; the first program imports it."""
     global numpy
     if numpy is NotImplemented:
         try:
@@ -51,7 +51,7 @@ cdef class Prepared:
         self.held = True
         self.kind = UNKNOWN
         if self.view.strides == NULL:
-            # Against the protocol, but so are the arrays of ctypes.
+            # The arrays of ctypes have none, against the protocol.
             return 0
         if self.view.itemsize == 8 and is_code(self.view.format, b'd'):
             self.kind = REALS
@@ -90,7 +90,7 @@ cdef inline bint is_code(const char *format, char code) noexcept:
 
 
 cdef inline bint is_aligned(const Py_buffer *view) noexcept:
-    """Whether every item is where C may read one: what came through a pickle or a record may lie anywhere."""
+    """Whether C may read every item where it is: an array from a pickle may lie at any address."""
     cdef uintptr_t bits = <uintptr_t>view.buf
     cdef int index
     for index in range(view.ndim):
@@ -120,12 +120,12 @@ cdef object LARGEST = 2**63 - 1
 cdef bint NATIVE_LITTLE = __import__("sys").byteorder == "little"
 
 
-# numpy's class of arrays without a mask or the like, once numpy is found.
+# numpy.ndarray, once numpy is found: an array of exactly this class has no mask.
 cdef object plain_array = None
 
 
 cdef int refuse_mask(object source, str name) except -1:
-    """Raise ValueError for an array of which some numbers are masked: its buffer has them all."""
+    """Raise ValueError for an array with masked numbers: its buffer holds those, too."""
     global plain_array
     if find_numpy() is None:
         return 0
@@ -166,7 +166,7 @@ cdef Prepared prepare(object source, str name):
         try:
             self.hold(source)
         except (BufferError, ValueError):
-            # Of a type that buffers have no format for, such as dates.
+            # Buffers have no format for this type; dates are an example.
             return convert(source, name)
         if self.view.ndim == 0:
             if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
@@ -206,17 +206,17 @@ cdef Prepared prepare_number(Prepared self, object source, int kind, str name):
 
 
 cdef int require_no_gradient(object source, str name) except -1:
-    """TypeError for a tensor that requires a gradient: none would come back to it."""
+    """Raise TypeError for a tensor that requires a gradient: a program would give it none."""
     if getattr(source, "requires_grad", False) is True:
         raise TypeError(
             f"{name} is a {type(source).__name__} that requires a gradient, which a program does not give: "
-            "pass x.detach(), and see input_gradients"
+            "pass x.detach(); input_gradients returns derivatives by arguments"
         )
     return 0
 
 
 cdef object real(object item, str name):
-    """A number of a list, or a TypeError: strings and None convert to nothing."""
+    """Return an item of a list as a number; raise TypeError for strings, None and other objects."""
     if isinstance(item, (int, float)):
         return item
     if isinstance(item, (str, bytes, complex, Value)) or not hasattr(item, "__float__"):
@@ -243,7 +243,7 @@ cdef object nested(object source, str name, int depth=0):
     if hasattr(source, "tolist"):
         items = source.tolist()
         if getattr(source, "null_count", 0):
-            # As numpy, pandas and polars have them.
+            # numpy, pandas and polars show nulls as nan.
             items = [NAN if item is None else item for item in items]
         return items
     if hasattr(source, "__array__"):
@@ -276,13 +276,13 @@ cdef Prepared convert(object source, str name):
     cdef list flat
     cdef str kind = getattr(getattr(source, "dtype", None), "kind", "")
     if kind and kind in "mM":
-        # Of some units, `tolist` makes whole numbers.
+        # `tolist` would make whole numbers of dates in some units.
         raise TypeError(f"{name} must be numbers, not {source.dtype}")
     if kind and hasattr(source, "__array__"):
         import numpy
 
         if not isinstance(source, numpy.ndarray):
-            # A column of a table, or an array of JAX, whose astype gives float32 if asked for float64.
+            # A column of a table, or an array of JAX, whose `astype` gives float32 when asked for float64.
             return prepare(numpy.asarray(source), name)
         if kind in "iufb":
             # An array of another size or byte order.
@@ -293,7 +293,7 @@ cdef Prepared convert(object source, str name):
     refuse_parts(source, name)
     items = nested(source, name)
     if not isinstance(items, list):
-        # A tensor without axes.
+        # It was a tensor without axes.
         return prepare(real(items, name), name)
     rows = items
     if any([isinstance(row, list) for row in rows]):
@@ -340,7 +340,7 @@ cdef tuple signature_of(list ready):
 
 
 def describe_signature(tuple signature):
-    """Return (kind, columns) for each argument, the columns of one number a row being None.
+    """Return (kind, columns) for each argument; the columns are None if a row has one number.
 
     The kind is 'real', 'index', 'number' or 'whole number'.
     """

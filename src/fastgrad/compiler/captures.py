@@ -1,4 +1,4 @@
-"""What a function reads from outside: a program is traced anew when a name is bound to something else."""
+"""The names that a function reads from outside: it is traced anew when one is bound to something else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Parts: TypeAlias = tuple[FunctionType, CodeType, object, object]
 # The packages whose names stay what they are, like those of the standard library in this directory.
 FIXED = ("fastgrad", "numpy")
 LIBRARY = str(Path(os.__file__).parent)
-# What an object's attribute is watched for; a list, a dict or another object is not.
+# An object's attribute is watched if it is one of these; a list, a dict or another object is not.
 SETTINGS = (
     numbers.Number,
     str,
@@ -48,15 +48,15 @@ SETTINGS = (
     type,
     ModuleType,
 )
-# The global generator of random numbers, whose functions the module offers.
+# The global generator: the functions of the module `random` are its methods.
 GENERATOR = random.random.__self__  # type: ignore[attr-defined]
 
 
 class Reads:
-    """What a compiled function and all that it calls read from outside, as it was when each began to run.
+    """The names that a compiled function and the functions it calls read, each with its object then.
 
-    That is the globals and the variables of closures that their code names, and the attributes in dotted
-    names: `self.scale`, `helpers.act`. What lists, dicts and other containers hold is not looked at.
+    These are globals, variables of closures, and attributes in dotted names: `self.scale`, `helpers.act`.
+    The contents of lists, dicts and other containers are not looked at.
     """
 
     def __init__(self, compiled: Programs[Any] | None = None) -> None:
@@ -66,8 +66,8 @@ class Reads:
         # Whether code that ran names a function of the generator of `random`, or of numpy's.
         self.names_random = False
         self.names_numpy = False
-        # By identity: what may be a function, functions by their code, code that ran, code inside of it,
-        # and code whose function is not known.
+        # All by id: objects that may be functions; functions by their code; code that ran, with its
+        # names; code nested in that; code whose function is not found yet.
         self.reached: dict[int, object] = {}
         self.by_code: dict[int, list[FunctionType]] = {}
         self.ran: dict[int, tuple[CodeType, list[tuple[str, ...]]]] = {}
@@ -76,7 +76,7 @@ class Reads:
         self.reach(compiled)
 
     def call(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        """Return function(*arguments, **named), and note what it reads."""
+        """Return function(*arguments, **named), and note the names that it reads."""
         watch = Watch(self.enter, GENERATOR)
         try:
             return watch.call(function, arguments, named)
@@ -88,21 +88,21 @@ class Reads:
             self.find_unknown()
 
     def add(self, other: Reads) -> None:
-        """Add what another trace of the same function has read."""
+        """Add the names that another trace of the same function has read."""
         self.cells |= other.cells
         self.names |= other.names
         self.functions |= other.functions
 
     def snapshot(self) -> Snapshot:
-        """Return all of it, to be compared with what it is later."""
+        """Return the names with their objects, to be compared with the objects at a later time."""
         return Snapshot(list(self.cells.values()), list(self.names.values()), list(self.functions.values()))
 
     def enter(self, frame: FrameType) -> bool:
-        """Note what the code of a frame that begins reads; return whether that was all there is to see."""
+        """Note the names that the code of a new frame reads; return whether it need not be seen again."""
         code, scope = frame.f_code, frame.f_globals
         if id(code) not in self.ran:
             if scope is vars(random):
-                # Its methods are not told apart by their code: see_generator looks at each call.
+                # All generators share the code of their methods: see_generator looks at each call's `self`.
                 self.see_generator(frame.f_locals.get("self"))
                 return False
             if is_fixed(scope):
@@ -133,7 +133,7 @@ class Reads:
         return bound
 
     def follow(self, thing: object, attributes: Sequence[str], code: CodeType) -> None:
-        """Note the attributes in a dotted name that begins with a thing."""
+        """Note the attributes in a dotted name that begins with this object."""
         self.reach(thing)
         for attribute in attributes:
             thing = self.attribute(thing, attribute)
@@ -146,7 +146,7 @@ class Reads:
             self.names_numpy = True
 
     def attribute(self, thing: object, name: str) -> object:
-        """Note an attribute, and return it; ABSENT if it is computed, or none that can be found."""
+        """Note an attribute, and return it; ABSENT if it is computed or cannot be found."""
         if isinstance(thing, ModuleType):
             scope = vars(thing)
             return scope.get(name, ABSENT) if is_fixed(scope) else self.read(scope, name)
@@ -160,7 +160,7 @@ class Reads:
             return found
         found = self.in_class(thing if isinstance(thing, type) else type(thing), name)
         if found is ABSENT or not isinstance(found, (FunctionType, *SETTINGS)):
-            # What a property gives is its own affair.
+            # A property computes its result; its function is seen when it runs.
             self.reach(found)
             return ABSENT
         if not isinstance(thing, type):
@@ -168,7 +168,7 @@ class Reads:
         return found
 
     def in_class(self, kind: type, name: str) -> object:
-        """Note an attribute of a class, and of those that would come before it; return it or ABSENT."""
+        """Note an attribute of a class, and its absence in those before in the order; return it or ABSENT."""
         tables = []
         for each in kind.__mro__:
             table = class_table(each)
@@ -180,7 +180,7 @@ class Reads:
         return ABSENT
 
     def reach(self, thing: object) -> None:
-        """Remember the functions that are behind a thing: they are looked for when their code runs."""
+        """Remember the functions behind an object, so that they are found when their code runs."""
         waiting = [thing]
         while waiting:
             thing = waiting.pop()
@@ -193,7 +193,7 @@ class Reads:
             waiting += behind(thing)
 
     def see_generator(self, thing: object) -> None:
-        """Notice a global generator of random numbers, or a method of it."""
+        """Note whether an object is a global generator of random numbers, or a method of one."""
         if isinstance(thing, (MethodType, BuiltinFunctionType)):
             thing = thing.__self__
         numpy = sys.modules.get("numpy.random.mtrand")
@@ -203,7 +203,7 @@ class Reads:
             self.names_numpy = True
 
     def find_function(self, frame: FrameType) -> None:
-        """Note the function whose code begins to run, and the names that lead to it."""
+        """Find the function whose code begins to run, and note the names that lead to it."""
         code, scope = frame.f_code, frame.f_globals
         if id(code) in self.inside or not code.co_flags & inspect.CO_OPTIMIZED:
             return
@@ -211,7 +211,7 @@ class Reads:
             first = frame.f_locals.get(code.co_varnames[0])
             for each in (type(first), first):
                 if isinstance(each, type) and self.leads_to(code, each):
-                    # A method that was called by `super()` has others before it.
+                    # `super()` calls a method that others come before.
                     for kind in each.__mro__:
                         self.in_class(kind, code.co_name)
         if id(code) not in self.by_code and code.co_name in scope:
@@ -230,7 +230,7 @@ class Reads:
         return id(code) in self.by_code
 
     def find_unknown(self) -> None:
-        """Note the functions that ran and that no name leads to: those in lists, for example."""
+        """Note the functions that ran though no name leads to them, those in lists for example."""
         codes = list(self.unknown.values())
         for function in gc.get_referrers(*codes) if codes else ():
             if isinstance(function, FunctionType):
@@ -238,7 +238,7 @@ class Reads:
         self.unknown.clear()
 
     def note(self, function: FunctionType) -> None:
-        """Note a function that runs, and what its closure contains."""
+        """Note a function that runs, and the contents of its closure."""
         code, named = function.__code__, function.__kwdefaults__
         parts = function, code, given(function.__defaults__), given(named)
         self.functions[id(function)] = parts
@@ -251,7 +251,7 @@ class Reads:
 
 
 def changed_data(snapshot: Snapshot) -> list[str]:
-    """Return the names that are bound to other numbers or objects than in a snapshot; not to other code."""
+    """Return the names that are bound to other data than in a snapshot; other code does not count."""
     now = [(cell_name, contents, contents_of(cell)) for cell, contents, cell_name in snapshot.cells]
     now += [(name, bound, scope.get(name, ABSENT)) for scope, name, bound in snapshot.names]
     code = (FunctionType, type, ModuleType, Programs, type(ABSENT))
@@ -263,7 +263,7 @@ def changed_data(snapshot: Snapshot) -> list[str]:
 
 
 def advise(error: BaseException, failed: object) -> None:
-    """Say what to write instead of a function of `math` that was given a Value."""
+    """Say in the error that a function of `math` raised for a Value what to write instead."""
     name = getattr(failed, "__name__", "")
     if not isinstance(error, RuntimeError) or getattr(failed, "__module__", None) != "math":
         return
@@ -277,7 +277,7 @@ def advise(error: BaseException, failed: object) -> None:
 
 
 def given(defaults: object) -> object:
-    """Return what a snapshot keeps of defaults."""
+    """Return the defaults as a snapshot keeps them: ABSENT for none."""
     return ABSENT if defaults is None else defaults
 
 
@@ -290,7 +290,7 @@ def contents_of(cell: Any) -> object:
 
 
 def has_attributes(thing: object) -> bool:
-    """Return whether attributes of a thing are looked at: not those of Values, numbers and lists."""
+    """Return whether an object's attributes are watched: not those of Values, numbers and lists."""
     return not isinstance(thing, Value) and (isinstance(thing, type) or type(getattr_dict(thing)) is dict)
 
 
@@ -300,9 +300,9 @@ def getattr_dict(thing: object) -> object:
 
 
 def behind(thing: object) -> Iterator[object]:
-    """Yield what is behind a decorated function, a compiled one, a partial, a method or a property."""
+    """Yield the objects behind a decorated or compiled function, a partial, a method or a property."""
     if isinstance(thing, FunctionType):
-        # What a decorator returns has the function that it decorates in a cell.
+        # A decorator's wrapper has the decorated function in a cell.
         yield from (contents_of(cell) for cell in thing.__closure__ or ())
     elif isinstance(thing, Programs):
         yield thing.function
@@ -318,14 +318,14 @@ def behind(thing: object) -> Iterator[object]:
 
 
 def is_fixed(scope: dict[str, Any]) -> bool:
-    """Return whether a module's names stay what they are."""
+    """Return whether a module's names count as fixed: fastgrad's, numpy's and the standard library's."""
     root = str(scope.get("__name__")).partition(".")[0]
-    # A program may have a module of its own that is named like one of the library.
+    # A program may have a module of its own with the name of one of the library's.
     where = str(scope.get("__file__") or LIBRARY)
     return root in FIXED or (root in sys.stdlib_module_names and where.startswith(LIBRARY))
 
 
 def module_named(name: str, scope: dict[str, Any]) -> object:
-    """Return a module that a function imports, from its own package if there is one."""
+    """Return a module that a function imports: first from its own package, then from the top."""
     package = scope.get("__package__")
     return sys.modules.get(f"{package}.{name}" if package else name) or sys.modules.get(name, ABSENT)

@@ -33,7 +33,7 @@ __all__ = ["Compiled"]
 Returned = TypeVar("Returned")
 # The change of data outside that gets a warning: before that it may be a setting tried by hand.
 CHANGES = 3
-# What a pickled function says about itself.
+# The attributes that describe a function in its pickle.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
@@ -58,13 +58,13 @@ class Compiled(Methods[Returned]):
         self.name = name
         self.parameters_of_function = parameters
         self.names = tuple(parameters.parameters)
-        # The defaults that are no arguments.
+        # The defaults that cannot be arguments, by parameter.
         self.unusable = {
             name: parameter.default
             for name, parameter in parameters.parameters.items()
             if not may_be_given(parameter)
         }
-        # Of a parameter `*xs`.
+        # The name of a parameter `*xs`, or None.
         self.rest = next(
             (one.name for one in parameters.parameters.values() if one.kind is one.VAR_POSITIONAL), None
         )
@@ -118,15 +118,15 @@ class Compiled(Methods[Returned]):
         for name in unknown:
             if self.function is not None and name in inspect.signature(self.function).parameters:
                 raise TypeError(
-                    f"{name} is no argument of the compiled {self.name}, as its default is a whole number, "
-                    "or nothing to compute with: give it with functools.partial, and compile that"
+                    f"{name} is no argument of the compiled {self.name}, as its default is a whole number "
+                    "or cannot be an argument: set it with functools.partial, and compile the result"
                 )
         bound = self.parameters_of_function.bind(*arguments, **options)
         for name, default in self.unusable.items():
             if name not in bound.arguments:
                 raise TypeError(
-                    f"{name} must be given: its default, {default!r}, is nothing to compute with; "
-                    f"after a * in the parameters of {self.name} it would be left to the function"
+                    f"{name} must be given: its default, {default!r}, is neither a number nor an array; "
+                    f"after a * in the parameters of {self.name}, {name} would be left to the function"
                 )
         bound.apply_defaults()
         ready: list[Any] = []
@@ -167,8 +167,8 @@ class Compiled(Methods[Returned]):
     def forget(self) -> None:
         """Drop all programs: the next call traces anew.
 
-        For what cannot be noticed: numbers, or leaves put in the place of others, in lists and other
-        containers that the function reads.
+        Call it after changing what is not watched: a number or a leaf in a list or another container
+        that the function reads.
         """
         self.programs.clear()
         self.of_structures.clear()
@@ -176,7 +176,7 @@ class Compiled(Methods[Returned]):
         self.latest, self.snapshot = None, self.reads.snapshot()
 
     def _traced(self, signature: tuple[int, ...]) -> Program:
-        """Trace the function for a signature; a program for names bound otherwise is forgotten."""
+        """Trace the function for a signature; first drop all programs if a watched name has changed."""
         if self.function is None:
             raise self._unknown_call()
         if not self.snapshot.is_current():
@@ -199,8 +199,8 @@ class Compiled(Methods[Returned]):
         if changed and self.changes == CHANGES:
             warnings.warn(
                 f"{self.name} is traced anew each time that {' or '.join(changed)} changes, which takes much "
-                "longer than a call: make that an argument, which costs nothing when it changes, or a Value "
-                "whose data you set",
+                "longer than a call: make it an argument, which may change at no cost, or a Value whose data "
+                "you set",
                 RuntimeWarning,
                 stacklevel=callers_level(),
             )
@@ -208,7 +208,7 @@ class Compiled(Methods[Returned]):
     def _unknown_call(self) -> TracingError:
         return TracingError(
             f"{self.name} was unpickled or deep-copied, and knows only the calls it was traced for: "
-            "call it once with such arguments before pickling"
+            "call it once with arguments of these kinds before pickling"
         )
 
     @property
@@ -243,7 +243,7 @@ class Compiled(Methods[Returned]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled[Returned]:
         """Copy the programs with their parameters; without programs, what is compiled.
 
-        That copies a callable object, whose parameters are its own, and shares a function.
+        A callable object is copied, as its parameters are its own; a function is shared.
         """
         rebuild, arguments = self.__reduce__()
         if not self.programs and self.function is not None and self.instance is None:
@@ -273,7 +273,7 @@ class Compiled(Methods[Returned]):
 
 
 def callers_level() -> int:
-    """Return the level of warnings that names the line outside of this package."""
+    """Return the stack level at which a warning names a line outside of this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("fastgrad."):
         level, frame = level + 1, frame.f_back
@@ -324,14 +324,16 @@ def compile(
     would otherwise go on with inf or nan.
     block: rows computed together; 0 chooses by the size of the cache.
 
-    An argument is a number, the same for all rows; an array (N,), one Value a row; an array (N, d), a
-    list of d Values. Arrays are float64 buffers, used without a copy, or anything that converts. An
-    array, list or number of integers may be used as numbers or as the index of `take`.
+    A row is one element of each array. An argument is a number, the same for all rows; an array (N,),
+    one Value a row; an array (N, d), a list of d Values a row. Arrays are float64 buffers, used without a
+    copy, or anything that converts. An array, list or number of integers may be used as numbers or as the
+    index of `take`.
 
-    The function is traced once for each signature of its arguments. Leaves from outside are
-    parameters, read at each call; every other number that it uses is fixed by the trace, which is
-    repeated if a name that it, or what it calls, reads is bound to something else. Raises TracingError if the
-    function reads, compares or prints what is only known when the program runs.
+    The function is traced, that is run once on placeholders, for each signature of its arguments. Leaves
+    from outside are parameters, read at each call; the trace fixes every other number. The function is
+    traced anew if a name that it, or a function it calls, reads is bound to something else. Raises
+    TracingError if the function reads, compares or prints a number that is only known when the program
+    runs.
 
     >>> w = Value(2.0)
     >>> @compile

@@ -1,4 +1,4 @@
-# Which program a call needs: by the signature of its arguments, and while names are bound as they were.
+# From a call to its program: the signature of the arguments selects it, if all watched names are unchanged.
 
 from types import GenericAlias
 
@@ -18,20 +18,21 @@ cdef int refuse_in_trace(str name, str what) except -1:
 cdef class Programs:
     """The programs of one function, by signature, the snapshot they were traced under, and its calls."""
 
-    # None after a pickle that could not bring it.
+    # None if it was unpickled and the function cannot be found.
     cdef public object function
     cdef public str name
     cdef public tuple names
     # Whether all arguments may be given by position.
     cdef public bint by_position
-    # The options of calls that give none.
+    # The options, unless a call gives others.
     cdef public int threads
     cdef public bint strict
     cdef public Py_ssize_t block
     cdef public dict programs
     cdef public Snapshot snapshot
     cdef public Program latest
-    # A method's key in the dicts of instances; of one instance's method that, and what it was made from.
+    # For a method compiled in its class, `key` is the name under which each instance keeps its own compiled
+    # copy in __dict__. A copy has `instance`, the object it is bound to, and `origin`, the class's method.
     cdef public str key
     cdef public object instance
     cdef public Programs origin
@@ -50,13 +51,13 @@ cdef class Programs:
             found = (<dict>attributes).get(self.key)
             if isinstance(found, Programs):
                 kept = found
-                # A copy of an instance has copied what the instance kept.
+                # A copied instance has the original's entry in its __dict__.
                 if kept.instance is instance and kept.origin is self:
                     return kept
         return self._method(instance, owner, attributes)
 
     cdef Program traced(self, list ready):
-        """The program for these arguments, or None if they are to be traced."""
+        """The program for these arguments, or None if the function must be traced."""
         cdef Program program = self.latest
         if program is None or not program.fits(ready):
             program = self.programs.get(signature_of(ready))
@@ -67,7 +68,7 @@ cdef class Programs:
         return program
 
     def _find(self, tuple arguments not None, tuple names not None):
-        """Return (signature, arguments ready for a call, program); None for what is to be traced.
+        """Return (signature, arguments ready for a call, program or None if the function must be traced).
 
         Raises TypeError or ValueError for a bad argument.
         """

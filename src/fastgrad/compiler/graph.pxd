@@ -1,4 +1,4 @@
-"""Graph: the records of a traced function."""
+"""Graph: the records of a traced function, checked."""
 
 cimport cython
 from libc.stdint cimport int32_t

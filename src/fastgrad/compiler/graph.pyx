@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""Graph: the records that the engine reads off a traced function, with its leaves told apart."""
+"""Graph: the records of a traced function, with parameters, arguments and constants told apart."""
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t
@@ -13,7 +13,7 @@ cdef enum:
     COLUMNS_END = 0x7fffffff
 
 
-# What a saved program calls the operation of a record.
+# The number of each operation, by the name that saved programs use.
 OPERATION_ROWS = {roles_of(row << 2).name.decode(): row for row in range(1, ROW_END)}
 OPERATION_ROWS.update(leaf=ROW_LEAF, constant=ROW_CONSTANT, take=ROW_CUSTOM, inner=ROW_INNER)
 OPERATION_ROWS.pop("")
@@ -27,7 +27,7 @@ cdef class Graph:
     with the operations' names: see pickling.py.
     """
 
-    # Not in __init__, which may be called again: nothing that was looked at may change.
+    # Not in __init__, which may be called again: a graph must not change after it was checked.
     def __cinit__(
         self,
         bytes records not None,
@@ -42,7 +42,7 @@ cdef class Graph:
         if not numbered_here:
             raise ValueError(
                 "this program was saved by an older fastgrad, by the numbers of its operations and not by "
-                "their names: what they mean is not known any more; compile the function again and save that"
+                "their names: the numbers are not known any more; compile the function again and save that"
             )
         self.records_bytes = records
         self.operands_bytes = operands
@@ -57,7 +57,7 @@ cdef class Graph:
         self.validate()
 
     cdef int validate(self) except -1:
-        """ValueError or TypeError for what a damaged pickle may hold: nothing later looks at bounds."""
+        """Raise ValueError or TypeError for the graph of a damaged pickle: no later pass checks bounds."""
         cdef Py_ssize_t index
         cdef bytearray used = bytearray(self.size)
         if len(self.records_bytes) % 12 or len(self.operands_bytes) % 4 or not self.outputs:
@@ -67,9 +67,9 @@ cdef class Graph:
                 raise ValueError(f"a damaged program: output {output} is not in it")
             used[<Py_ssize_t>output] = 1
         for index in range(self.size - 1, -1, -1):
-            # What nobody uses would have no gradient to hand on.
+            # The way back relies on it that every node has a user or is an output.
             if not self.is_valid(index) or not (used[index] or self.row(index) == ROW_CONSTANT):
-                raise ValueError(f"a damaged program: there is something wrong with node {index}")
+                raise ValueError(f"a damaged program: node {index} is invalid")
             self.mark_operands(index, used)
         for parameter in self.parameters:
             if not isinstance(parameter, Value):
@@ -111,7 +111,7 @@ cdef class Graph:
         return True
 
     cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1:
-        """Mark what a valid record uses."""
+        """Mark the operands of a valid record as used."""
         cdef int row = self.row(index)
         cdef Py_ssize_t first = self.first(index), second = self.second(index), at
         if row == ROW_LEAF or row == ROW_CONSTANT:
@@ -126,7 +126,7 @@ cdef class Graph:
         return 0
 
     cdef tuple parts(self):
-        """The arguments of Graph, but for the last; none of the lists is the graph's own."""
+        """The arguments of Graph, but for the last; the lists are copies."""
         return (
             self.records_bytes,
             self.operands_bytes,

@@ -1,9 +1,9 @@
-"""What a program and the kernels that run it agree on: instructions, and the state of a block of rows.
+"""The instructions of a program, and the state of a block of rows: what the plan hands to the kernels.
 
-A register is room for one number of each row of the block. An operand is a register if it is not negative,
-and otherwise, inverted, the index of a uniform number: one that is the same in all rows. An adjoint
-is the register of an operand's gradient, or the index of the accumulator of a uniform number's; -1 if
-nobody wants it.
+A register is room for one number of each row of the block. A uniform number is the same in all rows. An
+operand >= 0 is a register; an operand < 0 is ~index of a uniform number. An adjoint says where an
+operand's gradient goes: a register if the operand varies by row, an accumulator if it is uniform, -1 if no
+gradient is wanted.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -21,7 +21,7 @@ cdef enum:
 # opcodes.py says of each opcode what left, right and third are.
 cdef struct Instruction:
     int32_t opcode
-    # Bits: the first contribution to an operand's adjoint, which is stored and not added.
+    # A bit an operand: the contribution to its adjoint is the first, so it is stored and not added.
     int32_t fresh
     int32_t out
     int32_t out_adjoint
@@ -57,7 +57,7 @@ cdef struct Wide:
     int32_t transposed
     int32_t gradient
 
-# What a signature tells apart; a call's arguments are REALS or INDICES.
+# The kinds of arguments in a signature. During a call every argument is REALS or INDICES.
 cdef enum ArgumentKind:
     REALS
     INDICES
@@ -105,6 +105,6 @@ cdef struct Kernels:
 
 cdef inline Py_ssize_t choice(const char *index, Py_ssize_t choices) noexcept nogil:
     """A row's index for `take`. It was in range before the run; another thread may have changed it since."""
-    # Volatile: what is compared is what is used.
+    # Volatile: the number that is compared is the number that is used.
     cdef int64_t number = (<const volatile int64_t *>index)[0]
     return number if 0 <= number < choices else 0

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""A program as text, read off the plans that run."""
+"""A program as text, made from the plans that run."""
 
 from libc.stdint cimport int32_t
 
@@ -59,7 +59,7 @@ cdef str kind_of(key):
 
 
 cdef class Reader:
-    """Goes through a plan as it runs, and knows the name of the number in each register."""
+    """Goes through a plan in its order, and knows the name of the number in each register."""
 
     cdef Program program
     cdef Plan plan
@@ -79,7 +79,7 @@ cdef class Reader:
     cdef int read(self) except -1:
         cdef Plan plan = self.plan
         cdef Py_ssize_t at
-        # The instructions that the lines of the way back are about.
+        # The forward instructions of the backward instructions that are shown.
         cdef dict shown = {plan.origin[at]: None for at in range(min(plan.backward_count, MOST_LINES))}
         cdef const Instruction *i
         for at in range(plan.once_count):
@@ -101,7 +101,7 @@ cdef class Reader:
         return 0
 
     cdef list results(self, const Instruction *i, int32_t made):
-        """The names of what an instruction makes: the argument's for what is loaded."""
+        """The names of an instruction's results; a load has the name of its argument."""
         cdef const Roles *roles = roles_of(i.opcode)
         cdef const Wide *wide
         cdef Py_ssize_t at
@@ -128,7 +128,7 @@ cdef class Reader:
         return name if self.program.signature[argument] // 4 == 0 else f"{name}[{column}]"
 
     cdef str name(self, int32_t operand, bint once):
-        """The name of what an instruction reads."""
+        """The name of an operand."""
         cdef Plan plan = self.plan
         if operand >= 0 and not once:
             return self.held[operand]

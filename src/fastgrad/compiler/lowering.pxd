@@ -21,11 +21,11 @@ cdef struct Step:
 cdef class WideStep:
     """The operands of a step that has any number of them, as ids."""
 
-    # Where they begin in Lowering.ids, and how many there are: of pairs, first the left ones.
+    # Where the operands begin in Lowering.ids, and how many there are; of pairs, all left ones come first.
     cdef Py_ssize_t start
     cdef Py_ssize_t size
     cdef bint pairs
-    # Of a matrix: its results, which its opcode computes from all weights (result by result) and biases.
+    # Of a matrix: its results, the weights result by result, and a bias for each result.
     cdef list results
     cdef list weights
     cdef list biases
@@ -47,7 +47,7 @@ cdef class Lowering:
     # Offset of a chain's terms, or -1: [pairs, singles, p1, q1, .., single1, sign1, ..].
     cdef Integers chain
     cdef Integers terms
-    # Steps for every row, and steps whose numbers are the same for all, computed once a batch.
+    # Steps for every row, and steps on uniform numbers, which run once a batch.
     cdef Integers steps
     cdef Integers once
     # Operands of wide instructions, as ids.

@@ -88,9 +88,9 @@ cdef void for_each_list(Lowering self) noexcept:
 
 
 cdef int simplify_powers(Lowering self) except -1:
-    """x**2 as x * x and x**-1 as 1 / x, which are the same numbers: the general power takes 20 times as long.
+    """Replace x**2 by x * x and x**-1 by 1 / x: the same bits, and a general power takes 20 times as long.
 
-    x**0.5 is no square root: that of -0.0 is -0.0, and that of -inf nan.
+    x**0.5 is not replaced by a square root, which differs at -0.0 (-0.0) and at -inf (nan).
     """
     cdef Graph graph = self.graph
     cdef Py_ssize_t index
@@ -109,7 +109,7 @@ cdef int simplify_powers(Lowering self) except -1:
 
 
 cdef int analyse(Lowering self) except -1:
-    """What varies by row, whose gradient is wanted, and how often each id is used."""
+    """Find which ids vary by row, which of their gradients are wanted, and how often each is used."""
     cdef Graph graph = self.graph
     cdef const int32_t *operands = graph.operands
     cdef int32_t *varying = self.varying.items
@@ -180,7 +180,7 @@ cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
     cdef const int32_t *operands = self.graph.operands
     cdef int32_t at
     if row == ROW_SUB and is_sum(self, first):
-        # What is subtracted from a sum may cancel it: then the sum's own rounding is what is left.
+        # The difference may cancel the sum. The result is then the sum's rounding, so keep its order.
         push_operand(self, second, -sign)
         append(&self.singles, first)
         append(&self.singles, sign)
@@ -204,7 +204,7 @@ cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
 
 
 cdef int find_chain(Lowering self, int32_t root) except -1:
-    """Record the terms of the sum that ends here, through the sums and products nobody else uses."""
+    """Record the terms of the sum that ends at this root, through sums and products with no other user."""
     cdef int32_t index, sign, row, at
     self.pairs.size = self.singles.size = self.stack.size = 0
     expand_sum(self, root, 1)
@@ -213,7 +213,7 @@ cdef int find_chain(Lowering self, int32_t root) except -1:
         index, sign = self.stack.items[self.stack.size], self.stack.items[self.stack.size + 1]
         row = self.records[3 * index] if index < self.graph.size else ROW_CONSTANT
         if row > 0 and self.uses.items[index] == 1 and self.varying.items[index] == self.varying.items[root]:
-            # Nor is a sum that is subtracted taken apart.
+            # A sum that is subtracted is not taken apart either.
             if sign > 0 and is_sum(self, index):
                 self.absorbed.items[index] = 1
                 expand_sum(self, index, sign)
@@ -227,7 +227,7 @@ cdef int find_chain(Lowering self, int32_t root) except -1:
         append(&self.singles, sign)
     row = self.records[3 * root]
     if (row == ROW_ADD or row == ROW_SUB) and self.pairs.size == 0 and self.singles.size == 4:
-        # Unless an operand is the sum of a single number, which nobody computes now.
+        # A plain sum of two numbers is no chain. If an operand was absorbed (a sum of one number), it is.
         if self.singles.items[0] == self.records[3 * root + 1]:
             if self.singles.items[2] == self.records[3 * root + 2]:
                 return 0
@@ -262,7 +262,7 @@ cdef int find_chains(Lowering self) except -1:
 
 
 cdef int sum_once(Lowering self, int32_t out, Integers *pairs, Integers *singles) except -1:
-    """A sum of uniform terms as products, in this order: a single number is multiplied by its sign."""
+    """A sum of uniform terms as products, in this order; a single number is multiplied by its sign."""
     cdef list left = [pairs.items[at] for at in range(0, pairs.size, 2)]
     cdef list right = [pairs.items[at] for at in range(1, pairs.size, 2)]
     cdef Py_ssize_t at
@@ -302,7 +302,7 @@ cdef int sum_chain_once(Lowering self, int32_t root) except -1:
 
 
 cdef int emit_chain(Lowering self, int32_t root) except -1:
-    """A sum of terms that vary as a product with a uniform matrix, products of lanes, or both."""
+    """A sum whose terms vary by row: a row of a matrix with uniform weights, products of lanes, or both."""
     cdef int32_t start = self.chain.items[root]
     cdef int32_t *terms = self.terms.items + start
     cdef int32_t pairs = terms[0], singles = terms[1]
@@ -354,7 +354,7 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
 
 
 cdef int32_t new_wide(Lowering self, list left, list right=None) except -1:
-    """Keep the operands of a step, which are these ids, and return their number."""
+    """Keep these ids as the operands of a step, and return the number of the list."""
     cdef WideStep wide = WideStep()
     wide.start, wide.size, wide.pairs = self.ids.size, len(left), right is not None
     for operand in left:
@@ -367,23 +367,26 @@ cdef int32_t new_wide(Lowering self, list left, list right=None) except -1:
 
 
 cdef int activation_of(Lowering self, int32_t out) noexcept:
-    """The row of an id's only use if that can be done in place: its derivative needs its value alone."""
+    """The row of the operation that is an id's only user, if it can run in place; else 0.
+
+    It can if its derivative reads its result alone, as that of tanh or relu does.
+    """
     cdef int32_t user = self.user.items[out]
     cdef int row = self.records[3 * user] if user >= 0 and self.uses.items[out] == 1 else 0
     return row if row and roles_of(row << 2).reads[0] == READS_OUT else 0
 
 
 cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) except -1:
-    """out = bias + sum of weight * lanes: with others over the same lanes, one matrix instruction.
+    """out = bias + sum of weight * lanes; several such sums over the same lanes become one matrix.
 
-    A relu, tanh, .. of the result and of nothing else is part of the instruction.
+    If the only user of the result is a relu, tanh or the like, it becomes part of the instruction.
     """
     cdef dict weights = {}
     cdef list ordered
     cdef WideStep wide
     for weight, x in linear:
         if x in weights:
-            # The sum of the two weights, so that no lanes are listed twice.
+            # Add the two weights, so that no lanes are listed twice.
             self.pairs.size = self.singles.size = 0
             for part in (weights[x], weight):
                 append(&self.singles, part)

@@ -18,7 +18,7 @@ cdef class Plan:
     cdef Py_ssize_t backward_count
     cdef Py_ssize_t once_count
     cdef Py_ssize_t once_back_count
-    # For `print`: the id of what each instruction makes, and which instruction each goes back through.
+    # For `print`: the id of each instruction's result, and of each backward instruction the forward one.
     cdef int32_t *made
     cdef int32_t *made_once
     cdef int32_t *origin
@@ -30,24 +30,25 @@ cdef class Plan:
     cdef Py_ssize_t widest
     cdef Py_ssize_t registers
     cdef Py_ssize_t outputs
-    # Uniform numbers: parameters, then arguments that are numbers, constants, and what is computed.
+    # The uniform numbers are, in this order: parameters, arguments, constants, results of `once`.
     cdef Py_ssize_t uniforms
     cdef Py_ssize_t parameters
     cdef Py_ssize_t arguments
     cdef double *initial
-    # Accumulators: the sums of the outputs, the gradients of uniform numbers, those of matrices; and
-    # the uniform number that each of them is a gradient of.
+    # The accumulators are, in this order: sums of the outputs, gradients of uniform numbers, gradients of
+    # matrices. `accumulated` has the uniform number that each is the gradient of.
     cdef int32_t *accumulated
     cdef Py_ssize_t accumulators
-    # The biases and weights of matrices in the order in which they are used, and the numbers that they are.
+    # The biases and weights of matrices, packed in the order in which they are used; `packed_from` has the
+    # uniform number of each.
     cdef Py_ssize_t packed
     cdef int32_t *packed_from
     cdef double flops
     # (argument, column, number of choices) of every index.
     cdef list ranges
     cdef list workspaces
-    # The graph row by row if it selects and has a way back, else None, and the first of the accumulators
-    # of the parameters' gradients that come from there.
+    # For a graph that selects and has a way back: the graph row by row, and the first accumulator of the
+    # parameters' gradients that it computes. Else None.
     cdef RowProgram rows
     cdef Py_ssize_t by_row
 

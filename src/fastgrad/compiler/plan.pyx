@@ -2,9 +2,9 @@
 # cython: auto_pickle=False
 """From steps to instructions: a register for every number and gradient while it is needed, and no longer.
 
-Time runs forward through the steps and then back through them. A value lives from its step to the
-last step, in either direction, that reads it; a gradient from the first contribution to it to the
-way back through the step that made the value. What the fields of a step are, opcodes.py says.
+Time runs forward through the steps and then back through them. A value lives from its step to the last
+step, in either direction, that reads it. A gradient lives from the first contribution to it until the way
+back through the step that made its value. opcodes.py says what the fields of a step are.
 """
 
 from libc.stdint cimport int32_t
@@ -70,8 +70,8 @@ cdef class Allocation:
     cdef Integers keeps
     cdef Integers targets
     cdef Py_ssize_t count
-    # Whether steps that run once a batch are placed: their registers are the uniform numbers, and their
-    # gradients' registers come after those.
+    # True while the steps that run once a batch are placed. Their registers are the uniform numbers; the
+    # registers of their gradients follow.
     cdef bint once
 
     def __cinit__(self, Lowering lowering not None, Plan plan not None):
@@ -119,7 +119,7 @@ cdef class Allocation:
         return False
 
     cdef int use(self, int32_t operand) except -1:
-        """Count an operand among what the step reads and gives gradients to."""
+        """Note that the step reads an operand and, if a gradient is wanted, adds to its gradient."""
         if self.varies(operand):
             append(&self.reads, operand)
         if self.wanted(operand):
@@ -201,7 +201,7 @@ cdef class Allocation:
         return 0
 
     cdef int32_t uniform_of(self, int32_t operand) except -1:
-        """The index of a uniform id, given to it at its first use if it is computed."""
+        """The index of a uniform id; a computed one gets its index at its first use."""
         if self.uniform[operand] < 0:
             self.uniform[operand] = <int32_t>self.plan.uniforms
             self.plan.uniforms += 1
@@ -228,7 +228,7 @@ cdef class Allocation:
         return self.accumulator[operand]
 
     cdef int32_t begin_gradient(self, int32_t operand) except -1:
-        """Give the gradient of an operand that varies a register if it has none; whether it had none."""
+        """Give an operand's gradient a register if it needs one and has none; return 1 if so, else 0."""
         if self.once or not self.wanted(operand) or not self.varies(operand) or self.adjoint[operand] >= 0:
             return 0
         self.adjoint[operand] = self.take_register()
@@ -249,7 +249,7 @@ cdef int lifetimes(Allocation self) except -1:
 
 
 cdef Py_ssize_t end_of(Py_ssize_t offset, WideStep step) except -1:
-    """Where the offsets of a wide instruction end that begin here."""
+    """The end of a wide instruction's integers, which begin at this offset."""
     cdef Py_ssize_t results = 0 if step.results is None else len(step.results)
     return offset + (6 if step.pairs else 3) * step.size + results * (4 + step.size)
 
@@ -266,7 +266,7 @@ cdef int lay_out_wides(Allocation self) except -1:
     for number in range(plan.wide_count):
         wide = &plan.wides[number]
         step = lowering.wides[number]
-        # Checked before its parts, which are less.
+        # The end is checked first: every part is below it.
         as_offset(end_of(offset, step))
         wide.inputs = step.size
         wide.outputs = 1 if step.results is None else len(step.results)
@@ -418,7 +418,7 @@ cdef int place_backward(Allocation self) except -1:
     for time in range(self.count - 1, -1, -1):
         step = self.step(time)
         self.describe(step)
-        # A result is wanted if one of its operands is: an argument, or what was computed from one.
+        # Skip steps that neither add to a gradient nor have a result with one.
         if self.targets.size or (self.writes.size and self.wanted(self.writes.items[0])):
             instruction = &plan.backward[plan.backward_count]
             plan.origin[plan.backward_count] = <int32_t>time
@@ -430,7 +430,7 @@ cdef int place_backward(Allocation self) except -1:
             if self.adjoint[operand] >= 0:
                 append(&self.free_registers, self.adjoint[operand])
         if plan.purpose != INPUTS or plan.outputs == 1:
-            # The way back of a Jacobian is run once an output, and needs the values every time.
+            # The way back of a Jacobian runs once an output and needs the values each time, so it keeps them.
             self.release(&self.keeps, 2 * self.count - 1 - time)
     return 0
 
@@ -461,7 +461,7 @@ cdef int place_once(Allocation self) except -1:
 
 
 cdef int place_accumulators(Allocation self) except -1:
-    """Where the sums over the rows go: single numbers first, then for every matrix bias and weights."""
+    """Number the accumulators: single numbers first, then of every matrix its biases and weights."""
     cdef Plan plan = self.plan
     cdef Py_ssize_t number, at
     cdef Wide *wide
@@ -523,7 +523,7 @@ cdef int list_packed(Plan plan) except -1:
 
 
 cdef int number_uniforms(Allocation self) except -1:
-    """The indices of the leaves and constants; what is computed gets its own at its first use."""
+    """Number the uniform leaves and constants; computed numbers get an index at their first use."""
     cdef Plan plan = self.plan
     cdef Graph graph = self.lowering.graph
     cdef int32_t index

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""Program: a recorded graph as flat instructions, replayed over the rows of arrays."""
+"""Program: the calls of a compiled function for one signature, from arrays to arrays."""
 
 import array
 
@@ -44,7 +44,7 @@ cdef class Results:
             for side in shape:
                 size *= <Py_ssize_t>side
             flat = memoryview(array.array("d", bytes(8 * size)))
-            # A view of no numbers cannot be given a shape.
+            # A memoryview without numbers cannot be cast to a shape.
             self.array = flat if len(shape) == 1 or size == 0 else flat.cast("B").cast("d", shape)
         PyObject_GetBuffer(self.array, &self.view, PyBUF_STRIDES)
         self.held = True
@@ -56,9 +56,9 @@ cdef class Results:
 
 
 cdef class Program:
-    """One function as instructions, for one signature of its arguments.
+    """A compiled function for one signature of its arguments.
 
-    `print` shows it. It pickles, parameters included, and needs neither the function nor the graph.
+    `print` shows its instructions. It pickles with its parameters, and runs without the function.
     """
 
     def __cinit__(
@@ -102,7 +102,7 @@ cdef class Program:
         return plan
 
     cdef bint fits(self, list arguments) except -1:
-        """Whether these are of the signature that the program was made for."""
+        """Whether these arguments have the signature that the program was made for."""
         cdef Prepared one
         cdef Py_ssize_t index
         if len(arguments) != len(self.signature):
@@ -132,7 +132,7 @@ cdef class Program:
         return rows if rows >= 0 else 1
 
     cdef int check_indices(self, Plan plan, list arguments, Py_ssize_t rows) except -1:
-        """IndexError, before anything runs, if an index selects nothing."""
+        """Raise IndexError, before anything runs, for an index that is out of range."""
         cdef Prepared one
         cdef Py_ssize_t row, choices
         cdef int64_t index
@@ -207,7 +207,7 @@ cdef class Program:
         cdef Workspace workspace
         cdef list means
         if rows == 0:
-            raise ValueError(f"{self.name} has no mean: its arguments have no rows")
+            raise ValueError(f"{self.name} has no mean output: its arguments have no rows")
         workspace = self.start(plan, arguments, rows, threads, block)
         for at in range(plan.outputs):
             workspace.seeds[at] = 1.0 / <double>rows
@@ -251,9 +251,9 @@ cdef class Program:
     def _verify(self, list arguments, str what="outputs"):
         """Raise what the engine would raise for the first row that it refuses.
 
-        Before `backward` and `input_gradients`, also FloatingPointError for the first row in which a
-        gradient's product with a derivative is not finite. The message names the row, the instruction as
-        `print` numbers it, and the operands.
+        Before `backward` and `input_gradients`, also raise FloatingPointError for the first row in which
+        the product of a gradient and a derivative is not finite. The message names the row, the
+        instruction as `print` numbers it, and the operands.
         """
         cdef int purpose = {"backward": BACKWARD, "input_gradients": INPUTS}.get(what, FORWARD)
         cdef Plan plan = self.plan_for(FORWARD)
@@ -325,7 +325,7 @@ cdef class Program:
         const double *seeds,
         Py_ssize_t row,
     ) except -1:
-        """FloatingPointError if a gradient that is wanted is not finite."""
+        """Raise FloatingPointError if a wanted gradient is not finite."""
         cdef Singular first = gradients_in_row(&graph.of, state, arguments, seeds, row)
         if first.record < 0:
             return 0
@@ -352,7 +352,7 @@ cdef class Program:
 
 
 cdef int let_others_run() except -1:
-    """Raise what Ctrl-C raises, and give other threads a turn."""
+    """Raise KeyboardInterrupt after Ctrl-C, and give other threads a turn."""
     PyErr_CheckSignals()
     with nogil:
         pass

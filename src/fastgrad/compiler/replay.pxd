@@ -1,4 +1,4 @@
-"""Running a plan over the rows of a call."""
+"""Replay: a plan runs over the rows of a call."""
 
 from fastgrad.compiler.instructions cimport Argument
 from fastgrad.compiler.plan cimport Plan

@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""A plan over the rows of a call: blocks of rows, parts of blocks, threads.
+"""Replay: a plan runs over the rows of a call, in blocks of rows, parts of blocks, and threads.
 
-Each part of the rows has accumulators of its own, which are added up part by part at the end. The
-blocks and the parts depend on the program and on the number of rows, never on the threads: so
-neither does a bit of the result.
+Each part of the rows has accumulators of its own, which are added up in the order of the parts. Blocks and
+parts depend on the program and the number of rows, never on the number of threads, so no bit of the result
+depends on it.
 """
 
 from libc.stdint cimport int32_t, uintptr_t
@@ -26,7 +26,7 @@ include "threads.pxi"
 
 cdef extern from *:
     """
-    /* What one thread writes while another reads it, without a lock: the order of both is of no matter. */
+    /* For an int that one thread writes while others read it, without a lock; either order is right. */
     #if defined(_MSC_VER)
     #define fastgrad_read_shared(place) (*(const volatile int *)(place))
     #define fastgrad_write_shared(place, number) (*(volatile int *)(place) = (number))
@@ -39,15 +39,16 @@ cdef extern from *:
     void write_shared "fastgrad_write_shared"(int *, int) noexcept nogil
 
 cdef enum:
-    # What the registers of a block may take. Measured on a core with 1 MiB of its own second-level cache:
-    # 256 KiB is 15 to 25 % slower on programs of 1000 slots and more, the same on smaller ones.
+    # The most memory for the registers of a block. Measured on a core with 1 MiB of second-level cache of its
+    # own: 256 KiB is 15 to 25 % slower for programs of 1000 registers and more, the same for smaller ones.
     CACHE_BYTES = 786432
     FEWEST_LANES = 128
-    # Less work than this is not worth a part of its own.
+    # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
     BLOCK_WORK = 100000000
-    # Nor are a program of fewer instructions and numbers and less arithmetic worth a release of the GIL.
+    # A call is short if it does less than PART_WORK and has fewer instructions and numbers than this.
+    # Releasing the GIL costs about 1 % of such a call, so short calls keep it.
     SHORT = 4096
     # Instructions between two looks for Ctrl-C: some milliseconds of the most expensive ones.
     STRETCH = 16384
@@ -73,12 +74,13 @@ cdef struct Job:
     # A Jacobian: the way back is run once an output, each writing its own gradients.
     Py_ssize_t passes
     const Argument *arguments
-    # A graph that selects, or NULL; where its rows' gradients are accumulated, and whether all are.
+    # A graph that selects, or NULL; the first accumulator of its rows' gradients; whether to compute all rows
+    # by it.
     const RowGraph *rows_of
     Py_ssize_t by_row
     bint all_by_row
-    # Under the lock: the next part to run and the next to add up, which parts are run, and whether a
-    # thread is adding.
+    # The lock guards these: the next part to run, the next to add up, which parts have run, and whether
+    # a thread is adding.
     PyThread_type_lock lock
     Py_ssize_t next_part
     Py_ssize_t next_added
@@ -98,7 +100,7 @@ cdef struct Worker:
     double *block_sums
     RowState state
     Helper *helper
-    # 0 before the first.
+    # When this thread last looked for Ctrl-C; 0 before the first time.
     double last_check
     bint main
 
@@ -139,7 +141,7 @@ cdef extern from *:
 
 
 cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
-    """Compute what is the same for all rows: the instructions' registers are the uniform numbers."""
+    """Compute the uniform numbers, which are the registers of these instructions."""
     cdef Block block = block_of_once(plan, workspace)
     kernels.forward(plan.once, plan.once_count, &block)
     pack(plan, workspace.uniform, workspace.packed)
@@ -225,7 +227,7 @@ cdef void add_block(Worker *worker, double *own) noexcept nogil:
 
 
 cdef void mend_rows(Worker *worker) noexcept nogil:
-    """Compute the rows of a block again, of which the gradients by the arguments are not all finite."""
+    """Compute again those rows of a block whose gradients by the arguments are not all finite."""
     cdef Job *job = worker.job
     cdef Block *block = &worker.block
     cdef const Argument *argument
@@ -317,7 +319,7 @@ cdef void share_parts(Worker *worker) noexcept nogil:
 
 
 cdef void add_finished(Job *job) noexcept nogil:
-    """Add up what is finished, holding the lock only to look for the next: one part remains for the end."""
+    """Add up the finished parts in their order; hold the lock only to look for the next one."""
     cdef Py_ssize_t part = job.next_added
     job.adding = True
     while part < job.parts and job.finished[part]:
@@ -355,7 +357,7 @@ cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
     cdef Py_ssize_t number, helpers = 0
     memset(job.finished, 0, job.parts)
     PyThread_acquire_lock(job.lock, 1)
-    # This thread does the work of those that cannot be had.
+    # If the system gives no more threads, this one does their work.
     while helpers + 1 < workspace.threads and call_worker(&workspace.workers[helpers + 1]):
         helpers += 1
     run_once(plan, workspace)
@@ -409,7 +411,7 @@ cdef class Workspace:
         return memory
 
     cdef double *numbers(self, Py_ssize_t count) except NULL:
-        """From the beginning of a cache line: every second vector that begins elsewhere is in two of them."""
+        """Doubles from the beginning of a cache line: else every second vector would lie in two lines."""
         cdef char *memory = <char *>self.room(count + 8, sizeof(double))
         return <double *>(memory + (-<uintptr_t>memory) % 64)
 
@@ -424,26 +426,26 @@ cdef class Workspace:
 
 
 cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcept:
-    """The rows of a block: what fits the cache, in blocks of about equal size."""
+    """The number of rows of a block: as many as fit the cache, in blocks of about equal size."""
     cdef Py_ssize_t most, blocks
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
         return min(wanted, most, rounded_up(rows))
     most = CACHE_BYTES // (8 * max(plan.registers, 1)) // 8 * 8
     most = min(max(most, 16), MOST_LANES)
-    # Enough blocks for threads to finish together, unless they became too short for the kernels.
+    # Make enough blocks for threads to finish together, but none too short for the kernels.
     most = min(most, max(<Py_ssize_t>FEWEST_LANES, rounded_up(rows // MOST_PARTS)))
     blocks = (rows + most - 1) // most
     return rounded_up((rows + blocks - 1) // blocks)
 
 
 cdef inline double work_of(Plan plan) noexcept nogil:
-    """Of a row, in operations: an instruction without arithmetic copies a number."""
+    """The work of a row, in operations; an instruction without arithmetic counts as one, as it copies."""
     return plan.flops + <double>plan.forward_count
 
 
 cdef inline bint is_short(Plan plan, Py_ssize_t rows) noexcept:
-    """Whether a call takes some microseconds: letting go of the GIL would be one in 100."""
+    """Whether a call takes only some microseconds: see SHORT."""
     return work_of(plan) * 3.0 * <double>rows < PART_WORK and plan.forward_count + plan.uniforms < SHORT
 
 
@@ -466,7 +468,7 @@ cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_s
 
 
 cdef void collect(Plan plan, const double *total, double *gradient) noexcept nogil:
-    """The gradients of uniform numbers, from the accumulators of the rows."""
+    """Add the accumulators of the rows to the gradients of the uniform numbers."""
     cdef Py_ssize_t at
     memset(gradient, 0, plan.uniforms * sizeof(double))
     for at in range(plan.outputs, plan.accumulators):
@@ -476,9 +478,9 @@ cdef void collect(Plan plan, const double *total, double *gradient) noexcept nog
 cdef int run_rows(
     Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, double *results, Py_ssize_t passes
 ) except -1:
-    """Run what is uniform and all rows, without the GIL.
+    """Run the instructions of the batch and of all rows; a call that is not short releases the GIL.
 
-    The accumulators' sums are then in workspace.total, the parameters' gradients in workspace.gradient.
+    Afterwards workspace.total has the accumulators, workspace.gradient the parameters' gradients.
     """
     cdef Job job
     cdef Worker *worker
@@ -538,7 +540,10 @@ cdef void run_job(Plan plan, Workspace workspace, Job *job) noexcept nogil:
 
 
 cdef void run_all_by_row(Plan plan, Workspace workspace, Job *job) noexcept nogil:
-    """The gradients again, where what is computed once a batch may have selected; the outputs' sums stay."""
+    """Compute the gradients again, row by row; keep the outputs' sums.
+
+    The way back through `once` may pass an operation that selects, which no block's mending has covered.
+    """
     memcpy(workspace.sums, job.total, plan.outputs * sizeof(double))
     memset(job.total, 0, job.accumulators * sizeof(double))
     job.all_by_row = True
@@ -548,5 +553,5 @@ cdef void run_all_by_row(Plan plan, Workspace workspace, Job *job) noexcept nogi
 
 
 cdef Py_ssize_t block_bytes(Plan plan) noexcept:
-    """What the registers take for as many rows as are computed together."""
+    """The memory of a block's registers."""
     return 8 * plan.registers * stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))

@@ -24,7 +24,7 @@ cdef struct RowState:
     double *gradients
     char *reached
 
-# The first product of a gradient and a derivative that is not finite; no record is number -1.
+# The first product of a gradient and a derivative that is not finite; record is -1 if there is none.
 cdef struct Singular:
     Py_ssize_t record
     Py_ssize_t operand

@@ -2,9 +2,9 @@
 # cython: auto_pickle=False
 """One row at a time, by the engine's own rules: for `strict`, and for derivatives that lanes cannot tell.
 
-Over lanes, the derivatives of what `where` did not choose are multiplied by 0, which is nan where they
-are infinite. The engine does not go there at all. So where a gradient of such a program is not finite,
-the rows that it is of are computed here.
+`check` uses it, and so do gradients that loops over lanes get wrong. Over lanes, the gradient of an operand
+that `where` did not choose is 0 times its derivative: nan if the derivative is infinite. The engine does
+not visit such an operand. So if a gradient of such a program is not finite, its rows are computed here.
 """
 
 from libc.math cimport INFINITY, isfinite
@@ -23,7 +23,7 @@ __all__ = []
 
 
 cdef class RowProgram:
-    """A graph in plain C, for one purpose."""
+    """A graph as plain C arrays, for one purpose."""
 
     def __cinit__(self, Graph graph not None, int purpose, tuple kinds not None):
         cdef Py_ssize_t index, at
@@ -90,7 +90,7 @@ cdef double value_of_many(int row, const int32_t *operands, int32_t count, const
 
 
 cdef bint any_selects(Graph graph) noexcept:
-    """Whether an operation of the graph chooses among its operands."""
+    """Whether the graph has an operation that chooses among its operands, such as `where`."""
     cdef Py_ssize_t index
     for index in range(graph.size):
         if graph.row(index) > 0 and selects(graph.row(index)):
@@ -175,7 +175,7 @@ cdef double derivative_of_many(
 cdef Singular gradients_in_row(
     const RowGraph *of, RowState *state, const Argument *arguments, const double *seeds, Py_ssize_t row
 ) noexcept nogil:
-    """The gradients of all records that any reaches, from the values of a row."""
+    """Compute the gradients of all records from the values of a row; return the first that is not finite."""
     cdef Singular first
     cdef const int32_t *record
     cdef const int32_t *operands

@@ -18,10 +18,10 @@ MOST = 2**31 - 1
 
 
 def arguments_of(function: Callable[..., Any], name: str) -> inspect.Signature:
-    """Return the parameters that are arguments of the compiled function; TypeError for what cannot be one.
+    """Return the parameters that are arguments of the compiled function; TypeError for one that cannot be.
 
-    One that must be named, and whose default is nothing to compute with, or a whole number, is left to
-    the function: `functools.partial(loss, model=model)`, `*, layers=3`.
+    A keyword-only parameter is left to the function if its default is a whole number or cannot be an
+    argument: `functools.partial(loss, model=model)`, `*, layers=3`.
     """
     parameters = []
     for parameter in inspect.signature(function).parameters.values():
@@ -37,16 +37,16 @@ def arguments_of(function: Callable[..., Any], name: str) -> inspect.Signature:
 
 
 def may_be_given(parameter: inspect.Parameter) -> bool:
-    """Return whether a parameter has no default, or one that could be given as an argument.
+    """Return whether a parameter has no default, or a default that could be an argument.
 
-    A truth value could, but stands for a choice that the function makes itself.
+    True and False count as choices that the function makes itself, not as numbers.
     """
     if parameter.default is parameter.empty:
         return True
     if isinstance(parameter.default, bool):
         return False
     if isinstance(parameter.default, (list, tuple)) and not parameter.default:
-        # No rows, but a place to put something.
+        # An empty list has no rows; it is most often a place to collect results in.
         return False
     try:
         prepare_arguments((parameter.default,), (parameter.name,))
@@ -56,7 +56,7 @@ def may_be_given(parameter: inspect.Parameter) -> bool:
 
 
 def portable(signature: inspect.Signature) -> inspect.Signature:
-    """Return a signature that pickles: without annotations, and None for defaults that are no arguments."""
+    """Return a signature that pickles: no annotations, and None for defaults that cannot be arguments."""
     return inspect.Signature(
         [
             parameter.replace(
@@ -84,5 +84,5 @@ def threads_option(threads: Any) -> int:
 
 
 def block_option(block: Any) -> int:
-    """Check the number of rows of a block; 0 is for the program to choose."""
+    """Check the number of rows of a block; with 0 the program chooses."""
     return whole_option("block", block, 0)

@@ -1,5 +1,5 @@
-# Threads that run a function beside the caller's. They are kept for the next call: to start a thread takes
-# the caller 30 us, and the thread begins 50 us later; to wake one that has just stopped takes neither.
+# Threads that help the calling thread. They are kept for the next call: starting a thread takes the caller
+# 30 us, and the thread begins 50 us later; waking one that has just stopped takes neither.
 
 import os
 
@@ -24,7 +24,7 @@ cdef extern from *:
     double seconds "fastgrad_seconds"() noexcept nogil
 
 cdef enum:
-    # How long to look again and again, before giving up the processor: longer than between two steps.
+    # How long a thread spins before it sleeps: longer than the time between two steps of a training.
     LOOK_MICROSECONDS = 50
 
 ctypedef void (*Task)(void *) noexcept nogil
@@ -39,7 +39,7 @@ cdef struct Helper:
     PyThread_type_lock finished
 
 
-# Those without work, and what guards them. A helper is never freed.
+# The helpers without work, and the lock that guards the list. A helper is never freed.
 cdef Helper *idle_helpers = NULL
 cdef PyThread_type_lock idle_lock = NULL
 
@@ -52,7 +52,7 @@ cdef PyThread_type_lock new_lock() except NULL:
 
 
 cdef void wait_for(PyThread_type_lock lock) noexcept nogil:
-    """Take a lock that another thread gives, which may be soon."""
+    """Take a lock that another thread releases: spin for a while, then sleep."""
     cdef double end = seconds() + 1e-6 * LOOK_MICROSECONDS
     while not PyThread_acquire_lock(lock, 0):
         if seconds() > end:
@@ -89,7 +89,7 @@ cdef Helper *new_helper() noexcept nogil:
 
 
 cdef Helper *call_helper(Task task, void *argument) noexcept nogil:
-    """Have another thread run a task; return its helper, to be awaited, or NULL if there is none."""
+    """Have another thread run a task; return its helper, for await_helper, or NULL if there is none."""
     global idle_helpers
     cdef Helper *helper
     PyThread_acquire_lock(idle_lock, 1)
@@ -106,7 +106,7 @@ cdef Helper *call_helper(Task task, void *argument) noexcept nogil:
 
 
 cdef void await_helper(Helper *helper) noexcept nogil:
-    """Wait until a helper is done; it is idle then."""
+    """Wait until a helper is done, and put it among the idle ones."""
     global idle_helpers
     wait_for(helper.finished)
     PyThread_acquire_lock(idle_lock, 1)
@@ -116,7 +116,7 @@ cdef void await_helper(Helper *helper) noexcept nogil:
 
 
 def _forget_helpers():
-    """In a new process, there are no threads but one, and nobody to give the lock back."""
+    """Start anew in a forked process: it has no helpers, and a lock that was held stays so."""
     global idle_helpers, idle_lock
     idle_helpers = NULL  # no cover: runs in a forked child, whose counts are lost with it
     idle_lock = new_lock()  # no cover: the same

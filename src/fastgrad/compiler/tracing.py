@@ -32,7 +32,7 @@ __all__ = ["take", "trace"]
 Item = TypeVar("Item")
 # What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
 NO_NUMBER = ". A Value has no number yet: operations such as x.exp(), abs(x), where and maximum take it"
-# What the error about random numbers says while there are other threads.
+# The end of the error about random numbers while there are other threads.
 OTHER_THREADS = (
     ". If it was another thread that drew, have that draw from a generator of its own: random.Random(), "
     "numpy.random.default_rng()"
@@ -44,7 +44,7 @@ takes_derivatives = False
 
 
 class Index(Value):
-    """What an integer argument is while its function is traced: an index for `take`, or a number."""
+    """The placeholder of an integer argument: an index for `take`, or a number."""
 
     def __init__(self, origin: str) -> None:
         super().__init__(float("nan"))
@@ -53,9 +53,9 @@ class Index(Value):
     def refuse(self, *_: object) -> NoReturn:
         """Raise TracingError: the index of one row would be frozen into the program."""
         raise _refused(
-            "an index is only known when the program runs: select with fastgrad.take(values, index); what "
-            "the function needs as a plain integer is no argument: give it with functools.partial, or as the "
-            "default of a parameter after a *"
+            "an index is only known when the program runs: select with fastgrad.take(values, index); an "
+            "integer that the function needs while it is traced is no argument: set it with "
+            "functools.partial, or as the default of a parameter after a *"
         )
 
     __index__ = __int__ = __bool__ = __lt__ = __le__ = __gt__ = __ge__ = refuse
@@ -92,10 +92,10 @@ def take(values: Iterable[Sequence[Value | SupportsFloat]], index: Value) -> lis
 def take(values: Iterable[Any], index: Value | SupportsIndex) -> Item | Value | list[Value]:
     """Return values[index]; in a compiled function the index may differ from row to row.
 
-    values: Values or numbers, or lists of them of equal length, of which a list is then taken
+    values: Values or numbers, or lists of them of equal length. From lists, the result is a list, taken
     element by element: `take(table, token)` is a row of an embedding. Raises IndexError unless
-    0 <= index < len(values), TypeError if the index is no integer, ValueError for no values at all and
-    for rows of unequal length.
+    0 <= index < len(values); TypeError if the index is no integer; ValueError if there are no values or
+    the lists differ in length.
     """
     values = list(values)
     if not values:
@@ -138,20 +138,20 @@ def alike(row: Any, items: list[Any]) -> Any:
 
 
 def placeholder(kind: str, origin: str) -> Value:
-    """Return what stands for a number of an argument: for an integer, something that `take` knows."""
+    """Return the Value that stands for a number of an argument: an Index if it is an integer."""
     value = Index(origin) if kind in ("index", "whole number") else Value(float("nan"))
     _make_unknown(value, origin)
     return value
 
 
 class Trace(NamedTuple):
-    """What one run of a function on placeholders leaves."""
+    """The result of one run of a function on placeholders."""
 
     graph: Graph
     single: bool
-    # Those of modules that the function asked for.
+    # The training modes of modules that the function asked for.
     modes: dict[tuple[int, str], Name]
-    # Whether the states of the global generators of random numbers are others than before.
+    # Whether the states of the global generators of random numbers have changed.
     drew_random: bool
     drew_numpy: bool
 
@@ -166,8 +166,8 @@ def trace(
 ) -> tuple[Program, dict[tuple[int, str], Name]]:
     """Return the function's program and the modes it depends on; TracingError if it cannot be one.
 
-    positional: how many of the arguments are given by position, the others by name. What the function
-    reads from outside is added to `reads`.
+    positional: how many of the arguments are given by position, the others by name. The names that the
+    function reads from outside are added to `reads`.
     """
     alone = threading.active_count() == 1
     try:
@@ -207,7 +207,7 @@ def run_on_placeholders(
     positional: int,
     name: str,
 ) -> Trace:
-    """Run the function; TracingError if it refuses what it was given, even if it caught that."""
+    """Run the function; TracingError if a placeholder was misused, even if the function caught the error."""
     places: dict[int, tuple[int, int]] = {}
     arguments: list[Any] = []
     for number, (kind, columns) in enumerate(describe_signature(signature)):
@@ -267,7 +267,7 @@ def numpy_state() -> Any:
     generator = getattr(numpy, "random", None) if numpy else None
     if generator is None:
         return None
-    # In any form but the legacy one, which only one of numpy's generators has.
+    # Only one of numpy's generators has the legacy form.
     return comparable(generator.get_state(legacy=False))
 
 
@@ -279,7 +279,7 @@ def comparable(state: Any) -> Any:
 
 
 def flat_outputs(output: object) -> tuple[bool, list[Value]]:
-    """Return whether the output is a single Value, and the list of Values that it is."""
+    """Return whether the output is a single Value, and the output as a list of Values."""
     if hasattr(output, "tolist"):
         # numpy's arrays of Values.
         output = output.tolist()

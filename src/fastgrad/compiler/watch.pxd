@@ -1,4 +1,4 @@
-"""What cells, names and functions contained when a function was traced."""
+"""Snapshot: the contents of cells, names and functions at a trace."""
 
 
 cdef class Snapshot:

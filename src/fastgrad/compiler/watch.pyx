@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""What a function reads while it is traced, and whether all of it is as it was."""
+"""Which names a function reads while it is traced, and whether they are still bound to the same objects."""
 
 import opcode
 
@@ -34,7 +34,7 @@ cdef extern from *:
     static PyObject *fastgrad_code_of(PyFrameObject *frame) {
         return (PyObject *)PyFrame_GetCode(frame);
     }
-    /* What a C function is bound to, NULL for what is none. */
+    /* The object that a C function is bound to; NULL for other callables. */
     static PyObject *fastgrad_bound_to(PyObject *called) {
         return PyCFunction_Check(called) ? PyCFunction_GET_SELF(called) : NULL;
     }
@@ -57,7 +57,7 @@ cdef extern from *:
         PyTrace_C_CALL
         PyTrace_C_EXCEPTION
 
-# What a name or a cell contained that was bound to nothing.
+# Stands for the content of a name or a cell that is unbound.
 ABSENT = type("Absent", (), {"__repr__": lambda self: "nothing"})()
 cdef PyObject *absent = <PyObject *>ABSENT
 
@@ -65,7 +65,7 @@ cdef PyObject *absent = <PyObject *>ABSENT
 def class_table(kind):
     """Return the dict in which a class of Python keeps its attributes; None for one of C."""
     if not isinstance(kind, type):
-        raise TypeError(f"a class has such a table, not a {type(kind).__name__}")
+        raise TypeError(f"only a class has a table of attributes, not a {type(kind).__name__}")
     return table_of_type(kind)
 
 
@@ -74,10 +74,10 @@ cdef inline bint differs(PyObject *found, PyObject *kept) noexcept:
 
 
 cdef class Snapshot:
-    """What cells, names and functions contained when it was taken.
+    """The contents of cells, names and functions at one time.
 
-    `cells` are triples of a closure's cell, its contents and its name, `names` triples of a dict, a key
-    and its value, with ABSENT for what was not there; `functions` are (function, code, defaults, defaults
+    `cells` are triples of a closure's cell, its contents and its name; `names` are triples of a dict, a key
+    and its value, ABSENT if the key is not in the dict; `functions` are (function, code, defaults, defaults
     by name), with ABSENT for no defaults.
     """
 
@@ -93,7 +93,7 @@ cdef class Snapshot:
         self.functions = list(functions)
 
     cpdef bint is_current(self) except -1:
-        """Return whether all of it is as it was."""
+        """Return whether all contents are still the same objects."""
         cdef PyObject *found
         cdef tuple entry
         for entry in self.cells:
@@ -115,15 +115,15 @@ cdef class Snapshot:
 
 
 cdef class Watch:
-    """What begins to run, and what fails, in a thread while it calls a function."""
+    """Sees which frames begin, and which C function fails, while it calls a function in this thread."""
 
-    # Called with each frame that begins; says whether it need not see this code again.
+    # Called with each frame that begins; returns whether it need not see this code again.
     cdef object enter
     cdef dict seen
-    # The Python generator of random numbers, and whether a C function that is its method was called.
+    # The global generator of `random`, and whether one of its methods in C was called.
     cdef object generator
     cdef readonly bint drew
-    # The C function that raised, if nothing was called since.
+    # The C function that raised; None if another call has begun since.
     cdef readonly object failed
     cdef Profile previous
     cdef PyObject *previous_object
@@ -145,14 +145,14 @@ cdef class Watch:
 
 
 cdef int look(PyObject *self, PyFrameObject *frame, int event, PyObject *called) except -1 with gil:
-    """What the interpreter tells a profiler, passed on to one that was there before."""
+    """The profile function: note the event, and pass it on to a profiler that was set before."""
     cdef Watch watch = <Watch>self
     if watch.previous != NULL:
         watch.previous(watch.previous_object, frame, event, called)
     if event == PyTrace_CALL:
         watch.failed = None
         code = code_of(frame)
-        # By identity: codes are equal, and hashed, by all that they contain.
+        # By identity: comparing and hashing code objects goes through all their contents.
         key = <size_t><PyObject *>code
         if key not in watch.seen and watch.enter(<object><PyObject *>frame):
             watch.seen[key] = code
@@ -190,10 +190,10 @@ cdef int ATTRIBUTE_SHIFT = PY_VERSION_HEX >= 0x030c0000
 
 @boundscheck(True)
 def dotted_names(code not None):
-    """Return what code reads by name: (where, name, attributes...), each once.
+    """Return the names that code reads: (where, name, attributes...), each once.
 
-    `w.a.b` is ("global", "w", "a", "b"); where is "global", "free" for a variable of a function outside
-    and "local" for one of its own, if attributes of it are read, and "import" for a module imported inside.
+    `w.a.b` is ("global", "w", "a", "b"). `where` is "global"; "free" for a variable of an enclosing function;
+    "local" for a variable of its own, if attributes of it are read; "import" for a module imported inside.
     """
     cdef bytes text = code.co_code
     cdef const unsigned char *at = text
@@ -214,7 +214,7 @@ def dotted_names(code not None):
             continue
         extended = 0
         if step == 0:
-            # What the interpreter keeps behind an instruction.
+            # An inline cache, which the interpreter keeps behind an instruction.
             continue
         if path is not None and (step == LOAD_ATTR or step == LOAD_METHOD):
             path += (names[argument >> ATTRIBUTE_SHIFT if step == LOAD_ATTR else argument],)

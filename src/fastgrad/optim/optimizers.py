@@ -16,17 +16,17 @@ Parameters: TypeAlias = Iterable[Value] | Iterable[Group]
 
 
 class Optimizer:
-    """What the optimizers share: groups of parameters, each with options of its own.
+    """The base of the optimizers: groups of parameters, each with options of its own.
 
     `param_groups` is a list of dicts with the parameters under 'params' and an entry for each option,
     which may be changed at any time. A gradient is a number, never None: a parameter that the loss did
-    not reach has one of 0.0, and momentum and weight decay still move it. What a step is to leave out
-    needs an optimizer of its own. Raises ValueError for no parameters, for one that was computed or is
-    there twice, for a group without 'params', and for an option out of range; TypeError for a parameter
-    that is no Value and for an option that is no number.
+    not reach has a gradient of 0.0, and momentum and weight decay still move it. To leave parameters out
+    of a step, give them an optimizer of their own. Raises ValueError if there are no parameters, if one was
+    computed or occurs twice, if a group has no 'params', and if an option is out of range; TypeError if a
+    parameter is no Value or an option no number.
     """
 
-    # What the state of a parameter is made of, once there is any.
+    # The names in the state of a parameter, after the first step.
     moments: tuple[str, ...] = ()
 
     def __init__(self, params: Parameters, defaults: Group) -> None:
@@ -49,7 +49,7 @@ class Optimizer:
         self._add(param_group, {parameter for group in self.param_groups for parameter in group["params"]})
 
     def _add(self, param_group: Group, known: set[Value]) -> None:
-        """Add a group, and its parameters to those that are known."""
+        """Add a group, and add its parameters to the known ones."""
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but is a {type(param_group).__name__}")
         if "params" not in param_group:
@@ -79,7 +79,7 @@ class Optimizer:
             zero_grad(group["params"])
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter by its gradient; return what the closure, run first, returns."""
+        """Update every parameter by its gradient. A closure is called first, and its result returned."""
         _refuse_effect("step() of an optimizer")
         result = None if closure is None else closure()
         # zip(strict=True) takes longer than the update of three hundred parameters.
@@ -106,7 +106,7 @@ class Optimizer:
         return {"state": moments, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned, also after a passage through JSON.
+        """Take over the result of `state_dict`; it may have been through JSON.
 
         Raises ValueError, and changes nothing, if groups or their sizes differ or moments are missing.
         """
@@ -176,8 +176,8 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, as torch.optim.SGD; the rate is 1e-3 unless given.
 
-    A parameter that the loss did not reach has a gradient of 0.0 here and of None in torch, which then
-    leaves it alone: here momentum and weight_decay still move it, in every optimizer.
+    A parameter that the loss did not reach has a gradient of 0.0; momentum and weight_decay still move it,
+    in every optimizer. In torch its gradient is None, and it does not move.
     """
 
     moments = ("momentum_buffer",)
@@ -291,7 +291,7 @@ class AdamW(Adam):
 
 
 def listed(params: Any) -> list[Any]:
-    """Return what was given as parameters or groups as a list; TypeError if it is nothing of the kind."""
+    """Return the given parameters or groups as a list; raise TypeError if they are not iterable."""
     try:
         iterator = iter(params)
     except TypeError:
@@ -316,7 +316,7 @@ def require_not_negative(group: Group, option: str, described: str) -> None:
 
 
 def whole(name: str, value: Any) -> int:
-    """Return the whole number in a state, where JSON may have made it text; TypeError if it is none."""
+    """Return a whole number of a state, which JSON may have made text; raise TypeError if it is none."""
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError) as error:

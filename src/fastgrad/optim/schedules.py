@@ -13,10 +13,9 @@ __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "Lin
 
 
 class LRScheduler:
-    """What the schedules share: `step()`, called after the optimizer's, sets each group's 'lr'.
+    """The base of the schedules: `step()`, called after the optimizer's, sets each group's 'lr'.
 
-    A schedule changes the rate it finds, so that several may act on one optimizer; only LambdaLR sets
-    the rate, whatever it was.
+    A schedule multiplies the current rate, so several may act on one optimizer. Only LambdaLR replaces it.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -44,15 +43,15 @@ class LRScheduler:
         return [self.factor() * rate for rate in rates]
 
     def factor(self) -> float:
-        """Return what to multiply the last epoch's rates by."""
+        """Return the factor by which this epoch's rates differ from the last epoch's."""
         return 1.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the numbers that the schedule is made of; functions are not among them."""
+        """Return the numbers of the schedule; functions are left out."""
         return {name: value for name, value in vars(self).items() if name not in ("optimizer", "lr_lambdas")}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned; the optimizer's state has the rates themselves."""
+        """Take over the result of `state_dict`; the optimizer's own state has the rates."""
         vars(self).update(state_dict)
 
 
@@ -71,7 +70,7 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer)
 
     def rates(self, rates: Sequence[float]) -> list[float]:
-        """Return the groups' rates, whatever they were before."""
+        """Return the groups' rates, computed from the initial ones."""
         return [
             base * function(self.last_epoch)
             for base, function in zip(self.base_lrs, self.lr_lambdas, strict=True)
@@ -137,7 +136,7 @@ class ExponentialLR(LRScheduler):
 class CosineAnnealingLR(LRScheduler):
     """Half a period of a cosine from the initial rate down to `eta_min`, in `T_max` epochs, and back up.
 
-    Without the restarts of Loshchilov and Hutter, "SGDR" (2017), from which the formula is.
+    The formula is from Loshchilov and Hutter, "SGDR" (2017), without their restarts.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:

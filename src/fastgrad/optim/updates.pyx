@@ -22,7 +22,7 @@ cdef enum:
     BLOCK = 256
 
 
-# Through borrowed references: counting them took as long as the arithmetic.
+# These use borrowed references: counting references took as long as the arithmetic.
 cdef inline double data_at(list parameters, Py_ssize_t index) noexcept:
     return (<Value>PyList_GET_ITEM(parameters, index)).data
 
@@ -36,9 +36,9 @@ cdef inline void set_data(list parameters, Py_ssize_t index, double data) noexce
 
 
 cdef int require(list parameters, array moments) except -1:
-    """TypeError or ValueError unless these are Values, and as many as there are moments.
+    """Raise TypeError or ValueError unless these are Values, and as many as there are moments.
 
-    TracingError in a function that is being compiled.
+    Raises TracingError in a function that is being compiled.
     """
     cdef Py_ssize_t index
     refuse_effect("an optimizer's step, or clipping of gradients,")
@@ -51,7 +51,7 @@ cdef int require(list parameters, array moments) except -1:
 
 
 def sgd(dict group not None, array momentum_buffer, bint first):
-    """One step of stochastic gradient descent of a group; `momentum_buffer` is None without momentum."""
+    """Do a group's step of stochastic gradient descent; `momentum_buffer` is None without momentum."""
     # Looked up here: as arguments, the options took as long as the update of a hundred parameters.
     cdef list parameters = group["params"]
     cdef double lr = group["lr"], momentum = group["momentum"], dampening = group["dampening"]
@@ -78,7 +78,7 @@ def sgd(dict group not None, array momentum_buffer, bint first):
 def adam(
     dict group not None, array exp_avg not None, array exp_avg_sq not None, Py_ssize_t step, bint decoupled
 ):
-    """A group's step with this number, from 1, of Adam or, if the weight decay is `decoupled`, of AdamW."""
+    """Do a group's step of Adam, or of AdamW if the weight decay is `decoupled`; steps count from 1."""
     cdef list parameters = group["params"]
     cdef double lr = group["lr"], eps = group["eps"], weight_decay = group["weight_decay"]
     cdef double beta1, beta2
@@ -108,7 +108,7 @@ def adam(
             if weight_decay != 0.0:
                 g[index] += weight_decay * data_at(parameters, start + index)
         for index in range(size):
-            # The form that ends exactly at the gradient for a beta of 0, as torch's lerp.
+            # As torch's lerp: in this form, a beta of 0 gives exactly the gradient.
             if beta1 < 0.5:
                 m[index] = g[index] - beta1 * (g[index] - m[index])
             else:

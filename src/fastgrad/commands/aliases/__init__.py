@@ -1,3 +1,3 @@
-"""A directory for sys.path: what is imported from it goes by another name and is fastgrad."""
+"""A directory for sys.path: its module `micrograd` leads to fastgrad."""
 
 __all__: list[str] = []

@@ -8,7 +8,7 @@ from fastgrad.compiler.instructions cimport Kernels
 
 cdef extern from *:
     """
-    /* Of setup.py, where it has built these kernels. */
+    /* setup.py defines it where it builds these kernels. */
     #if defined(FASTGRAD_X86_KERNELS)
     static int fastgrad_has_avx2(void) {
         __builtin_cpu_init();

@@ -1,4 +1,4 @@
-# How fastgrad.compiler.program gets at the kernels of a module.
+# fastgrad.compiler.replay reads the address of a module's kernels.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uintptr_t
@@ -17,7 +17,7 @@ def address():
 
 
 def evaluate(str name, bytes x not None):
-    """Return exp, log or tanh of doubles in bytes, as bytes: for the tests of the three."""
+    """Return exp, log or tanh of doubles in bytes, as bytes; the tests use it."""
     cdef Py_ssize_t count = len(x) // <Py_ssize_t>sizeof(double), j
     cdef bytes out = PyBytes_FromStringAndSize(NULL, count * sizeof(double))
     cdef const_lane a = <const double *>PyBytes_AS_STRING(x)

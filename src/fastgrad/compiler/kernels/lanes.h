@@ -1,7 +1,7 @@
 /* Vectors of doubles for the lane kernels: elementary functions, sums and small matrix products.
 
-   kernels.pxi is compiled once for each instruction set, and this file with it. With GCC or Clang a
-   `vec` has the widest registers the target has; elsewhere it is one double and the same code holds. */
+   The kernels, and this file with them, are compiled once for each instruction set. With GCC or Clang a
+   `vec` fills the target's widest registers; with other compilers it is one double, in the same code. */
 
 #ifndef FASTGRAD_LANES_H
 #define FASTGRAD_LANES_H
@@ -51,7 +51,7 @@ FG_INLINE vec fg_all(double x) { return x; }
 FG_INLINE double fg_across(vec v) { return v; }
 #endif
 
-/* Aliasing is ruled out by the allocation of slots: a result never shares a slot with an operand. */
+/* No aliasing: the plan never gives a result the register of an operand. */
 typedef double *FG_RESTRICT lane;
 typedef const double *FG_RESTRICT const_lane;
 
@@ -61,9 +61,9 @@ typedef const double *FG_RESTRICT const_lane;
 #define fg_prefetch(p) ((void)(p))
 #endif
 
-/* a * b + c, rounded once where the processor has an instruction for it. The compiler makes none of its
-   own (setup.py): what a program subtracts would differ from the engine's by the rounding of a product,
-   and the root of x*x - y*y at x = y would be nan in half of the rows. */
+/* a * b + c, rounded once where the processor has an instruction for it. The compiler makes no such
+   instruction by itself (setup.py forbids it): differences would differ from the engine's by the rounding
+   of a product, and the root of x*x - y*y at x = y would be nan in half of the rows. */
 FG_INLINE double fg_fma(double a, double b, double c) {
 #if defined(__GNUC__) && (defined(__FMA__) || defined(__aarch64__))
     return __builtin_fma(a, b, c);
@@ -154,8 +154,8 @@ FG_INLINE double fg_log(double x) {
 /* x**0.5, which unlike the square root is 0 at -0 and inf at -inf. */
 FG_INLINE double fg_root(double x) { return x == -INFINITY ? INFINITY : sqrt(x + 0.0); }
 
-/* pow: the exponents of formulas, and of their derivatives, by products, quotients and roots. One that is
-   the same in all lanes chooses once: a cube takes a sixth. */
+/* pow: common exponents, and those of their derivatives, by products, quotients and roots. Where the exponent
+   is the same in all lanes, the choice is made once: a cube then takes a sixth of the time. */
 FG_INLINE double fg_pow(double x, double y) {
     if (y == 1.0) return x;
     if (y == 2.0) return x * x;
@@ -182,7 +182,7 @@ FG_INLINE double fg_tanh(double x) {
     return size < 0.625 ? near : x < 0.0 ? -far : far;
 }
 
-/* The table's relu; nan stays nan, and -0.0 what it is. */
+/* The table's relu: nan stays nan, and -0.0 stays -0.0. */
 FG_INLINE vec fg_relu(vec x) {
 #if FG_WIDTH > 1
     typedef int64_t mask __attribute__((vector_size(8 * FG_WIDTH)));
@@ -220,8 +220,8 @@ FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
 
 /* -- products of a uniform matrix with lanes ------------------------------------------------------- */
 
-/* Rows of the matrix that are multiplied together: 4 x 3 sums, 3 operands and a weight fill the 16
-   registers of AVX2, and the numbers of units that people choose are multiples of 4. */
+/* How many rows of the matrix are multiplied together: 4 x 3 sums, 3 operands and a weight fill the 16
+   registers of AVX2, and layers most often have a multiple of 4 units. */
 #define FG_ROWS 4
 
 /* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. The
@@ -232,7 +232,7 @@ FG_INLINE void fg_tile(
     const int32_t *fresh, const int fused, double *const *out, double *const *in, Py_ssize_t lane_index
 ) {
     vec total[FG_ROWS][8];
-    /* For all the compiler knows, a store to one of the results changes the addresses of the others. */
+    /* Copied, because the compiler must assume that a store to a result changes the addresses in `out`. */
     double *result[FG_ROWS];
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -274,14 +274,14 @@ FG_INLINE void fg_tile(
     for (; left >= vectors; left -= vectors, l += vectors * FG_WIDTH)                                 \
         fg_tile(rows, vectors, depth, panel, bias, fresh, fused, out, in, l)
 
-/* Sums are added to one after the other: fewer than 8 at a time would wait for one another. So 4
-   vectors that are left are 2 and 2, not 3 and 1. */
+/* An addition to a sum waits for the last one; 8 sums at a time hide that. So the last 4 vectors are done
+   as 2 and 2, not as 3 and 1. */
 #define FG_FOUR_ROWS                                                                                  \
     for (; left == 3 || left > 4; left -= 3, l += 3 * FG_WIDTH)                                       \
         fg_tile(4, 3, depth, panel, bias, fresh, fused, out, in, l);                                         \
     FG_TILES(4, 2); FG_TILES(4, 1)
 
-/* Whole vectors are computed: slots have room for the lanes beyond the last. */
+/* Whole vectors are computed: registers have room for the lanes beyond the last. */
 static inline void fg_matrix(
     Py_ssize_t height, Py_ssize_t depth, const double *packed, const double *bias,
     const int32_t *fresh, const int fused, double *const *out, double *const *in, Py_ssize_t lanes
@@ -325,7 +325,7 @@ FG_INLINE void fg_add_across(double *numbers, const vec *v) {
 #endif
 }
 
-/* Adds to each of the numbers, of which there are 8 or 4, the sum of the lanes of its row. */
+/* Adds to each of 8 or 4 numbers the sum of the lanes of its row. */
 FG_INLINE void fg_sums_tile(const int rows, double *sums, double *const *g, Py_ssize_t lanes) {
     vec total[8];
     Py_ssize_t l = 0;
@@ -343,7 +343,7 @@ FG_INLINE void fg_sums_tile(const int rows, double *sums, double *const *g, Py_s
     }
 }
 
-/* sums[i] += sum over lanes of g[i][lane]. Four rows alone would wait for their own last sums. */
+/* sums[i] += sum over lanes of g[i][lane]. Eight rows at a time: the additions of four would wait for one another. */
 static inline void fg_sums(Py_ssize_t count, double *sums, double *const *g, Py_ssize_t lanes) {
     Py_ssize_t i = 0;
     for (; i + 8 <= count; i += 8) fg_sums_tile(8, sums + i, g + i, lanes);

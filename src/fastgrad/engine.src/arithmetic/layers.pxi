@@ -49,7 +49,7 @@ cdef class _NeuronFields:
     cdef public object activation
 
     cpdef bint _uses_replaced(self) except -1:
-        """Return whether the user has assigned an operation on Value that this neuron is made of."""
+        """Return whether the user has assigned to Value an operation that this neuron computes with."""
         if not any_replaced():
             return False
         return replaced & (1 | 1 << (activation_code(self.activation) if self.nonlin else 0)) != 0
@@ -88,7 +88,7 @@ cdef class _LayerFields:
 
 
 cdef int require_fields(object kind, PyTypeObject *base) except -1:
-    """TypeError unless instances of the class, which may be None, have the base's fields."""
+    """Raise TypeError unless instances of the class have the base's fields; the class may be None."""
     if kind is not None and not (isinstance(kind, type) and PyType_IsSubtype(<PyTypeObject *>kind, base)):
         raise TypeError(f"{kind!r} is no class of such neurons or layers")
     return 0

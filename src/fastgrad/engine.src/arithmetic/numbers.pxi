@@ -1,6 +1,6 @@
-# What counts as a number: floats, ints, bools, numpy scalars, anything with __float__ or __index__ that is
-# not complex. As an operand, nothing with a length (an array converts to float when it has one element),
-# unless it is a tensor without axes.
+# Which objects count as numbers: floats, ints, bools, numpy scalars, and objects with __float__ or __index__
+# that are not complex. An object with a length is no operand, as an array of one element would convert to
+# float; a tensor without axes is one.
 
 cdef object numbers
 import numbers
@@ -44,7 +44,7 @@ cdef inline bint is_array(object operand):
 
 
 cdef bint has_no_axes(object candidate) except -1:
-    """Whether it is a tensor of a single number; an array of numpy's may hold a Value, and is for numpy."""
+    """Whether it is a tensor of a single number; numpy handles its own arrays, which may hold a Value."""
     if getattr(candidate, "ndim", None) != 0 or is_array(candidate):
         return False
     require_no_gradient(candidate)
@@ -52,7 +52,7 @@ cdef bint has_no_axes(object candidate) except -1:
 
 
 cdef int require_no_gradient(object tensor) except -1:
-    """TypeError for a tensor that requires a gradient: as a number it would be cut from its graph."""
+    """Raise TypeError for a tensor that requires a gradient: its graph would be lost with the conversion."""
     if getattr(tensor, "requires_grad", False) is True:
         raise TypeError(
             f"a {type(tensor).__name__} that requires a gradient is no number: its gradient would be lost; "
@@ -62,7 +62,7 @@ cdef int require_no_gradient(object tensor) except -1:
 
 
 cdef bint is_foreign(object candidate) except -1:
-    """Whether it is a Value of another library, such as micrograd: to each the other's would be a number."""
+    """Whether it is another library's Value, micrograd's for example, which would convert to a number."""
     return (
         not is_value(<PyObject *>candidate)
         and (hasattr(candidate, "_prev") or hasattr(candidate, "_children"))
@@ -72,7 +72,7 @@ cdef bint is_foreign(object candidate) except -1:
 
 
 cdef str named_kind(object candidate):
-    """The name of its class for a message, with the module where the name is that of ours."""
+    """The name of its class for a message; with the module if the name is Value."""
     cls = type(candidate)
     return f"{cls.__module__}.{cls.__qualname__}" if cls.__name__ == "Value" else cls.__name__
 
@@ -108,7 +108,7 @@ cdef inline double to_double(object number) except? -1.0:
 
 
 cdef double required_double(object number, str name) except? -1.0:
-    """The number as a double, or a TypeError that names what was being set."""
+    """The number as a double; raises TypeError with the name of the attribute that was set."""
     if PyFloat_Check(number):
         return PyFloat_AS_DOUBLE(<PyObject *>number)
     if not converts(number):

@@ -14,7 +14,7 @@ cdef object node_of_one(int row, Node *operand):
 cdef object node_of_two(int row, Node *left, Node *right):
     cdef double a = left.data, b = right.data
     cdef double out = binary_value(row, a, b)
-    # Powers may be numbers where an operand is none.
+    # A power may have a result although an operand is nan.
     if out - out != 0.0 or a != a or b != b:
         refuse(row, a, b)
     return new_binary(row << 2 | NODE_NODE, out, left, right)
@@ -29,7 +29,7 @@ cdef object node_and_constant(int row, Node *left, double constant, bint integer
         # a - c is a + -c and a / c is a * c**-1, as in micrograd.
         inner = binary_value(inner_row(row), constant, -1.0)
         if inner - inner != 0.0:
-            # Also in a trace: the program has no division left to refuse.
+            # Also in a trace: the program multiplies, and so cannot refuse the division.
             refuse_anywhere(row, a, constant)
         constant = inner
         row = outer_row(row)
@@ -115,7 +115,7 @@ cdef object ternary(int row, tuple operands):
     cdef Node *second = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 1)
     cdef Node *third = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 2)
     cdef Node *node
-    # Not by the result, which may be that of the other branch.
+    # By the operands: the result may be that of the other branch.
     refuse_unknown_among(operands)
     node = new_node(row << 2, ternary_value(row, first.data, second.data, third.data))
     set_operands(node, operands)

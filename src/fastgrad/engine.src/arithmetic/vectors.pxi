@@ -23,7 +23,7 @@ cdef int activation_code(object name) except -1:
 
 
 cdef inline int require_list(object values, str asking) except -1:
-    """TypeError that names who asks for the values, unless one can go through them."""
+    """Raise TypeError with the name of the function unless the values are iterable."""
     if Py_TYPE(<PyObject *>values).tp_iter == NULL and not PySequence_Check(values):
         raise TypeError(f"{asking} needs a list of Values or numbers, not {values!r}")
     return 0
@@ -107,7 +107,7 @@ cdef str CHANGED = "the weights were changed while they were being converted"
 
 @internal
 cdef class Rows:
-    """What is remembered between calls: each row's tuple (w1 .. wn) or (w1 .. wn, bias), shared by nodes."""
+    """The rows of a matrix, kept between calls: tuples (w1 .. wn) or (w1 .. wn, bias), shared by nodes."""
 
     cdef list tuples
     # The code of each row's node: ROW_DOT or ROW_INNER, and the activation.
@@ -125,7 +125,7 @@ cdef class Rows:
         return self.late_tracks == late_tracks and PyList_GET_SIZE(self.tuples) == size
 
     cdef int resize(self, Py_ssize_t size) except -1:
-        """Have room for this many rows, keeping those that are known."""
+        """Make room for this many rows; keep those that are known."""
         if not self.fits(size):
             self.late_tracks = late_tracks
             self.tracked = False
@@ -152,7 +152,7 @@ cdef class Rows:
         return PyTuple_GET_SIZE(known)
 
     cdef void look_at(self, Py_ssize_t index) noexcept:
-        """Remember of a row's weights whether all are leaves, and whether the collector knows one."""
+        """Note whether all weights of a row are leaves, and whether the collector knows one."""
         cdef PyObject *weights = PyList_GET_ITEM(self.tuples, index)
         cdef char *code = PyByteArray_AS_STRING(self.codes) + index
         code[0] = (ROW_DOT if all_leaves(<tuple>weights) else ROW_INNER) << 2 | code[0] & 3
@@ -164,7 +164,7 @@ cdef class Rows:
         return 0
 
     cdef int require(self, Py_ssize_t count, Py_ssize_t size) except -1:
-        """RuntimeError unless there are so many tuples of this size; see what changed of their Values.
+        """Raise RuntimeError unless there are so many tuples of this size; note changes of their Values.
 
         Code of the user's may have used the rows, or tracked Values in them, since they were refreshed: a
         number's __float__, or a finaliser that ran as memory for the results was asked for.
@@ -297,7 +297,7 @@ def linear(x, weight, bias=None, activation="linear"):
     require_list(weight, "linear")
     require_list(() if bias is None else bias, "linear")
     cdef list biases = None if bias is None else list(bias)
-    # A number's __float__ may change the caller's.
+    # Copies: a number's __float__ may change the caller's lists.
     cdef list matrix = list(weight)
     cdef Rows rows
     cdef Py_ssize_t index, size

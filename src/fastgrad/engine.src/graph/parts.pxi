@@ -103,7 +103,7 @@ def _put_together(
         if row == ROW_LOCAL and type(detail) is not tuple:
             raise ValueError(f"{operation} cannot have the detail {detail!r}")
         result = cls.__new__(cls)
-        # To the constructor a tuple would be derivatives, not the symbol that it was set to be.
+        # The symbol was set to a tuple, which the constructor would take for derivatives.
         is_detail = row == ROW_LOCAL or (row == ROW_CUSTOM and is_plain_symbol(detail))
         initialise(result, data, operands, detail if is_detail else "", "")
         if row == ROW_CUSTOM and not is_detail:

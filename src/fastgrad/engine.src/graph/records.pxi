@@ -34,7 +34,7 @@ cdef inline int32_t number_of(Numbering *table, PyObject *node) noexcept:
 
 
 cdef str shown_symbol(object symbol):
-    """The symbol for a message; the text of another object may be of numbers that a trace may not read."""
+    """The symbol for a message, if it is a str: the text of another object may show numbers of the trace."""
     return repr(symbol) if type(symbol) is str else f"of type {type(symbol).__name__}"
 
 
@@ -160,7 +160,7 @@ cdef class GraphReader:
         return 0
 
     cdef int keep_from_change(self, list order) except -1:
-        """Have the data of nodes from outside that the program computes set by nobody."""
+        """Forbid setting the data of nodes from outside that the program computes."""
         cdef Node *node
         for value in order:
             node = <Node *><PyObject *>value

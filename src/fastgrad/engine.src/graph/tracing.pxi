@@ -1,12 +1,12 @@
 # What fastgrad.compile needs of the engine while a function is traced.
 #
-# A traced function computes with placeholders, so no number in its graph means anything. For as
-# long as it runs, and in its thread only, reading a number that would be frozen into the program
-# is refused, and operations do not raise for the operands they happen to see.
+# A traced function computes with placeholders, so no number in its graph means anything. While it runs, and
+# in its thread only, reading a number raises TracingError, as the number would be frozen into the program,
+# and operations do not raise for the numbers of their operands.
 #
-# The data of a placeholder is a nan of its own kind, "unknown", that names the argument. What the function
-# computed from placeholders and something still holds when the trace is over becomes unknown too, and no
-# operation outside of a trace takes it.
+# The data of a placeholder is a nan whose bits name the argument: the number is "unknown". When the trace is
+# over, nodes that were computed from placeholders and are still alive become unknown, too. No operation
+# outside of a trace takes an unknown number.
 
 cdef object os
 import os
@@ -66,9 +66,9 @@ cdef object trace_lock = RLock()
 cdef Value first_traced = None
 # What the traced function made outside of the pool, where no chunk leads to it.
 cdef list foreign_traced = []
-# A function that catches what refuses it must not become a program that depends on one row.
+# The first refusal: a function that catches it must not become a program that depends on one row.
 cdef object first_refusal = None
-# What unknown numbers are: an argument, or what a function computed; and the place of each in the list.
+# Descriptions of unknown numbers (an argument, or the function that computed it), and each one's index.
 cdef list origins = []
 cdef dict origin_places = {}
 
@@ -78,19 +78,19 @@ cdef inline bint traced_here() noexcept:
 
 
 cdef bint interrupts_trace() except -1:
-    """Whether the code that runs now was not called by the traced function: see tracing.interrupts."""
+    """Whether the interpreter, not the traced function, called the code that runs now: see interrupts()."""
     from fastgrad.compiler.tracing import interrupts
 
     return interrupts()
 
 
 cdef bint made_inside(Node *node) noexcept:
-    """Whether a node of the pool was made by the traced function: is younger than first_traced."""
+    """Whether the traced function made a node of the pool, that is, it is younger than first_traced."""
     return in_pool(node) and is_younger(node, <Node *><PyObject *>first_traced)
 
 
 cdef bint is_constant(Value value) except -1:
-    """Whether a node follows from nothing but leaves that the traced function made."""
+    """Whether a node was computed only from leaves that the traced function made."""
     cdef Node *node = <Node *><PyObject *>value
     if code_of(node) <= CODE_FRESH:
         return made_inside(node)
@@ -140,7 +140,7 @@ cdef bint is_used(Node *leaf) noexcept:
 
 
 def _refused(str message):
-    """Return a TracingError to raise, which the trace raises in the end if the function catches it."""
+    """Return a TracingError to raise; if the function catches it, the trace raises it at its end."""
     global first_refusal
     error = TracingError(message)
     if first_refusal is None and traced_here() and not interrupts_trace():
@@ -173,12 +173,12 @@ cdef int refuse_effect(str what) except -1:
 
 
 def _refuse_effect(str what):
-    """Raise TracingError in a function that is traced: the effect would happen at the trace alone."""
+    """Raise TracingError in a traced function: the effect would happen only once, at the trace."""
     refuse_effect(what)
 
 
 cdef int refuse_setting(Value self, str what) except -1:
-    """Raise TracingError for all but a leaf that the traced function made."""
+    """Raise TracingError unless the node is a leaf that the traced function made."""
     cdef Node *node = <Node *><PyObject *>self
     if not traced_here():
         return 0
@@ -200,7 +200,7 @@ cdef tuple ORDERS = ("<", "<=", "==", "!=", ">", ">=")
 
 
 cdef object compared(Value self, object other, int operation):
-    """What `==`, `<` and the like give: those of any object, unless a traced function asks."""
+    """The result of `==`, `<` and the like: as for any object, unless a traced function asks."""
     # Equality of Values is identity; equality with a number, and every order, asks for the data.
     if tracing:
         if operation < 2 or operation > 3 or not is_value(<PyObject *>other):
@@ -239,7 +239,7 @@ def _is_tracing():
 
 
 cdef double unknown_of(str origin) except? -1.0:
-    """The number of what this describes."""
+    """The index of a description, which is added if it is new."""
     place = origin_places.get(origin)
     if place is None:
         place = origin_places[origin] = len(origins)
@@ -264,12 +264,12 @@ cdef int require_known(double number) except -1:
 
 
 def _require_known(Value self not None):
-    """Raise TracingError for a placeholder and what was computed from one, once the trace is over."""
+    """Raise TracingError for the data of a placeholder, or of a node computed from one, after the trace."""
     require_known(self.data)
 
 
 cdef int refuse_unknown(double a, double b) except -1:
-    """Raise TracingError for operands of an operation that are unknown, unless it is traced."""
+    """Raise TracingError for unknown operands of an operation, unless it is traced."""
     if traced_here():
         return 0
     require_known(a)
@@ -306,7 +306,7 @@ cdef list computed_since(Node *first):
 
 
 cdef int make_unknown(list held, str name) except -1:
-    """Make unknown what was computed from placeholders, among these and below them."""
+    """Make the data unknown of nodes that were computed from placeholders, among these and below them."""
     cdef double number
     cdef PyObject *operand
     cdef Node *node
@@ -331,7 +331,7 @@ cdef int make_unknown(list held, str name) except -1:
 
 
 def _traced(str name not None, run, *arguments):
-    """Return run(*arguments), within which this thread traces the function of this name.
+    """Return run(*arguments); while it runs, this thread traces the function of this name.
 
     In C, where no signal can come between the beginning and what undoes it.
     """

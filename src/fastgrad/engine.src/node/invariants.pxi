@@ -1,7 +1,7 @@
-# What holds of the pool and of the graph between any two operations, checked in a build with
-# FASTGRAD_ASSERTIONS=1: the node just made and its chunk after every operation, a node as it is freed, and
-# every chunk after a backward() and in _check_invariants(). In other builds CHECKED is 0, and the C
-# compiler drops all of this. A broken invariant ends the process with its text, at the first sign.
+# The invariants of the pool and of the graph between any two operations. A build with FASTGRAD_ASSERTIONS=1
+# checks the node just made and its chunk after every operation, a node as it is freed, and every chunk after
+# a backward() and in _check_invariants(). In other builds CHECKED is 0, and the C compiler drops all of this.
+# A broken invariant ends the process with its text.
 #
 # A chunk is walked without allocating anything, so that the checks hold where memory is short, too.
 

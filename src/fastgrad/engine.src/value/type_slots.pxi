@@ -90,7 +90,7 @@ cdef extern from *:
 
 
 cdef class _Absent:
-    """An attribute that is not there: a look for one without an entry takes 200 ns more."""
+    """An attribute that raises AttributeError: looking for a name without an entry takes 200 ns more."""
 
 
 cdef PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) noexcept:
@@ -116,8 +116,8 @@ cdef object construct(PyTypeObject *type, PyObject **args, size_t flags, PyObjec
 
 value_type = <PyTypeObject *>Value
 install(value_type, make, deallocate, traverse_node, clear_node, <void *>construct)
-# Above numpy's scalars, which then leave `scalar * value` to us, and below its arrays, whose operators,
-# comparisons and functions treat a Value as they treat any object: element by element.
+# The priority is above that of numpy's scalars, so they leave `scalar * value` to us, and below that of its
+# arrays, whose operators, comparisons and functions go element by element, as for any object.
 Value.__array_priority__ = -1.0
 make_absent(<PyTypeObject *>_Absent)
 # numpy asks for these before the priority, or wherever it makes an array.
