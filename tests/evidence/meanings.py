@@ -243,7 +243,7 @@ OPERATIONS = {
         "silu",
         "a / (1 + exp(-a))",
         lambda a, out: (sigmoid(a) + out * sigmoid(-a),),
-        value=lambda a: a / (1.0 + exp(-a)) if a >= 0.0 else a * sigmoid(a),
+        value=lambda a: a * sigmoid(a),
     ),
     "leaky_relu": Meaning(
         "leaky_relu",

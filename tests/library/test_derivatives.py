@@ -7,10 +7,10 @@ from itertools import combinations_with_replacement, pairwise, product
 import mpmath
 import numpy
 import pytest
-from oracles import GRID, ORDINARY
 
 import fastgrad
 import fastgrad.functional as F
+from evidence.oracles import GRID, ORDINARY
 from fastgrad import Value, grad, nn
 from fastgrad.derivatives import hessian, hvp, jacobian, jvp, vjp
 from fastgrad.engine import _pool_statistics, _take_apart, apply, dot, linear, reduce

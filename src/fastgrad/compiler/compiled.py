@@ -79,7 +79,7 @@ class Compiled(Methods[Returned]):
         # How often data that the function reads from outside has changed.
         self.changes = 0
         # The function of all columns, for arguments that are named tuples or dataclasses.
-        self.of_structures: dict[tuple[Structure | None, ...], Compiled] = {}
+        self.of_structures: dict[tuple[Structure | None, ...], Compiled[Any]] = {}
 
     def _inlined(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Returned:
         """Return what the function itself returns: it is called by another that is traced."""

@@ -201,7 +201,8 @@ cdef class Reader:
                         wanted.append(table[wide.right_adjoint + at] >= 0)
         given = [f"d{name}" for name, asked in zip(operands, wanted) if asked]
         if roles.fields[0] == ROLE_MATRIX and self.plan.wides[i.left].gradient >= 0:
-            given.append("those of its weights" if self.plan.wides[i.left].fresh_right else "those of its biases")
+            weights = self.plan.wides[i.left].fresh_right
+            given.append("those of its weights" if weights else "those of its biases")
         read = few([f"d{name}" for name in results]) or f"the seed of output {i.right}"
         return f"  {few(given)} from {read} through {roles.name.decode()}"
 

@@ -66,5 +66,4 @@ cdef class Lowering:
     ) except -1
 
 
-
 cdef Lowering lowered(Graph graph, int purpose, tuple kinds)

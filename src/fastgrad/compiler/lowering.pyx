@@ -3,7 +3,8 @@
 """From the graph to steps: what varies by row, what is fused, and in which order it runs.
 
 Everything here speaks of ids: the number of a record, or a later number for what fusion adds. A step is an
-opcode, the id of its result, and three fields whose meaning opcodes.py gives, with ids in the place of registers.
+opcode, the id of its result, and three fields whose meaning opcodes.py gives, with ids in the place of
+registers.
 """
 
 from libc.math cimport fabs, rint
@@ -28,7 +29,6 @@ cdef class Lowering:
     """The passes' working state; ids index the first six arrays."""
 
     def __cinit__(self, Graph graph, int purpose, tuple kinds):
-        cdef Py_ssize_t index
         self.graph = graph
         self.purpose = purpose
         self.kinds = kinds
@@ -39,7 +39,7 @@ cdef class Lowering:
         if self.records == NULL:
             raise MemoryError("no memory for a program")
         memcpy(self.records, graph.records, graph.size * 3 * sizeof(int32_t))
-        for index in range(graph.size):
+        for _ in range(graph.size):
             self.new_id(0, 0)
 
     def __dealloc__(self):
@@ -205,7 +205,7 @@ cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
 
 cdef int find_chain(Lowering self, int32_t root) except -1:
     """Record the terms of the sum that ends at this root, through sums and products with no other user."""
-    cdef int32_t index, sign, row, at
+    cdef int32_t index, sign, row
     self.pairs.size = self.singles.size = self.stack.size = 0
     expand_sum(self, root, 1)
     while self.stack.size:
@@ -348,8 +348,8 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
         emit_linear(self, base, linear, bias)
     else:
         base = bias
-    left = [p for p, q in products]
-    right = [q for p, q in products]
+    left = [pair[0] for pair in products]
+    right = [pair[1] for pair in products]
     return self.step(&self.steps, OPCODE_INNER, root, new_wide(self, left, right), 0, base)
 
 

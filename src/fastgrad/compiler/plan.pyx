@@ -386,7 +386,6 @@ cdef int place_forward(Allocation self) except -1:
     cdef Plan plan = self.plan
     cdef const Step *step
     cdef const Roles *roles
-    cdef int field
     cdef Py_ssize_t time, at
     plan.forward_count = self.count
     plan.forward = <Instruction *>zeroed(self.count, sizeof(Instruction))
@@ -586,7 +585,7 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     plan.ranges = []
     plan.workspaces = []
     allocation = Allocation(lowering, plan)
-    for number in range(plan.outputs):
+    for _ in range(plan.outputs):
         # The first accumulators are the outputs' sums and belong to no uniform number.
         append(&allocation.accumulated, -1)
     number_uniforms(allocation)

@@ -217,7 +217,7 @@ cdef void add_by_row(Worker *worker, double *own) noexcept nogil:
 
 
 cdef void add_block(Worker *worker, double *own) noexcept nogil:
-    """Add a block's accumulators to those of its part: the outputs' sums, and the gradients if all are finite."""
+    """Add a block's accumulators to those of its part: the outputs' sums, and gradients that are finite."""
     cdef Py_ssize_t outputs = worker.block.outputs, count = worker.job.accumulators, at
     if not all_finite(worker.block_sums + outputs, count - outputs):
         add_by_row(worker, own)
@@ -336,7 +336,7 @@ cdef inline Py_ssize_t rounded_up(Py_ssize_t number) noexcept nogil:
 
 
 cdef inline Py_ssize_t stride_of(Py_ssize_t block_rows) noexcept nogil:
-    """From register to register: an odd number of cache lines, so that registers do not compete for the same set."""
+    """From register to register: an odd number of cache lines, so that they do not compete for one set."""
     cdef Py_ssize_t stride = rounded_up(block_rows) + 8
     return stride + 8 if stride // 8 % 2 == 0 else stride
 

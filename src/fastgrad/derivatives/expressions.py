@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import TypeAlias, TypeVar
 
-from fastgrad.engine import Value, _number_of, _put_together, apply, reduce
+from fastgrad.engine import Value, _number_of, _put_together, _reduce, apply
 from fastgrad.operations import BY_NAME, REDUCTIONS
 
 __all__ = ["Scalar", "multiply", "rules", "total"]
@@ -87,7 +87,7 @@ def total(parts: list[Scalar]) -> Scalar:
     """Return the sum of at least one part."""
     if len(parts) == 1:
         return parts[0]
-    return operate("add", *parts) if len(parts) == 2 else reduce("sum", parts)
+    return operate("add", *parts) if len(parts) == 2 else _reduce("sum", parts)
 
 
 # -- conditions ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias, overload
 
 from fastgrad.derivatives.expressions import Scalar, multiply, rules, total
-from fastgrad.engine import Value, _differentiable_parts, _graph_order, _is_tracing, apply, reduce
+from fastgrad.engine import Value, _differentiable_parts, _graph_order, _is_tracing, _reduce, apply
 from fastgrad.operations import BY_NAME, REDUCTIONS
 
 __all__ = ["grad", "pull_back"]
@@ -120,7 +120,7 @@ class Reached:
         conditions = self.conditions[id(node)]
         if len(conditions) > 1:
             known = [condition for condition in conditions if condition is not None]
-            joined = reduce("sum", known) if len(known) == len(conditions) else None
+            joined = _reduce("sum", known) if len(known) == len(conditions) else None
             self.conditions[id(node)] = conditions = [joined]
         return conditions[0]
 
@@ -201,5 +201,7 @@ def shares_of_take(
         )
     for place, operand in enumerate(operands):
         if id(operand) in active:
-            chosen = take([float(place == each) for each in range(len(operands))], selection.index)
+            chosen: Value = take(
+                [Value(float(place == each)) for each in range(len(operands))], selection.index
+            )
             yield operand, chosen, upstream, chosen

@@ -178,7 +178,7 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
 
 
 cdef inline void multiply_out(lane out, const_lane a, int exponent, Py_ssize_t lanes) noexcept nogil:
-    """out = a ** exponent, at least 2: a square for every binary digit after the first, and times a for a 1."""
+    """out = a ** exponent, at least 2: a square for each binary digit after the first, times a for a 1."""
     cdef int digit = 1
     cdef Py_ssize_t j
     while 4 * digit <= exponent:
@@ -301,7 +301,8 @@ cdef void forward_inner(const Instruction *i, const Block *block) noexcept nogil
         fill(out, block.uniform[~i.third], block.lanes)
     while k + 2 <= wide.inputs:
         a, b = lanes_of(block, block.table[wide.left + k]), lanes_of(block, block.table[wide.right + k])
-        c, d = lanes_of(block, block.table[wide.left + k + 1]), lanes_of(block, block.table[wide.right + k + 1])
+        c = lanes_of(block, block.table[wide.left + k + 1])
+        d = lanes_of(block, block.table[wide.right + k + 1])
         for j in range(block.lanes):
             out[j] += a[j] * b[j] + c[j] * d[j]
         k += 2

@@ -1,6 +1,6 @@
-# For builds without the global interpreter lock. Their collector visits only what CPython allocated, so CPython
-# allocates each node, with a chunk for itself alone, in which it has the first slot. Chunks are linked in
-# the order of creation, so that everything else is as in chunks.pxi.
+# For builds without the global interpreter lock. Their collector visits only what CPython allocated. So
+# CPython allocates each node, with a chunk for itself alone, in which it has the first slot. Chunks are
+# linked in the order of creation, so that everything else is as in chunks.pxi.
 
 from cpython.mem cimport PyMem_RawFree
 
