@@ -271,6 +271,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         method="",
         value="(a if a > 0.0 or a != a else 0.0) + log1p(exp(-fabs(a)))",
         derivatives=("(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a)))",),
+        smooth=("sigmoid(a)",),
         doc="Return log(1 + exp(operand)), which does not overflow.",
     ),
     Operation(
@@ -282,6 +283,7 @@ FUNCTIONS: tuple[Operation, ...] = (
             "(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a)))"
             " + out * ((exp(-fabs(a)) if a >= 0.0 else 1.0) / (1.0 + exp(-fabs(a))))",
         ),
+        smooth=("sigmoid(a) + out * sigmoid(-a)",),
         doc="Return operand * sigmoid(operand).",
     ),
     Operation(

@@ -13,7 +13,10 @@ import fastgrad.functional as F
 from evidence.oracles import GRID, ORDINARY
 from fastgrad import Value, grad, nn
 from fastgrad.derivatives import hessian, hvp, jacobian, jvp, vjp
-from fastgrad.engine import _pool_statistics, _take_apart, apply, dot, linear, reduce
+from fastgrad.engine import _dot as dot
+from fastgrad.engine import _linear as linear
+from fastgrad.engine import _pool_statistics, _take_apart, apply
+from fastgrad.engine import _reduce as reduce
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
 
 ROWS = TABLE + FUNCTIONS
@@ -255,6 +258,7 @@ def exact(row, numbers, orders):
     smooth = {"sigmoid": lambda a: 1 / (1 + mpmath.exp(-a))}
     smooth["logistic"] = lambda a, b: mpmath.log(1 + mpmath.exp(a)) - a * b
     smooth["softplus"] = lambda a: mpmath.log(1 + mpmath.exp(a))
+    smooth["silu"] = lambda a: a / (1 + mpmath.exp(-a))
     with mpmath.workdps(60):
         return float(mpmath.diff(smooth.get(row.name, value), tuple(map(mpmath.mpf, numbers)), orders))
 
