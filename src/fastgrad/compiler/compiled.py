@@ -255,7 +255,7 @@ class Compiled(Methods[Returned]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # pickling.py makes compiled functions, and so stands above this file.
-        from fastgrad.pickling import load_compiled, load_function, load_method
+        from fastgrad.compiler.pickling import load_compiled, load_function, load_method
 
         options = self.threads, self.strict, self.block
         if self.instance is not None and self.home is not None:

@@ -79,7 +79,7 @@ cdef class Program:
         self.kinds = tuple([key % 4 for key in signature])
 
     def __reduce__(self):
-        from fastgrad.pickling import load_program, saved_program
+        from fastgrad.compiler.pickling import load_program, saved_program
 
         saved = saved_program(self.graph.parts(), self.signature, self.names, self.name, self.single)
         return load_program, (saved,)
