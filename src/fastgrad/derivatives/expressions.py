@@ -194,9 +194,8 @@ def call(name: str, *arguments: ast.expr) -> ast.Call:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
 
 
-def later(expression: ast.expr, names: tuple[str, ...] = ()) -> ast.Lambda:
-    parameters = [ast.arg(name) for name in names]
-    return ast.Lambda(ast.arguments([], parameters, None, [], [], None, []), expression)
+def later(expression: ast.expr) -> ast.Lambda:
+    return ast.Lambda(ast.arguments([], [], None, [], [], None, []), expression)
 
 
 class InOperations(ast.NodeTransformer):
@@ -235,11 +234,9 @@ class InOperations(ast.NodeTransformer):
 
 def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule:
     """Return a derivative of the table as a function of these names."""
-    tree = ast.parse(expression, mode="eval")
-    code = ast.Expression(later(InOperations().visit(tree.body), names))
-    rule: Rule = eval(
-        compile(ast.fix_missing_locations(code), f"<{expression}>", "eval"), LATER if tracing else NOW
-    )
+    written = ast.parse(f"lambda {', '.join(names)}: {expression}", mode="eval")
+    tree = ast.fix_missing_locations(InOperations().visit(written))
+    rule: Rule = eval(compile(tree, f"<{expression}>", "eval"), LATER if tracing else NOW)
     return rule
 
 
