@@ -43,9 +43,9 @@ if os.environ.get("FASTGRAD_COVERAGE"):
     LINK_FLAGS.append("--coverage")
 
 # The same kernels for each instruction set, one of which is chosen at run time. Where multiply-adds are
-# fused, in matrices and elementary functions, lanes.h says so.
+# fused, in matrices and elementary functions, vector_math.h says so.
 # The platform built for, not that of the machine: macOS builds for both from either, and at once.
-# MSVC has neither the vector types of lanes.h nor GCC's way to ask for the processor's instruction sets.
+# MSVC has neither the vector types of vector_math.h nor GCC's way to ask for a processor's instruction sets.
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and not MSVC
 KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-fno-math-errno", "-fno-trapping-math"]
 # A loop with a call in it is no vector code, and what a row of the table computes may be too large for
@@ -98,7 +98,7 @@ kernels = [
     for name, flags in INSTRUCTION_SETS.items()
 ]
 for module in kernels:
-    module.depends.append("src/fastgrad/compiler/kernels/lanes.h")
+    module.depends.append("src/fastgrad/compiler/kernels/vector_math.h")
 modules = {name: extension(name, FLAGS + flags) for name, flags in MODULES.items()}
 modules["engine"].depends.append("src/fastgrad/engine.src/node/platform.h")
 extensions = [*kernels, *modules.values()]

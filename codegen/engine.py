@@ -327,7 +327,7 @@ def checked(operation, a: str, b: str, indent: str) -> list[str]:
 
 
 def render_methods(table) -> str:
-    """methods.pxi: the base class of Value, with one method for each row."""
+    """operators.pxi: the base class of Value, with one method for each row."""
     lines = [
         NOTICE,
         "cdef class _Arithmetic:",
@@ -382,7 +382,7 @@ def render_stub(table, template: str) -> str:
 
 
 def render_memory() -> str:
-    """memory.pxi: the file with the memory of nodes, for the Python that builds."""
+    """node_memory.pxi: the file with the memory of nodes, for the Python that builds."""
     return included("node/singles.pxi" if HAS_NO_LOCK else "node/chunks.pxi")
 
 

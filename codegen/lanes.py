@@ -8,11 +8,11 @@ from fastgrad.ops cimport {numbers}
 
 from libc.math cimport INFINITY, {functions}
 
-cdef extern from "lanes.h" nogil:
+cdef extern from "vector_math.h" nogil:
     ctypedef double *lane
     ctypedef const double *const_lane
 """
-# Functions of lanes.h in the place of the C library's, which compilers do not vectorise, by operands.
+# Functions of vector_math.h in the place of the C library's, which compilers do not vectorise, by operands.
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "tanh": 1, "pow": 2}
 
 
@@ -283,7 +283,7 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 
 
 def render_functions(table, reductions, instructions, notice: str) -> str:
-    """functions.pxi: what loops are made of: each row's value and derivatives, and the activations."""
+    """row_functions.pxi: what loops are made of: each row's value and derivatives, and the activations."""
     # Linear reductions are sums of products before they get here.
     numbers = [row(o) for o in (*table, *[r for r in reductions if not r.linear])]
     numbers += [f"OPCODE_{i.name.upper()}" for i in instructions.INSTRUCTIONS]
@@ -367,7 +367,7 @@ def roles(table, reductions, instructions) -> list[str]:
         "",
         "cdef extern from *:",
         '    """',
-        "    /* What lanes.h applies to the results of a matrix. */",
+        "    /* What vector_math.h applies to the results of a matrix. */",
         f"    #define FG_FUSED {''.join(o.fused for o in table)}",
         "    typedef struct { const char *name; int out, fields[3], reads[3], flops; } fastgrad_roles;",
         "    static inline const fastgrad_roles *fastgrad_roles_of(int opcode) {",

@@ -42,10 +42,10 @@ def render_all(package: Path = PACKAGE) -> None:
         package / "engine.pyi": render_stub(methods, template),
         engine / "refusals.pxi": render_refusals(table, reductions, operations.ACTIVATIONS),
         engine / "rules.pxi": render_rules(table),
-        engine / "memory.pxi": render_memory(),
+        engine / "node_memory.pxi": render_memory(),
         engine / "checks.pxi": render_checks(),
-        engine / "methods.pxi": render_methods(methods),
-        kernels / "functions.pxi": render_functions(table, reductions, instructions, NOTICE),
+        engine / "operators.pxi": render_methods(methods),
+        kernels / "row_functions.pxi": render_functions(table, reductions, instructions, NOTICE),
         kernels / "loops.pxi": render_loops(table, reductions, instructions, NOTICE),
     }
     for path, text in files.items():

@@ -7,29 +7,29 @@ __all__ = ["Value"]
 
 # The parts, in order of dependence: each uses only what stands above it. One C unit, as the counters of
 # the pool are read by every operation: docs/decisions/one-c-unit.md.
-include "engine.src/node/layout.pxi"           # nodes and chunks, as memory
-include "engine.src/generated/memory.pxi"      # where nodes live: chunks.pxi or singles.pxi
-include "engine.src/node/accessors.pxi"        # what a node says of itself
-include "engine.src/node/references.pxi"       # what a node owns: making, tracking, changing, freeing
-include "engine.src/generated/checks.pxi"      # invariants.pxi, where there is a pool
-include "engine.src/backward/search.pxi"       # the order by depth-first search, and who needs it
-include "engine.src/graph/tracing.pxi"         # what a trace refuses
-include "engine.src/generated/refusals.pxi"    # names and errors of the table
-include "engine.src/arithmetic/numbers.pxi"    # what counts as a number
-include "engine.src/arithmetic/scalars.pxi"    # operations of one and two operands
-include "engine.src/arithmetic/vectors.pxi"    # dot products, reductions, softmax
-include "engine.src/arithmetic/layers.pxi"     # the forward pass of nn
-include "engine.src/backward/sweep_state.pxi"  # what a sweep knows, and how a rule gives a gradient
-include "engine.src/generated/rules.pxi"       # backward rules of the table
-include "engine.src/backward/many.pxi"         # backward rules of many operands
-include "engine.src/backward/sweep.pxi"        # backward() in reverse order of creation
-include "engine.src/graph/look.pxi"            # the graph that micrograd would show
-include "engine.src/value/constructor.pxi"     # Value.__init__
-include "engine.src/value/attributes.pxi"      # data, grad and what a user sets
-include "engine.src/generated/methods.pxi"     # the operators and methods of Value
-include "engine.src/graph/parts.pxi"           # nodes taken apart and put together
-include "engine.src/graph/records.pxi"         # a graph as flat arrays, for the compiler
-include "engine.src/graph/parameters.pxi"      # leaves, many at a time
+include "engine.src/node/layout.pxi"             # nodes and chunks, as memory
+include "engine.src/generated/node_memory.pxi"   # where nodes live: chunks.pxi or singles.pxi
+include "engine.src/node/accessors.pxi"          # what a node says of itself
+include "engine.src/node/references.pxi"         # what a node owns: making, tracking, changing, freeing
+include "engine.src/generated/checks.pxi"        # invariants.pxi, where there is a pool
+include "engine.src/backward/search.pxi"         # the order by depth-first search, and who needs it
+include "engine.src/graph/placeholders.pxi"      # what a trace refuses
+include "engine.src/generated/refusals.pxi"      # names and errors of the table
+include "engine.src/arithmetic/numbers.pxi"      # what counts as a number
+include "engine.src/arithmetic/scalars.pxi"      # operations of one and two operands
+include "engine.src/arithmetic/vectors.pxi"      # dot products, reductions, softmax
+include "engine.src/arithmetic/layers.pxi"       # the forward pass of nn
+include "engine.src/backward/sweep_state.pxi"    # what a sweep knows, and how a rule gives a gradient
+include "engine.src/generated/rules.pxi"         # backward rules of the table
+include "engine.src/backward/many.pxi"           # backward rules of many operands
+include "engine.src/backward/sweep.pxi"          # backward() in reverse order of creation
+include "engine.src/graph/look.pxi"              # the graph that micrograd would show
+include "engine.src/value/constructor.pxi"       # Value.__init__
+include "engine.src/value/attributes.pxi"        # data, grad and what a user sets
+include "engine.src/generated/operators.pxi"     # the operators and methods of Value
+include "engine.src/graph/parts.pxi"             # nodes taken apart and put together
+include "engine.src/graph/records.pxi"           # a graph as flat arrays, for the compiler
+include "engine.src/graph/parameters.pxi"        # leaves, many at a time
 
 
 cdef class Value(_Arithmetic):
@@ -232,7 +232,7 @@ A number, its gradient and the operation that made it.
         return attributes_of(self)
 
 
-include "engine.src/value/type_slots.pxi"      # what Cython cannot write: memory, the collector
+include "engine.src/value/type_slots.pxi"        # what Cython cannot write: memory, the collector
 
 # Private by name: `functional` offers them to users.
 _add, _dot, _linear, _scale, _softmax = add, dot, linear, scale, softmax

@@ -65,8 +65,8 @@ class Operation(NamedTuple):
     hides_nan: str = ""
     # Numbers in the place of the right operand for which the kernels have loops of their own.
     frequent: tuple[str, ...] = ()
-    # The function of kernels/lanes.h that a matrix instruction applies to its results in registers; at most
-    # one row has one. The value of another activation is a loop after it.
+    # The function of kernels/vector_math.h that a matrix instruction applies to its results in registers; at
+    # most one row has one. The value of another activation is a loop after it.
     fused: str = ""
 
     @property

@@ -118,7 +118,7 @@ def build(directory: Path, rows, all_mutants: list[Mutant]) -> None:
         .replace(
             "def write_if_changed(path: Path, text: str) -> None:\n",
             "def write_if_changed(path: Path, text: str) -> None:\n"
-            "    if path.name in ('ops.pxd', 'functions.pxi'):\n"
+            "    if path.name in ('ops.pxd', 'row_functions.pxi'):\n"
             f"        text = text.replace('\\ncdef ', {switch!r} + '\\ncdef ', 1)\n",
         )
     )

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, Protocol, TypeVar, overload
 
+from fastgrad.compiler.binding import Methods
 from fastgrad.compiler.captures import Reads, changed_data
-from fastgrad.compiler.methods import Methods
 from fastgrad.compiler.program import Program
 from fastgrad.compiler.signature import (
     OPTIONS,

@@ -479,7 +479,7 @@ cdef int place_accumulators(Allocation self) except -1:
     return 0
 
 
-cdef extern from "kernels/lanes.h":
+cdef extern from "kernels/vector_math.h":
     Py_ssize_t PANEL_ROWS "FG_ROWS"
 
 

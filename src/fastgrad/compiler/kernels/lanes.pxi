@@ -1,6 +1,6 @@
 # The instructions of opcodes.py over lanes: moving numbers, and sums of products.
 
-cdef extern from "lanes.h" nogil:
+cdef extern from "vector_math.h" nogil:
     void prefetch "fg_prefetch"(const char *) noexcept
     double sum_of "fg_sum"(const double *, Py_ssize_t) noexcept
     double dot_of "fg_dot"(const double *, const double *, Py_ssize_t) noexcept
