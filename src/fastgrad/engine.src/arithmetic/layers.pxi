@@ -109,34 +109,35 @@ cdef bint is_plain(_LayerFields layer, PyObject *neuron_type) except -1:
     return True
 
 
-cdef inline bint same_activation(_NeuronFields neuron, int code) noexcept:
+cdef inline bint same_activation(PyObject *neuron, int code) noexcept:
     """Whether a row's code has the neuron's activation, as far as identity shows."""
-    if neuron.nonlin is True:
-        return <PyObject *>neuron.activation == PyTuple_GET_ITEM(<PyObject *>ACTIVATIONS, code & 3)
-    return neuron.nonlin is False and code & 3 == 0
+    cdef PyObject *activation = <PyObject *>(<_NeuronFields>neuron).activation
+    if (<_NeuronFields>neuron).nonlin is True:
+        return activation == PyTuple_GET_ITEM(<PyObject *>ACTIVATIONS, code & 3)
+    return (<_NeuronFields>neuron).nonlin is False and code & 3 == 0
 
 
-cdef bint is_current(_LayerFields layer, Py_ssize_t inputs) noexcept:
-    """Whether every neuron has this many inputs, and its row is that of its weights, bias and activation.
+cdef bint is_current(_LayerFields layer, PyObject *neuron_type, Py_ssize_t count, Py_ssize_t inputs) noexcept:
+    """Whether the neurons are so many of that type and inputs, each with the row of what it is made of.
 
     With references counted for every neuron, this took longer than the products.
     """
     cdef PyObject **neurons = PySequence_Fast_ITEMS(<PyObject *>layer.neurons)
     cdef PyObject **tuples = PySequence_Fast_ITEMS(<PyObject *>layer.rows.tuples)
     cdef char *codes = PyByteArray_AS_STRING(layer.rows.codes)
-    cdef PyObject *neuron
     cdef PyObject *w
     cdef PyObject *b
     cdef Py_ssize_t index
-    if not layer.rows.fits(PyList_GET_SIZE(layer.neurons)):
+    if PyList_GET_SIZE(layer.neurons) != count or not layer.rows.fits(count):
         return False
-    for index in range(PyList_GET_SIZE(layer.neurons)):
-        neuron = neurons[index]
-        w = <PyObject *>(<_NeuronFields>neuron).w
-        b = <PyObject *>(<_NeuronFields>neuron).b
+    for index in range(count):
+        if <PyObject *>Py_TYPE(neurons[index]) != neuron_type:
+            return False
+        w = <PyObject *>(<_NeuronFields>neurons[index]).w
+        b = <PyObject *>(<_NeuronFields>neurons[index]).b
         if b == <PyObject *>None:
             return False
-        if not same_activation(<_NeuronFields>neuron, codes[index]):
+        if not same_activation(neurons[index], codes[index]):
             return False
         if not holds(tuples[index], w, b, inputs + 1):
             return False
@@ -164,12 +165,26 @@ cdef bint refresh_layer(_LayerFields layer, Py_ssize_t inputs) except -1:
     return True
 
 
-cdef tuple plain_outputs(_LayerFields layer, tuple x):
-    """One node a neuron, in a tuple that may be the next layer's inputs; None if a neuron has no bias."""
+cdef tuple outputs_as_before(_LayerFields layer, PyObject *neuron_type, tuple x):
+    """One node a neuron, in a tuple that may be the next layer's inputs; None if any neuron has changed."""
     cdef tuple out
-    if not is_current(layer, PyTuple_GET_SIZE(<PyObject *>x)):
-        if not refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x)):
-            return None
+    if any_replaced() or type(layer.neurons) is not list:
+        return None
+    # Before the look at the neurons: asking for memory may run a finaliser, which may change them.
+    out = PyTuple_New(PyList_GET_SIZE(layer.neurons))
+    if type(layer.neurons) is not list:
+        return None
+    if not is_current(layer, neuron_type, PyTuple_GET_SIZE(<PyObject *>out), PyTuple_GET_SIZE(<PyObject *>x)):
+        return None
+    layer.rows.fill(<PyObject *>x, PySequence_Fast_ITEMS(<PyObject *>out))
+    return out
+
+
+cdef tuple outputs_of_changed(_LayerFields layer, tuple x):
+    """The same where a neuron may have changed; None if one has no bias."""
+    cdef tuple out
+    if not refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x)):
+        return None
     out = PyTuple_New(PyList_GET_SIZE(layer.rows.tuples))
     layer.rows.require(PyTuple_GET_SIZE(<PyObject *>out), PyTuple_GET_SIZE(<PyObject *>x) + 1)
     layer.rows.fill(<PyObject *>x, PySequence_Fast_ITEMS(<PyObject *>out))
@@ -177,18 +192,21 @@ cdef tuple plain_outputs(_LayerFields layer, tuple x):
 
 
 cdef object layer_outputs(_LayerFields layer, PyObject *neuron_type, object x, bint *ours):
-    """What a layer gives for x; `ours` says whether x, and then whether the result, is of plain_outputs."""
-    cdef tuple out
-    cdef bint converted
-    if is_plain(layer, neuron_type):
-        converted = not ours[0]
+    """What a layer gives for x; `ours` says whether x, and then whether the result, is such a tuple."""
+    cdef tuple out = None
+    cdef bint converted = not ours[0]
+    if ours[0]:
+        out = outputs_as_before(layer, neuron_type, x)
+    if out is None and is_plain(layer, neuron_type):
         x = operands_of(x, "a layer") if converted else x
         # A number's __float__ may have changed the layer.
         if x and not (converted and not is_plain(layer, neuron_type)):
-            out = plain_outputs(layer, x)
-            if out is not None:
-                ours[0] = PyTuple_GET_SIZE(<PyObject *>out) != 1
-                return out if ours[0] else out[0]
+            out = outputs_as_before(layer, neuron_type, x) if converted else None
+            if out is None:
+                out = outputs_of_changed(layer, x)
+    if out is not None:
+        ours[0] = PyTuple_GET_SIZE(<PyObject *>out) != 1
+        return out if ours[0] else out[0]
     require_list(x, "a layer")
     x = list(x)
     ours[0] = False
