@@ -1,6 +1,20 @@
 """Turn the table of operations into loops over lanes: what every kernel module includes around lanes.pxi."""
 
-from expressions import flops, functions_of, inline, library_functions, mask, one_of, row
+import ast
+import re
+
+from expressions import (
+    OPERANDS,
+    doubles,
+    flops,
+    functions_of,
+    inline,
+    library_functions,
+    mask,
+    nodes,
+    one_of,
+    row,
+)
 
 HEADER = """\
 from fastgrad.compiler.instructions cimport *
@@ -13,7 +27,9 @@ cdef extern from "vector_math.h" nogil:
     ctypedef const double *const_lane
 """
 # Functions of vector_math.h in the place of the C library's, which compilers do not vectorise, by operands.
-OWN_FUNCTIONS = {"exp": 1, "log": 1, "tanh": 1, "pow": 2}
+OWN_FUNCTIONS = {"exp": 1, "log": 1, "log1p": 1, "tanh": 1, "pow": 2}
+# Those that are right only for operands near 0. Where all lanes are, a loop of its own calls them.
+NEAR_FUNCTIONS = ("sin", "cos")
 
 
 def loop(statement: str, operands, frequent, indent: str) -> list[str]:
@@ -27,6 +43,28 @@ def loop(statement: str, operands, frequent, indent: str) -> list[str]:
         lines += [f"{indent}{keyword} b == {number}:", *plain(number, indent + "    ")]
         keyword = "elif"
     return [*lines, f"{indent}else:", *plain("b", indent + "    ")] if lines else plain("b", indent)
+
+
+def near(expression: str) -> str:
+    """The expression with the functions for operands near 0."""
+    return re.sub(rf"\b({'|'.join(NEAR_FUNCTIONS)})\(", r"near_\1(", expression)
+
+
+def loops_near(expression: str, function: str, statement: str, operands, frequent, indent: str) -> list[str]:
+    """loop(), with `{f}` in the statement for the function, and before it one for operands near 0."""
+    calls = [call for call in nodes(expression, ast.Call) if call.func.id in NEAR_FUNCTIONS]
+    names = sorted({ast.unparse(call.args[0]) for call in calls})
+    far = loop(statement.replace("{f}", function), operands, frequent, indent)
+    if not names or any((name, "lane") not in operands for name in names):
+        return far
+    condition = " and ".join(f"all_near({name}, block.lanes)" for name in names)
+    deeper = indent + "    "
+    return [
+        f"{indent}if {condition}:",
+        *loop(statement.replace("{f}", f"{function}_near"), operands, frequent, deeper),
+        f"{indent}else:",
+        *[f"    {line}" for line in far],
+    ]
 
 
 KINDS = {
@@ -80,7 +118,14 @@ def loops(o) -> tuple[list[str], list, list]:
                 "    cdef lane out = lanes_of(block, i.out)",
                 *fetch(operands),
                 "    cdef Py_ssize_t j",
-                *loop(f"out[j] = {o.name}_value({arguments(operands)})", operands, o.frequent, "    "),
+                *loops_near(
+                    o.value,
+                    f"{o.name}_value",
+                    f"out[j] = {{f}}({arguments(operands)})",
+                    operands,
+                    o.frequent,
+                    "    ",
+                ),
             ],
         )
         body = [
@@ -90,22 +135,23 @@ def loops(o) -> tuple[list[str], list, list]:
             "    cdef lane target",
             "    cdef Py_ssize_t j",
         ]
-        for operand, place in operands:
+        for (operand, place), expression in zip(operands, o.derivatives, strict=True):
             side, fresh = SIDES[operand]
-            term = f"{o.name}_d{operand}({arguments(operands)}, out[j]) * g[j]"
+            function = f"{o.name}_d{operand}"
+            term = f"{{f}}({arguments(operands)}, out[j]) * g[j]"
             body.append(f"    if i.{side}_adjoint >= 0:")
             if place == "lane":
                 body += [
                     f"        target = lanes_of(block, i.{side}_adjoint)",
                     f"        if i.fresh & {fresh}:",
-                    *loop(f"target[j] = {term}", operands, o.frequent, "            "),
+                    *loops_near(expression, function, f"target[j] = {term}", operands, o.frequent, " " * 12),
                     "        else:",
-                    *loop(f"target[j] += {term}", operands, o.frequent, "            "),
+                    *loops_near(expression, function, f"target[j] += {term}", operands, o.frequent, " " * 12),
                 ]
             else:
                 body += [
                     "        target = block.scratch",
-                    *loop(f"target[j] = {term}", (), (), "        "),
+                    *loop(f"target[j] = {term.replace('{f}', function)}", (), (), "        "),
                     f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
                 ]
         lines += kernel(f"backward_{name}", body)
@@ -294,8 +340,25 @@ def render_functions(table, reductions, instructions, notice: str) -> str:
         f'    double {name} "fg_{name}"({", ".join(["double"] * operands)}) noexcept'
         for name, operands in OWN_FUNCTIONS.items()
     ]
-    scalars = [line for o in table for line in functions_of(o)]
+    own += [f'    double near_{name} "fg_{name}"(double) noexcept' for name in NEAR_FUNCTIONS]
+    own.append('    bint all_near "fg_near"(const_lane, Py_ssize_t) noexcept')
+    scalars = [line for o in table for line in (*functions_of(o), *functions_near(o))]
     return "\n".join([notice, header, *own, *scalars, *activations(table)]) + "\n"
+
+
+def functions_near(o) -> list[str]:
+    """The functions of a row once more, for operands near 0, where it calls any that are right only there."""
+    names = OPERANDS[: o.operands]
+    forms = [("value", names, o.value)]
+    forms += [(f"d{name}", (*names, "out"), each) for name, each in zip(names, o.derivatives, strict=True)]
+    return [
+        line
+        for form, parameters, expression in forms
+        if near(expression) != expression
+        for line in inline(
+            "double", f"{o.name}_{form}_near", doubles(parameters), [f"    return {near(expression)}"]
+        )
+    ]
 
 
 def render_loops(table, reductions, instructions, notice: str) -> str:

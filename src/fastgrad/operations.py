@@ -269,7 +269,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         name="softplus",
         symbol="softplus",
         method="",
-        value="(a if a > 0.0 or a != a else 0.0) + log1p(exp(-fabs(a)))",
+        value="(a if a > 0.0 else 0.0 if a == a else a) + log1p(exp(-fabs(a)))",
         derivatives=("(1.0 if a >= 0.0 else exp(-fabs(a))) / (1.0 + exp(-fabs(a)))",),
         smooth=("sigmoid(a)",),
         doc="Return log(1 + exp(operand)), which does not overflow.",
@@ -299,7 +299,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         name="maximum",
         symbol="maximum",
         method="",
-        value="a if a > b or a != a else b",
+        value="a if a > b else b if a == a else a",
         derivatives=(
             "0.5 if a == b else 0.0 if a < b else 1.0",
             "0.5 if a == b else 0.0 if a > b else 1.0",
@@ -312,7 +312,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         name="minimum",
         symbol="minimum",
         method="",
-        value="a if a < b or a != a else b",
+        value="a if a < b else b if a == a else a",
         derivatives=(
             "0.5 if a == b else 0.0 if a > b else 1.0",
             "0.5 if a == b else 0.0 if a < b else 1.0",
@@ -343,7 +343,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         symbol="logistic",
         method="",
         # -b * log(sigmoid(a)) - (1 - b) * log(1 - sigmoid(a)), rewritten so that exp cannot overflow.
-        value="(a if a > 0.0 or a != a else 0.0) - a * b + log1p(exp(-fabs(a)))",
+        value="(a if a > 0.0 else 0.0 if a == a else a) - a * b + log1p(exp(-fabs(a)))",
         derivatives=(
             "exp(a if a < 0.0 else 0.0) / (1.0 + exp(-fabs(a))) - b",
             "-a",

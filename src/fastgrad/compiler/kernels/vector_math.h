@@ -151,6 +151,64 @@ FG_INLINE double fg_log(double x) {
     return x < INFINITY ? result : x;
 }
 
+/* log1p: log u for u = 1 + x, and what the sum lost. */
+FG_INLINE double fg_log1p(double x) {
+    const double u = 1.0 + x;
+    const double lost = x < 1.0 ? x - (u - 1.0) : 1.0 - (u - x);
+    const double result = fg_log(u) + (u > 0.0 ? lost / u : 0.0);
+    return x < INFINITY && x != 0.0 ? result : x;
+}
+
+/* The largest operand of fg_sin and fg_cos: the multiple of pi/2 next to it has 20 bits. */
+#define FG_CIRCLE 1647099.0
+
+/* Whether all operands are at most FG_CIRCLE in size; nan is not. */
+FG_INLINE int fg_near(const double *a, Py_ssize_t lanes) {
+    Py_ssize_t l = 0;
+    int near = 1;
+#if FG_WIDTH > 1
+    typedef int64_t mask __attribute__((vector_size(8 * FG_WIDTH)));
+    const vec limit = fg_all(FG_CIRCLE);
+    mask inside = ~(mask){0};
+    for (; l + FG_WIDTH <= lanes; l += FG_WIDTH) {
+        const vec x = fg_load(a + l);
+        inside &= (mask)(x <= limit) & (mask)(x >= -limit);
+    }
+    for (int i = 0; i < FG_WIDTH; i++) near &= inside[i] != 0;
+#endif
+    for (; l < lanes; l++) near &= fabs(a[l]) <= FG_CIRCLE;
+    return near;
+}
+
+/* sin (quarters = 0) and cos (1): x = n pi/2 + r by Cody and Waite (1980), in parts of pi/2 of 33 bits, whose
+   products with n are exact, and with what each difference loses; then the polynomials of Sun's fdlibm. */
+FG_INLINE double fg_circle(double x, uint64_t quarters) {
+    const double n = fg_fma(x, 0.6366197723675814, FG_MAGIC) - FG_MAGIC;
+    const double first = x - n * 1.57079632673412561417e+00;
+    const double part = n * 6.07710050630396597660e-11, second = first - part, back = second - first;
+    const double lost = (first - (second - back)) - (part + back);
+    const double rest = n * 2.02226624871116645580e-21, third = second - rest, again = third - second;
+    const double low = (lost + ((second - (third - again)) - (rest + again))) - n * 8.47842766036889956997e-32;
+    const double r = third + low, tail = (third - r) + low, z = r * r;
+    double p = fg_fma(1.58969099521155010221e-10, z, -2.50507602534068634195e-08);
+    p = fg_fma(p, z, 2.75573137070700676789e-06);
+    p = fg_fma(p, z, -1.98412698298579493134e-04);
+    p = fg_fma(p, z, 8.33333333332248946124e-03);
+    const double cube = z * r;
+    const double sine = r - ((z * (0.5 * tail - cube * p) - tail) - cube * -1.66666666666666324348e-01);
+    double q = fg_fma(-1.13596475577881948265e-11, z, 2.08757232129817482790e-09);
+    q = fg_fma(q, z, -2.75573143513906633035e-07);
+    q = fg_fma(q, z, 2.48015872894767294178e-05);
+    q = fg_fma(q, z, -1.38888888888741095749e-03);
+    q = fg_fma(q, z, 4.16666666666666019037e-02);
+    const double half = 0.5 * z, w = 1.0 - half;
+    const double cosine = w + (((1.0 - w) - half) + (z * (z * q) - r * tail));
+    const uint64_t quarter = fg_bits(n + FG_MAGIC) + quarters;
+    return fg_double(fg_bits(quarter & 1 ? cosine : sine) ^ (quarter & 2) << 62);
+}
+FG_INLINE double fg_sin(double x) { return x == 0.0 ? x : fg_circle(x, 0); }
+FG_INLINE double fg_cos(double x) { return fg_circle(x, 1); }
+
 /* x**0.5, which unlike the square root is 0 at -0 and inf at -inf. */
 FG_INLINE double fg_root(double x) { return x == -INFINITY ? INFINITY : sqrt(x + 0.0); }
 
