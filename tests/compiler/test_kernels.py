@@ -85,6 +85,26 @@ def test_every_length_is_computed_and_nothing_beyond(evaluate, count):
     np.testing.assert_allclose(evaluate("tanh", x), np.tanh(x), rtol=1e-15)
 
 
+HALF_TURNS = np.round(RNG.uniform(-1e6, 1e6, 500)) * (np.pi / 2)
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+@pytest.mark.parametrize("last", [1.0, 1e7, 1e300, NAN], ids=["near", "far", "farther", "nan"])
+def test_sines_next_to_multiples_of_a_half_turn_and_beyond_the_vector_loop(name, last):
+    """One operand that is too large for the vector loop sends all lanes to the C library."""
+    x = np.concatenate([HALF_TURNS, RNG.uniform(-1.6e6, 1.6e6, 500), [0.0, 5e-324, last]])
+    found = compile(lambda x: getattr(x, name)())(x)
+    with mpmath.workprec(200):
+        for point, result in zip(x[:-1], found):
+            exact = getattr(mpmath, name)(mpmath.mpf(float(point)))
+            assert abs(mpmath.mpf(float(result)) - exact) <= 1.0 * np.spacing(abs(float(exact))), point
+    assert found[-1] == getattr(math, name)(last) or last != last != found[-1] != found[-1]
+
+
+def test_the_sine_of_a_zero_keeps_its_sign():
+    np.testing.assert_array_equal(np.signbit(compile(lambda x: x.sin())([0.0, -0.0])), [False, True])
+
+
 def test_an_unknown_function(evaluate):
     with pytest.raises(ValueError, match="sin"):
         evaluate("sin", [1.0])
