@@ -42,7 +42,12 @@ cdef enum:
     # The most memory for the registers of a block. Measured on a core with 1 MiB of second-level cache of its
     # own: 256 KiB is 15 to 25 % slower for programs of 1000 registers and more, the same for smaller ones.
     CACHE_BYTES = 786432
+    # The fewest rows of a block, whatever its registers: an instruction of a long program, whose record comes
+    # from memory as well, costs some 28 ns before its first lane. With 16 lanes 1000 steps of an integrator
+    # take 4 times as long, with 64 twice.
     FEWEST_LANES = 128
+    # Unless the registers would take more memory than this, for each thread.
+    MOST_BYTES = 134217728
     # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
@@ -427,13 +432,14 @@ cdef class Workspace:
 
 cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcept:
     """The number of rows of a block: as many as fit the cache, in blocks of about equal size."""
+    cdef Py_ssize_t lane_bytes = 8 * max(plan.registers, 1)
     cdef Py_ssize_t most, blocks
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
         return min(wanted, most, rounded_up(rows))
-    most = CACHE_BYTES // (8 * max(plan.registers, 1)) // 8 * 8
-    most = min(max(most, 16), MOST_LANES)
-    # Make enough blocks for threads to finish together, but none too short for the kernels.
+    most = max(CACHE_BYTES // lane_bytes, min(<Py_ssize_t>FEWEST_LANES, MOST_BYTES // lane_bytes))
+    most = min(max(most // 8 * 8, 16), MOST_LANES)
+    # Make enough blocks for threads to finish together.
     most = min(most, max(<Py_ssize_t>FEWEST_LANES, rounded_up(rows // MOST_PARTS)))
     blocks = (rows + most - 1) // most
     return rounded_up((rows + blocks - 1) // blocks)
