@@ -26,6 +26,11 @@ if not MSVC:
 if sys.platform == "linux":
     # Where the loop of backward() falls by chance, the same instructions take 6.8 or 8.2 ns a node.
     FLAGS += ["-falign-functions=64", "-falign-loops=32"]
+# A Python of 32 bits may run on a kernel of 64, whose platform it is then said to have.
+WIDE = sys.maxsize > 2**32
+if not MSVC and not WIDE and sysconfig.get_platform().endswith(("x86_64", "i386", "i686")):
+    # The x87's registers keep more than a double has; then bits depend on where a number is kept.
+    FLAGS += ["-msse2", "-mfpmath=sse"]
 MACROS = [("CYTHON_USE_TYPE_SPECS", "0")]
 if os.environ.get("FASTGRAD_ASSERTIONS"):
     MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
@@ -46,11 +51,16 @@ if os.environ.get("FASTGRAD_COVERAGE"):
 # fused, in matrices and elementary functions, vector_math.h says so.
 # The platform built for, not that of the machine: macOS builds for both from either, and at once.
 # MSVC has neither the vector types of vector_math.h nor GCC's way to ask for a processor's instruction sets.
-X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and not MSVC
+X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and WIDE and not MSVC
 KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-fno-math-errno", "-fno-trapping-math"]
 # A loop with a call in it is no vector code, and what a row of the table computes may be too large for
 # the compiler to inline on its own.
-KERNEL_MACROS = [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
+KERNEL_# A Python of 32 bits may run on a kernel of 64, whose platform it is then said to have.
+WIDE = sys.maxsize > 2**32
+if not MSVC and not WIDE and sysconfig.get_platform().endswith(("x86_64", "i386", "i686")):
+    # The x87's registers keep more than a double has; then bits depend on where a number is kept.
+    FLAGS += ["-msse2", "-mfpmath=sse"]
+MACROS = [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
 if MSVC or os.environ.get("FASTGRAD_COVERAGE"):
     KERNEL_MACROS = []
 INSTRUCTION_SETS = {"baseline": []}

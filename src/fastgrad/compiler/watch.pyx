@@ -185,6 +185,8 @@ cdef set DOUBLE_LOADS = {
     opcode_of(name) for name in ("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW")
 }
 cdef int ATTRIBUTE_SHIFT = PY_VERSION_HEX >= 0x030c0000
+# Beside the name, whether the import is lazy.
+cdef int IMPORT_SHIFT = 2 * (PY_VERSION_HEX >= 0x030f0000)
 
 
 @boundscheck(True)
@@ -237,7 +239,7 @@ def dotted_names(code not None):
         elif step in DOUBLE_LOADS or step == STORE_FAST_LOAD_FAST:
             path = ("local", variables[argument & 15])
         elif step == IMPORT_NAME:
-            path = module = ("import", names[argument])
+            path = module = ("import", names[argument >> IMPORT_SHIFT])
             part = None
         if path is not None and path[0] == "local" and path[1] in imported:
             path = imported[path[1]]
