@@ -35,13 +35,13 @@ copy_checkout() {
 # Make Debian's root for a suite and an architecture, with the packages of a Python, unless it is there.
 make_root() {
     local root=$ports/$1 suite=$2 architecture=$3 python=$4 script=/usr/share/debootstrap/scripts/$2
-    if [ ! -e "$root/usr/bin" ]; then
+    if [ ! -e "$root/usr/bin/gcc" ]; then
         [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
         debootstrap --variant=minbase --arch="$architecture" \
             --include="gcc,libc6-dev,ca-certificates,python3-numpy" "$suite" "$root" $mirror "$script"
     fi
     [ -e "$root/usr/bin/$python-config" ] \
-        || chroot "$root" apt-get install --yes --quiet "$python-dev" "$python-venv"
+        || chroot "$root" sh -c "apt-get update && apt-get install --yes --quiet $python-dev $python-venv"
     # The host's certificates and settings of pip, so that it finds what the host's pip finds.
     cp /etc/resolv.conf "$root/etc/"
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
@@ -132,6 +132,7 @@ s390x)
     ;;
 i386)
     make_root i386 trixie i386 python3
+    needed='/checkout[test-core]'
     test_in_root i386 python3 "$@"
     ;;
 3.14)
