@@ -103,4 +103,4 @@ class BuildPython(build_py):
         if not self.editable_mode:
             for file in sorted((ROOT / "examples").iterdir()):
                 if file.suffix in {".py", ".ipynb"}:
-                    copy_if_changed(file, Path(self.build_lib, "fastgrad", "commands", "examples", file.name))
+                    copy_if_changed(file, Path(self.build_lib, "fastgrad", "examples", file.name))

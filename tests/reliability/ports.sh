@@ -32,16 +32,19 @@ copy_checkout() {
     cp -r "$1"/{README.md,docs,examples,pyproject.toml,tests} "$1.tests"
 }
 
-# Make Debian's root for a suite and an architecture, with the packages of a Python, unless it is there.
+# Make Debian's root for a suite and an architecture, with the packages of some Pythons, unless it is there.
 make_root() {
-    local root=$ports/$1 suite=$2 architecture=$3 python=$4 script=/usr/share/debootstrap/scripts/$2
-    if [ ! -e "$root/usr/bin/gcc" ]; then
+    local root=$ports/$1 suite=$2 architecture=$3 script=/usr/share/debootstrap/scripts/$2 packages python
+    shift 3
+    packages=gcc,libc6-dev,ca-certificates,python3-numpy
+    for python; do
+        packages=$packages,$python-dev,$python-venv
+    done
+    if [ ! -e "$root/usr/bin/$python-config" ]; then
         [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
-        debootstrap --variant=minbase --arch="$architecture" \
-            --include="gcc,libc6-dev,ca-certificates,python3-numpy" "$suite" "$root" $mirror "$script"
+        debootstrap --variant=minbase --arch="$architecture" --include="$packages" \
+            "$suite" "$root" $mirror "$script"
     fi
-    [ -e "$root/usr/bin/$python-config" ] \
-        || chroot "$root" sh -c "apt-get update && apt-get install --yes --quiet $python-dev $python-venv"
     # The host's certificates and settings of pip, so that it finds what the host's pip finds.
     cp /etc/resolv.conf "$root/etc/"
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
@@ -136,12 +139,12 @@ i386)
     test_in_root i386 python3 "$@"
     ;;
 3.14)
-    make_root forky forky amd64 python3.14
+    make_root forky forky amd64 python3.14 python3.15
     needed='/checkout[test]'
     test_in_root forky python3.14 "$@"
     ;;
 3.15)
-    make_root forky forky amd64 python3.15
+    make_root forky forky amd64 python3.14 python3.15
     needed='/checkout[test-core]'
     test_in_root forky python3.15 "$@"
     ;;
