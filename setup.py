@@ -1,21 +1,25 @@
 """Build the extension modules; everything else about the package is in pyproject.toml."""
 
-import json
-import os
 import sys
+
+# Before anything is imported that an older Python cannot read.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("fastgrad needs Python 3.11 or later, and this is Python {}.{}.".format(*sys.version_info[:2]))
+
+import atexit
+import os
+import shutil
 import sysconfig
+import tempfile
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT / "codegen"))
+sys.path[:0] = [str(ROOT / "building"), str(ROOT / "codegen")]
 
-from render import render_all  # noqa: E402
-
-render_all()
+from command import BuildModules, BuildPython  # noqa: E402
+from needs import is_writable  # noqa: E402
 
 MSVC = sys.platform == "win32"
 # Bits are promised: `c + a*b` must not be contracted into one fused instruction.
@@ -26,6 +30,11 @@ if not MSVC:
 if sys.platform == "linux":
     # Where the loop of backward() falls by chance, the same instructions take 6.8 or 8.2 ns a node.
     FLAGS += ["-falign-functions=64", "-falign-loops=32"]
+# A Python of 32 bits may run on a kernel of 64, whose platform it is then said to have.
+WIDE = sys.maxsize > 2**32
+if not MSVC and not WIDE and sysconfig.get_platform().endswith(("x86_64", "i386", "i686")):
+    # The x87's registers keep more than a double has; then bits depend on where a number is kept.
+    FLAGS += ["-msse2", "-mfpmath=sse"]
 MACROS = [("CYTHON_USE_TYPE_SPECS", "0")]
 if os.environ.get("FASTGRAD_ASSERTIONS"):
     MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
@@ -46,7 +55,7 @@ if os.environ.get("FASTGRAD_COVERAGE"):
 # fused, in matrices and elementary functions, vector_math.h says so.
 # The platform built for, not that of the machine: macOS builds for both from either, and at once.
 # MSVC has neither the vector types of vector_math.h nor GCC's way to ask for a processor's instruction sets.
-X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and not MSVC
+X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and WIDE and not MSVC
 KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-fno-math-errno", "-fno-trapping-math"]
 # A loop with a call in it is no vector code, and what a row of the table computes may be too large for
 # the compiler to inline on its own.
@@ -106,29 +115,15 @@ extensions = [*kernels, *modules.values()]
 # A module takes ten seconds to compile, and 0.3 GB, which not every machine has for each of its cores.
 JOBS = min(os.cpu_count() or 1, 3)
 
+OPTIONS = {"build_ext": {"parallel": JOBS}}
+if not is_writable(ROOT):
+    elsewhere = tempfile.mkdtemp(prefix="fastgrad-")
+    atexit.register(shutil.rmtree, elsewhere, ignore_errors=True)
+    OPTIONS |= {"build": {"build_base": elsewhere}, "egg_info": {"egg_base": elsewhere}}
 
-class BuildModules(build_ext):
-    """Every module is built anew if the last build had other flags, of which a module's date says nothing."""
-
-    def run(self) -> None:
-        """Build, and write down the flags."""
-        flags = [
-            [extension.define_macros, extension.extra_compile_args, extension.extra_link_args]
-            for extension in extensions
-        ]
-        flags.append([os.environ.get(name) for name in ("CC", "CFLAGS", "LDFLAGS")])
-        record = Path(self.build_temp) / "flags.json"
-        if not record.exists() or record.read_text() != json.dumps(flags):
-            self.force = True
-        # Until all are built, nobody knows which flags they have.
-        record.unlink(missing_ok=True)
-        super().run()
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(flags))
-
-
-setup(
-    cmdclass={"build_ext": BuildModules},
-    ext_modules=cythonize(extensions, include_path=["src"]),
-    options={"build_ext": {"parallel": JOBS}},
-)
+if __name__ == "__main__":
+    setup(
+        cmdclass={"build_ext": BuildModules, "build_py": BuildPython},
+        ext_modules=extensions,
+        options=OPTIONS,
+    )

@@ -28,8 +28,8 @@ def write_if_changed(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def render_all(package: Path = PACKAGE) -> None:
-    """Write every generated file of the package."""
+def render_all(package: Path = PACKAGE) -> list[Path]:
+    """Write every generated file of the package, and return their paths."""
     operations = load_table(package / "operations.py")
     methods, reductions = operations.TABLE, operations.REDUCTIONS
     table = methods + operations.FUNCTIONS
@@ -50,6 +50,7 @@ def render_all(package: Path = PACKAGE) -> None:
     }
     for path, text in files.items():
         write_if_changed(path, text)
+    return list(files)
 
 
 if __name__ == "__main__":  # no cover: setup.py calls render_all itself

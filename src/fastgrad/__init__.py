@@ -2,7 +2,7 @@
 
 from fastgrad.engine import TracingError, Value
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 # Not compile: a star import must not replace the builtin.
 __all__ = ["TracingError", "Value", "check", "take"]

@@ -1,10 +1,11 @@
-"""The command line: `python -m fastgrad run script.py [args]`, `... run -m module`, `... demo`."""
+"""The commands `run script.py [args]`, `run -m module`, `demo`, `examples directory`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastgrad import __version__, engine
 
@@ -16,13 +17,14 @@ INTERRUPTED = 130
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    result = argparse.ArgumentParser(prog="python -m fastgrad", description=__doc__)
+    name = name_of_command()
+    result = argparse.ArgumentParser(prog=name, description=__doc__)
     result.add_argument("--version", action="version", version=version())
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser(
         "run",
-        usage="python -m fastgrad run [-h] (script | -m module) [arguments ...]",
+        usage=f"{name} run [-h] (script | -m module) [arguments ...]",
         help="run a micrograd program unchanged, on fastgrad",
         description="run a micrograd program unchanged, on fastgrad, with the processes that it starts by "
         "multiprocessing; other programs that it starts are run as ever",
@@ -48,7 +50,15 @@ def parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--plain", action="store_true", help="one line a step instead of a progress bar")
     demo.add_argument("--compiled", action="store_true", help="compile the loss for all rows at once")
+
+    examples = commands.add_parser("examples", help="copy the example notebooks and scripts to a directory")
+    examples.add_argument("directory", help="where to; it is made if need be, and nothing is overwritten")
     return result
+
+
+def name_of_command() -> str:
+    """Return what was typed to get here: `fastgrad`, or `python -m fastgrad`."""
+    return "fastgrad" if Path(sys.argv[0]).stem == "fastgrad" else "python -m fastgrad"
 
 
 def version() -> str:
@@ -85,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run_script(options.script, options.arguments)
         else:
             options.refuse("a script is required, or -m and a module")
+    elif options.command == "examples":
+        run_examples(options.directory)
     else:
         try:
             run_demo(options)
@@ -93,22 +105,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(INTERRUPTED)
 
 
+def run_examples(directory: str) -> None:
+    """Copy the examples and print where they are; exit with a message if they cannot be copied."""
+    from fastgrad.commands.examples import copy_examples
+
+    try:
+        copies = copy_examples(directory)
+    except OSError as error:
+        sys.exit(f"{name_of_command()} examples: error: {error}")
+    print(f"{len(copies)} examples are in {str(Path(directory).resolve())!r}; the notebooks:")
+    for copy in copies:
+        if copy.suffix == ".ipynb":
+            print(f"    {copy}")
+
+
 def run_demo(options: argparse.Namespace) -> None:
     """Run the demo; exit with a message and a status if it cannot run or does not finish."""
     try:
         from fastgrad.commands.demo import picture_path, train_moons
     except ModuleNotFoundError as error:
-        sys.exit(f"the demo needs {error.name}: pip install 'fastgrad[demo]'")
+        sys.exit(f'the demo needs {error.name}: pip install "fastgrad[demo]"')
     try:
         path = picture_path(options.output)
     except ValueError as error:
         # Like argparse's errors, whose parser has not matplotlib's list of formats.
-        print(f"python -m fastgrad demo: error: argument --output: {error}", file=sys.stderr)
+        print(f"{name_of_command()} demo: error: argument --output: {error}", file=sys.stderr)
         sys.exit(2)
     try:
         finished = train_moons(options.steps, options.seed, path, options.plain, options.compiled)
     except (FloatingPointError, OSError) as error:
-        sys.exit(f"python -m fastgrad demo: error: {error}")
+        sys.exit(f"{name_of_command()} demo: error: {error}")
     if not finished:
         sys.exit(INTERRUPTED)
 

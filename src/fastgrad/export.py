@@ -43,7 +43,7 @@ def to_torch(model: Module | Iterable[Module]) -> torch.nn.Sequential:
     A Layer becomes a Linear and a ReLU, Tanh or Sigmoid; a Dropout becomes a Dropout. Each part keeps its
     `training`; the whole has the model's or, for a list, True if any part's is set. Raises ValueError that
     names the part for any other part, for a part whose class has a `__call__` of its own, and for a Layer
-    whose neurons differ in inputs or activation. Needs torch: pip install 'fastgrad[torch]'.
+    whose neurons differ in inputs or activation. Needs torch: pip install "fastgrad[torch]".
     """
     require_torch("to_torch")
     import torch
@@ -76,7 +76,7 @@ def from_torch(module: torch.nn.Module) -> MLP:
     any other module; for an activation or a Dropout that follows no Linear; for a Dropout of p = 1; for a
     Linear whose inputs are not the outputs before it; and for a Linear or Dropout after a Linear of one
     output, since a Layer of one neuron gives a Value and not a list. Needs torch: pip install
-    'fastgrad[torch]'.
+    "fastgrad[torch]".
     """
     require_torch("from_torch")
     import torch
@@ -132,14 +132,14 @@ def to_onnx(model: Module | Iterable[Module], path: str | os.PathLike[str]) -> N
     """Write an ONNX file in float64: input "x" of shape (N, nin), output "y" of shape (N, nout).
 
     Dropouts are left out: the file is for inference. Raises ValueError as `to_torch` does; needs numpy
-    and onnx: pip install 'fastgrad[export]'.
+    and onnx: pip install "fastgrad[export]".
     """
     try:
         import numpy as np
         from onnx import TensorProto, checker, helper, numpy_helper, save
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"to_onnx needs {error.name}: pip install 'fastgrad[export]'", name=error.name
+            f'to_onnx needs {error.name}: pip install "fastgrad[export]"', name=error.name
         ) from None
 
     layers = [part for part in parts_of(model) if isinstance(part, Dense)]
@@ -175,7 +175,7 @@ def require_torch(function: str) -> None:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{function} needs {error.name}: pip install 'fastgrad[torch]'", name=error.name
+            f'{function} needs {error.name}: pip install "fastgrad[torch]"', name=error.name
         ) from None
 
 

@@ -204,9 +204,14 @@ def test_an_array_is_read_where_it_is(order):
     np.testing.assert_array_equal(pairs(x.tolist(), y.tolist()), 2 * x[:, 0] + x[:, 1] * y)
 
 
+def as_wide(numbers):
+    """An array whose items have 8 bytes: numpy's own integers have 4 where pointers have."""
+    return np.array(numbers, "d" if isinstance(numbers[0], float) else "q")
+
+
 def off_by_one(numbers):
     """The same numbers one byte further on than C may read them, as an array and as a buffer."""
-    array = np.array(numbers)
+    array = as_wide(numbers)
     memory = bytearray(array.nbytes + 8)
     view = np.frombuffer(memory, array.dtype, array.size, offset=1)
     view[:] = array
@@ -215,7 +220,7 @@ def off_by_one(numbers):
 
 def in_records(numbers):
     """The same numbers as a field of records of nine bytes."""
-    records = np.zeros(len(numbers), np.dtype([("sign", "i1"), ("number", np.array(numbers).dtype)]))
+    records = np.zeros(len(numbers), np.dtype([("sign", "i1"), ("number", as_wide(numbers).dtype)]))
     records["number"] = numbers
     return records["number"]
 

@@ -1165,7 +1165,6 @@ def test_a_default_that_is_nothing_to_compute_with_is_for_the_function_after_a_s
         compile(lambda x, how=default: x)(X)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes yet")
 def test_a_column_is_named_in_the_error():
     with pytest.raises(TypeError) as caught:
         compile(lambda x, y: x - y)(X, X.reshape(3, 1))
@@ -1188,7 +1187,6 @@ def test_a_function_of_math_is_named_with_what_to_write(function, words):
         compile(lambda x: function(x))(X)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes yet")
 @pytest.mark.parametrize("function", [int, round, lambda x: x % 1], ids=["int", "round", "%"])
 def test_a_type_error_says_that_a_value_has_no_number(function):
     with pytest.raises(TypeError) as caught:
@@ -1221,7 +1219,6 @@ def test_a_whole_number_after_a_star_is_a_plain_one(function):
         compiled(X, n=2)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes yet")
 @pytest.mark.parametrize(
     ("function", "note"),
     [

@@ -33,6 +33,20 @@ def run(*command, cwd, **settings):
     return finished.stdout
 
 
+NEEDED_BY_A_BUILD = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
+TEXTS = ("CHANGELOG.md", "CONTRIBUTING.md", "noxfile.py")
+
+
+def copy_sources(folder, *ignored):
+    """Copy what a build needs to a folder; skip where the sources are not."""
+    for name in ("building", "codegen", "src"):
+        if not (ROOT / name).is_dir():
+            pytest.skip("the sources are not here")
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", *ignored))
+    for name in NEEDED_BY_A_BUILD:
+        shutil.copy(ROOT / name, folder)
+
+
 @pytest.fixture(scope="module")
 def installed():
     """The installed files, by their path inside the package."""
@@ -70,6 +84,12 @@ def test_a_wheel_holds_each_extension_module_with_its_stub(installed):
     assert {module.with_suffix(".pyi") for module in modules} <= installed
 
 
+def test_a_wheel_holds_every_example(installed):
+    examples = {file.name for file in (ROOT / "examples").iterdir() if file.suffix in {".py", ".ipynb"}}
+    found = {file.name for file in installed if file.parent.name == "examples" and file.suffix != ".pyc"}
+    assert found == examples
+
+
 def test_a_wheel_says_that_it_is_typed(installed):
     assert PurePosixPath("py.typed") in installed
 
@@ -89,6 +109,7 @@ def test_a_wheel_holds_every_pxd_that_its_pxds_cimport(installed):
         assert {PurePosixPath(name.replace(".", "/") + ".pxd") for name in needed} <= declared
 
 
+@pytest.mark.usefixtures("installed")
 def test_an_installation_needs_nothing_else():
     requirements = importlib.metadata.requires("fastgrad") or []
     assert [line for line in requirements if "extra ==" not in line] == []
@@ -140,12 +161,7 @@ done
 def test_a_build_with_other_flags_than_the_last_one_builds_everything(tmp_path):
     pytest.importorskip("Cython")
     pytest.importorskip("setuptools", "77")
-    for name in ("codegen", "src"):
-        if not (ROOT / name).is_dir():
-            pytest.skip("the sources are not here")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.c", "*.so"))
-    for name in ("README.md", "pyproject.toml", "setup.py"):
-        shutil.copy(ROOT / name, tmp_path)
+    copy_sources(tmp_path, "*.c", "*.so")
     # Which C it is does not matter here.
     for module in (tmp_path / "src" / "fastgrad").glob("*.pyx"):
         module.write_text("")
@@ -213,17 +229,14 @@ def test_another_project_can_cimport_the_engine(tmp_path):
 
 
 @pytest.mark.distribution
-def test_an_sdist_holds_what_a_build_needs_and_nothing_else(tmp_path):
+def test_an_sdist_holds_what_a_build_needs_with_tests_docs_and_examples(tmp_path):
     pytest.importorskip("Cython")
     pytest.importorskip("setuptools", "77")
-    for name in ("codegen", "src"):
-        if not (ROOT / name).is_dir():
-            pytest.skip("the sources are not here")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.egg-info"))
-    for name in ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"):
+    copy_sources(tmp_path, "*.egg-info")
+    for folder in ("docs", "examples", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in TEXTS:
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "test_nothing.py").touch()
 
     run(sys.executable, "-c", "from setuptools import build_meta as b; b.build_sdist('.')", cwd=tmp_path)
 
@@ -231,12 +244,16 @@ def test_an_sdist_holds_what_a_build_needs_and_nothing_else(tmp_path):
     with tarfile.open(archive) as sdist:
         names = [PurePosixPath(*Path(member.name).parts[1:]) for member in sdist if member.isfile()]
     found = {str(name) for name in names if not any(part.endswith(".egg-info") for part in name.parts)}
-    sources = {"LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"}
-    # With what building it has generated.
-    for folder in ("codegen", "src/fastgrad"):
+    sources = {*NEEDED_BY_A_BUILD, *TEXTS}
+    # With what was generated.
+    for folder in ("building", "codegen", "src/fastgrad"):
         sources |= {
             path.relative_to(tmp_path).as_posix()
             for path in (tmp_path / folder).rglob("*")
             if path.suffix in IN_AN_SDIST
+        }
+    for folder in ("docs", "examples", "tests"):
+        sources |= {
+            path.relative_to(tmp_path).as_posix() for path in (tmp_path / folder).rglob("*") if path.is_file()
         }
     assert found == sources | {"PKG-INFO", "setup.cfg"}

@@ -358,12 +358,12 @@ def test_subclasses_that_leave_the_call_alone_are_exported(torch):
 
 def test_without_onnx_the_error_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"needs onnx: pip install 'fastgrad\[export\]'"):
+    with pytest.raises(ImportError, match=r'needs onnx: pip install "fastgrad\[export\]"'):
         export.to_onnx(mlp((2, 2)), tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("name", ["to_torch", "from_torch"])
 def test_without_torch_the_error_says_how_to_install_it(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ModuleNotFoundError, match=rf"{name} needs torch: pip install 'fastgrad\[torch\]'"):
+    with pytest.raises(ModuleNotFoundError, match=rf'{name} needs torch: pip install "fastgrad\[torch\]"'):
         getattr(export, name)(nn.MLP(2, [1]))

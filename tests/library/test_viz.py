@@ -365,7 +365,7 @@ def _without_graphviz(monkeypatch):
 
 @pytest.mark.usefixtures("_without_graphviz")
 def test_without_the_graphviz_package_the_error_says_how_to_install_it():
-    with pytest.raises(ImportError, match=r"pip install 'fastgrad\[viz\]'"):
+    with pytest.raises(ImportError, match=r'pip install "fastgrad\[viz\]"'):
         viz.draw_dot(Value(1.0))
 
 
@@ -459,7 +459,7 @@ def test_without_matplotlib_the_error_says_how_to_install_it(name, missing, monk
 
 def test_without_numpy_the_boundary_says_how_to_install_it(axes, monkeypatch):
     monkeypatch.setitem(sys.modules, "numpy", None)
-    with pytest.raises(ModuleNotFoundError, match=r"boundary needs numpy: pip install 'fastgrad\[viz\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r'boundary needs numpy: pip install "fastgrad\[viz\]"'):
         viz.plot_decision_boundary(lambda point: point[0], [[0.0, 0.0]], [1], axes)
 
 

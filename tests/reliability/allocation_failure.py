@@ -7,7 +7,7 @@ follow. It must end in the result or in a MemoryError; after an error nothing ha
 left, and the same work succeeds. Prints the number of attempts and of errors of each scenario.
 
 Where most of the work is Python code, only raw memory fails, which is the engine's and the programs':
-CPython 3.10 to 3.13 itself crashes when a generator, a closure or the clearing of weak references has
+CPython 3.11 to 3.13 itself crashes when a generator, a closure or the clearing of weak references has
 no memory. Needs a C compiler for failing_allocator.c; an engine built with FASTGRAD_ASSERTIONS=1 lets
 the pool's arenas fail as well.
 """

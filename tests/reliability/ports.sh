@@ -2,7 +2,8 @@
 # Build the package for an architecture or a CPython that this machine does not have, and run the suite there.
 #
 #     ports.sh arm64 | s390x          Debian trixie's Python, emulated by qemu (about 10 times slower)
-#     ports.sh 3.14                   Debian forky's python3.14
+#     ports.sh i386                   Debian trixie's Python, natively on a processor of 64 bits
+#     ports.sh 3.14 | 3.15            Debian forky's python3.14 or python3.15
 #     ports.sh free-threaded          python3.14t: the one on the PATH, or built from Debian's source
 #
 # What follows the name is given to pytest. Runs as root on Debian, with debootstrap, and for another
@@ -31,13 +32,17 @@ copy_checkout() {
     cp -r "$1"/{README.md,docs,examples,pyproject.toml,tests} "$1.tests"
 }
 
-# Make Debian's root for a suite and an architecture, with the packages of a Python, unless it is there.
+# Make Debian's root for a suite and an architecture, with the packages of some Pythons, unless it is there.
 make_root() {
-    local root=$ports/$1 suite=$2 architecture=$3 python=$4 script=/usr/share/debootstrap/scripts/$2
-    if [ ! -e "$root/usr/bin/$python" ]; then
+    local root=$ports/$1 suite=$2 architecture=$3 script=/usr/share/debootstrap/scripts/$2 packages python
+    shift 3
+    packages=gcc,libc6-dev,ca-certificates,python3-numpy
+    for python; do
+        packages=$packages,$python-dev,$python-venv
+    done
+    if [ ! -e "$root/usr/bin/$python-config" ]; then
         [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
-        debootstrap --variant=minbase --arch="$architecture" \
-            --include="$python-dev,$python-venv,gcc,libc6-dev,ca-certificates,python3-numpy" \
+        debootstrap --variant=minbase --arch="$architecture" --include="$packages" \
             "$suite" "$root" $mirror "$script"
     fi
     # The host's certificates and settings of pip, so that it finds what the host's pip finds.
@@ -55,16 +60,18 @@ emulate() {
     [ -e "$directory/qemu-$1" ] || cat "/usr/lib/binfmt.d/qemu-$1.conf" >$directory/register
 }
 
+# Compile and test with a Python of a root, in an environment of its own.
 test_in_root() {
-    local root=$ports/$1 python=$2
+    local root=$ports/$1 python=$2 environment=/environment-$2
     shift 2
     copy_checkout "$root/checkout"
-    [ -e "$root/environment" ] || chroot "$root" "$python" -m venv /environment
+    # numpy of Debian's where there is no wheel.
+    [ -e "$root$environment" ] || chroot "$root" "$python" -m venv --system-site-packages $environment
     chroot "$root" sh -c "
         set -e
-        CC=gcc nice /environment/bin/pip install --quiet --only-binary numpy $needed /checkout
+        CC=gcc nice $environment/bin/pip install --quiet --only-binary numpy $needed /checkout
         cd /checkout.tests
-        nice /environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
+        nice $environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
 }
 
 # Compile with Debian's cross compiler, and run the suite by qemu with the root's Python.
@@ -126,10 +133,20 @@ arm64)
 s390x)
     test_emulated s390x s390x "$@"
     ;;
+i386)
+    make_root i386 trixie i386 python3
+    needed='/checkout[test-core]'
+    test_in_root i386 python3 "$@"
+    ;;
 3.14)
-    make_root forky forky amd64 python3.14
+    make_root forky forky amd64 python3.14 python3.15
     needed='/checkout[test]'
     test_in_root forky python3.14 "$@"
+    ;;
+3.15)
+    make_root forky forky amd64 python3.14 python3.15
+    needed='/checkout[test-core]'
+    test_in_root forky python3.15 "$@"
     ;;
 free-threaded)
     python=$(free_threaded_python)
@@ -141,7 +158,7 @@ free-threaded)
     PYTHON_GIL=1 "$ports/environment/bin/python" -m pytest -q -p no:cacheprovider -m 'not distribution' "$@"
     ;;
 *)
-    sed -n '4,6s/^# *//p' "$0" >&2
+    sed -n '4,7s/^# *//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -110,10 +110,9 @@ def show_frames_from(starts: Callable[[FrameType], bool], show: Callable[..., ob
 
 def take_name(directory: str) -> None:
     """Take the name micrograd for a program whose own modules are in this directory."""
-    safe_path = getattr(sys.flags, "safe_path", False)
-    if not safe_path:
+    if not sys.flags.safe_path:
         sys.path[0] = directory
-    sys.path.insert(0 if safe_path else 1, str(ALIASES))
+    sys.path.insert(0 if sys.flags.safe_path else 1, str(ALIASES))
     install_alias()
 
 

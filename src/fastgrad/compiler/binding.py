@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from types import MethodType
-from typing import TYPE_CHECKING, TypeVar
+from typing import Self, TypeVar
 
 from fastgrad.compiler.program import Programs
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Methods"]
 

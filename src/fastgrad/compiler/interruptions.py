@@ -28,7 +28,6 @@ QUIET = {
     "STORE_FAST_LOAD_FAST",
     "JUMP_FORWARD",
     "JUMP_BACKWARD",
-    "JUMP_ABSOLUTE",
     "RETURN_VALUE",
 }
 

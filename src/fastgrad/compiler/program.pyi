@@ -1,10 +1,10 @@
 from collections.abc import Callable, Sequence
 from types import GenericAlias
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Self, TypeAlias, TypeVar, overload
 
 import numpy
 from numpy.typing import NDArray
-from typing_extensions import Self, disjoint_base
+from typing_extensions import disjoint_base
 
 from fastgrad.compiler.graph import Graph
 from fastgrad.compiler.watch import Snapshot

@@ -174,9 +174,8 @@ def trace(
         watched = functools.partial(reads.call, function)
         found = run_on_placeholders(watched, signature, names, positional, name)
     except Exception as error:
-        if hasattr(error, "add_note"):
-            way = NO_NUMBER if isinstance(error, TypeError) else ""
-            error.add_note(f"while {name} was compiled, where {described(signature, names)}{way}")
+        way = NO_NUMBER if isinstance(error, TypeError) else ""
+        error.add_note(f"while {name} was compiled, where {described(signature, names)}{way}")
         raise
     alone = alone and threading.active_count() == 1
     # Another thread may have drawn, unless the function names a generator.

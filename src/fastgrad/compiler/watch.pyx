@@ -184,8 +184,9 @@ cdef set LOADS = {opcode_of(name) for name in ("LOAD_FAST", "LOAD_FAST_BORROW", 
 cdef set DOUBLE_LOADS = {
     opcode_of(name) for name in ("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW")
 }
-cdef int GLOBAL_SHIFT = PY_VERSION_HEX >= 0x030b0000
 cdef int ATTRIBUTE_SHIFT = PY_VERSION_HEX >= 0x030c0000
+# Beside the name, whether the import is lazy.
+cdef int IMPORT_SHIFT = 2 * (PY_VERSION_HEX >= 0x030f0000)
 
 
 @boundscheck(True)
@@ -197,16 +198,12 @@ def dotted_names(code not None):
     """
     cdef bytes text = code.co_code
     cdef const unsigned char *at = text
-    cdef tuple names = code.co_names, free = code.co_freevars, variables = code.co_varnames, cells
+    cdef tuple names = code.co_names, free = code.co_freevars, variables = code.co_varnames
     cdef tuple path = None, module = None, part = None
     cdef dict found = {}, imported = {}
     cdef Py_ssize_t index, argument, extended = 0
     cdef int step
-    if PY_VERSION_HEX < 0x030b0000:
-        cells = code.co_cellvars + free
-    else:
-        variables += tuple([name for name in code.co_cellvars if name not in variables]) + free
-        cells = variables
+    variables += tuple([name for name in code.co_cellvars if name not in variables]) + free
     for index in range(0, len(text), 2):
         step, argument = at[index], at[index + 1] | extended
         if step == EXTENDED_ARG:
@@ -232,17 +229,17 @@ def dotted_names(code not None):
             imported[variable] = part or ("import", module[1].partition(".")[0])
         path = None
         if step == LOAD_GLOBAL:
-            path = ("global", names[argument >> GLOBAL_SHIFT])
+            path = ("global", names[argument >> 1])
         elif step == LOAD_NAME or step == LOAD_FROM_DICT_OR_GLOBALS:
             path = ("global", names[argument])
         elif step == LOAD_DEREF:
-            path = ("free" if cells[argument] in free else "local", cells[argument])
+            path = ("free" if variables[argument] in free else "local", variables[argument])
         elif step in LOADS:
             path = ("local", variables[argument])
         elif step in DOUBLE_LOADS or step == STORE_FAST_LOAD_FAST:
             path = ("local", variables[argument & 15])
         elif step == IMPORT_NAME:
-            path = module = ("import", names[argument])
+            path = module = ("import", names[argument >> IMPORT_SHIFT])
             part = None
         if path is not None and path[0] == "local" and path[1] in imported:
             path = imported[path[1]]

@@ -68,7 +68,7 @@ def draw_dot(
         if error.name != "graphviz":
             raise
         raise ModuleNotFoundError(
-            "draw_dot needs the graphviz package: pip install 'fastgrad[viz]'", name="graphviz"
+            'draw_dot needs the graphviz package: pip install "fastgrad[viz]"', name="graphviz"
         ) from None
     return dot.draw(*graph_of(likeness(root, limit), limit), format, rankdir)
 

@@ -21,7 +21,7 @@ def explained(function: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{function} needs {error.name}: pip install 'fastgrad[viz]'", name=error.name
+            f'{function} needs {error.name}: pip install "fastgrad[viz]"', name=error.name
         ) from None
 
 

@@ -27,15 +27,13 @@ cdef extern from "Python.h":
     bint PyFloat_Check(object) noexcept
     bint PyLong_CheckExact(object) noexcept
     bint PyIndex_Check(object) noexcept
-    bint PyComplex_Check(object) noexcept
     double PyFloat_AsDouble(object) except? -1.0
 
 
 cdef bint is_complex(object candidate) except -1:
     """Whether float() would lose an imaginary part: numpy's complex numbers have a __float__."""
     if not hasattr(type(candidate), "__complex__"):
-        # Before 3.11, Python's own has no such method.
-        return PyComplex_Check(candidate)
+        return False
     return isinstance(candidate, numbers.Complex) and not isinstance(candidate, numbers.Real)
 
 

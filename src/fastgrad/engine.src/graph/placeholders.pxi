@@ -44,8 +44,8 @@ cdef extern from *:
     }
     """
     bint is_unknown "fastgrad_is_unknown"(double) noexcept nogil
-    double unknown "fastgrad_unknown"(size_t) noexcept nogil
-    size_t bits_of "fastgrad_bits"(double) noexcept nogil
+    double unknown "fastgrad_unknown"(uint32_t) noexcept nogil
+    uint64_t bits_of "fastgrad_bits"(double) noexcept nogil
     object plain_compare "fastgrad_plain_compare"(object, object, int)
     Py_hash_t plain_hash "fastgrad_plain_hash"(object) except -1
 

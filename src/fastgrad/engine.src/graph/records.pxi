@@ -23,7 +23,8 @@ cdef struct Numbering:
 
 
 cdef inline size_t place_of(Numbering *table, PyObject *node) noexcept:
-    cdef size_t place = (<uintptr_t>node // SLOT_BYTES) * <size_t>0x9E3779B97F4A7C15 >> 20 & table.mask
+    cdef uint64_t mixed = (<uintptr_t>node // SLOT_BYTES) * <uint64_t>0x9E3779B97F4A7C15 >> 20
+    cdef size_t place = <size_t>mixed & table.mask
     while table.keys[place] != NULL and table.keys[place] != node:
         place = place + 1 & table.mask
     return place

@@ -22,8 +22,14 @@ cdef enum:
 cdef void check_chunk_layout() noexcept:
     # Written by codegen for the Python that ran it.
     build_assert(POOL)
-    build_assert(sizeof(Node) + HEAD_BYTES == SLOT_BYTES)
-    build_assert(sizeof(Chunk) == FIRST_SLOT * SLOT_BYTES)
+    # An object is its count of references and its type, a word each.
+    build_assert(sizeof(PyObject) == 2 * sizeof(void *))
+    build_assert(PLACE_OF_TYPE == sizeof(void *))
+    # Pointers of 8 bytes fill the slots, those of 4 fit.
+    build_assert(sizeof(Node) + HEAD_BYTES <= SLOT_BYTES)
+    build_assert((sizeof(Node) + HEAD_BYTES == SLOT_BYTES) | (sizeof(void *) == 4))
+    build_assert(sizeof(Chunk) <= FIRST_SLOT * SLOT_BYTES)
+    build_assert((sizeof(Chunk) == FIRST_SLOT * SLOT_BYTES) | (sizeof(void *) == 4))
     build_assert(SLOTS * SLOT_BYTES == CHUNK_BYTES)
 
 

@@ -1,6 +1,7 @@
 # The layout of nodes and of their chunks, and what counts for all of them.
 #
-# A node is 64 bytes, one cache line: CPython's two-word collector head, then the Value itself.
+# A node has 64 bytes, one cache line: CPython's two-word collector head, then the Value itself. Where a pointer
+# has four bytes, not all of them are used.
 # Nodes are handed out in address order from chunks of 4 KiB, and chunks are linked in the order
 # in which they were opened, so creation order can be read off (chunk, slot). A slot is not used
 # again before its whole chunk is empty. Operands exist before their results, so creation order is
@@ -12,7 +13,7 @@
 # A build without the global interpreter lock has no pool: each node has a chunk for itself alone, in which it
 # has the first slot.
 
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
 from cpython.object cimport PyObject
 
@@ -41,6 +42,7 @@ cdef extern from "engine.src/node/platform.h":
     enum:
         FIRST_SLOT "FASTGRAD_FIRST_SLOT"
         SLOTS "FASTGRAD_SLOTS"
+        HEAD_BYTES "FASTGRAD_HEAD_BYTES"
     ctypedef union Head "fastgrad_head":
         Py_ssize_t refcount
         PyTypeObject *type
@@ -60,17 +62,20 @@ cdef extern from "engine.src/node/platform.h":
     object owned "fastgrad_owned"(void *)
 
 cdef extern from *:
-    # Where Value has its fields, by the name that Cython gives to its struct.
+    # Where Value and Node have their fields, by the names that Cython gives to the structs.
+    size_t PLACE_OF_TYPE "offsetof(PyObject, ob_type)"
     size_t PLACE_OF_DATA "offsetof(struct __pyx_obj_8fastgrad_6engine_Value, data)"
     size_t PLACE_OF_GRAD "offsetof(struct __pyx_obj_8fastgrad_6engine_Value, grad)"
     size_t PLACE_OF_LEFT "offsetof(struct __pyx_obj_8fastgrad_6engine_Value, left)"
     size_t PLACE_OF_RIGHT "offsetof(struct __pyx_obj_8fastgrad_6engine_Value, right)"
+    size_t PLACE_IN_NODE_OF_DATA "offsetof(struct __pyx_t_8fastgrad_6engine_Node, data)"
+    size_t PLACE_IN_NODE_OF_GRAD "offsetof(struct __pyx_t_8fastgrad_6engine_Node, grad)"
+    size_t PLACE_IN_NODE_OF_LEFT "offsetof(struct __pyx_t_8fastgrad_6engine_Node, left)"
+    size_t PLACE_IN_NODE_OF_RIGHT "offsetof(struct __pyx_t_8fastgrad_6engine_Node, right)"
 
 cdef enum:
     # No two nodes are closer.
     SLOT_BYTES = 64
-    # What the collector keeps before an object.
-    HEAD_BYTES = 16
 
 # The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
 # out yet, and whether the collector is known to know all that are computed.
@@ -127,10 +132,10 @@ cdef struct Chunk:
 cdef void check_node_layout() noexcept:
     """Node has the fields of Value, in the same places; a node's code is a byte."""
     build_assert(sizeof(Node) == sizeof(Value))
-    build_assert(PLACE_OF_DATA == sizeof(Head))
-    build_assert(PLACE_OF_GRAD == sizeof(Head) + sizeof(double))
-    build_assert(PLACE_OF_LEFT == sizeof(Head) + 2 * sizeof(double))
-    build_assert(PLACE_OF_RIGHT == sizeof(Head) + 2 * sizeof(double) + sizeof(PyObject *))
+    build_assert(PLACE_OF_DATA == PLACE_IN_NODE_OF_DATA)
+    build_assert(PLACE_OF_GRAD == PLACE_IN_NODE_OF_GRAD)
+    build_assert(PLACE_OF_LEFT == PLACE_IN_NODE_OF_LEFT)
+    build_assert(PLACE_OF_RIGHT == PLACE_IN_NODE_OF_RIGHT)
     # 255 is CODE_FREED.
     build_assert(ROW_END << 2 <= 255)
 

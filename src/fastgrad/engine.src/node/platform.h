@@ -6,9 +6,6 @@
 #include <Python.h>
 #include <stdint.h>
 
-#if UINTPTR_MAX != UINT64_MAX
-#error "fastgrad needs a 64-bit target"
-#endif
 /* Such builds of CPython have more words before an object, or a table of all objects. */
 #if defined(Py_TRACE_REFS)
 #error "fastgrad's nodes have no room for what Py_TRACE_REFS keeps"
@@ -25,6 +22,9 @@
 #define FASTGRAD_FIRST_SLOT 3
 #define FASTGRAD_SLOTS 64
 #endif
+
+/* What the collector keeps before an object: two words. */
+#define FASTGRAD_HEAD_BYTES ((int)(2 * sizeof(void *)))
 
 /* The beginning of every object. The two fields are CPython's own where there is a pool, and no others. */
 typedef union {

@@ -77,6 +77,27 @@ cdef inline bint is_tracked(void *candidate) noexcept nogil:
     return PyObject_GC_IsTracked(candidate)
 
 
+cdef int check_internals() except -1:
+    """Raise ImportError if CPython keeps something else of an object than docs/decisions/internals.md says."""
+    cdef list probe = []
+    cdef Node *head = <Node *><PyObject *>probe
+    cdef Py_ssize_t count = head.head.refcount
+    cdef bint is_as_known
+    Py_INCREF(head)
+    is_as_known = head.head.refcount == count + 1 and head.head.type == Py_TYPE(head)
+    Py_DECREF(head)
+    PyObject_GC_UnTrack(head)
+    is_as_known = is_as_known and not is_tracked(head)
+    PyObject_GC_Track(head)
+    if not (is_as_known and is_tracked(head)):
+        raise ImportError("fastgrad does not know this version of CPython")  # no cover: nor do the tests
+    return 0
+
+
+if POOL:
+    check_internals()
+
+
 cdef inline void set_next(Node *node, Node *next) noexcept:
     """Link the queue of nodes to be freed: in the pool, through the type field."""
     if POOL:

@@ -3,10 +3,6 @@
 
 cdef extern from *:
     """
-    #ifndef Py_TPFLAGS_IMMUTABLETYPE
-    #define Py_TPFLAGS_IMMUTABLETYPE (1UL << 8)
-    #endif
-
     typedef PyObject *(*fastgrad_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *);
 
     static initproc fastgrad_init;

@@ -1,0 +1,106 @@
+"""The commands of setuptools that build the package: what is generated goes where the build is.
+
+A build in place, which editable installs are, generates files and modules beside the sources. Any other build
+copies the sources into the folder of the build, and leaves the checkout as it is.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from needs import is_writable, require_compiler, require_known_python
+from render import render_all
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = {".pyx", ".pxd", ".pxi", ".h", ".py"}
+# What of the generated files is for the C compiler alone.
+ONLY_COMPILED = {".pxd", ".pxi"}
+
+
+def copy_if_changed(source: Path, target: Path) -> None:
+    """Copy a file; one that is the same already keeps its date, so that nothing is compiled again."""
+    if not target.exists() or target.read_bytes() != source.read_bytes():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+class BuildModules(build_ext):
+    """Generate, translate and compile; everything anew if the last build had other flags."""
+
+    def finalize_options(self) -> None:
+        """Keep what a build in place makes where the next one looks for it, also for an editable install."""
+        super().finalize_options()
+        if self.inplace or self.editable_mode:
+            system = f"{self.plat_name}-{sys.implementation.cache_tag}"
+            self.build_temp = str(Path("build", f"temp.{system}"))
+            self.build_lib = str(Path("build", f"lib.{system}"))
+
+    def run(self) -> None:
+        """Build all modules, and write down the flags."""
+        require_known_python()
+        require_compiler()
+        in_place = self.inplace or self.editable_mode
+        tree = Path() if in_place else Path(self.get_finalized_command("build").build_base, "tree")
+        package = tree / "src" / "fastgrad"
+        if in_place and not is_writable(ROOT / package):
+            sys.exit(
+                f"fastgrad cannot be built in place, as {str(ROOT / package)!r} cannot be written; without "
+                "--inplace and --editable it is built elsewhere."
+            )
+        if not in_place:
+            for file in (ROOT / "src" / "fastgrad").rglob("*"):
+                if file.suffix in SOURCES:
+                    copy_if_changed(file, package / file.relative_to(ROOT / "src" / "fastgrad"))
+        generated = render_all(ROOT / package)
+        self.translate(tree)
+
+        flags = [
+            [module.define_macros, module.extra_compile_args, module.extra_link_args]
+            for module in self.extensions
+        ]
+        flags.append([os.environ.get(name) for name in ("CC", "CFLAGS", "LDFLAGS")])
+        record = Path(self.build_temp) / "flags.json"
+        if not record.exists() or record.read_text() != json.dumps(flags):
+            self.force = True
+        # Until all are built, nobody knows which flags they have.
+        record.unlink(missing_ok=True)
+        super().run()
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(flags))
+        if not in_place:
+            for file in generated:
+                if file.suffix not in ONLY_COMPILED:
+                    copy_if_changed(file, Path(self.build_lib, "fastgrad", file.relative_to(ROOT / package)))
+
+    def translate(self, tree: Path) -> None:
+        """Have Cython write the C of every module, in as many processes as there are compilers later."""
+        from Cython.Build import cythonize
+
+        for module in self.extensions:
+            module.sources = [str(tree / source) for source in module.sources]
+            module.depends = [str(tree / file) for file in module.depends]
+        options = {}
+        if sys.platform == "linux":
+            # Other ways to start a process would run setup.py in it.
+            multiprocessing.set_start_method("fork", force=True)
+            options["nthreads"] = self.parallel
+        translated = cythonize(self.extensions, include_path=[str(tree / "src")], **options)
+        for module, made in zip(self.extensions, translated, strict=True):
+            module.sources, module.depends = made.sources, made.depends
+
+
+class BuildPython(build_py):
+    """Build the Python modules, and put the examples into the package: `python -m fastgrad examples`."""
+
+    def run(self) -> None:
+        """Copy the files."""
+        super().run()
+        if not self.editable_mode:
+            for file in sorted((ROOT / "examples").iterdir()):
+                if file.suffix in {".py", ".ipynb"}:
+                    copy_if_changed(file, Path(self.build_lib, "fastgrad", "examples", file.name))
