@@ -84,11 +84,6 @@ cdef enum Form:
     CONSTANT_NODE
     NODE_INTEGER
 
-cdef enum:
-    CODE_LEAF = 0
-    # Made by __new__, not yet by __init__.
-    CODE_FRESH = 1
-
 # A Value, seen from below: engine.pxd has its fields.
 cdef struct Node:
     Head head
@@ -132,7 +127,7 @@ cdef void check_node_layout() noexcept:
     build_assert(PLACE_OF_LEFT == sizeof(Head) + 2 * sizeof(double))
     build_assert(PLACE_OF_RIGHT == sizeof(Head) + 2 * sizeof(double) + sizeof(PyObject *))
     # 255 is CODE_FREED.
-    build_assert(ROW_END << 2 <= 255)
+    build_assert(CODE_END <= 255)
 
 
 check_node_layout()
