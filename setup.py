@@ -94,6 +94,7 @@ def extension(name, flags, macros=MACROS):
     return Extension(
         f"fastgrad.{name}",
         [f"src/fastgrad/{name.replace('.', '/')}.pyx"],
+        include_dirs=["src/fastgrad"],
         extra_compile_args=flags,
         extra_link_args=LINK_FLAGS,
         define_macros=macros,
@@ -109,6 +110,8 @@ kernels = [
 for module in kernels:
     module.depends.append("src/fastgrad/compiler/kernels/vector_math.h")
 modules = {name: extension(name, FLAGS + flags) for name, flags in MODULES.items()}
+for module in (*kernels, *modules.values()):
+    module.depends.append("src/fastgrad/engine.src/arithmetic/special.h")
 modules["engine"].depends.append("src/fastgrad/engine.src/node/platform.h")
 extensions = [*kernels, *modules.values()]
 

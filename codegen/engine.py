@@ -2,8 +2,9 @@
 
 import sysconfig
 
-from expressions import OPERANDS, cases, doubles, functions_of, inline, library_functions, one_of, row
+from expressions import OPERANDS, cases, doubles, functions_called, functions_of, imports, inline, one_of, row
 from lanes import roles
+from table import SPECIAL_FUNCTIONS, codes_of
 
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
 # Every module cimports ops.pxd, and so has this.
@@ -91,6 +92,42 @@ def folds(reductions) -> list[str]:
     return lines
 
 
+CODES = """
+
+cdef inline int code_for(int row, int form) noexcept nogil:
+    \"\"\"The code of a node of this row; the form is 0 where operands have none.\"\"\"
+    if row < ROW_FIRST_BINARY:
+        return row + (row > ROW_LEAF)
+    if row < ROW_FIRST_REDUCTION:
+        return (row - ROW_FIRST_BINARY) * 4 + CODE_FIRST_BINARY | form
+    return row - ROW_FIRST_REDUCTION + CODE_FIRST_REDUCTION
+
+
+cdef inline int row_of(int code) noexcept nogil:
+    if code < CODE_FIRST_BINARY:
+        return code - (code > CODE_LEAF)
+    if code < CODE_FIRST_REDUCTION:
+        return (code - CODE_FIRST_BINARY >> 2) + ROW_FIRST_BINARY
+    return code - CODE_FIRST_REDUCTION + ROW_FIRST_REDUCTION
+
+
+cdef inline int form_of(int code) noexcept nogil:
+    \"\"\"Which operands are numbers, or the activation of a sum of products.\"\"\"
+    return code & 3 if CODE_FIRST_BINARY <= code < CODE_FIRST_REDUCTION else 0
+
+
+cdef inline bint has_form(int row, int form) noexcept nogil:
+    \"\"\"Whether a row of two operands makes nodes of a form: both are nodes, or the right one or the left a number.\"\"\"
+    if form == 1:
+        return outer_row(row) == ROW_LEAF
+    if form == 2:
+        return not commutes(row)
+    return form == 0 or right_in_symbol(row)
+
+
+cdef inline bint is_dot(int code) noexcept nogil:
+    return code & ~3 == CODE_DOT
+"""
 ACTIVATION = """
 
 cdef inline int activation_row(int code) noexcept nogil:
@@ -105,14 +142,14 @@ cdef inline int activation_row(int code) noexcept nogil:
 cdef inline double activation_value(int code, double total) noexcept nogil:
     cdef double out = {first}_value(total)
     if activation_row(code) != {first_row}:
-        out = unary_value(activation_row(code), total)
+        out = other_activation_value(code & 3, total)
     return out
 
 
 cdef inline double activation_derivative(int code, double out) noexcept nogil:
     cdef double derivative = {first}_da(0.0, out)
     if activation_row(code) != {first_row}:
-        derivative = unary_derivative(activation_row(code), 0.0, out)
+        derivative = other_activation_derivative(code & 3, out)
     return derivative
 """
 
@@ -122,7 +159,16 @@ def activations(operations) -> list[str]:
     rows = [operations.BY_NAME[name] for name in operations.ACTIVATIONS[1:]]
     choice = cases("which", [(str(at), [f"return {row(o)}"]) for at, o in enumerate(rows, 1)])
     text = ACTIVATION.format(choice="\n".join(choice), first=rows[0].name, first_row=row(rows[0]))
-    return text.rstrip().split("\n")
+    others = list(enumerate(rows, 1))[1:]
+    values = cases("which", [(str(at), [f"return {o.name}_value(total)"]) for at, o in others])
+    derivatives = cases("which", [(str(at), [f"return {o.name}_da(0.0, out)"]) for at, o in others])
+    return [
+        *inline("double", "other_activation_value", "int which, double total", [*values, "    return total"]),
+        *inline(
+            "double", "other_activation_derivative", "int which, double out", [*derivatives, "    return 1.0"]
+        ),
+        *text.rstrip().split("\n"),
+    ]
 
 
 def render_ops(operations, instructions) -> str:
@@ -134,7 +180,7 @@ def render_ops(operations, instructions) -> str:
     lines = [
         "# cython: cdivision=True",
         NOTICE,
-        f"from libc.math cimport {', '.join(library_functions(table, reductions))}",
+        *imports(functions_called(table, reductions), SPECIAL_FUNCTIONS),
         "",
         "cdef enum Row:",
         "    # A number in a traced graph; no node has this row.",
@@ -153,12 +199,17 @@ def render_ops(operations, instructions) -> str:
         f"    ROW_FIRST_REDUCTION = {row(reductions[0])}",
         f"    ROW_FIRST_BINARY = {row(binary[0])}",
         f"    ROW_FIRST_TERNARY = {row(ternary[0])}",
+        "",
+        "# What says of a node in memory which row made it, and of which operands.",
+        "cdef enum Code:",
+        *[f"    CODE_{name} = {code}" for name, code in codes_of(table, reductions).items()],
     ]
     for operation in table:
         lines += functions_of(operation)
     lines += switches(table)
     lines += one_of("commutes", [o for o in binary if o.commutes])
     lines += one_of("selects", [o for o in binary + ternary if o.selects])
+    lines += one_of("is_compact", [o for o in binary if o.compact])
     lines += one_of("right_in_symbol", [o for o in binary if o.right_in_symbol])
     for part in ("outer", "inner"):
         shown = [o for o in binary if o.seen_as is not None]
@@ -169,6 +220,7 @@ def render_ops(operations, instructions) -> str:
             cases("row", [(row(o), [f"return ROW_{getattr(o.seen_as, part).upper()}"]) for o in shown])
             + ["    return ROW_LEAF"],
         )
+    lines += CODES.rstrip().split("\n")
     lines += folds(reductions)
     lines += one_of("needs_shift", [r for r in reductions if "shift" in r.step])
     lines += one_of("is_linear", [r for r in reductions if r.linear])
@@ -180,8 +232,11 @@ def render_ops(operations, instructions) -> str:
 
 def render_refusals(table, reductions, activations) -> str:
     """refusals.pxi: every operation's names and errors, for the engine."""
-    symbols = [f"    {row(o)}: {symbol_of(o, table)!r}," for o in table]
-    symbols += [f"    {row(r)}: {r.name!r}," for r in reductions]
+    # In the order of the rows in ops.pxd.
+    named = [o for count in (1, 2) for o in table if o.operands == count]
+    named = [None, *named, *[None] * 4, *reductions, *(o for o in table if o.operands == 3)]
+    names = [o.name if o else "" for o in named]
+    symbols = ["" if o is None else o.name if o in reductions else symbol_of(o, table) for o in named]
     errors = []
     for o in table:
         for refusal in o.errors:
@@ -191,36 +246,23 @@ def render_refusals(table, reductions, activations) -> str:
             ]
     lines = [
         NOTICE,
-        "cdef dict SYMBOLS = {",
-        *symbols,
-        "}",
-        "",
-        "cdef dict NAMES = {",
-        *[f"    {row(o)}: {o.name!r}," for o in table],
-        "}",
-        "",
+        "# By row; that of a leaf, or of a node of the user's, has none.",
+        f"cdef tuple SYMBOLS = {tuple(symbols)!r}",
+        f"cdef tuple NAMES = {tuple(names)!r}",
+        "cdef dict REDUCTION_ROWS = {NAMES[row]: row for row in range(ROW_FIRST_REDUCTION, ROW_FIRST_TERNARY)}",
         "cdef dict OPERATION_ROWS = {",
-        *[f"    {o.name!r}: {row(o)}," for o in table],
-        "}",
-        "",
-        "cdef dict REDUCTION_ROWS = {",
-        *[f"    {r.name!r}: {row(r)}," for r in reductions],
+        "    name: row for row, name in enumerate(NAMES) if name and name not in REDUCTION_ROWS",
         "}",
         "",
         "cdef dict OPERATORS = {",
-        *[f"    {row(o)}: {o.symbol!r}," for o in table if o.operands == 2 and o.method],
+        *[f"    {row(o)}: {o.symbol!r}," for o in table if is_operator(o)],
         "}",
         "",
         "cdef dict METHODS = {",
-        *[f"    {row(o)}: {o.method!r}," for o in table if o.operands == 2 and o.method],
+        *[f"    {row(o)}: {o.method!r}," for o in table if is_operator(o)],
         "}",
         "",
         f"cdef tuple ACTIVATIONS = {activations!r}",
-        "",
-        "",
-        "cdef set CODES_OF_TWO = {",
-        *[f"    {row(o)} << 2 | {form}," for o in table if o.operands == 2 for form in forms_of(o)],
-        "}",
         "",
         "",
         "cdef str described(int row, double a, double b):",
@@ -228,6 +270,8 @@ def render_refusals(table, reductions, activations) -> str:
         '    cdef str left = "..." if traced_here() else repr(a)',
         "    if row < ROW_FIRST_BINARY:",
         '        return f"{NAMES[row]}({left})"',
+        "    if row not in OPERATORS:",
+        '        return f"{NAMES[row]}({left}, {b!r})"',
         '    return f"{left} {OPERATORS[row]} {b!r}"',
         "",
         "",
@@ -249,11 +293,12 @@ def render_rules(table) -> str:
     """rules.pxi: the backward rule of every operation of one or two operands, for the engine."""
     pulls = []
     for o in table:
-        if o.operands == 3:
+        if o.operands == 3 or o.compact:
             continue
         da, db = f"{o.name}_da", f"{o.name}_db"
         if o.operands == 1:
-            pulls.append((f"({row(o)} << 2)", [f"to_left = {da}(a, node.data)"]))
+            body = [f"to_left = {da}(a, node.data)"]
+            pulls.append((code(o), chosen(body) if o.selects else body))
             continue
         both = [
             "right = <Node *>node.right.node",
@@ -270,9 +315,10 @@ def render_rules(table) -> str:
         }
         if o.selects:
             bodies = {form: chosen(body) for form, body in bodies.items()}
-        pulls += [(f"({row(o)} << 2 | {form})", bodies[form]) for form in forms_of(o)]
+        pulls += [(f"({code(o)} | {form})", bodies[form]) for form in forms_of(o)]
     lines = [
         NOTICE,
+        *COMPACT_RULE.split("\n"),
         "cdef inline void pull_operation(",
         "    Node *node, int code, double g, Sweep *sweep",
         ") noexcept nogil:",
@@ -280,11 +326,61 @@ def render_rules(table) -> str:
         "    cdef Node *right = NULL",
         "    cdef double a = left.data, to_left = 0.0, to_right = 0.0",
         *cases("code", pulls),
+        "    else:",
+        "        pull_compact(node, code, g, sweep)",
+        "        return",
         "    give(left, to_left * g, sweep)",
         "    if right != NULL:",
         "        give(right, to_right * g, sweep)",
     ]
     return "\n".join(lines) + "\n"
+
+
+COMPACT_RULE = """\
+cdef void pull_compact(Node *node, int code, double g, Sweep *sweep) noexcept nogil:
+    \"\"\"The rule of a row that few programs need: not in line, where it would slow down those of the others.\"\"\"
+    cdef int row = row_of(code)
+    cdef Node *left = <Node *>node.left
+    cdef Node *right = NULL
+    cdef double a = left.data, b, to_left, to_right
+    if row < ROW_FIRST_BINARY:
+        to_left = unary_derivative(row, a, node.data)
+        if selects(row):
+            give_chosen(left, to_left, g, sweep)
+        else:
+            give(left, to_left * g, sweep)
+        return
+    if code & 3 == CONSTANT_NODE:
+        a, b, right, left = node.right.constant, a, left, NULL
+    elif code & 3 == NODE_NODE:
+        right = <Node *>node.right.node
+        b = right.data
+    else:
+        b = node.right.constant
+    to_left = left_derivative(row, a, b, node.data)
+    to_right = right_derivative(row, a, b, node.data)
+    if selects(row):
+        if left != NULL:
+            give_chosen(left, to_left, g, sweep)
+        if right != NULL:
+            give_chosen(right, to_right, g, sweep)
+        return
+    if left != NULL:
+        give(left, to_left * g, sweep)
+    if right != NULL:
+        give(right, to_right * g, sweep)
+
+"""
+
+
+def code(operation) -> str:
+    """The name of the code of a row's nodes, without their form."""
+    return f"CODE_{operation.name.upper()}"
+
+
+def is_operator(operation) -> bool:
+    """Whether a row of two operands is an operator of Python's, not a method with a name."""
+    return operation.operands == 2 and operation.method.startswith("__")
 
 
 def chosen(body: list[str]) -> list[str]:
@@ -298,7 +394,7 @@ def chosen(body: list[str]) -> list[str]:
 
 
 def forms_of(operation) -> list[str]:
-    """The kinds of operands with which scalars.pxi makes nodes of a row of two."""
+    """The kinds of operands with which scalars.pxi makes nodes of a row of two; has_form() says the same."""
     kinds = ["NODE_NODE"]
     if operation.seen_as is None:
         kinds.append("NODE_CONSTANT")
@@ -336,14 +432,35 @@ def render_methods(table) -> str:
     ]
     for o in table:
         doc = f'        """{o.doc}"""'
-        if o.operands == 1:
+        if o.operands == 1 and o.compact:
+            lines += [
+                f"    def {o.method}(self):",
+                doc,
+                f"        return node_of_one({row(o)}, <Node *><PyObject *>self)",
+                "",
+            ]
+        elif o.operands == 1:
             lines += [
                 f"    def {o.method}(self):",
                 doc,
                 "        cdef Value operand = self",
                 f"        cdef double out = {o.name}_value(operand.data)",
                 *checked(o, "operand.data", "0.0", "        "),
-                f"        return new_unary({row(o)} << 2, out, <Node *><PyObject *>operand, 0.0)",
+                f"        return new_unary({code(o)}, out, <Node *><PyObject *>operand, 0.0)",
+                "",
+            ]
+        elif not is_operator(o):
+            lines += [
+                f"    def {o.method}(self, other):",
+                doc,
+                f"        return of_method({row(o)}, self, other)",
+                "",
+            ]
+        elif o.compact:
+            lines += [
+                f"    def {o.method}(left, right):",
+                doc,
+                f"        return binary({row(o)}, left, right)",
                 "",
             ]
         else:
@@ -359,11 +476,13 @@ def render_methods(table) -> str:
                 "        if in_pool(<PyObject *>left) and in_pool(<PyObject *>right):",
                 f"            out = {o.name}_value((<Value>left).data, (<Value>right).data)",
                 *checked(o, "(<Value>left).data", "(<Value>right).data", "            "),
-                f"            return new_binary({row(o)} << 2, out, "
+                f"            return new_binary({code(o)} | NODE_NODE, out, "
                 "<Node *><PyObject *>left, <Node *><PyObject *>right)",
                 f"        return binary({row(o)}, left, right)",
                 "",
             ]
+        for alias in o.aliases:
+            lines[-1:] = [f"    {alias} = {o.method}", ""]
     return "\n".join(lines[:-1]) + "\n"
 
 
@@ -372,7 +491,13 @@ def render_stub(table, template: str) -> str:
     lines = []
     for o in table:
         if o.operands == 1:
-            lines.append(f"    def {o.method}(self) -> Value: ...")
+            lines += [f"    def {method}(self) -> Value: ..." for method in (o.method, *o.aliases)]
+            continue
+        if not is_operator(o):
+            lines += [
+                f"    def {method}(self, other: Value | _Number) -> Value: ..."
+                for method in (o.method, *o.aliases)
+            ]
             continue
         extra = ", mod: None = None, /" if o.method == "__pow__" else ", /"
         reflected = o.method.replace("__", "__r", 1)

@@ -33,10 +33,21 @@ def expressions_of(entry) -> list[str]:
     return [entry.value, *entry.derivatives, *(refusal.condition for refusal in entry.errors)]
 
 
-def library_functions(table, reductions) -> list[str]:
-    """The functions of the C library that the rows call."""
+def functions_called(table, reductions) -> list[str]:
+    """The functions that the rows call."""
     expressions = [expression for entry in (*table, *reductions) for expression in expressions_of(entry)]
     return sorted({call.func.id for expression in expressions for call in nodes(expression, ast.Call)})
+
+
+def imports(called, special) -> list[str]:
+    """Cython's declarations of the functions that are called: the C library's, and the special ones by their operands."""
+    lines = [f"from libc.math cimport {', '.join(name for name in called if name not in special)}"]
+    own = [name for name in called if name in special]
+    if own:
+        lines += ["", 'cdef extern from "engine.src/arithmetic/special.h" nogil:']
+    for name in own:
+        lines.append(f'    double {name} "fastgrad_{name}"({", ".join(["double"] * special[name])}) noexcept')
+    return lines
 
 
 def row(operation) -> str:

@@ -7,20 +7,23 @@ from expressions import (
     OPERANDS,
     doubles,
     flops,
+    functions_called,
     functions_of,
+    imports,
     inline,
-    library_functions,
     mask,
     nodes,
     one_of,
     row,
 )
+from table import SPECIAL_FUNCTIONS
 
 HEADER = """\
 from fastgrad.compiler.instructions cimport *
 from fastgrad.ops cimport {numbers}
 
-from libc.math cimport INFINITY, {functions}
+from libc.math cimport INFINITY
+{imports}
 
 cdef extern from "vector_math.h" nogil:
     ctypedef double *lane
@@ -234,23 +237,38 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
     return text.rstrip().split("\n"), *branches(r)
 
 
-def ternary_loops(o) -> tuple[list[str], list, list]:
-    """The functions of a row of three operands, all of them lanes: others are broadcast before."""
+def compact_loops(o) -> tuple[list[str], list, list]:
+    """One loop for the value and one for each derivative; all operands are lanes, others are broadcast before.
+
+    Those of a row of three operands are in a list.
+    """
+    names = "abc"[: o.operands]
+    if o.operands == 3:
+        wide = ["    cdef const Wide *wide = &block.wides[i.left]"]
+        places = [f"block.table[wide.left + {at}]" for at in range(3)]
+        adjoints = [f"block.table[wide.left_adjoint + {at}]" for at in range(3)]
+        fresh = [f"block.table[wide.fresh_left + {at}]" for at in range(3)]
+    else:
+        wide = []
+        places = [f"i.{SIDES[name][0]}" for name in names]
+        adjoints = [f"i.{SIDES[name][0]}_adjoint" for name in names]
+        fresh = [f"i.fresh & {SIDES[name][1]}" for name in names]
     operands = [
-        "    cdef const Wide *wide = &block.wides[i.left]",
+        *wide,
         *[
-            f"    cdef const_lane {name} = lanes_of(block, block.table[wide.left + {at}])"
-            for at, name in enumerate("abc")
+            f"    cdef const_lane {name} = lanes_of(block, {place})"
+            for name, place in zip(names, places, strict=True)
         ],
         "    cdef Py_ssize_t j",
     ]
+    given = ", ".join(f"{name}[j]" for name in names)
     lines = kernel(
         f"forward_{o.name}",
         [
             "    cdef lane out = lanes_of(block, i.out)",
             *operands,
             "    for j in range(block.lanes):",
-            f"        out[j] = {o.name}_value(a[j], b[j], c[j])",
+            f"        out[j] = {o.name}_value({given})",
         ],
     )
     body = [
@@ -259,14 +277,15 @@ def ternary_loops(o) -> tuple[list[str], list, list]:
         *operands,
         "    cdef lane amount = block.scratch",
     ]
-    for at, name in enumerate("abc"):
+    for name, adjoint, first in zip(names, adjoints, fresh, strict=True):
         body += [
-            f"    if block.table[wide.left_adjoint + {at}] >= 0:",
+            f"    if {adjoint} >= 0:",
             "        for j in range(block.lanes):",
-            f"            amount[j] = {o.name}_d{name}(a[j], b[j], c[j], out[j]) * g[j]",
-            f"        give(block, block.table[wide.left_adjoint + {at}],"
-            f" block.table[wide.fresh_left + {at}], block.scratch)",
+            f"            amount[j] = {o.name}_d{name}({given}, out[j]) * g[j]",
+            f"        give(block, {adjoint}, {first}, block.scratch)",
         ]
+    if all(derivative == "0.0" for derivative in o.derivatives):
+        return lines, branches(o)[0], [(branches(o)[1][0][0], "backward_nothing(i, block)")]
     lines += kernel(f"backward_{o.name}", body)
     return lines, *branches(o)
 
@@ -334,8 +353,8 @@ def render_functions(table, reductions, instructions, notice: str) -> str:
     numbers = [row(o) for o in (*table, *[r for r in reductions if not r.linear])]
     numbers += [f"OPCODE_{i.name.upper()}" for i in instructions.INSTRUCTIONS]
     numbers = "(\n    " + ",\n    ".join(numbers) + ",\n)"
-    cimported = [name for name in library_functions(table, reductions) if name not in OWN_FUNCTIONS]
-    header = HEADER.format(numbers=numbers, functions=", ".join(cimported)).rstrip()
+    called = [name for name in functions_called(table, reductions) if name not in OWN_FUNCTIONS]
+    header = HEADER.format(numbers=numbers, imports="\n".join(imports(called, SPECIAL_FUNCTIONS))).rstrip()
     own = [
         f'    double {name} "fg_{name}"({", ".join(["double"] * operands)}) noexcept'
         for name, operands in OWN_FUNCTIONS.items()
@@ -368,7 +387,7 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]
     backward = [(f"OPCODE_{name.upper()}", f"backward_{name}(i, block)") for name in special]
     for o in table:
-        text, ahead, back = ternary_loops(o) if o.operands == 3 else loops(o)
+        text, ahead, back = compact_loops(o) if o.compact or o.operands == 3 else loops(o)
         lines += text
         forward += ahead
         backward += back

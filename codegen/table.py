@@ -12,17 +12,27 @@ from types import ModuleType
 from expressions import OPERANDS, names_in
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "fastgrad"
-# Six bits of a node's code are its row, and the last row marks a freed node.
-MOST_ROWS = 63
+# A node's code is a byte, and the last one marks a freed node.
+MOST_CODES = 255
 # The rows of ops.pxd that are in no table, and what the names of other functions there begin with.
 RESERVED = {
     "leaf", "constant", "custom", "local", "dot", "inner", "end", "table_end", "first_reduction",
-    "first_binary", "first_ternary", "unary", "binary", "ternary", "reduction", "activation",
+    "first_binary", "first_ternary", "unary", "binary", "ternary", "reduction", "activation", "fresh",
 }  # fmt: skip
-ROWS_OF_NODES = 5
-# The functions of the C library that an expression may call, as Python has them.
-FUNCTIONS = {name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt", "tanh", "sin", "cos")}
-FUNCTIONS |= {"pow": math.pow, "fabs": math.fabs, "floor": math.floor, "isfinite": math.isfinite}
+# The functions that an expression may call, by the number of their arguments: of the C library, and of
+# engine.src/arithmetic/special.h.
+C_FUNCTIONS = {
+    1: (
+        "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "fabs", "floor", "ceil", "rint", "isfinite",
+        "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+        "erf", "erfc", "lgamma",
+    ),
+    2: ("pow", "atan2", "hypot", "fmod"),
+}  # fmt: skip
+SPECIAL_FUNCTIONS = {"digamma": 1, "polygamma": 2, "mod": 2}
+FUNCTIONS = {name: count for count, names in C_FUNCTIONS.items() for name in names} | SPECIAL_FUNCTIONS
+# Those that Python has as well, to look at what a row computes.
+IN_PYTHON = {name: getattr(math, name) for name in FUNCTIONS if hasattr(math, name)}
 # What means the same in Python and in Cython. An integer does not: 1 / 2 is 0 in C.
 LANGUAGE = (
     ast.Expression, ast.Name, ast.Load, ast.Call, ast.Constant, ast.IfExp,
@@ -50,7 +60,8 @@ def verify(operations, instructions) -> None:
     """Raise ValueError, with the row's name and what is wrong, for a table that cannot be rendered."""
     table = operations.TABLE + operations.FUNCTIONS
     rows = (*table, *operations.REDUCTIONS)
-    require(len(rows) + ROWS_OF_NODES <= MOST_ROWS, "the table", f"more than {MOST_ROWS} rows")
+    codes = codes_of(table, operations.REDUCTIONS)["END"]
+    require(codes <= MOST_CODES, "the table", f"its rows need {codes} codes, more than {MOST_CODES}")
     for count in (1, 2, 3):
         require(any(o.operands == count for o in table), "the table", f"no operation of {count} operands")
     require(operations.REDUCTIONS, "the table", "no reduction")
@@ -69,6 +80,25 @@ def verify(operations, instructions) -> None:
         verify_instruction(i, instructions.ROLES)
 
 
+def codes_of(table, reductions) -> dict[str, int]:
+    """The codes of nodes by their names: one a row, four where operands have forms, or sums activations.
+
+    Those with forms begin at a multiple of four, so that the form is the last two bits of a code.
+    """
+    rows = {count: [o.name.upper() for o in table if o.operands == count] for count in (1, 2, 3)}
+    codes = {"LEAF": 0, "FRESH": 1}
+    codes |= {name: 2 + at for at, name in enumerate(rows[1])}
+    first = codes["FIRST_BINARY"] = (2 + len(rows[1]) + 3) // 4 * 4
+    codes |= {name: first + 4 * at for at, name in enumerate([*rows[2], "CUSTOM", "LOCAL", "DOT", "INNER"])}
+    codes["TABLE_END"] = codes["CUSTOM"]
+    first = codes["FIRST_REDUCTION"] = codes["INNER"] + 4
+    codes |= {r.name.upper(): first + at for at, r in enumerate(reductions)}
+    first = codes["FIRST_TERNARY"] = first + len(reductions)
+    codes |= {name: first + at for at, name in enumerate(rows[3])}
+    codes["END"] = first + len(rows[3])
+    return codes
+
+
 def verify_names(rows, instructions) -> None:
     """Every name is the start of a C function's, and of one alone."""
     seen = set()
@@ -80,6 +110,7 @@ def verify_names(rows, instructions) -> None:
     for entry in rows:
         require(entry.name not in RESERVED, entry, "ops.pxd uses this name for something else")
     methods = [entry.method for entry in rows if getattr(entry, "method", "")]
+    methods += [alias for entry in rows for alias in getattr(entry, "aliases", ())]
     for method in methods:
         require(methods.count(method) == 1, method, "two rows have this method")
 
@@ -98,7 +129,7 @@ def verify_expression(entry, expression: str, names) -> None:
         if isinstance(node, ast.Call):
             known = isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS
             require(known, entry, f"{expression!r} calls an unknown function: {ast.unparse(node.func)}")
-            count = 2 if node.func.id == "pow" else 1
+            count = FUNCTIONS[node.func.id]
             fits = len(node.args) == count and not node.keywords
             require(fits, entry, f"{node.func.id} in {expression!r} takes {count} arguments")
     for name in sorted(names_in(expression) - set(names)):
@@ -107,7 +138,7 @@ def verify_expression(entry, expression: str, names) -> None:
 
 def evaluate(expression: str, **names: float) -> float:
     """The value of an expression that was verified."""
-    return eval(expression, {"__builtins__": {}}, FUNCTIONS | names)
+    return eval(expression, {"__builtins__": {}}, IN_PYTHON | names)
 
 
 def verify_operation(o, table) -> None:
@@ -127,7 +158,10 @@ def verify_operation(o, table) -> None:
         kind = getattr(builtins, refusal.exception, None)
         known = isinstance(kind, type) and issubclass(kind, Exception)
         require(known, o, f"{refusal.exception} is no exception of Python's")
-    require(not o.selects or o.operands > 1, o, "selects, but has nothing to choose from")
+    passes_nothing = all(derivative == "0.0" for derivative in o.derivatives)
+    require(o.operands > 1 or o.selects == passes_nothing, o, "selects, but has nothing to choose from")
+    require(o.selects or not passes_nothing, o, "has no derivative, and so selects none of its operands")
+    require(not o.compact or o.operands < 3, o, "with three operands every row is compact")
     for column in ("commutes", "seen_as", "right_in_symbol", "frequent"):
         require(not getattr(o, column) or o.operands == 2, o, f"{column} is for two operands")
     require(not o.seen_as or not o.commutes, o, "what is seen as two operations cannot commute")
@@ -150,9 +184,8 @@ def verify_method(o) -> None:
     """Refuse a row of TABLE that is no method, or whose reflected method would have no name."""
     require(o.method.isidentifier() and not keyword.iskeyword(o.method), o, "a row of TABLE has a method")
     require(o.operands < 3, o, "a method has one or two operands")
-    if o.operands == 2:
-        dunder = o.method.startswith("__") and o.method.endswith("__")
-        require(dunder, o, "a method of two operands is an operator")
+    for alias in o.aliases:
+        require(alias.isidentifier() and not keyword.iskeyword(alias), o, f"{alias!r} is no name of a method")
     require(o.doc and '"""' not in o.doc and "\\" not in o.doc, o, "the docstring cannot be quoted")
 
 

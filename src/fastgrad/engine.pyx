@@ -59,20 +59,21 @@ A number, its gradient and the operation that made it.
         """Return self ** exponent."""
         return self**exponent
 
-    def ln(self):
-        """Return the natural logarithm of self: log()."""
-        return self.log()
-
-    def log10(self):
-        """Return the logarithm of self to base 10: log() times a constant."""
-        return self.log() * 0.4342944819032518
-
     def clip(self, min=None, max=None):
-        """Return self, at least min and at most max, either of which may be None; ties share the gradient."""
+        """Return self, at least min and at most max, either of which may be None; max wins if it is below min.
+
+        The derivative by self is 1 from min to max, as torch's clamp has it, and else 0.
+        """
         if min is None and max is None:
             raise TypeError("clip needs a min or a max")
-        out = self if min is None else apply("maximum", self, min)
-        return out if max is None else apply("minimum", out, max)
+        return apply("clip", self, -INFINITY if min is None else min, INFINITY if max is None else max)
+
+    def __round__(self, ndigits=None):
+        """Return self rounded to ndigits decimals, an integer without them, as a Value; half to even."""
+        if ndigits is None:
+            return self.round()
+        scale = 10.0**ndigits
+        return (self * scale).round() / scale
 
     def item(self):
         """Return data, a float."""

@@ -424,6 +424,13 @@ cdef bint is_small_power(Lowering self, int row, int32_t exponent) except -1:
     return number == rint(number) and 2.0 <= fabs(number) <= 16.0
 
 
+cdef int32_t broadcast(Lowering self, int32_t operand) except -1:
+    """Lanes of a uniform number, for instructions without a form for one."""
+    cdef int32_t lanes = self.new_id(1, self.active.items[operand])
+    self.step(&self.steps, OPCODE_BROADCAST, lanes, operand)
+    return lanes
+
+
 cdef int emit_varying(Lowering self, int32_t index) except -1:
     """The steps of one record that varies by row."""
     cdef Graph graph = self.graph
@@ -445,14 +452,16 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
         operands = []
         for at in range(first, first + second):
             operand = graph.operands[at]
-            if not self.varying.items[operand]:
-                kind = self.new_id(1, self.active.items[operand])
-                self.step(&self.steps, OPCODE_BROADCAST, kind, operand)
-                operand = kind
-            operands.append(operand)
+            operands.append(operand if self.varying.items[operand] else broadcast(self, operand))
         return self.step(&self.steps, row << 2, index, new_wide(self, operands))
     if not has_two_operands(row):
         return self.step(&self.steps, row << 2, index, first)
+    if is_compact(row):
+        if not self.varying.items[second]:
+            second = broadcast(self, second)
+        elif not self.varying.items[first]:
+            first = broadcast(self, first)
+        return self.step(&self.steps, row << 2 | LANE_LANE, index, first, second)
     if is_small_power(self, row, second):
         return self.step(&self.steps, OPCODE_POWER, index, first, second)
     kind = LANE_LANE

@@ -48,6 +48,14 @@ cdef inline void give_product(
             target[j] += a[j] * b[j]
 
 
+cdef void backward_nothing(const Instruction *i, const Block *block) noexcept nogil:
+    """Of an operation of one or two lanes whose derivatives are 0 everywhere."""
+    if i.left_adjoint >= 0 and i.fresh & FRESH_LEFT:
+        fill(lanes_of(block, i.left_adjoint), 0.0, block.lanes)
+    if i.right_adjoint >= 0 and i.fresh & FRESH_RIGHT:
+        fill(lanes_of(block, i.right_adjoint), 0.0, block.lanes)
+
+
 # -- numbers from outside and to it --------------------------------------------------------------
 
 

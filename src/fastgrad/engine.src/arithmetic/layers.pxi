@@ -247,7 +247,7 @@ def _forward(layers, layer_type, neuron_type, inputs):
 
 
 cdef inline bint is_computed_value(PyObject *candidate) noexcept:
-    return is_value(candidate) and code_of(<Node *>candidate) >> 2 != ROW_LEAF
+    return is_value(candidate) and code_of(<Node *>candidate) > CODE_FRESH
 
 
 def _is_leaf(candidate):

@@ -6,9 +6,10 @@ import operator
 
 cdef object node_of_one(int row, Node *operand):
     cdef double out = unary_value(row, operand.data)
-    if out - out != 0.0:
+    # A comparison has a result although the operand is nan.
+    if out - out != 0.0 or operand.data != operand.data:
         refuse(row, operand.data, 0.0)
-    return new_unary(row << 2, out, operand, 0.0)
+    return new_unary(code_for(row, 0), out, operand, 0.0)
 
 
 cdef object node_of_two(int row, Node *left, Node *right):
@@ -17,7 +18,7 @@ cdef object node_of_two(int row, Node *left, Node *right):
     # A power may have a result although an operand is nan.
     if out - out != 0.0 or a != a or b != b:
         refuse(row, a, b)
-    return new_binary(row << 2 | NODE_NODE, out, left, right)
+    return new_binary(code_for(row, NODE_NODE), out, left, right)
 
 
 cdef object node_and_constant(int row, Node *left, double constant, bint integer):
@@ -33,7 +34,7 @@ cdef object node_and_constant(int row, Node *left, double constant, bint integer
             refuse_anywhere(row, a, constant)
         constant = inner
         row = outer_row(row)
-    return new_unary(row << 2 | (NODE_INTEGER if integer else NODE_CONSTANT), out, left, constant)
+    return new_unary(code_for(row, NODE_INTEGER if integer else NODE_CONSTANT), out, left, constant)
 
 
 cdef object constant_and_node(int row, double constant, Node *right):
@@ -44,7 +45,7 @@ cdef object constant_and_node(int row, double constant, Node *right):
     out = binary_value(row, constant, b)
     if out - out != 0.0 or b != b:
         refuse(row, constant, b)
-    return new_unary(row << 2 | CONSTANT_NODE, out, right, constant)
+    return new_unary(code_for(row, CONSTANT_NODE), out, right, constant)
 
 
 cdef object binary(int row, object left, object right):
@@ -72,6 +73,14 @@ cdef object binary(int row, object left, object right):
     else:
         refuse_foreign(left)
     return NotImplemented
+
+
+cdef object of_method(int row, object left, object right):
+    """The same for a method with a name, which nothing is tried after."""
+    result = binary(row, left, right)
+    if result is NotImplemented:
+        raise TypeError(f"{NAMES[row]} needs Values or numbers, not {named_kind(right)}")
+    return result
 
 
 cdef Value as_value(object operand, str operation):
@@ -117,7 +126,7 @@ cdef object ternary(int row, tuple operands):
     cdef Node *node
     # By the operands: the result may be that of the other branch.
     refuse_unknown_among(operands)
-    node = new_node(row << 2, ternary_value(row, first.data, second.data, third.data))
+    node = new_node(code_for(row, 0), ternary_value(row, first.data, second.data, third.data))
     set_operands(node, operands)
     return owned(node)
 
@@ -133,7 +142,11 @@ cdef object boxed(object value):
 
 cdef object over_array(int row, object left, object right):
     """An operation of arrays, element by element."""
-    return getattr(operator, METHODS[row])(left, right)
+    if row in METHODS:
+        return getattr(operator, METHODS[row])(left, right)
+    import numpy
+
+    return numpy.frompyfunc(lambda a, b: apply(NAMES[row], a, b), 2, 1)(left, right)
 
 
 def _refuse(int row, double a, double b):

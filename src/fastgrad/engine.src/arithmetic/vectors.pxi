@@ -155,7 +155,7 @@ cdef class Rows:
         """Note whether all weights of a row are leaves, and whether the collector knows one."""
         cdef PyObject *weights = PyList_GET_ITEM(self.tuples, index)
         cdef char *code = PyByteArray_AS_STRING(self.codes) + index
-        code[0] = (ROW_DOT if all_leaves(<tuple>weights) else ROW_INNER) << 2 | code[0] & 3
+        code[0] = (CODE_DOT if all_leaves(<tuple>weights) else CODE_INNER) | code[0] & 3
         self.tracked = self.tracked or any_tracked(weights)
 
     cdef inline int require_row(self, Py_ssize_t index) except -1:
@@ -277,7 +277,7 @@ def dot(w, x, b=None, activation="linear"):
         refuse_unknown_among(inputs)
     return owned(
         dot_node(
-            (ROW_DOT if all_leaves(weights) else ROW_INNER) << 2 | code,
+            (CODE_DOT if all_leaves(weights) else CODE_INNER) | code,
             total,
             <PyObject *>weights,
             <PyObject *>inputs,
@@ -351,7 +351,7 @@ def _reduce(str name, values):
         total = reduction_step(row, total, a, shift)
     if total != total:
         refuse_unknown_among(operands)
-    node = new_node(row << 2, reduction_finish(row, total, <double>size, shift))
+    node = new_node(code_for(row, 0), reduction_finish(row, total, <double>size, shift))
     set_operands(node, operands)
     return owned(node)
 

@@ -45,7 +45,7 @@ cdef inline Node *dot_before(Node *node, PyObject *inputs) noexcept nogil:
     if slot < FIRST_SLOT:
         chunk = chunk.older
         slot = SLOTS - 1
-    if chunk == NULL or not chunk.reached[slot] or chunk.code[slot] >> 2 != ROW_DOT:
+    if chunk == NULL or not chunk.reached[slot] or not is_dot(chunk.code[slot]):
         return NULL
     node = node_at(chunk, slot)
     return node if node.right.node == inputs else NULL
@@ -107,13 +107,13 @@ cdef inline void pull_dot(Node *node, int code, Sweep *sweep) noexcept nogil:
     cdef Node *four[4]
     cdef double w_data, g
     # Leaves need not be marked, nor inputs shared with the node before: that is half of the work.
-    if code >> 2 != ROW_DOT:
+    if not is_dot(code):
         for index in range(size):
             mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)
     if sweep.marked_inputs != node.right.node:
         mark_inputs(node.right.node, sweep)
     four[0] = node
-    if code >> 2 == ROW_DOT and begins_four(four, sweep):
+    if is_dot(code) and begins_four(four, sweep):
         pull_four_dots(four, sweep)
         return
     g = before_activation(node, code)

@@ -32,15 +32,14 @@ cdef inline void reach_all(PyObject *operands, Survey *survey) noexcept:
 
 
 cdef inline void reach_below(Node *node, int code, Survey *survey) noexcept:
-    cdef int row = code >> 2
-    if row < ROW_TABLE_END:
+    if code < CODE_TABLE_END:
         reach(<Node *>node.left, survey)
         if owns_right(code):
             reach(<Node *>node.right.node, survey)
         return
-    if row != ROW_DOT or survey.leaves:
+    if not is_dot(code) or survey.leaves:
         reach_all(node.left, survey)
-    if (row == ROW_DOT or row == ROW_INNER) and node.right.node != survey.inputs:
+    if CODE_DOT <= code < CODE_FIRST_REDUCTION and node.right.node != survey.inputs:
         survey.inputs = node.right.node
         reach_all(node.right.node, survey)
 
@@ -117,7 +116,7 @@ cdef inline void push(Stack *stack, PyObject *node) noexcept:
 cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
     """Whether the operand with this number was there to be chosen, and was not."""
     cdef int code = code_of(node)
-    cdef int row = code >> 2
+    cdef int row = row_of(code)
     cdef double a, b, c
     if not selects(row):
         return False

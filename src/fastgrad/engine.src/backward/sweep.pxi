@@ -8,18 +8,17 @@
 
 cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
     """Run the rule of a pool node: operand.grad += d node / d operand * node.grad."""
-    cdef int row = code >> 2
-    if row < ROW_TABLE_END:
+    if code < CODE_TABLE_END:
         pull_operation(node, code, node.grad, sweep)
-    elif row == ROW_DOT or row == ROW_INNER:
+    elif CODE_DOT <= code < CODE_FIRST_REDUCTION:
         pull_dot(node, code, sweep)
-    elif row >= ROW_FIRST_TERNARY:
-        pull_ternary(node, row, node.grad, sweep)
-    elif row >= ROW_FIRST_REDUCTION:
-        pull_reduction(node, row, node.grad, sweep)
-    elif row == ROW_LOCAL:
+    elif code >= CODE_FIRST_TERNARY:
+        pull_ternary(node, row_of(code), node.grad, sweep)
+    elif code >= CODE_FIRST_REDUCTION:
+        pull_reduction(node, row_of(code), node.grad, sweep)
+    elif code == CODE_LOCAL:
         pull_local(node, node.grad, sweep)
-    elif row == ROW_CUSTOM:
+    elif code == CODE_CUSTOM:
         pull_nothing(node, sweep)
 
 
@@ -112,7 +111,7 @@ cdef int propagate(Node *node) except -1:
     cdef tuple children, derivatives
     if in_pool(node):
         sweep_from(node, False)
-    elif code >> 2 == ROW_LOCAL:
+    elif code == CODE_LOCAL:
         children = <tuple>node.left
         derivatives = (<Extras>node.right.node).derivatives
         for child, derivative in zip(children, derivatives):

@@ -31,7 +31,7 @@ cdef Value shown_leaf(double data, double grad):
 cdef Value shown_inner(int row, Value operand, double data, double grad):
     """The inner node of `a - b` and `a / b`: `b * -1` or `b**-1`."""
     cdef int form = NODE_INTEGER if right_in_symbol(row) else NODE_CONSTANT
-    cdef Node *node = new_node(row << 2 | form, data)
+    cdef Node *node = new_node(code_for(row, form), data)
     set_received(node, grad)
     node.right.constant = -1.0
     set_left(node, <PyObject *>operand)
@@ -49,8 +49,8 @@ cdef int expand(Value self) except -1:
     """Replace a node of the pool that stands for several by the outermost of them."""
     cdef Node *node = <Node *><PyObject *>self
     cdef int code = code_of(node)
-    cdef int row = code >> 2
-    cdef int form = code & 3
+    cdef int row = row_of(code)
+    cdef int form = form_of(code)
     cdef int outer = outer_row(row)
     if row == ROW_DOT or row == ROW_INNER:
         return expand_dot(self, code)
@@ -72,10 +72,10 @@ cdef int expand_constant(Value self, int row, int form) except -1:
     cdef double g = passed_on(node)
     if form == CONSTANT_NODE:
         derivative = left_derivative(row, constant, operand.data, node.data)
-        replace(self, row << 2 | NODE_NODE, shown_leaf(constant, share(derivative, g)), operand)
+        replace(self, code_for(row, NODE_NODE), shown_leaf(constant, share(derivative, g)), operand)
     else:
         derivative = right_derivative(row, operand.data, constant, node.data)
-        replace(self, row << 2 | NODE_NODE, operand, shown_leaf(constant, share(derivative, g)))
+        replace(self, code_for(row, NODE_NODE), operand, shown_leaf(constant, share(derivative, g)))
     return 0
 
 
@@ -95,7 +95,7 @@ cdef int expand_two(Value self, int outer, int inner, int form) except -1:
         right = shown_leaf(b, share(right_derivative(outer, a, b, node.data), g))
     # The inner node is younger than the node that uses it, which no sweep can follow.
     mark_irregular(node)
-    replace(self, outer << 2 | NODE_NODE, left, right)
+    replace(self, code_for(outer, NODE_NODE), left, right)
     return 0
 
 
@@ -120,11 +120,11 @@ cdef int expand_dot(Value self, int code) except -1:
         total = shown_outer(ROW_ADD, total, last, grad)
     mark_irregular(node)
     if activation == ROW_LEAF and len(terms) == 1:
-        replace(self, ROW_MUL << 2, weights[0], inputs[0])
+        replace(self, CODE_MUL | NODE_NODE, weights[0], inputs[0])
     elif activation == ROW_LEAF:
-        replace(self, ROW_ADD << 2, total, last)
+        replace(self, CODE_ADD | NODE_NODE, total, last)
     else:
-        replace(self, activation << 2, total, None)
+        replace(self, code_for(activation, 0), total, None)
     return 0
 
 
@@ -137,7 +137,7 @@ cdef tuple children_of(Value self):
     code = code_of(node)
     if code <= CODE_FRESH:
         return ()
-    if code >> 2 >= ROW_TABLE_END:
+    if code >= CODE_TABLE_END:
         return <tuple>node.left
     if owns_right(code):
         return (<object>node.left, <object>node.right.node)
@@ -150,7 +150,7 @@ cdef tuple local_derivatives(Value self):
     cdef PyObject *extras = extras_of(node)
     cdef tuple operands = children_of(self)
     cdef Py_ssize_t count = len(operands)
-    cdef int row = code_of(node) >> 2
+    cdef int row = row_of(code_of(node))
     cdef double a, b, c
     if not operands:
         return ()
@@ -180,7 +180,7 @@ cdef object symbol_of(Value self):
     cdef Node *node = <Node *><PyObject *>self
     cdef PyObject *extras = extras_of(node)
     cdef int code = code_of(node)
-    cdef int row = code >> 2
+    cdef int row = row_of(code)
     if extras != NULL and (<Extras>extras).symbol is not None:
         return (<Extras>extras).symbol
     if row == ROW_LEAF or row == ROW_LOCAL:
@@ -193,8 +193,8 @@ cdef object symbol_of(Value self):
             # A sum, or its only product.
             row = ROW_ADD if PyTuple_GET_SIZE(node.left) > 1 else ROW_MUL
         return SYMBOLS[row]
-    if row < ROW_TABLE_END and right_in_symbol(row) and code & 3 == NODE_CONSTANT:
+    if row < ROW_TABLE_END and right_in_symbol(row) and form_of(code) == NODE_CONSTANT:
         return f"{SYMBOLS[row]}{node.right.constant}"
-    if row < ROW_TABLE_END and right_in_symbol(row) and code & 3 == NODE_INTEGER:
+    if row < ROW_TABLE_END and right_in_symbol(row) and form_of(code) == NODE_INTEGER:
         return f"{SYMBOLS[row]}{int(node.right.constant)}"
     return SYMBOLS[row]

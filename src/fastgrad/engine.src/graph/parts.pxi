@@ -47,8 +47,8 @@ def _differentiable_parts(Value self not None):
 cdef tuple taken_apart(Value self):
     cdef Node *node = <Node *><PyObject *>self
     cdef int code = code_of(node)
-    cdef int row = code >> 2
-    cdef int form = code & 3
+    cdef int row = row_of(code)
+    cdef int form = form_of(code)
     cdef PyObject *extras = extras_of(node)
     cdef int has_passed_on = HAS_PASSED_ON if in_pool(node) and chunk_of(node).pulled & bit_of(node) else 0
     cdef int own_data = OWN_DATA if extras != NULL and (<Extras>extras).own_data else 0
@@ -116,13 +116,13 @@ def _put_together(
         left, right = operands[:detail], operands[detail:]
         row = ROW_DOT if all_leaves(left) else ROW_INNER
         tracked = any_tracked(<PyObject *>operands)
-        node = binary_node(row << 2 | form, data, <PyObject *>left, <PyObject *>right, tracked)
+        node = binary_node(code_for(row, form), data, <PyObject *>left, <PyObject *>right, tracked)
     elif row >= ROW_FIRST_REDUCTION:
-        node = new_node(row << 2, data)
+        node = new_node(code_for(row, 0), data)
         set_operands(node, operands)
     else:
         number = 0.0 if detail is None else required_double(detail, "a constant operand")
-        node = new_node(row << 2 | form, data)
+        node = new_node(code_for(row, form), data)
         set_left(node, <PyObject *>operands[0])
         if len(operands) == 2:
             set_right(node, <PyObject *>operands[1])
@@ -152,7 +152,7 @@ cdef bint fits(int row, int form, tuple operands, object detail) except -1:
         return form == 0 and count > 0 and detail is None
     if row < ROW_FIRST_BINARY:
         return form == 0 and count == 1 and detail is None
-    if row << 2 | form not in CODES_OF_TWO:
+    if not has_form(row, form):
         return False
     if form == NODE_NODE:
         return count == 2 and detail is None
@@ -165,7 +165,7 @@ def _get_extras(Value self not None):
     cdef PyObject *found = extras_of(node)
     cdef Extras extras
     cdef object symbol = None
-    if code_of(node) >> 2 == ROW_CUSTOM and not is_plain_symbol(symbol_of(self)):
+    if code_of(node) == CODE_CUSTOM and not is_plain_symbol(symbol_of(self)):
         symbol = symbol_of(self)
     if found == NULL:
         return None if symbol is None else (None, symbol, None)

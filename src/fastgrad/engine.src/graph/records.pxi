@@ -84,7 +84,7 @@ cdef class GraphReader:
         cdef Node *node = <Node *><PyObject *>value
         cdef PyObject *extras = extras_of(node)
         cdef int code = code_of(node)
-        cdef int row = code >> 2, form = code & 3
+        cdef int row = row_of(code), form = form_of(code)
         cdef Py_ssize_t start = self.operands.size
         cdef Py_ssize_t size, index
         cdef int32_t left, right, result

@@ -46,15 +46,14 @@ cdef inline int code_of(Node *node) noexcept:
     if node.left == NULL:
         return CODE_LEAF
     if node.right.node != NULL and (<Extras>node.right.node).derivatives is not None:
-        return ROW_LOCAL << 2
-    return ROW_CUSTOM << 2
+        return CODE_LOCAL
+    return CODE_CUSTOM
 
 
 cdef inline bint owns_right(int code) noexcept nogil:
-    cdef int row = code >> 2
-    if row < ROW_TABLE_END:
-        return row >= ROW_FIRST_BINARY and code & 3 == NODE_NODE
-    return row < ROW_FIRST_REDUCTION
+    if code < CODE_TABLE_END:
+        return code >= CODE_FIRST_BINARY and code & 3 == NODE_NODE
+    return code < CODE_FIRST_REDUCTION
 
 
 cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
@@ -63,7 +62,7 @@ cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
     cdef Py_ssize_t size
     if code <= CODE_FRESH:
         return NULL
-    if code >> 2 < ROW_TABLE_END:
+    if code < CODE_TABLE_END:
         if index == 0:
             return node.left
         return node.right.node if index == 1 and owns_right(code) else NULL
@@ -71,7 +70,7 @@ cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
     if index < size:
         return PyTuple_GET_ITEM(node.left, index)
     index -= size
-    if (code >> 2 == ROW_DOT or code >> 2 == ROW_INNER) and index < PyTuple_GET_SIZE(node.right.node):
+    if CODE_DOT <= code < CODE_FIRST_REDUCTION and index < PyTuple_GET_SIZE(node.right.node):
         return PyTuple_GET_ITEM(node.right.node, index)
     return NULL
 

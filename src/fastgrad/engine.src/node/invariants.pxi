@@ -91,11 +91,11 @@ cdef void check_node(Node *node) noexcept:
     cdef Chunk *chunk = chunk_of(node)
     cdef int slot = slot_of(node)
     cdef int code = chunk.code[slot]
-    cdef int row = code >> 2
+    cdef int row = row_of(code)
     cdef Py_ssize_t index
     cdef PyObject *extras
     expect(node.head.refcount > 0 and node.head.type == value_type, "a living node is no Value")
-    expect(code >> 2 < ROW_END, "a node has a code that no operation has")
+    expect(code < CODE_END, "a node has a code that no operation has")
     expect(
         (chunk.leaves >> slot & 1) == (code <= CODE_FRESH),
         "a node's bit among the leaves is not what its code says",

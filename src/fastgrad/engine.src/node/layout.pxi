@@ -89,11 +89,6 @@ cdef enum Form:
     CONSTANT_NODE
     NODE_INTEGER
 
-cdef enum:
-    CODE_LEAF = 0
-    # Made by __new__, not yet by __init__.
-    CODE_FRESH = 1
-
 # A Value, seen from below: engine.pxd has its fields.
 cdef struct Node:
     Head head
@@ -137,7 +132,7 @@ cdef void check_node_layout() noexcept:
     build_assert(PLACE_OF_LEFT == PLACE_IN_NODE_OF_LEFT)
     build_assert(PLACE_OF_RIGHT == PLACE_IN_NODE_OF_RIGHT)
     # 255 is CODE_FREED.
-    build_assert(ROW_END << 2 <= 255)
+    build_assert(CODE_END <= 255)
 
 
 check_node_layout()

@@ -288,7 +288,7 @@ cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     Py_INCREF(<PyObject *>detail)
     node.left = <PyObject *>operands
     node.right.node = <PyObject *>detail
-    chunk_of(node).code[slot_of(node)] = <unsigned char>(row << 2)
+    chunk_of(node).code[slot_of(node)] = <unsigned char>code_for(row, 0)
     chunk_of(node).leaves &= ~bit_of(node)
     if unused and tracked:
         track(node)

@@ -10,7 +10,7 @@ cdef extern from "Python.h":
 
 
 cdef set OPERATORS_OF_CLASSES = {
-    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "pow") for side in ("", "r", "i")
+    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "pow", "mod") for side in ("", "r", "i")
 }
 
 
