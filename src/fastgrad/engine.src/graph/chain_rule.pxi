@@ -1,0 +1,273 @@
+# The chain rule over a graph with Values for numbers, in the order of backward(): fastgrad.grad. It visits
+# every node once, without recursion; what a row's derivatives are, it asks fastgrad.derivatives.
+
+
+cdef inline bint is_new(Value result, Value first) noexcept:
+    """Whether a node is younger than the first; in a trace none needs to be."""
+    if traced_here():
+        return True
+    if not in_pool(<PyObject *>result):
+        return False
+    return is_younger(<Node *><PyObject *>result, <Node *><PyObject *>first)
+
+
+cdef object sum_of_parts(object parts):
+    """The sum of what a node received."""
+    if type(parts) is not list:
+        return parts
+    if len(parts) == 2:
+        return mixed(ROW_ADD, parts[0], parts[1])
+    return _reduce("sum", parts)
+
+
+@internal
+cdef class ChainRule:
+    """One walk from the outputs down to what is differentiated by."""
+
+    # The nodes below the outputs, operands first.
+    cdef list order
+    cdef Numbering table
+    # Of each node: whether it depends on what is differentiated by, and whether it is such itself.
+    cdef char *active
+    cdef char *wanted
+    # Of each node: None, a number or Value that it received, or a list of several.
+    cdef list received
+    # By row: functions of the operands and the result, or None as long as they were not asked for.
+    cdef list known_rules
+    cdef object rules
+    cdef object choices
+    # In a compiled function that chooses: under which conditions a node is reached. Else None.
+    cdef object reached
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.table.keys)
+        PyMem_RawFree(self.table.numbers)
+        PyMem_RawFree(self.active)
+        PyMem_RawFree(self.wanted)
+
+    cdef int number(self, list outputs, list xs) except -1:
+        """Order and number the nodes, and find which of them the gradient must reach."""
+        cdef Py_ssize_t size, at, index, operands
+        cdef size_t place
+        cdef PyObject *operand
+        cdef Node *node
+        self.order = topological_order(outputs)
+        size = len(self.order)
+        self.received = [None] * size
+        self.known_rules = [None] * ROW_END
+        make_numbering(&self.table, size)
+        self.active = <char *>PyMem_RawCalloc(size, 1)
+        self.wanted = <char *>PyMem_RawCalloc(size, 1)
+        if self.active == NULL or self.wanted == NULL:
+            raise MemoryError("no memory for derivatives")  # no cover: in `nox -s faults`
+        for at in range(size):
+            place = place_of(&self.table, <PyObject *>self.order[at])
+            self.table.keys[place] = <PyObject *>self.order[at]
+            self.table.numbers[place] = <int32_t>at
+        for x in xs:
+            place = place_of(&self.table, <PyObject *>x)
+            if self.table.keys[place] != NULL:
+                self.wanted[self.table.numbers[place]] = self.active[self.table.numbers[place]] = True
+        for at in range(size):
+            node = <Node *><PyObject *>self.order[at]
+            operands = operands_with_gradient(node)
+            index = 0
+            while index < operands and not self.active[at]:
+                operand = operand_at(node, index)
+                if operand == NULL:
+                    break
+                self.active[at] = self.active[number_of(&self.table, operand)]
+                index += 1
+        return 0
+
+    cdef bint chooses(self) except -1:
+        """Whether an active node chooses among its operands."""
+        cdef Py_ssize_t at
+        cdef int row
+        for at in range(len(self.order)):
+            row = code_of(<Node *><PyObject *>self.order[at]) >> 2
+            if self.active[at] and (row == ROW_CUSTOM or selects(row)):
+                return True
+        return False
+
+    cdef inline bint wants(self, PyObject *operand) noexcept:
+        return self.active[number_of(&self.table, operand)]
+
+    cdef tuple rules_of(self, int row):
+        cdef object found = self.known_rules[row]
+        if found is None:
+            found = self.known_rules[row] = self.rules(ROW_NAMES[row])
+        return <tuple?>found
+
+    cdef int receive(self, Py_ssize_t at, object part) except -1:
+        """Add to what a node received; numbers at once."""
+        cdef object before = self.received[at]
+        if before is None:
+            self.received[at] = part
+        elif type(before) is list:
+            (<list>before).append(part)
+        elif type(before) is float and type(part) is float:
+            self.received[at] = before + part
+        else:
+            self.received[at] = [before, part]
+        return 0
+
+    cdef int give_share(self, Value node, Value operand, object factor, object upstream, object chosen) except -1:
+        """Give an operand what the node received times its derivative.
+
+        chosen: of an operand there to be chosen, in a compiled function, what is positive if it was.
+        """
+        cdef object part = product(factor, upstream)
+        if self.reached is not None:
+            part = self.reached.passed_to(operand, factor, chosen, node, part)
+        return self.receive(number_of(&self.table, <PyObject *>operand), part)
+
+    cdef int give_shares(self, Value value, object upstream) except -1:
+        """Give each operand that is active its share of what a node received."""
+        cdef Node *node = <Node *><PyObject *>value
+        cdef PyObject *extras = extras_of(node)
+        cdef int code = code_of(node)
+        cdef int row = code >> 2
+        cdef Py_ssize_t index
+        if code <= CODE_FRESH:
+            return 0
+        if (extras != NULL and (<Extras>extras).backward is not None) or (
+            not in_pool(node) and type(value)._backward is not Value._backward
+        ):
+            raise TypeError(
+                f"grad cannot differentiate the node {symbol_of(value)!r}: its _backward is Python code, which "
+                "gives numbers. Write it with the operations of Value; or give its local derivatives as Values, "
+                "Value(y, (a,), (dy_da,)), or its rule, with derivatives.custom_jvp"
+            )
+        if row == ROW_DOT or row == ROW_INNER:
+            return self.give_products(value, activation_row(code), upstream)
+        if row == ROW_LOCAL:
+            rule = rule_of(node)
+            factors = <tuple>derivatives_of(node)
+            if rule is not None:
+                factors = rule(value, *<tuple>node.left)
+            for index in range(PyTuple_GET_SIZE(node.left)):
+                if self.wants(PyTuple_GET_ITEM(node.left, index)):
+                    operand = <object>PyTuple_GET_ITEM(node.left, index)
+                    self.give_share(value, operand, factors[index], upstream, None)
+            return 0
+        if row == ROW_CUSTOM:
+            for index, factor in enumerate(self.choices(value)):
+                if self.wants(PyTuple_GET_ITEM(node.left, index)):
+                    operand = <object>PyTuple_GET_ITEM(node.left, index)
+                    self.give_share(value, operand, factor, upstream, factor)
+            return 0
+        if ROW_FIRST_REDUCTION <= row < ROW_FIRST_TERNARY:
+            rule = self.rules_of(row)[0]
+            count = <double>PyTuple_GET_SIZE(node.left)
+            for operand in <tuple>node.left:
+                if self.wants(<PyObject *>operand):
+                    self.give_share(value, operand, rule(operand, value, count), upstream, None)
+            return 0
+        return self.give_by_rules(value, row, code & 3, upstream)
+
+    cdef int give_products(self, Value value, int activation, object upstream) except -1:
+        """The shares of a dot product; the derivative of each activation needs its result alone."""
+        cdef Node *node = <Node *><PyObject *>value
+        cdef Py_ssize_t size = PyTuple_GET_SIZE(node.right.node), index
+        if activation != ROW_LEAF:
+            upstream = product(self.rules_of(activation)[0](value, value), upstream)
+        for index in range(size):
+            w = <object>PyTuple_GET_ITEM(node.left, index)
+            x = <object>PyTuple_GET_ITEM(node.right.node, index)
+            if self.wants(<PyObject *>w):
+                self.give_share(value, w, x, upstream, None)
+            if self.wants(<PyObject *>x):
+                self.give_share(value, x, w, upstream, None)
+        if PyTuple_GET_SIZE(node.left) > size:
+            bias = <object>PyTuple_GET_ITEM(node.left, size)
+            if self.wants(<PyObject *>bias):
+                self.give_share(value, bias, 1.0, upstream, None)
+        return 0
+
+    cdef int give_by_rules(self, Value value, int row, int form, object upstream) except -1:
+        """The shares of an operation of one to three operands, one of which may be a number."""
+        cdef Node *node = <Node *><PyObject *>value
+        cdef tuple rules = self.rules_of(row)
+        cdef bint choosing = selects(row)
+        if row >= ROW_FIRST_TERNARY:
+            given = <tuple>node.left
+        elif row < ROW_FIRST_BINARY:
+            given = (<object>node.left,)
+        elif form == NODE_NODE:
+            given = (<object>node.left, <object>node.right.node)
+        elif form == CONSTANT_NODE:
+            given = (node.right.constant, <object>node.left)
+        else:
+            given = (<object>node.left, node.right.constant)
+        for operand, rule in zip(given, rules):
+            if type(operand) is float or not self.wants(<PyObject *>operand):
+                continue
+            if len(given) == 1:
+                factor = rule(operand, value)
+            elif len(given) == 2:
+                factor = rule(given[0], given[1], value)
+            else:
+                factor = rule(*given, value)
+            if not choosing:
+                self.give_share(value, operand, factor, upstream, None)
+            elif is_value(<PyObject *>factor):
+                self.give_share(value, operand, factor, upstream, factor)
+            elif factor != 0.0:
+                self.give_share(value, operand, factor, upstream, None)
+        return 0
+
+    cdef list found(self, list xs, Value first):
+        """What each x received, 0 if nothing, as a Value that is younger than the first, and none twice."""
+        cdef list results = []
+        cdef set given = set()
+        cdef uintptr_t address
+        cdef size_t place
+        for x in xs:
+            place = place_of(&self.table, <PyObject *>x)
+            result = None if self.table.keys[place] == NULL else self.received[self.table.numbers[place]]
+            if result is None:
+                result = 0.0
+            if not is_value(<PyObject *>result):
+                result = Value(result)
+            address = <uintptr_t><PyObject *>result
+            # Who sets the data or label of a node of the graph would change another.
+            if address in given or not is_new(result, first):
+                result = binary(ROW_MUL, result, 1.0)
+            given.add(address)
+            results.append(result)
+        return results
+
+
+def _chain_rule(list outputs not None, list seeds not None, list xs not None, rules, choices, conditions=None):
+    """Return for each x the sum over the outputs of seed * d output / dx, as new Values.
+
+    rules(name): the derivatives of a row, functions of its operands and its result. choices(node): what each
+    operand of a node of `take` is multiplied by. conditions(outputs), in a compiled function: what knows where
+    a node is reached.
+    """
+    cdef ChainRule self = ChainRule()
+    cdef Value first = Value(0.0)
+    cdef Py_ssize_t at
+    require_values(outputs)
+    require_values(xs)
+    for output in outputs:
+        refuse_unknown((<Value>output).data, 0.0)
+    self.rules, self.choices = rules, choices
+    self.number(outputs, xs)
+    if conditions is not None and self.chooses():
+        self.reached = conditions(outputs)
+    for output, seed in zip(outputs, seeds):
+        self.receive(number_of(&self.table, <PyObject *>output), seed)
+    for at in range(len(self.order) - 1, -1, -1):
+        parts = self.received[at]
+        if parts is None:
+            continue
+        self.received[at] = None
+        if not self.active[at]:
+            continue
+        upstream = sum_of_parts(parts)
+        if self.wanted[at]:
+            self.received[at] = upstream
+        self.give_shares(<Value>self.order[at], upstream)
+    return self.found(xs, first)
