@@ -10,6 +10,7 @@ What is a number stays one: an operation on numbers alone gives the number that 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TypeAlias, TypeVar
@@ -36,6 +37,7 @@ ORDERS = {
     ast.Eq: "equal",
     ast.NotEq: "not_equal",
 }
+NUMBER = re.compile(r"-?[0-9]+\.[0-9]+")
 # C's names of rows that have others.
 C_NAMES = {"fabs": "abs", "pow": "power"}
 
@@ -202,8 +204,15 @@ class InOperations(ast.NodeTransformer):
         return call(name, *map(self.visit, node.args))
 
 
-def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule:
-    """Return a derivative of the table as a function of these names."""
+def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule | float | int:
+    """Return a derivative of the table as a function of these names; a number, or one of them, as that.
+
+    A name is given by its index.
+    """
+    if expression in names:
+        return names.index(expression)
+    if NUMBER.fullmatch(expression):
+        return float(expression)
     written = ast.parse(f"lambda {', '.join(names)}: {expression}", mode="eval")
     tree = ast.fix_missing_locations(InOperations().visit(written))
     rule: Rule = eval(compile(tree, f"<{expression}>", "eval"), LATER if tracing else NOW)
@@ -211,8 +220,8 @@ def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule:
 
 
 @cache
-def rules(name: str, tracing: bool = False) -> tuple[Rule, ...]:
-    """Return a row's derivatives by its operands: functions of the operands and the result.
+def rules(name: str, tracing: bool = False) -> tuple[Rule | float | int, ...]:
+    """Return a row's derivatives by its operands: functions of the operands and the result, see function_of.
 
     Those of a reduction are one, a function of the operand, the result and the number of operands.
     """

@@ -49,7 +49,7 @@ def pull_back(outputs: list[Value], seeds: list[Scalar], xs: list[Value]) -> lis
     return _chain_rule(outputs, seeds, xs, rules_in_trace, choices, Reached)
 
 
-def rules_in_trace(name: str) -> tuple[Rule, ...]:
+def rules_in_trace(name: str) -> tuple[Rule | float | int, ...]:
     return rules(name, tracing=True)
 
 

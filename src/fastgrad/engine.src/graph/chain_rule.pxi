@@ -11,13 +11,19 @@ cdef inline bint is_new(Value result, Value first) noexcept:
     return is_younger(<Node *><PyObject *>result, <Node *><PyObject *>first)
 
 
-cdef object sum_of_parts(object parts):
-    """The sum of what a node received."""
-    if type(parts) is not list:
-        return parts
-    if len(parts) == 2:
-        return mixed(ROW_ADD, parts[0], parts[1])
-    return _reduce("sum", parts)
+cdef inline object derivative_of(object rule, object a, object b, object c, int operands, object out):
+    """A derivative of the table at these operands: a number, the operand of this index, or a function."""
+    cdef Py_ssize_t place
+    if type(rule) is float:
+        return rule
+    if type(rule) is int:
+        place = rule
+        return out if place == operands else a if place == 0 else b if place == 1 else c
+    if operands == 1:
+        return rule(a, out)
+    if operands == 2:
+        return rule(a, b, out)
+    return rule(a, b, c, out)
 
 
 @internal
@@ -30,9 +36,11 @@ cdef class ChainRule:
     # Of each node: whether it depends on what is differentiated by, and whether it is such itself.
     cdef char *active
     cdef char *wanted
-    # Of each node: None, a number or Value that it received, or a list of several.
+    # Of each node: None, what it received first, or a list if that is three or more; and what it received
+    # second. Most receive one or two parts, and a list for each would keep the collector busy.
     cdef list received
-    # By row: functions of the operands and the result, or None as long as they were not asked for.
+    cdef list second
+    # By row: its derivatives, as `derivative_of` takes them, or None as long as they were not asked for.
     cdef list known_rules
     cdef object rules
     cdef object choices
@@ -53,7 +61,7 @@ cdef class ChainRule:
         cdef Node *node
         self.order = topological_order(outputs)
         size = len(self.order)
-        self.received = [None] * size
+        self.received, self.second = [None] * size, [None] * size
         self.known_rules = [None] * ROW_END
         make_numbering(&self.table, size)
         self.active = <char *>PyMem_RawCalloc(size, 1)
@@ -102,6 +110,7 @@ cdef class ChainRule:
     cdef int receive(self, Py_ssize_t at, object part) except -1:
         """Add to what a node received; numbers at once."""
         cdef object before = self.received[at]
+        cdef object second
         if before is None:
             self.received[at] = part
         elif type(before) is list:
@@ -109,8 +118,22 @@ cdef class ChainRule:
         elif type(before) is float and type(part) is float:
             self.received[at] = before + part
         else:
-            self.received[at] = [before, part]
+            second = self.second[at]
+            if second is None:
+                self.second[at] = part
+            else:
+                self.received[at], self.second[at] = [before, second, part], None
         return 0
+
+    cdef object take_sum(self, Py_ssize_t at):
+        """The sum of what a node received, or None if it received nothing."""
+        cdef object first = self.received[at], second = self.second[at]
+        if first is None:
+            return None
+        self.received[at] = self.second[at] = None
+        if second is not None:
+            return mixed(ROW_ADD, first, second)
+        return _reduce("sum", first) if type(first) is list else first
 
     cdef int give_share(self, Value node, Value operand, object factor, object upstream, object chosen) except -1:
         """Give an operand what the node received times its derivative.
@@ -145,7 +168,7 @@ cdef class ChainRule:
             rule = rule_of(node)
             factors = <tuple>derivatives_of(node)
             if rule is not None:
-                factors = rule(value, *<tuple>node.left)
+                factors = rule.derivatives(value, <tuple>node.left)
             for index in range(PyTuple_GET_SIZE(node.left)):
                 if self.wants(PyTuple_GET_ITEM(node.left, index)):
                     operand = <object>PyTuple_GET_ITEM(node.left, index)
@@ -162,7 +185,8 @@ cdef class ChainRule:
             count = <double>PyTuple_GET_SIZE(node.left)
             for operand in <tuple>node.left:
                 if self.wants(<PyObject *>operand):
-                    self.give_share(value, operand, rule(operand, value, count), upstream, None)
+                    factor = rule if type(rule) is float else rule(operand, value, count)
+                    self.give_share(value, operand, factor, upstream, None)
             return 0
         return self.give_by_rules(value, row, code & 3, upstream)
 
@@ -171,7 +195,9 @@ cdef class ChainRule:
         cdef Node *node = <Node *><PyObject *>value
         cdef Py_ssize_t size = PyTuple_GET_SIZE(node.right.node), index
         if activation != ROW_LEAF:
-            upstream = product(self.rules_of(activation)[0](value, value), upstream)
+            upstream = product(
+                derivative_of(self.rules_of(activation)[0], value, None, None, 1, value), upstream
+            )
         for index in range(size):
             w = <object>PyTuple_GET_ITEM(node.left, index)
             x = <object>PyTuple_GET_ITEM(node.right.node, index)
@@ -190,32 +216,39 @@ cdef class ChainRule:
         cdef Node *node = <Node *><PyObject *>value
         cdef tuple rules = self.rules_of(row)
         cdef bint choosing = selects(row)
+        cdef object a = <object>node.left, b = None, c = None
+        cdef int operands = 2
         if row >= ROW_FIRST_TERNARY:
-            given = <tuple>node.left
+            a, b, c = <tuple>node.left
+            operands = 3
         elif row < ROW_FIRST_BINARY:
-            given = (<object>node.left,)
+            operands = 1
         elif form == NODE_NODE:
-            given = (<object>node.left, <object>node.right.node)
+            b = <object>node.right.node
         elif form == CONSTANT_NODE:
-            given = (node.right.constant, <object>node.left)
+            a, b = node.right.constant, a
         else:
-            given = (<object>node.left, node.right.constant)
-        for operand, rule in zip(given, rules):
-            if type(operand) is float or not self.wants(<PyObject *>operand):
-                continue
-            if len(given) == 1:
-                factor = rule(operand, value)
-            elif len(given) == 2:
-                factor = rule(given[0], given[1], value)
-            else:
-                factor = rule(*given, value)
-            if not choosing:
-                self.give_share(value, operand, factor, upstream, None)
-            elif is_value(<PyObject *>factor):
-                self.give_share(value, operand, factor, upstream, factor)
-            elif factor != 0.0:
-                self.give_share(value, operand, factor, upstream, None)
+            b = node.right.constant
+        self.give_by_rule(value, rules[0], a, a, b, c, operands, upstream, choosing)
+        if operands >= 2:
+            self.give_by_rule(value, rules[1], b, a, b, c, operands, upstream, choosing)
+        if operands == 3:
+            self.give_by_rule(value, rules[2], c, a, b, c, operands, upstream, choosing)
         return 0
+
+    cdef inline int give_by_rule(
+        self, Value value, object rule, object operand, object a, object b, object c, int operands,
+        object upstream, bint choosing
+    ) except -1:
+        cdef object factor
+        if type(operand) is float or not self.wants(<PyObject *>operand):
+            return 0
+        factor = derivative_of(rule, a, b, c, operands, value)
+        if not choosing:
+            return self.give_share(value, operand, factor, upstream, None)
+        if is_value(<PyObject *>factor):
+            return self.give_share(value, operand, factor, upstream, factor)
+        return 0 if factor == 0.0 else self.give_share(value, operand, factor, upstream, None)
 
     cdef list found(self, list xs, Value first):
         """What each x received, 0 if nothing, as a Value that is younger than the first, and none twice."""
@@ -242,7 +275,8 @@ cdef class ChainRule:
 def _chain_rule(list outputs not None, list seeds not None, list xs not None, rules, choices, conditions=None):
     """Return for each x the sum over the outputs of seed * d output / dx, as new Values.
 
-    rules(name): the derivatives of a row, functions of its operands and its result. choices(node): what each
+    rules(name): the derivatives of a row, functions of its operands and its result; or numbers, or indices of
+    an operand or, past the last, the result. choices(node): what each
     operand of a node of `take` is multiplied by. conditions(outputs), in a compiled function: what knows where
     a node is reached.
     """
@@ -260,13 +294,9 @@ def _chain_rule(list outputs not None, list seeds not None, list xs not None, ru
     for output, seed in zip(outputs, seeds):
         self.receive(number_of(&self.table, <PyObject *>output), seed)
     for at in range(len(self.order) - 1, -1, -1):
-        parts = self.received[at]
-        if parts is None:
+        upstream = self.take_sum(at) if self.active[at] else None
+        if upstream is None:
             continue
-        self.received[at] = None
-        if not self.active[at]:
-            continue
-        upstream = sum_of_parts(parts)
         if self.wanted[at]:
             self.received[at] = upstream
         self.give_shares(<Value>self.order[at], upstream)

@@ -58,7 +58,7 @@ cdef int put_local(Value result, double data, tuple operands, object detail) exc
     values = iter(operands[count:])
     derivatives = [next(values) if each is None else each for each in detail[:count]]
     rule = detail[count] if len(detail) > count else None
-    if rule is not None and not callable(rule):
+    if rule is not None and not hasattr(rule, "derivatives"):
         raise ValueError(f"local cannot have the rule {rule!r}")
     return initialise(result, data, operands[:count], derivatives, "", rule)
 
@@ -89,6 +89,50 @@ cdef tuple taken_apart(Value self):
     if form == NODE_NODE:
         return name, form | has_passed_on | own_data, (<object>node.left, <object>node.right.node), None
     return name, form | has_passed_on | own_data, (<object>node.left,), node.right.constant
+
+
+def _given(data, tuple operands not None, tuple derivatives not None, rule):
+    """Return a node that is given by its local derivatives and the rule that gives them for any operands.
+
+    rule.derivatives(node, operands) returns the derivatives as Values that can be differentiated again, and
+    rule.__name__ is the node's symbol.
+    """
+    cdef Value result = owned(new_node(CODE_FRESH, 0.0))
+    initialise(result, data, operands, derivatives, "", rule)
+    return result
+
+
+def _captured(list values not None, tuple own not None, Value first not None, Value wanted=None):
+    """Return a node that these Values were computed from and that is older than the first, or None.
+
+    Not beyond what is `own`; with `wanted`, that node is looked for and no other.
+    """
+    cdef list left = list(values)
+    cdef set seen = {<uintptr_t><PyObject *>each for each in own}
+    cdef uintptr_t address
+    cdef PyObject *operand
+    cdef Py_ssize_t index
+    cdef Node *node
+    while left:
+        value = left.pop()
+        address = <uintptr_t><PyObject *>value
+        if address in seen:
+            continue
+        seen.add(address)
+        node = <Node *><PyObject *>value
+        if value is wanted:
+            return value
+        if not in_pool(node) or not is_younger(node, <Node *><PyObject *>first):
+            if wanted is None:
+                return value
+            continue
+        index = 0
+        operand = operand_at(node, 0)
+        while operand != NULL:
+            left.append(<object>operand)
+            index += 1
+            operand = operand_at(node, index)
+    return None
 
 
 def _number_of(str operation not None, double a, double b=0.0, double c=0.0):
