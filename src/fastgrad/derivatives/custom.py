@@ -125,10 +125,19 @@ class custom_jvp:  # noqa: N801: jax's name
         functools.update_wrapper(self, function)
         self.__name__: str = getattr(function, "__name__", type(function).__name__)
         self.function = function
-        self.jvp: Callable[..., object] = self.without_rule
+        self.rule: Callable[..., object] | None = None
 
-    def without_rule(self, primals: object, tangents: object) -> object:
-        raise TypeError(f"{self.__name__} has no rule for its derivative: give it one with defjvp")
+    def jvp(self, primals: tuple[Values, ...], tangents: tuple[Values, ...]) -> object:
+        """Return what the rule returns; TypeError without one."""
+        if self.rule is None:
+            raise TypeError(f"{self.__name__} has no rule for its derivative: give it one with defjvp")
+        return self.rule(primals, tangents)
+
+    def set_rule(self, rule: Callable[..., object]) -> None:
+        # Programs that were compiled with the old one would keep it.
+        if self.rule is not None:
+            raise TypeError(f"{self.__name__} has a rule for its derivative: define the function anew")
+        self.rule = rule
 
     def defjvp(self, jvp: Jvp) -> Jvp:
         """Give the derivative: jvp(primals, tangents) returns (result, tangent of the result).
@@ -139,14 +148,15 @@ class custom_jvp:  # noqa: N801: jax's name
         """
         if not callable(jvp):
             raise TypeError(f"a rule is a function of primals and tangents, not {type(jvp).__name__}")
-        self.jvp = jvp
+        self.set_rule(jvp)
         return jvp
 
     def defjvps(self, *jvps: Term | None) -> None:
         """Give the derivative argument by argument: jvp(t, ans, *primals) returns the term of that argument.
 
         t is the argument's tangent and ans the result; None stands for a derivative that is 0. Raises
-        TypeError for what cannot be called, and at the call for another number of arguments.
+        TypeError for what cannot be called, if there is a rule, and at the call for another number of
+        arguments.
 
         >>> @custom_jvp
         ... def power(x, n):
@@ -172,7 +182,7 @@ class custom_jvp:  # noqa: N801: jax's name
             ]
             return ans, sum(terms[1:], terms[0]) if terms else 0.0  # type: ignore[call-overload]
 
-        self.jvp = all_terms
+        self.set_rule(all_terms)
 
     def __call__(self, *args: Argument) -> Value:
         """Return the function's result as one node, with the derivatives by the arguments.
@@ -207,9 +217,10 @@ class custom_jvp:  # noqa: N801: jax's name
     def refuse_captured(self, values: list[Value], own: tuple[Value, ...], first: Value) -> None:
         captured = _captured(values, own, first)
         if captured is not None:
+            what = f"the Value {captured.label!r}, which" if captured.label else "a Value that"
             raise ValueError(
-                f"{self.__name__} uses a Value that is not among its arguments ({captured!r}): no gradient "
-                "would reach it. Make it an argument, or use its number"
+                f"{self.__name__} uses {what} is not among its arguments: no gradient would reach it. Make it "
+                "an argument, or use its number"
             )
 
     def __get__(self, instance: object, owner: type | None = None) -> object:
