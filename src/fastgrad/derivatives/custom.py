@@ -115,8 +115,8 @@ class custom_jvp:  # noqa: N801: jax's name
     ... def softplus_jvp(primals, tangents):
     ...     (x,), (dx,) = primals, tangents
     ...     return softplus(x), x.sigmoid() * dx
-    >>> softplus(Value(0.0)).data == math.log(2.0)
-    True
+    >>> round(softplus(Value(0.0)).data, 6)
+    0.693147
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
