@@ -33,9 +33,10 @@ cdef class ChainRule:
     # The nodes below the outputs, operands first.
     cdef list order
     cdef Numbering table
-    # Of each node: whether it depends on what is differentiated by, and whether it is such itself.
-    cdef char *active
+    # Of each node: whether it is differentiated by, whether an operand depends on such, and either of these.
     cdef char *wanted
+    cdef char *passes
+    cdef char *active
     # Of each node: None, what it received first, or a list if that is three or more; and what it received
     # second. Most receive one or two parts, and a list for each would keep the collector busy.
     cdef list received
@@ -50,8 +51,9 @@ cdef class ChainRule:
     def __dealloc__(self):
         PyMem_RawFree(self.table.keys)
         PyMem_RawFree(self.table.numbers)
-        PyMem_RawFree(self.active)
         PyMem_RawFree(self.wanted)
+        PyMem_RawFree(self.passes)
+        PyMem_RawFree(self.active)
 
     cdef int number(self, list outputs, list xs) except -1:
         """Order and number the nodes, and find which of them the gradient must reach."""
@@ -64,9 +66,10 @@ cdef class ChainRule:
         self.received, self.second = [None] * size, [None] * size
         self.known_rules = [None] * ROW_END
         make_numbering(&self.table, size)
-        self.active = <char *>PyMem_RawCalloc(size, 1)
         self.wanted = <char *>PyMem_RawCalloc(size, 1)
-        if self.active == NULL or self.wanted == NULL:
+        self.passes = <char *>PyMem_RawCalloc(size, 1)
+        self.active = <char *>PyMem_RawCalloc(size, 1)
+        if self.wanted == NULL or self.passes == NULL or self.active == NULL:
             raise MemoryError("no memory for derivatives")  # no cover: in `nox -s faults`
         for at in range(size):
             place = place_of(&self.table, <PyObject *>self.order[at])
@@ -75,17 +78,18 @@ cdef class ChainRule:
         for x in xs:
             place = place_of(&self.table, <PyObject *>x)
             if self.table.keys[place] != NULL:
-                self.wanted[self.table.numbers[place]] = self.active[self.table.numbers[place]] = True
+                self.wanted[self.table.numbers[place]] = True
         for at in range(size):
             node = <Node *><PyObject *>self.order[at]
             operands = operands_with_gradient(node)
             index = 0
-            while index < operands and not self.active[at]:
+            while index < operands and not self.passes[at]:
                 operand = operand_at(node, index)
                 if operand == NULL:
                     break
-                self.active[at] = self.active[number_of(&self.table, operand)]
+                self.passes[at] = self.active[number_of(&self.table, operand)]
                 index += 1
+            self.active[at] = self.passes[at] or self.wanted[at]
         return 0
 
     cdef bint chooses(self) except -1:
@@ -299,5 +303,6 @@ def _chain_rule(list outputs not None, list seeds not None, list xs not None, ru
             continue
         if self.wanted[at]:
             self.received[at] = upstream
-        self.give_shares(<Value>self.order[at], upstream)
+        if self.passes[at]:
+            self.give_shares(<Value>self.order[at], upstream)
     return self.found(xs, first)
