@@ -17,6 +17,7 @@ include "engine.src/graph/placeholders.pxi"      # what a trace refuses
 include "engine.src/generated/refusals.pxi"      # names and errors of the table
 include "engine.src/arithmetic/numbers.pxi"      # what counts as a number
 include "engine.src/arithmetic/scalars.pxi"      # operations of one and two operands
+include "engine.src/arithmetic/mixed.pxi"        # derivative expressions: numbers stay numbers
 include "engine.src/arithmetic/vectors.pxi"      # dot products, reductions, softmax
 include "engine.src/arithmetic/layers.pxi"       # the forward pass of nn
 include "engine.src/backward/sweep_state.pxi"    # what a sweep knows, and how a rule gives a gradient
@@ -29,6 +30,7 @@ include "engine.src/value/attributes.pxi"        # data, grad and what a user se
 include "engine.src/generated/operators.pxi"     # the operators and methods of Value
 include "engine.src/graph/parts.pxi"             # nodes taken apart and put together
 include "engine.src/graph/records.pxi"           # a graph as flat arrays, for the compiler
+include "engine.src/graph/chain_rule.pxi"        # derivatives that are Values
 include "engine.src/graph/parameters.pxi"        # leaves, many at a time
 
 

@@ -1,5 +1,6 @@
 """The examples of compiled functions run as scripts, and say what they should."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,12 @@ def test_newtons_method_and_the_oscillator_find_their_solutions():
     *lines, oscillator = run("newton.py", "--epochs", "600").splitlines()
     assert "minimum at [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]" in lines
     assert float(oscillator.split()[-1]) < 0.05
+
+
+def test_the_implicit_root_finds_the_orbit():
+    first, *_, last = run("implicit_root.py", "--eccentricity", "0.5", "--steps", "150").splitlines()
+    mean, anomaly, rate, acceleration = map(float, first.split()[1::2])
+    assert anomaly - 0.5 * math.sin(anomaly) == pytest.approx(mean, abs=1e-5)
+    assert rate == pytest.approx(1 / (1 - 0.5 * math.cos(anomaly)), abs=1e-5)
+    assert acceleration == pytest.approx(-0.5 * math.sin(anomaly) * rate**3, abs=1e-5)
+    assert float(last.split()[-1]) == pytest.approx(0.5, abs=1e-3)

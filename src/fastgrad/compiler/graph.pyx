@@ -15,7 +15,7 @@ cdef enum:
 
 # The number of each operation, by the name that saved programs use.
 OPERATION_ROWS = {roles_of(row << 2).name.decode(): row for row in range(1, ROW_END)}
-OPERATION_ROWS.update(leaf=ROW_LEAF, constant=ROW_CONSTANT, take=ROW_CUSTOM, inner=ROW_INNER)
+OPERATION_ROWS.update(leaf=ROW_LEAF, constant=ROW_CONSTANT, take=ROW_CUSTOM, inner=ROW_INNER, local=ROW_LOCAL)
 OPERATION_ROWS.pop("")
 
 
@@ -90,7 +90,7 @@ cdef class Graph:
             return 0 <= first < len(self.leaves)
         if row == ROW_CONSTANT:
             return 0 <= first < len(self.constants)
-        if row < ROW_CONSTANT or row >= ROW_END or row == ROW_LOCAL or row == ROW_DOT:
+        if row < ROW_CONSTANT or row >= ROW_END or row == ROW_DOT:
             return False
         if not has_many_operands(row):
             return 0 <= first < index and (not has_two_operands(row) or 0 <= second < index)
@@ -101,6 +101,8 @@ cdef class Graph:
         if row == ROW_CUSTOM or row == ROW_INNER:
             if second < 2:
                 return False
+        if row == ROW_LOCAL and (second < 3 or second % 2 == 0):
+            return False
         if row == ROW_CUSTOM:
             if not 0 <= self.operands[first] < len(self.selections):
                 return False

@@ -151,13 +151,13 @@ cdef class Reader:
         cdef Py_ssize_t at
         cdef int field
         for field in range(3):
-            if roles.fields[field] == ROLE_OPERAND:
+            if roles.fields[field] == ROLE_OPERAND or roles.fields[field] == ROLE_RESULT:
                 names.append(self.name(fields[field], once))
             elif roles.fields[field] >= ROLE_EACH:
                 wide = &self.plan.wides[fields[field]]
                 for at in range(wide.inputs):
                     names.append(self.name(table[wide.left + at], once))
-                    if roles.fields[field] == ROLE_PAIRS:
+                    if roles.fields[field] == ROLE_PAIRS or roles.fields[field] == ROLE_GIVEN:
                         names.append(self.name(table[wide.right + at], once))
         return names
 
@@ -179,7 +179,9 @@ cdef class Reader:
                 what = f"{roles_of(wide.activation << 2).name.decode()} of {what}"
         elif roles.fields[0] == ROLE_PAIRS:
             what += f" {operands.pop()} + {self.plan.wides[i.left].inputs} products:"
-        return f"  {few(results)} = {what} {few(operands)}"
+        elif roles.fields[0] == ROLE_GIVEN:
+            what += f" {operands.pop()} with the derivatives by {self.plan.wides[i.left].inputs} operands:"
+        return f"  {few(results)} = {what} {few(operands)}".rstrip()
 
     cdef str line_back(self, const Instruction *i, list results, list operands):
         """Which gradients an instruction reads, and which it adds to."""
@@ -197,7 +199,9 @@ cdef class Reader:
                 wide = &self.plan.wides[i.left]
                 for at in range(wide.inputs):
                     wanted.append(table[wide.left_adjoint + at] >= 0)
-                    if roles.fields[field] == ROLE_PAIRS:
+                    if roles.fields[field] == ROLE_GIVEN:
+                        wanted.append(False)
+                    elif roles.fields[field] == ROLE_PAIRS:
                         wanted.append(table[wide.right_adjoint + at] >= 0)
         given = [f"d{name}" for name, asked in zip(operands, wanted) if asked]
         if roles.fields[0] == ROLE_MATRIX and self.plan.wides[i.left].gradient >= 0:

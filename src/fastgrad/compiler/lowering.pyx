@@ -136,8 +136,9 @@ cdef int analyse(Lowering self) except -1:
             for at in range(first + (row == ROW_CUSTOM), first + second):
                 operand = operands[at]
                 varying[index] |= varying[operand]
-                active[index] |= active[operand]
                 uses[operand] += 1
+                if row != ROW_LOCAL or (at - first) % 2:
+                    active[index] |= active[operand]
         else:
             varying[index], active[index] = varying[first], active[first]
             uses[first] += 1
@@ -149,6 +150,67 @@ cdef int analyse(Lowering self) except -1:
                 self.user.items[first] = index
     for output in graph.outputs:
         uses[<int32_t>output] += 1
+    return 0
+
+
+cdef bint has_given(Lowering self) noexcept:
+    cdef Py_ssize_t index
+    for index in range(self.graph.size):
+        if self.records[3 * index] == ROW_LOCAL:
+            return True
+    return False
+
+
+cdef int follow_gradients(Lowering self) except -1:
+    """Where derivatives are given, want no gradient of what only they use, and compute them where they are read.
+
+    A gradient goes from the outputs to the operands, past the results and the derivatives that are given.
+    """
+    cdef Graph graph = self.graph
+    cdef const int32_t *operands = graph.operands
+    cdef int32_t *active = self.active.items
+    cdef int32_t *uses = self.uses.items
+    cdef bytearray received = bytearray(graph.size)
+    cdef Py_ssize_t at
+    cdef int row
+    cdef bint given
+    cdef int32_t index, first, second
+    if not has_given(self):
+        return 0
+    for index in range(<int32_t>graph.size):
+        uses[index] = 0
+        self.user.items[index] = -1
+    for output in graph.outputs:
+        uses[<int32_t>output] += 1
+        received[<int32_t>output] = 1
+    for index in range(<int32_t>graph.size - 1, -1, -1):
+        row, first, second = self.records[3 * index], self.records[3 * index + 1], self.records[3 * index + 2]
+        active[index] = active[index] and received[index]
+        if not uses[index]:
+            self.absorbed.items[index] = 1
+            continue
+        if row == ROW_LEAF or row == ROW_CONSTANT:
+            continue
+        if row == ROW_LOCAL:
+            uses[operands[first]] += 1
+            for at in range(first + 1, first + second, 2):
+                given = active[index] and active[operands[at]]
+                if given:
+                    received[operands[at]] = 1
+                    uses[operands[at]] += 1
+                    uses[operands[at + 1]] += 1
+        elif has_many_operands(row):
+            for at in range(first + (row == ROW_CUSTOM), first + second):
+                uses[operands[at]] += 1
+                received[operands[at]] |= active[index]
+        else:
+            uses[first] += 1
+            received[first] |= active[index]
+            if has_two_operands(row):
+                uses[second] += 1
+                received[second] |= active[index]
+            elif self.user.items[first] < 0:
+                self.user.items[first] = index
     return 0
 
 
@@ -272,8 +334,8 @@ cdef int sum_once(Lowering self, int32_t out, Integers *pairs, Integers *singles
     return self.step(&self.once, OPCODE_INNER, out, new_wide(self, left, right), 0, self.constant(0.0))
 
 
-cdef int32_t uniform_total(Lowering self, Integers *pairs, Integers *singles) except -1:
-    """The id of a sum of uniform terms, computed once a batch."""
+cdef int32_t uniform_total(Lowering self, Integers *pairs, Integers *singles, bint wanted) except -1:
+    """The id of a sum of uniform terms, computed once a batch; wanted: whether it is given a gradient."""
     cdef int32_t out
     cdef Py_ssize_t at
     if pairs.size == 0 and singles.size == 0:
@@ -281,9 +343,9 @@ cdef int32_t uniform_total(Lowering self, Integers *pairs, Integers *singles) ex
     if pairs.size == 0 and singles.size == 2 and singles.items[1] > 0:
         return singles.items[0]
     out = self.new_id(0, 0)
-    for at in range(pairs.size):
+    for at in range(pairs.size if wanted else 0):
         self.active.items[out] |= self.active.items[pairs.items[at]]
-    for at in range(0, singles.size, 2):
+    for at in range(0, singles.size if wanted else 0, 2):
         self.active.items[out] |= self.active.items[singles.items[at]]
     sum_once(self, out, pairs, singles)
     return out
@@ -332,7 +394,7 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
         else:
             append(uniform_singles, p)
             append(uniform_singles, q)
-    bias = uniform_total(self, uniform_pairs, uniform_singles)
+    bias = uniform_total(self, uniform_pairs, uniform_singles, self.active.items[root])
     # From here on new ids may have moved the arrays.
     if not products:
         linear += [(self.constant(sign), x) for sign, x in lanes]
@@ -345,6 +407,7 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
         for weight, x in linear:
             self.active.items[base] |= self.active.items[<int32_t>weight] | self.active.items[<int32_t>x]
         self.active.items[base] |= self.active.items[bias]
+        self.active.items[base] = self.active.items[base] and self.active.items[root]
         emit_linear(self, base, linear, bias)
     else:
         base = bias
@@ -391,7 +454,7 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
             for part in (weights[x], weight):
                 append(&self.singles, part)
                 append(&self.singles, 1)
-            weight = uniform_total(self, &self.pairs, &self.singles)
+            weight = uniform_total(self, &self.pairs, &self.singles, self.active.items[out])
         weights[x] = weight
     if len(weights) == 1:
         [(x, weight)] = weights.items()
@@ -424,11 +487,24 @@ cdef bint is_small_power(Lowering self, int row, int32_t exponent) except -1:
     return number == rint(number) and 2.0 <= fabs(number) <= 16.0
 
 
-cdef int32_t broadcast(Lowering self, int32_t operand) except -1:
+cdef int32_t broadcast(Lowering self, int32_t operand, bint active) except -1:
     """Lanes of a uniform number, for instructions without a form for one."""
-    cdef int32_t lanes = self.new_id(1, self.active.items[operand])
+    cdef int32_t lanes = self.new_id(1, active)
     self.step(&self.steps, OPCODE_BROADCAST, lanes, operand)
     return lanes
+
+
+cdef int emit_local(Lowering self, Integers *steps, int32_t index) except -1:
+    """The step of a record that is given by its local derivatives: those whose operand wants its gradient."""
+    cdef const int32_t *operands = self.graph.operands + self.records[3 * index + 1]
+    cdef int32_t count = self.records[3 * index + 2], at
+    cdef list wanted = []
+    cdef list derivatives = []
+    for at in range(1, count, 2):
+        if self.active.items[index] and self.active.items[operands[at]]:
+            wanted.append(operands[at])
+            derivatives.append(operands[at + 1])
+    return self.step(steps, OPCODE_LOCAL, index, new_wide(self, wanted, derivatives), 0, operands[0])
 
 
 cdef int emit_varying(Lowering self, int32_t index) except -1:
@@ -438,6 +514,7 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
     cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2]
     cdef int32_t at, operand
     cdef int kind
+    cdef bint active
     cdef list operands
     if self.chain.items[index] >= 0:
         return emit_chain(self, index)
@@ -448,19 +525,22 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
         operands = [graph.operands[at] for at in range(first + 1, first + second)]
         argument, column = graph.selections[graph.operands[first]]
         return self.step(&self.steps, OPCODE_TAKE, index, new_wide(self, operands), argument, column)
+    if row == ROW_LOCAL:
+        return emit_local(self, &self.steps, index)
     if has_many_operands(row):
         operands = []
         for at in range(first, first + second):
             operand = graph.operands[at]
-            operands.append(operand if self.varying.items[operand] else broadcast(self, operand))
+            active = self.active.items[operand] and self.active.items[index]
+            operands.append(operand if self.varying.items[operand] else broadcast(self, operand, active))
         return self.step(&self.steps, row << 2, index, new_wide(self, operands))
     if not has_two_operands(row):
         return self.step(&self.steps, row << 2, index, first)
     if is_compact(row):
         if not self.varying.items[second]:
-            second = broadcast(self, second)
+            second = broadcast(self, second, self.active.items[second])
         elif not self.varying.items[first]:
-            first = broadcast(self, first)
+            first = broadcast(self, first, self.active.items[first])
         return self.step(&self.steps, row << 2 | LANE_LANE, index, first, second)
     if is_small_power(self, row, second):
         return self.step(&self.steps, OPCODE_POWER, index, first, second)
@@ -476,6 +556,8 @@ cdef int emit_once(Lowering self, int32_t index) except -1:
     """The step of one record that is the same for all rows."""
     cdef int row = self.records[3 * index]
     cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2], at
+    if row == ROW_LOCAL:
+        return emit_local(self, &self.once, index)
     if has_many_operands(row):
         operands = [self.graph.operands[at] for at in range(first, first + second)]
         return self.step(&self.once, row << 2, index, new_wide(self, operands))
@@ -506,6 +588,7 @@ cdef Lowering lowered(Graph graph, int purpose, tuple kinds):
     cdef Lowering self = Lowering(graph, purpose, kinds)
     simplify_powers(self)
     analyse(self)
+    follow_gradients(self)
     find_chains(self)
     emit_steps(self)
     return self

@@ -8,19 +8,23 @@ lowering.pyx that makes it.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 __all__ = ["INSTRUCTIONS", "ROLES", "Instruction", "Role"]
 
 # What one of the three fields of an instruction may be:
 #     operand     a register or, inverted, the index of a uniform number
+#     result      the same, without a gradient
 #     each        the number of a list of operands
 #     pairs       the number of a list of pairs of operands, which are multiplied
+#     given       the number of a list of pairs: an operand, and the derivative by it, whose own gradient is 0
 #     matrix      the number of a list of operands, with the results, weights and biases of a matrix
 #     argument    the number of an argument of the call        column    one of its columns
 #     output      the number of an output
-Role: TypeAlias = Literal["", "operand", "each", "pairs", "matrix", "argument", "column", "output"]
-ROLES: tuple[Role, ...] = ("", "operand", "argument", "column", "output", "each", "pairs", "matrix")
+Role: TypeAlias = Literal[
+    "", "operand", "result", "argument", "column", "output", "each", "pairs", "given", "matrix"
+]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Instruction(NamedTuple):
@@ -56,6 +60,8 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     ),
     # out = left ** right, where right is a whole number from 3 to 16 or -16 to -2, the same for all rows.
     Instruction("power", left="operand", right="operand", reads=(("left", "out"), (), ()), flops=4),
+    # out = third. The derivatives by the operands of the list are those beside them.
+    Instruction("local", left="given", third="result"),
     # out = the operand that a column of an argument chooses.
     Instruction("take", left="each", right="argument", third="column"),
 )

@@ -120,10 +120,14 @@ cdef class Allocation:
 
     cdef int use(self, int32_t operand) except -1:
         """Note that the step reads an operand and, if a gradient is wanted, adds to its gradient."""
-        if self.varies(operand):
-            append(&self.reads, operand)
+        self.read(operand)
         if self.wanted(operand):
             append(&self.targets, operand)
+        return 0
+
+    cdef int read(self, int32_t operand) except -1:
+        if self.varies(operand):
+            append(&self.reads, operand)
         return 0
 
     cdef int keep(self, int32_t operand) except -1:
@@ -143,6 +147,8 @@ cdef class Allocation:
                 self.use(step.fields[field])
                 if self.wanted(step.fields[field]):
                     need |= roles.reads[field]
+            elif roles.fields[field] == ROLE_RESULT:
+                self.read(step.fields[field])
             elif roles.fields[field] >= ROLE_EACH:
                 self.describe_wide(self.lowering.wides[step.fields[field]], roles, step.out)
         if need & READS_LEFT:
@@ -151,6 +157,9 @@ cdef class Allocation:
             self.keep(step.fields[1])
         if need & READS_OUT:
             self.keep(step.out)
+        if self.writes.size and not self.wanted(self.writes.items[0]):
+            # A result without a gradient has none to pass on: local derivatives are such.
+            self.keeps.size = self.targets.size = 0
         return 0
 
     cdef int describe_wide(self, WideStep wide, const Roles *roles, int32_t out) except -1:
@@ -169,7 +178,10 @@ cdef class Allocation:
             any_target = any_target or self.wanted(ids[at])
             if reads & READS_LEFT and self.wanted(ids[at]):
                 self.keep(ids[at])
-            if wide.pairs:
+            if roles.fields[0] == ROLE_GIVEN:
+                self.read(ids[wide.size + at])
+                self.keep(ids[wide.size + at])
+            elif wide.pairs:
                 self.use(ids[wide.size + at])
                 if self.wanted(ids[wide.size + at]):
                     self.keep(ids[at])
@@ -309,7 +321,7 @@ cdef int place_operands(Allocation self, const Step *step, Instruction *instruct
     for field in range(3):
         adjoints[field] = -1
         fields[field] = step.fields[field]
-        if roles.fields[field] == ROLE_OPERAND:
+        if roles.fields[field] == ROLE_OPERAND or roles.fields[field] == ROLE_RESULT:
             fields[field] = self.place(step.fields[field])
         elif roles.fields[field] >= ROLE_EACH:
             place_wide(self, step.fields[field])
@@ -349,11 +361,11 @@ cdef int place_gradients(Allocation self, const Step *step, Instruction *instruc
             instruction.fresh |= self.begin_gradient(step.fields[field]) << field
             adjoints[field] = self.gradient_place(step.fields[field])
         elif roles.fields[field] >= ROLE_EACH:
-            place_wide_gradients(self, step.fields[field])
+            place_wide_gradients(self, step.fields[field], roles)
     return 0
 
 
-cdef int place_wide_gradients(Allocation self, int32_t number) except -1:
+cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *roles) except -1:
     cdef Plan plan = self.plan
     cdef Wide *wide = &plan.wides[number]
     cdef WideStep step = self.lowering.wides[number]
@@ -363,7 +375,9 @@ cdef int place_wide_gradients(Allocation self, int32_t number) except -1:
     for at in range(wide.inputs):
         plan.table[wide.fresh_left + at] = self.begin_gradient(ids[at])
         plan.table[wide.left_adjoint + at] = self.gradient_place(ids[at])
-        if step.pairs:
+        if roles.fields[0] == ROLE_GIVEN:
+            plan.table[wide.right_adjoint + at] = -1
+        elif step.pairs:
             plan.table[wide.fresh_right + at] = self.begin_gradient(ids[wide.inputs + at])
             plan.table[wide.right_adjoint + at] = self.gradient_place(ids[wide.inputs + at])
     if step.results is None:

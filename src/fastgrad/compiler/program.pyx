@@ -335,6 +335,9 @@ cdef class Program:
             what = "a sum of products"
         elif kind == ROW_CUSTOM:
             what = "take"
+        elif kind == ROW_LOCAL:
+            what = "a node given by its local derivatives"
+            which = f" by operand {first.operand + 1}"
         elif has_many_operands(kind):
             what = roles_of(kind << 2).name.decode()
             which = f" by operand {first.operand + 1}"

@@ -57,7 +57,9 @@ cdef class RowProgram:
             elif row == ROW_CONSTANT:
                 continue
             elif has_many_operands(row):
-                for at in range(first + (row == ROW_CUSTOM), first + second):
+                # Of a result and pairs of an operand and its derivative, the operands.
+                for at in range(first + (row == ROW_CUSTOM or row == ROW_LOCAL), first + second,
+                                2 if row == ROW_LOCAL else 1):
                     of.active[index] |= of.active[of.operands[at]]
             else:
                 of.active[index] = of.active[first] or (has_two_operands(row) and of.active[second])
@@ -133,6 +135,8 @@ cdef double value_in_row(
         return of.constants[record[1]]
     if kind == ROW_CUSTOM:
         return values[chosen_of(of, record, arguments, row)]
+    if kind == ROW_LOCAL:
+        return values[operands[0]]
     if kind == ROW_INNER:
         out = values[operands[count - 1]] if count % 2 else 0.0
         for at in range(count // 2):
@@ -201,6 +205,9 @@ cdef Singular gradients_in_row(
             continue
         if kind == ROW_CUSTOM:
             give_in_row(of, state, index, 0, chosen_of(of, record, arguments, row), 1.0, &first)
+        elif kind == ROW_LOCAL:
+            for at in range(1, count, 2):
+                give_in_row(of, state, index, at // 2, operands[at], values[operands[at + 1]], &first)
         elif kind == ROW_INNER:
             for at in range(count // 2):
                 give_in_row(of, state, index, 0, operands[2 * at], values[operands[2 * at + 1]], &first)

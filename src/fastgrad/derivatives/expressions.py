@@ -10,14 +10,17 @@ What is a number stays one: an operation on numbers alone gives the number that 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TypeAlias, TypeVar
 
-from fastgrad.engine import Value, _number_of, _put_together, _reduce, apply
+from fastgrad.engine import Value, _minus, _over, _plus, apply
+from fastgrad.engine import _operate as operate
+from fastgrad.engine import _times as multiply
 from fastgrad.operations import BY_NAME, REDUCTIONS
 
-__all__ = ["Scalar", "multiply", "rules", "total"]
+__all__ = ["Rule", "Scalar", "rules"]
 
 Scalar: TypeAlias = Value | float
 # In a compiled function a Value, which is positive where it holds.
@@ -25,7 +28,7 @@ Condition: TypeAlias = Value | bool
 Rule: TypeAlias = Callable[..., Scalar]
 Chosen = TypeVar("Chosen", bound=Scalar)
 
-OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "multiply", ast.Div: "div", ast.Pow: "power"}
+OPERATORS = {ast.Add: "plus", ast.Sub: "minus", ast.Mult: "multiply", ast.Div: "over", ast.Pow: "power"}
 ORDERS = {
     ast.Gt: "greater",
     ast.GtE: "greater_equal",
@@ -34,6 +37,7 @@ ORDERS = {
     ast.Eq: "equal",
     ast.NotEq: "not_equal",
 }
+NUMBER = re.compile(r"-?[0-9]+\.[0-9]+")
 # C's names of rows that have others.
 C_NAMES = {"fabs": "abs", "pow": "power"}
 
@@ -45,34 +49,6 @@ def data_of(operand: Scalar) -> float:
     return operand.data if isinstance(operand, Value) else operand
 
 
-def operate(name: str, *operands: Scalar) -> Scalar:
-    """Return an operation of the table, of infinite or undefined value where the engine would raise."""
-    for operand in operands:
-        if isinstance(operand, Value):
-            break
-    else:
-        return _number_of(name, *map(data_of, operands))
-    try:
-        return apply(name, *operands)
-    except (ArithmeticError, ValueError):
-        # The derivative of sqrt(a) at 0 is inf, as backward() finds it.
-        result = _number_of(name, *map(data_of, operands))
-        nodes = tuple(each if isinstance(each, Value) else Value(each) for each in operands)
-        return _put_together(Value, name, 0, result, 0.0, nodes, None)
-
-
-def multiply(a: Scalar, b: Scalar) -> Scalar:
-    """Return a * b; the other of the two if one is the number 1."""
-    if type(a) is float:
-        if a == 1.0:
-            return b
-        if type(b) is float:
-            return a * b
-    elif type(b) is float and b == 1.0:
-        return a
-    return apply("mul", a, b)
-
-
 def power(a: Scalar, b: Scalar) -> Scalar:
     if type(b) is float and b in (0.0, 1.0):
         return a if b else 1.0
@@ -81,13 +57,6 @@ def power(a: Scalar, b: Scalar) -> Scalar:
 
 def negative(a: Scalar) -> Scalar:
     return multiply(-1.0, a)
-
-
-def total(parts: list[Scalar]) -> Scalar:
-    """Return the sum of at least one part."""
-    if len(parts) == 1:
-        return parts[0]
-    return operate("add", *parts) if len(parts) == 2 else _reduce("sum", parts)
 
 
 # -- conditions ----------------------------------------------------------------------------------------
@@ -175,7 +144,10 @@ CONDITIONS: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
 
 SCOPE: dict[str, object] = {
     **{name: partial(operate, name) for name in BY_NAME},
+    "plus": _plus,
+    "minus": _minus,
     "multiply": multiply,
+    "over": _over,
     "power": power,
     "negative": negative,
     "choose": choose,
@@ -232,8 +204,15 @@ class InOperations(ast.NodeTransformer):
         return call(name, *map(self.visit, node.args))
 
 
-def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule:
-    """Return a derivative of the table as a function of these names."""
+def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule | float | int:
+    """Return a derivative of the table as a function of these names; a number, or one of them, as that.
+
+    A name is given by its index.
+    """
+    if expression in names:
+        return names.index(expression)
+    if NUMBER.fullmatch(expression):
+        return float(expression)
     written = ast.parse(f"lambda {', '.join(names)}: {expression}", mode="eval")
     tree = ast.fix_missing_locations(InOperations().visit(written))
     rule: Rule = eval(compile(tree, f"<{expression}>", "eval"), LATER if tracing else NOW)
@@ -241,8 +220,8 @@ def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule:
 
 
 @cache
-def rules(name: str, tracing: bool) -> tuple[Rule, ...]:
-    """Return a row's derivatives by its operands: functions of the operands and the result.
+def rules(name: str, tracing: bool = False) -> tuple[Rule | float | int, ...]:
+    """Return a row's derivatives by its operands: functions of the operands and the result, see function_of.
 
     Those of a reduction are one, a function of the operand, the result and the number of operands.
     """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import SupportsFloat, TypeAlias, overload
 
 from fastgrad.derivatives.reverse import pull_back
-from fastgrad.engine import Value
+from fastgrad.engine import Value, apply
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vjp"]
 
@@ -22,6 +22,18 @@ Values: TypeAlias = Value | list[Value]
 
 def as_value(number: Number) -> Value:
     return number if isinstance(number, Value) else Value(float(number))
+
+
+def apart(values: Values) -> Values:
+    """Return new Values of the same numbers.
+
+    The derivative by one of them is the partial one by an argument, even if an argument was computed from
+    another, or is the same.
+    """
+    if isinstance(values, list):
+        return [value for each in values for value in flat(apart(each), "an argument")]
+    # An index of `take` has no derivative, and stays one.
+    return apply("mul", values, 1.0) if type(values) is Value else values
 
 
 def as_argument(argument: Argument) -> Values:
@@ -105,7 +117,7 @@ def jvp(
     >>> y.data, dy.data
     (9.0, 6.0)
     """
-    arguments = [as_argument(primal) for primal in primals]
+    arguments = [apart(as_argument(primal)) for primal in primals]
     directions = along(tangents, arguments, "tangents")
     result, outputs = result_of(function, arguments)
     xs = [x for argument in arguments for x in flat(argument, "an argument")]
@@ -124,7 +136,7 @@ def vjp(
     >>> [derivative.data for derivative in pull(1.0)]
     [5.0, 2.0]
     """
-    arguments = [as_argument(primal) for primal in primals]
+    arguments = [apart(as_argument(primal)) for primal in primals]
     result, outputs = result_of(function, arguments)
 
     def pull(cotangent: Argument) -> tuple[Values, ...]:
@@ -157,7 +169,7 @@ def jacobian(function: Callable[..., object], argnums: int = 0) -> Callable[...,
     """
 
     def derivatives(*given: Argument) -> object:
-        arguments = [as_argument(argument) for argument in given]
+        arguments = [apart(as_argument(argument)) for argument in given]
         xs = chosen(arguments, argnums)
         result, outputs = result_of(function, arguments)
         rows = [like(arguments[argnums], pull_back([output], [1.0], xs)) for output in outputs]
@@ -184,7 +196,7 @@ def hessian(function: Callable[..., Value], argnums: int = 0) -> Callable[..., l
         return like(arguments[argnums], pull_back(outputs, [1.0], chosen(arguments, argnums)))
 
     def derivatives(*given: Argument) -> list[list[Value]]:
-        arguments = [as_argument(argument) for argument in given]
+        arguments = [apart(as_argument(argument)) for argument in given]
         chosen(arguments, argnums)
         return jacobian(gradient, argnums)(*arguments)  # type: ignore[return-value, arg-type]
 

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TypeAlias, overload
+from collections.abc import Iterable
+from typing import overload
 
-from fastgrad.derivatives.expressions import Scalar, multiply, rules, total
-from fastgrad.engine import Value, _differentiable_parts, _graph_order, _is_tracing, _reduce, apply
-from fastgrad.operations import BY_NAME, REDUCTIONS
+from fastgrad.derivatives.expressions import Rule, Scalar, rules
+from fastgrad.engine import Value, _chain_rule, _is_tracing, _reduce, apply
 
 __all__ = ["grad", "pull_back"]
-
-REDUCING = {reduction.name for reduction in REDUCTIONS}
-# By the kind of a dot product.
-ACTIVATIONS = ("", "relu", "tanh", "sigmoid")
-CONSTANT_FIRST = 2
-
-
-# What an operand receives: the operand; its derivative and what the node has received, to be multiplied; and
-# of an operand there to be chosen, in a compiled function, what is positive if it was.
-Share: TypeAlias = tuple[Value, Scalar, Scalar, Value | None]
-
 
 @overload
 def grad(y: Value, xs: Value) -> Value: ...
@@ -53,56 +41,16 @@ def pull_back(outputs: list[Value], seeds: list[Scalar], xs: list[Value]) -> lis
     for x in xs:
         if not isinstance(x, Value):
             raise TypeError(f"the derivative is by a Value, not by {type(x).__name__}")
-    tracing = _is_tracing()
-    if tracing:
-        from fastgrad.compiler.tracing import note_derivatives
+    if not _is_tracing():
+        return _chain_rule(outputs, seeds, xs, rules, choices)
+    from fastgrad.compiler.tracing import note_derivatives
 
-        note_derivatives()
-    order = _graph_order(outputs)
-    wanted = {id(x) for x in xs}
-    active = dependent(order, wanted)
-    received: dict[int, list[Scalar]] = {}
-    for output, seed in zip(outputs, seeds, strict=True):
-        received.setdefault(id(output), []).append(seed)
-    reached = Reached(outputs) if tracing else None
-    found: dict[int, Scalar] = {}
-    for node in reversed(order):
-        parts = received.pop(id(node), None)
-        if parts is None or id(node) not in active:
-            continue
-        upstream = total(parts)
-        if id(node) in wanted:
-            found[id(node)] = upstream
-        for share in shares(node, upstream, active, tracing):
-            operand, factor, by, _ = share
-            part = multiply(factor, by)
-            if reached is not None:
-                part = reached.passed_to(share, node, part)
-            if id(operand) in received:
-                received[id(operand)].append(part)
-            else:
-                received[id(operand)] = [part]
-    # No node of the graph itself, and none twice: who sets its data or label would change another.
-    taken = set() if tracing else {id(node) for node in order}
-    return [new_value(found.get(id(x), 0.0), taken) for x in xs]
+    note_derivatives()
+    return _chain_rule(outputs, seeds, xs, rules_in_trace, choices, Reached)
 
 
-def new_value(result: Scalar, taken: set[int]) -> Value:
-    if not isinstance(result, Value):
-        return Value(result)
-    if id(result) in taken:
-        return apply("mul", result, 1.0)
-    taken.add(id(result))
-    return result
-
-
-def dependent(order: list[Value], wanted: set[int]) -> set[int]:
-    """Return the ids of the nodes that depend on what is wanted, and of that itself."""
-    active = set(wanted)
-    for node in order:
-        if not active.isdisjoint(map(id, _differentiable_parts(node)[2])):
-            active.add(id(node))
-    return active
+def rules_in_trace(name: str) -> tuple[Rule | float | int, ...]:
+    return rules(name, tracing=True)
 
 
 class Reached:
@@ -124,9 +72,13 @@ class Reached:
             self.conditions[id(node)] = conditions = [joined]
         return conditions[0]
 
-    def passed_to(self, share: Share, node: Value, part: Scalar) -> Scalar:
-        """Return a part that is 0 where the operand is not reached from this node."""
-        operand, factor, _, chosen = share
+    def passed_to(
+        self, operand: Value, factor: Scalar, chosen: Value | None, node: Value, part: Scalar
+    ) -> Scalar:
+        """Return a part, the product of a factor, that is 0 where the operand is not reached from this node.
+
+        chosen: of an operand there to be chosen, what is positive if it was.
+        """
         condition = self.where(node)
         if chosen is not None:
             condition = chosen if condition is None else apply("where", condition, chosen, 0.0)
@@ -136,72 +88,16 @@ class Reached:
         return apply("where", condition, part, 0.0)
 
 
-def shares(node: Value, upstream: Scalar, active: set[int], tracing: bool) -> Iterator[Share]:
-    """Yield what each operand that is active receives from a node that received `upstream`."""
-    operation, kind, operands, detail = _differentiable_parts(node)
-    kind &= 3
-    if operation == "backward" or (type(node) is not Value and type(node)._backward is not Value._backward):
-        raise TypeError(
-            f"grad cannot differentiate the node {node._op!r}: its _backward is Python code, which gives "
-            "numbers. Write it with the operations of Value; or give its local derivatives, which are then "
-            "constants: Value(y, (a,), (dy_da,))"
-        )
-    if operation in ("dot", "inner"):
-        weights, inputs = operands[:detail], operands[detail:]
-        if kind:
-            # The derivative of each activation needs its result alone.
-            derivative = rules(ACTIVATIONS[kind], tracing)[0](node, node)
-            upstream = multiply(derivative, upstream)
-        for w, x in zip(weights, inputs, strict=False):
-            if id(w) in active:
-                yield w, x, upstream, None
-            if id(x) in active:
-                yield x, w, upstream, None
-        if len(weights) > len(inputs) and id(weights[-1]) in active:
-            yield weights[-1], 1.0, upstream, None
-    elif operation == "local":
-        for operand, number in zip(operands, detail, strict=True):
-            if id(operand) in active:
-                yield operand, number, upstream, None
-    elif operation == "custom":
-        yield from shares_of_take(node, operands, upstream, active)
-    elif operation in REDUCING:
-        rule = rules(operation, tracing)[0]
-        for operand in operands:
-            if id(operand) in active:
-                yield operand, rule(operand, node, float(len(operands))), upstream, None
-    elif operation != "leaf":
-        given: tuple[Scalar, ...] = operands
-        if detail is not None:
-            given = (detail, *operands) if kind == CONSTANT_FIRST else (*operands, detail)
-        selects = BY_NAME[operation].selects
-        for argument, rule in zip(given, rules(operation, tracing), strict=True):
-            if not isinstance(argument, Value) or id(argument) not in active:
-                continue
-            factor = rule(*given, node)
-            if not selects:
-                yield argument, factor, upstream, None
-            elif isinstance(factor, Value):
-                yield argument, factor, upstream, factor
-            elif factor != 0.0:
-                yield argument, factor, upstream, None
-
-
-def shares_of_take(
-    node: Value, operands: tuple[Value, ...], upstream: Scalar, active: set[int]
-) -> Iterator[Share]:
-    """Yield what the values of `take` receive, in a compiled function: all or nothing."""
+def choices(node: Value) -> list[Value]:
+    """Return what each of the values of `take` is multiplied by, in a compiled function: 1 or 0."""
     from fastgrad.compiler.tracing import Selection, take
 
     selection = node._op
     if not isinstance(selection, Selection):
         raise TypeError(
             f"grad cannot differentiate the node {selection!r}: it has operands but no derivatives. Write it "
-            "with the operations of Value, or give its local derivatives: Value(y, (a,), (dy_da,))"
+            "with the operations of Value; or give its local derivatives, Value(y, (a,), (dy_da,)), or its "
+            "rule, with derivatives.custom_jvp"
         )
-    for place, operand in enumerate(operands):
-        if id(operand) in active:
-            chosen: Value = take(
-                [Value(float(place == each)) for each in range(len(operands))], selection.index
-            )
-            yield operand, chosen, upstream, chosen
+    places = range(len(node._children))
+    return [take([Value(float(place == each)) for each in places], selection.index) for place in places]

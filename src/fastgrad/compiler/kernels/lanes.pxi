@@ -182,6 +182,43 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
             block.accumulators[adjoint] += g[j]
 
 
+# -- derivatives that are given ------------------------------------------------------------------
+
+
+cdef void forward_local(const Instruction *i, const Block *block) noexcept nogil:
+    """out = third."""
+    cdef const_lane a
+    cdef lane out = lanes_of(block, i.out)
+    cdef Py_ssize_t j
+    if i.third < 0:
+        fill(out, block.uniform[~i.third], block.lanes)
+        return
+    a = lanes_of(block, i.third)
+    for j in range(block.lanes):
+        out[j] = a[j]
+
+
+cdef void backward_local(const Instruction *i, const Block *block) noexcept nogil:
+    """The gradient of each of left += the one of right beside it, its derivative, times that of out."""
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const double *g = lanes_of(block, i.out_adjoint)
+    cdef const int32_t *table = block.table
+    cdef const double *derivative
+    cdef int32_t adjoint
+    cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        adjoint = table[wide.left_adjoint + k]
+        if table[wide.right + k] >= 0:
+            derivative = lanes_of(block, table[wide.right + k])
+        else:
+            fill(block.scratch, block.uniform[~table[wide.right + k]], block.lanes)
+            derivative = block.scratch
+        if table[wide.left + k] >= 0:
+            give_product(block, adjoint, table[wide.fresh_left + k], g, derivative)
+        else:
+            block.accumulators[adjoint] += dot_of(g, derivative, block.lanes)
+
+
 # -- powers --------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ cdef inline void pull_local(Node *node, double g, Sweep *sweep) noexcept nogil:
     for index in range(PyTuple_GET_SIZE(node.left)):
         give(
             <Node *>PyTuple_GET_ITEM(node.left, index),
-            PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(node.right.node, index)) * g,
+            derivative_number(PyTuple_GET_ITEM(node.right.node, index)) * g,
             sweep,
         )
 

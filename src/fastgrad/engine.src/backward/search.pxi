@@ -114,10 +114,13 @@ cdef inline void push(Stack *stack, PyObject *node) noexcept:
 
 
 cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
-    """Whether the operand with this number was there to be chosen, and was not."""
+    """Whether no gradient reaches the operand with this number: it was there to be chosen, and was not, or
+    it is a local derivative."""
     cdef int code = code_of(node)
     cdef int row = row_of(code)
     cdef double a, b, c
+    if row == ROW_LOCAL:
+        return index >= PyTuple_GET_SIZE(node.left)
     if not selects(row):
         return False
     if row >= ROW_FIRST_TERNARY:

@@ -108,12 +108,12 @@ cdef int run_backward(Value root) except -1:
 cdef int propagate(Node *node) except -1:
     """The default `_backward` of any node, once, without going further."""
     cdef int code = code_of(node)
-    cdef tuple children, derivatives
+    cdef Py_ssize_t index
+    cdef PyObject *derivative
     if in_pool(node):
         sweep_from(node, False)
     elif code == CODE_LOCAL:
-        children = <tuple>node.left
-        derivatives = (<Extras>node.right.node).derivatives
-        for child, derivative in zip(children, derivatives):
-            (<Value>child).grad += <double>derivative * node.grad
+        for index in range(PyTuple_GET_SIZE(node.left)):
+            derivative = PyTuple_GET_ITEM(derivatives_of(node), index)
+            (<Node *>PyTuple_GET_ITEM(node.left, index)).grad += derivative_number(derivative) * node.grad
     return 0

@@ -149,7 +149,7 @@ cdef tuple local_derivatives(Value self):
     cdef Node *node = <Node *><PyObject *>self
     cdef PyObject *extras = extras_of(node)
     cdef tuple operands = children_of(self)
-    cdef Py_ssize_t count = len(operands)
+    cdef Py_ssize_t count = len(operands), index
     cdef int row = row_of(code_of(node))
     cdef double a, b, c
     if not operands:
@@ -157,7 +157,9 @@ cdef tuple local_derivatives(Value self):
     if row == ROW_CUSTOM or (extras != NULL and (<Extras>extras).backward is not None):
         raise AttributeError("a node with a _backward of its own has no _local_grads")
     if row == ROW_LOCAL:
-        return <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
+        return tuple([
+            derivative_number(PyTuple_GET_ITEM(derivatives_of(node), index)) for index in range(count)
+        ])
     if ROW_FIRST_REDUCTION <= row < ROW_FIRST_TERNARY:
         return tuple([reduction_derivative(row, (<Value>x).data, count, node.data) for x in operands])
     a = (<Value>operands[0]).data
@@ -176,6 +178,13 @@ cdef tuple local_derivatives(Value self):
     )
 
 
+cdef object rule_of(Node *node):
+    """What gives the derivatives of a node of ROW_LOCAL as functions of Values, or None."""
+    cdef tuple derivatives = <tuple>derivatives_of(node)
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(node.left)
+    return derivatives[size] if len(derivatives) > size else None
+
+
 cdef object symbol_of(Value self):
     cdef Node *node = <Node *><PyObject *>self
     cdef PyObject *extras = extras_of(node)
@@ -183,7 +192,10 @@ cdef object symbol_of(Value self):
     cdef int row = row_of(code)
     if extras != NULL and (<Extras>extras).symbol is not None:
         return (<Extras>extras).symbol
-    if row == ROW_LEAF or row == ROW_LOCAL:
+    if row == ROW_LOCAL:
+        rule = rule_of(node)
+        return "" if rule is None else rule.__name__
+    if row == ROW_LEAF:
         return ""
     if row == ROW_CUSTOM:
         return <object>node.right.node

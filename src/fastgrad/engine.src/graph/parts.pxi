@@ -27,21 +27,40 @@ cdef int require_values(list nodes) except -1:
 def _take_apart(Value self not None):
     """Return (operation, form, operands, detail): how the node was made, without expanding it.
 
-    The detail is a constant operand, the symbol of a custom node, the derivatives of one given by them, or
-    the number of weights of a dot product. A symbol that is no string may lead back to the node, so it is
-    among what _get_extras returns.
+    The detail is a constant operand, the symbol of a custom node, the number of weights of a dot product, or
+    the local derivatives and, if there is one, the rule that gives them: None for a derivative that is a
+    Value, which is then among the operands, after those that have a derivative. A symbol that is no string may
+    lead back to the node, so it is among what _get_extras returns.
     """
     require_known(self.data)
     return taken_apart(self)
 
 
-def _differentiable_parts(Value self not None):
-    """Return what _take_apart does, in a trace too; the operation is "backward" if that is Python code."""
-    cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
-    refuse_unknown(self.data, 0.0)
-    if extras != NULL and (<Extras>extras).backward is not None:
-        return "backward", 0, taken_apart(self)[2], None
-    return taken_apart(self)
+cdef tuple local_parts(Node *node):
+    """What taken_apart() returns for a node of ROW_LOCAL."""
+    cdef tuple derivatives = (<tuple>derivatives_of(node))[:PyTuple_GET_SIZE(node.left)]
+    cdef list values = [each for each in derivatives if is_value(<PyObject *>each)]
+    cdef list detail = [None if is_value(<PyObject *>each) else each for each in derivatives]
+    rule = rule_of(node)
+    if rule is not None:
+        detail.append(rule)
+    return "local", 0, (*<tuple>node.left, *values), tuple(detail)
+
+
+cdef int put_local(Value result, double data, tuple operands, object detail) except -1:
+    """Make a new node what local_parts() described; ValueError if it describes none."""
+    cdef Py_ssize_t count
+    if type(detail) is not tuple:
+        raise ValueError(f"local cannot have the detail {detail!r}")
+    count = len(operands) - detail.count(None)
+    if count < 1 or len(detail) not in (count, count + 1):
+        raise ValueError(f"local cannot have {len(operands)} operands and {detail!r}")
+    values = iter(operands[count:])
+    derivatives = [next(values) if each is None else each for each in detail[:count]]
+    rule = detail[count] if len(detail) > count else None
+    if rule is not None and not hasattr(rule, "derivatives"):
+        raise ValueError(f"local cannot have the rule {rule!r}")
+    return initialise(result, data, operands[:count], derivatives, "", rule)
 
 
 cdef tuple taken_apart(Value self):
@@ -59,8 +78,7 @@ cdef tuple taken_apart(Value self):
         symbol = symbol_of(self)
         return name, 0, <tuple>node.left, symbol if is_plain_symbol(symbol) else ""
     if row == ROW_LOCAL:
-        derivatives = <object>node.right.node if in_pool(node) else (<Extras>node.right.node).derivatives
-        return name, 0, <tuple>node.left, derivatives
+        return local_parts(node)
     if row == ROW_DOT or row == ROW_INNER:
         form |= has_passed_on | own_data
         return name, form, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
@@ -71,6 +89,50 @@ cdef tuple taken_apart(Value self):
     if form == NODE_NODE:
         return name, form | has_passed_on | own_data, (<object>node.left, <object>node.right.node), None
     return name, form | has_passed_on | own_data, (<object>node.left,), node.right.constant
+
+
+def _given(data, tuple operands not None, tuple derivatives not None, rule):
+    """Return a node that is given by its local derivatives and the rule that gives them for any operands.
+
+    rule.derivatives(node, operands) returns the derivatives as Values that can be differentiated again, and
+    rule.__name__ is the node's symbol.
+    """
+    cdef Value result = owned(new_node(CODE_FRESH, 0.0))
+    initialise(result, data, operands, derivatives, "", rule)
+    return result
+
+
+def _captured(list values not None, tuple own not None, Value first not None, Value wanted=None):
+    """Return a node that these Values were computed from and that is older than the first, or None.
+
+    Not beyond what is `own`; with `wanted`, that node is looked for and no other.
+    """
+    cdef list left = list(values)
+    cdef set seen = {<uintptr_t><PyObject *>each for each in own}
+    cdef uintptr_t address
+    cdef PyObject *operand
+    cdef Py_ssize_t index
+    cdef Node *node
+    while left:
+        value = left.pop()
+        address = <uintptr_t><PyObject *>value
+        if address in seen:
+            continue
+        seen.add(address)
+        node = <Node *><PyObject *>value
+        if value is wanted:
+            return value
+        if not in_pool(node) or not is_younger(node, <Node *><PyObject *>first):
+            if wanted is None:
+                return value
+            continue
+        index = 0
+        operand = operand_at(node, 0)
+        while operand != NULL:
+            left.append(<object>operand)
+            index += 1
+            operand = operand_at(node, index)
+    return None
 
 
 def _number_of(str operation not None, double a, double b=0.0, double c=0.0):
@@ -100,11 +162,13 @@ def _put_together(
         raise ValueError(f"there is no operation {operation!r} of form {form}")
     row = ROWS[operation]
     if row == ROW_LEAF or row == ROW_CUSTOM or row == ROW_LOCAL:
-        if row == ROW_LOCAL and type(detail) is not tuple:
-            raise ValueError(f"{operation} cannot have the detail {detail!r}")
         result = cls.__new__(cls)
+        if row == ROW_LOCAL:
+            put_local(result, data, operands, detail)
+            result.grad = grad
+            return result
         # The symbol was set to a tuple, which the constructor would take for derivatives.
-        is_detail = row == ROW_LOCAL or (row == ROW_CUSTOM and is_plain_symbol(detail))
+        is_detail = row == ROW_CUSTOM and is_plain_symbol(detail)
         initialise(result, data, operands, detail if is_detail else "", "")
         if row == ROW_CUSTOM and not is_detail:
             result._op = detail

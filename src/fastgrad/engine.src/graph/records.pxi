@@ -8,6 +8,7 @@
 #     ROW_INNER                 offset into the operands (w1, x1, .. wn, xn, bias); their number
 #     a reduction, or three     offset into the operands; their number
 #     ROW_CUSTOM                offset into the operands; their number; the first is an index into the symbols
+#     ROW_LOCAL                 offset into the operands (result, x1, dx1, .. xn, dxn); their number
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
@@ -20,6 +21,20 @@ cdef struct Numbering:
     PyObject **keys
     int32_t *numbers
     size_t mask
+
+
+cdef int make_numbering(Numbering *table, Py_ssize_t count) except -1:
+    """Have room for so many nodes."""
+    cdef size_t room = 64
+    as_offset(count)
+    while room < 2 * <size_t>count:
+        room *= 2
+    table.mask = room - 1
+    table.keys = <PyObject **>PyMem_RawCalloc(room, sizeof(PyObject *))
+    table.numbers = <int32_t *>PyMem_RawMalloc(room * sizeof(int32_t))
+    if table.keys == NULL or table.numbers == NULL:
+        raise MemoryError("no memory to number the nodes of a graph")  # no cover: in `nox -s faults`
+    return 0
 
 
 cdef inline size_t place_of(Numbering *table, PyObject *node) noexcept:
@@ -80,6 +95,28 @@ cdef class GraphReader:
             append(&self.operands, number_of(&self.table, PyTuple_GET_ITEM(values, index)))
         return 0
 
+    cdef int32_t read_local(self, Node *node) except -1:
+        """The record of a node that is given by its local derivatives."""
+        cdef PyObject *derivatives = derivatives_of(node)
+        cdef Py_ssize_t size = PyTuple_GET_SIZE(node.left), start = self.operands.size, index
+        cdef PyObject *derivative
+        cdef int32_t number
+        if PyTuple_GET_SIZE(derivatives) == size or not is_value(PyTuple_GET_ITEM(derivatives, size + 1)):
+            raise TracingError(
+                "a node that was given by its local derivatives outside of the compiled function cannot be "
+                "used in it: its number would not change with what it was computed from; make it inside"
+            )
+        append(&self.operands, number_of(&self.table, PyTuple_GET_ITEM(derivatives, size + 1)))
+        for index in range(size):
+            derivative = PyTuple_GET_ITEM(derivatives, index)
+            if is_value(derivative):
+                number = number_of(&self.table, derivative)
+            else:
+                number = self.constant(PyFloat_AS_DOUBLE(derivative))
+            append(&self.operands, number_of(&self.table, PyTuple_GET_ITEM(node.left, index)))
+            append(&self.operands, number)
+        return self.record(ROW_LOCAL, start, self.operands.size - start)
+
     cdef int32_t read(self, Value value) except -1:
         cdef Node *node = <Node *><PyObject *>value
         cdef PyObject *extras = extras_of(node)
@@ -116,10 +153,7 @@ cdef class GraphReader:
             self.take_tuple(node.left, PyTuple_GET_SIZE(node.left))
             return self.record(row, start, self.operands.size - start)
         if row == ROW_LOCAL:
-            raise TracingError(
-                "a node given by its local derivatives cannot be compiled: the derivatives are numbers of "
-                "one row; write it with the operations of Value"
-            )
+            return self.read_local(node)
         if row == ROW_DOT or row == ROW_INNER:
             size = PyTuple_GET_SIZE(node.right.node)
             for index in range(size):
@@ -144,15 +178,9 @@ cdef class GraphReader:
         return self.record(row, left, right)
 
     cdef int number(self, list order) except -1:
-        cdef size_t room = 1024, place
+        cdef size_t place
         cdef int32_t record
-        while room < 2 * <size_t>len(order):
-            room *= 2
-        self.table.mask = room - 1
-        self.table.keys = <PyObject **>PyMem_RawCalloc(room, sizeof(PyObject *))
-        self.table.numbers = <int32_t *>PyMem_RawMalloc(room * sizeof(int32_t))
-        if self.table.keys == NULL or self.table.numbers == NULL:
-            raise MemoryError("no memory for a program")  # no cover: in `nox -s faults`
+        make_numbering(&self.table, len(order))
         for value in order:
             record = self.read(value)
             place = place_of(&self.table, <PyObject *>value)

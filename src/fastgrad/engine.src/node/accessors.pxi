@@ -2,6 +2,9 @@
 
 from cython cimport internal
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
 
 cdef inline bint in_pool(void *node) noexcept nogil:
     """Whether a Value is exactly a Value: then, and only then, its chunk's header describes it."""
@@ -50,6 +53,18 @@ cdef inline int code_of(Node *node) noexcept:
     return CODE_CUSTOM
 
 
+cdef inline PyObject *derivatives_of(Node *node) noexcept:
+    """The derivatives of a node of ROW_LOCAL, borrowed: references.pxi says what is in the tuple."""
+    return node.right.node if in_pool(node) else <PyObject *>(<Extras>node.right.node).derivatives
+
+
+cdef inline double derivative_number(PyObject *derivative) noexcept nogil:
+    """The number of a local derivative: a float, or the data that a Value has now."""
+    if is_value(derivative):
+        return (<Node *>derivative).data
+    return PyFloat_AS_DOUBLE(derivative)
+
+
 cdef inline bint owns_right(int code) noexcept nogil:
     if code < CODE_TABLE_END:
         return code >= CODE_FIRST_BINARY and code & 3 == NODE_NODE
@@ -57,9 +72,14 @@ cdef inline bint owns_right(int code) noexcept nogil:
 
 
 cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
-    """The operand with this number, borrowed, or NULL past the last."""
+    """The Value with this number among those that the node holds, borrowed, or NULL past the last.
+
+    Those of a node of ROW_LOCAL are its operands and then what its tuple of derivatives holds, with the first
+    operand in the place of each entry that is no Value.
+    """
     cdef int code = code_of(node)
     cdef Py_ssize_t size
+    cdef PyObject *found
     if code <= CODE_FRESH:
         return NULL
     if code < CODE_TABLE_END:
@@ -72,7 +92,17 @@ cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
     index -= size
     if CODE_DOT <= code < CODE_FIRST_REDUCTION and index < PyTuple_GET_SIZE(node.right.node):
         return PyTuple_GET_ITEM(node.right.node, index)
+    if code == CODE_LOCAL and index < PyTuple_GET_SIZE(derivatives_of(node)):
+        found = PyTuple_GET_ITEM(derivatives_of(node), index)
+        return found if is_value(found) else PyTuple_GET_ITEM(node.left, 0)
     return NULL
+
+
+cdef inline Py_ssize_t operands_with_gradient(Node *node) noexcept:
+    """At most how many of the Values that a node holds are given a gradient: the first of operand_at()."""
+    if code_of(node) == CODE_LOCAL:
+        return PyTuple_GET_SIZE(node.left)
+    return PY_SSIZE_T_MAX
 
 
 cdef inline void prefetch_operands(Node *node) noexcept nogil:

@@ -125,10 +125,7 @@ cdef void check_node(Node *node) noexcept:
         expect((<Node *>node.right.node).head.refcount > 0, "a symbol is not alive")
     elif row == ROW_LOCAL:
         expect(PyTuple_CheckExact(node.right.node), "local derivatives are no tuple")
-        expect(
-            PyTuple_GET_SIZE(node.left) == PyTuple_GET_SIZE(node.right.node),
-            "there are not as many local derivatives as operands",
-        )
+        check_derivatives(node)
     elif row == ROW_DOT or row == ROW_INNER:
         check_operands(node, node.right.node)
         index = PyTuple_GET_SIZE(node.left) - PyTuple_GET_SIZE(node.right.node)
@@ -138,6 +135,25 @@ cdef void check_node(Node *node) noexcept:
                 check_weight(<Node *>PyTuple_GET_ITEM(node.left, index))
     elif row >= ROW_FIRST_TERNARY:
         expect(PyTuple_GET_SIZE(node.left) == 3, "an operation of three operands has another number")
+
+
+cdef void check_derivatives(Node *node) noexcept:
+    """Check the tuple of local derivatives of a node of the pool."""
+    cdef Py_ssize_t size = PyTuple_GET_SIZE(node.left), index
+    cdef PyObject *item
+    expect(
+        PyTuple_GET_SIZE(node.right.node) == size or PyTuple_GET_SIZE(node.right.node) == size + 2,
+        "there are not as many local derivatives as operands",
+    )
+    for index in range(PyTuple_GET_SIZE(node.right.node)):
+        item = PyTuple_GET_ITEM(node.right.node, index)
+        if is_value(item):
+            expect(index != size, "a Value is in the place of a rule")
+            check_operand(node, item)
+        elif index < size:
+            expect(type(<object>item) is float, "a local derivative is neither a float nor a Value")
+        elif index == size + 1:
+            expect(<object>item is None, "what stands for the result of a node is no Value")
 
 
 cdef void check_weight(Node *weight) noexcept:

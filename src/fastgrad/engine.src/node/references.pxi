@@ -6,7 +6,9 @@
 #     table, NODE_NODE          left and right: references to Values
 #     table, other forms        left: a reference to a Value; right: a constant
 #     ROW_CUSTOM                left: tuple of Values; right: the symbol, any object
-#     ROW_LOCAL                 left: tuple of Values; right: tuple of floats, one a Value
+#     ROW_LOCAL                 left: tuple of Values; right: tuple of their derivatives, each a float or a
+#                               Value, and perhaps two more entries: the rule that gives the derivatives as
+#                               functions of Values, or None; and in a trace, the Value of the result
 #     ROW_INNER                 left: tuple (w1 .. wn) or (w1 .. wn, bias); right: tuple (x1 .. xn)
 #     ROW_DOT                   the same where all of left are leaves, which need no visit
 #     a reduction, three        left: tuple of Values; right: nothing
@@ -156,6 +158,17 @@ cdef inline bint any_tracked(PyObject *operands) noexcept nogil:
     return False
 
 
+cdef bint any_leads_back(PyObject *held) noexcept:
+    """Whether something in a tuple may be part of a cycle: a Value that the collector knows, or a rule."""
+    cdef Py_ssize_t index
+    cdef PyObject *item
+    for index in range(PyTuple_GET_SIZE(held)):
+        item = PyTuple_GET_ITEM(held, index)
+        if PyObject_IS_GC(item) and is_tracked(item):
+            return True
+    return False
+
+
 cdef inline void set_operands(Node *node, tuple operands) noexcept:
     """Take a reference to a tuple of Values, which is the node's left."""
     Py_INCREF(<PyObject *>operands)
@@ -284,6 +297,8 @@ cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     # which was used is a leaf.
     cdef bint unused = is_unused(node)
     cdef bint tracked = row == ROW_CUSTOM or not unused or any_tracked(<PyObject *>operands)
+    if row == ROW_LOCAL:
+        tracked = tracked or any_leads_back(<PyObject *>detail)
     Py_INCREF(<PyObject *>operands)
     Py_INCREF(<PyObject *>detail)
     node.left = <PyObject *>operands

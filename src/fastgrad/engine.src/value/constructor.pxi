@@ -8,25 +8,50 @@ cdef bint is_in_use(Node *leaf) noexcept:
     return leaf.data != 0.0 or leaf.grad != 0.0
 
 
-cdef int initialise(Value self, data, children, op, label) except -1:
-    """Value.__init__, in all its forms; the node is unchanged if it raises."""
+cdef tuple checked_derivatives(object given, Py_ssize_t count, object data, object rule):
+    """Local derivatives as a node holds them: references.pxi says how."""
+    cdef list derivatives = []
+    if len(given) != count:
+        raise ValueError(f"{count} children need as many derivatives, not {len(given)}")
+    for derivative in given:
+        if not is_value(<PyObject *>derivative):
+            derivative = required_double(derivative, "a derivative")
+        elif not traced_here():
+            require_known((<Value>derivative).data)
+        derivatives.append(derivative)
+    if traced_here():
+        # A program computes the result from what it was computed from, a number is one of its constants.
+        derivatives += [rule, data if is_value(<PyObject *>data) else Value(data)]
+    elif rule is not None:
+        derivatives += [rule, None]
+    return tuple(derivatives)
+
+
+cdef int initialise(Value self, data, children, op, label, rule=None) except -1:
+    """Value.__init__, in all its forms; the node is unchanged if it raises.
+
+    rule: what gives the derivatives, which are `op` then, as functions of Values.
+    """
     cdef Node *node = <Node *><PyObject *>self
-    cdef double number = required_double(data, "data")
+    cdef bint given = type(op) is tuple or type(op) is list
+    cdef double number
     cdef tuple operands
     cdef tuple derivatives = None
     cdef object child
     cdef bint has_label, has_symbol, in_order
     cdef int row
+    if given and is_value(<PyObject *>data) and traced_here():
+        number = (<Value>data).data
+    else:
+        number = required_double(data, "data")
     if not (type(children) is tuple and not children):
         children = tuple(children)
     operands = children
     for child in operands:
         if not is_value(<PyObject *>child):
             raise TypeError(f"a child of a Value must be a Value, not {named_kind(child)}")
-    if type(op) is tuple or type(op) is list:
-        if len(op) != len(operands):
-            raise ValueError(f"{len(operands)} children need as many derivatives, not {len(op)}")
-        derivatives = tuple([required_double(derivative, "a derivative") for derivative in op])
+    if given:
+        derivatives = checked_derivatives(op, len(operands), data, rule)
         op = ""
     # Here ends what can fail or run code of the user's.
     has_label, has_symbol = label != "", not operands and op != ""
@@ -53,7 +78,7 @@ cdef int initialise(Value self, data, children, op, label) except -1:
             mark_irregular(node)
             if traced_here():
                 foreign_traced.append(self)
-            (<Extras>node.right.node).symbol = op
+            (<Extras>node.right.node).symbol = op if derivatives is None else None
             (<Extras>node.right.node).derivatives = derivatives
             adopt_foreign(node, operands)
     else:

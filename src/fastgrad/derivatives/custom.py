@@ -1,0 +1,236 @@
+"""Functions with derivatives of their own, in the manner of jax.custom_jvp."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from fastgrad.derivatives.functions import Argument, Values, as_argument, flat
+from fastgrad.derivatives.reverse import pull_back
+from fastgrad.engine import Value, _captured, _given, _is_tracing
+
+__all__ = ["custom_jvp"]
+
+Jvp = TypeVar("Jvp", bound=Callable[..., object])
+Term = Callable[..., object]
+
+
+class Rules(threading.local):
+    """The rules that run in this thread."""
+
+    def __init__(self) -> None:
+        # Of each: its function, the operands, and the result.
+        self.running: list[tuple[custom_jvp, tuple[Value, ...], Value]] = []
+        # Whether nothing that is computed now is differentiated again: then a function is its body.
+        self.first_order = False
+
+
+rules = Rules()
+
+
+@contextmanager
+def running(function: custom_jvp, operands: tuple[Value, ...], out: Value, first_order: bool) -> Iterator[None]:
+    """In this block the function of these operands is `out`."""
+    before = rules.first_order
+    rules.first_order = first_order
+    rules.running.append((function, operands, out))
+    try:
+        yield
+    finally:
+        rules.running.pop()
+        rules.first_order = before
+
+
+class Rule:
+    """What gives the derivatives of a node that a function with derivatives of its own has made."""
+
+    def __init__(self, function: custom_jvp, lengths: tuple[int | None, ...]) -> None:
+        self.function = function
+        # Of each argument that is a list, its length.
+        self.lengths = lengths
+
+    @property
+    def __name__(self) -> str:
+        return self.function.__name__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Rule, (self.function, self.lengths)
+
+    def arguments(self, operands: Sequence[Value]) -> tuple[Values, ...]:
+        """Return the operands as the function takes them."""
+        left = iter(operands)
+        return tuple(
+            next(left) if length is None else [next(left) for _ in range(length)] for length in self.lengths
+        )
+
+    def derivatives(
+        self, out: Value, operands: tuple[Value, ...], first_order: bool = False
+    ) -> tuple[Value, ...]:
+        """Return the derivative by each operand, as a function of the operands and the result."""
+        tangents = [Value(0.0) for _ in operands]
+        with running(self.function, operands, out, first_order):
+            found = self.function.jvp(self.arguments(operands), self.arguments(tangents))
+        what = f"the rule of {self.__name__}"
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise TypeError(f"{what} returns (result, tangent of the result), not {type(found).__name__}")
+        tangent = found[1]
+        if isinstance(tangent, (int, float)):
+            tangent = Value(tangent)
+        if not isinstance(tangent, Value):
+            raise TypeError(f"{what} returns a Value as the tangent, not {type(tangent).__name__}")
+        # A linear function of the tangents: its derivatives by them do not depend on them.
+        derivatives = tuple(pull_back([tangent], [1.0], tangents))
+        constant = not _is_tracing() and tangent.data != 0.0 and math.isfinite(tangent.data)
+        if constant or depends_on(derivatives, tangents):
+            raise ValueError(f"{what} is not linear in the tangents: it is derivative * tangent, or a sum of these")
+        return derivatives
+
+
+def depends_on(values: Sequence[Value], tangents: Sequence[Value]) -> bool:
+    return bool(tangents) and any(
+        _captured(list(values), (), tangents[0], tangent) is not None for tangent in tangents
+    )
+
+
+class custom_jvp:  # noqa: N801: jax's name
+    """A function of Values whose derivative is not that of its body but one of its own.
+
+    function: takes Values, or lists of Values, and returns a Value; called with numbers, it gets Values. It
+    may compute by any means, with Python's numbers too, unless it is to be compiled. `defjvp` or `defjvps`
+    gives the derivative, which is differentiated again for higher orders. The result is one node, in a
+    compiled function one instruction beside its body; the derivative is computed with it, at the same
+    operands.
+
+    The function and its rule may not use a Value that is not an argument, whose gradient would be lost: that
+    raises ValueError. A call without a rule raises TypeError.
+
+    >>> @custom_jvp
+    ... def softplus(x):
+    ...     return (1.0 + x.exp()).log()
+    >>> @softplus.defjvp
+    ... def softplus_jvp(primals, tangents):
+    ...     (x,), (dx,) = primals, tangents
+    ...     return softplus(x), x.sigmoid() * dx
+    >>> round(softplus(Value(0.0)).data, 6)
+    0.693147
+    """
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        if not callable(function):
+            raise TypeError(f"custom_jvp takes a function, not {type(function).__name__}")
+        functools.update_wrapper(self, function)
+        self.__name__: str = getattr(function, "__name__", type(function).__name__)
+        self.function = function
+        self.rule: Callable[..., object] | None = None
+
+    def jvp(self, primals: tuple[Values, ...], tangents: tuple[Values, ...]) -> object:
+        """Return what the rule returns; TypeError without one."""
+        if self.rule is None:
+            raise TypeError(f"{self.__name__} has no rule for its derivative: give it one with defjvp")
+        return self.rule(primals, tangents)
+
+    def set_rule(self, rule: Callable[..., object]) -> None:
+        # Programs that were compiled with the old one would keep it.
+        if self.rule is not None:
+            raise TypeError(f"{self.__name__} has a rule for its derivative: define the function anew")
+        self.rule = rule
+
+    def defjvp(self, jvp: Jvp) -> Jvp:
+        """Give the derivative: jvp(primals, tangents) returns (result, tangent of the result).
+
+        primals, tangents: tuples, with an entry for each argument, of its shape. The tangent is a sum of
+        tangents times Values computed from the primals and the result. The function itself, called with the
+        primals, is the result. Returns jvp. Raises TypeError for what cannot be called.
+        """
+        if not callable(jvp):
+            raise TypeError(f"a rule is a function of primals and tangents, not {type(jvp).__name__}")
+        self.set_rule(jvp)
+        return jvp
+
+    def defjvps(self, *jvps: Term | None) -> None:
+        """Give the derivative argument by argument: jvp(t, ans, *primals) returns the term of that argument.
+
+        t is the argument's tangent and ans the result; None stands for a derivative that is 0. Raises
+        TypeError for what cannot be called, if there is a rule, and at the call for another number of
+        arguments.
+
+        >>> @custom_jvp
+        ... def power(x, n):
+        ...     return x**n
+        >>> power.defjvps(lambda t, ans, x, n: t * n * ans / x, None)
+        >>> x = Value(2.0)
+        >>> power(x, 3.0).backward()
+        >>> x.grad
+        12.0
+        """
+        for jvp in jvps:
+            if jvp is not None and not callable(jvp):
+                raise TypeError(f"a rule is a function of t, ans and the primals, not {type(jvp).__name__}")
+
+        def all_terms(primals: tuple[Values, ...], tangents: tuple[Values, ...]) -> tuple[object, object]:
+            if len(jvps) != len(primals):
+                raise TypeError(f"{self.__name__} has {len(primals)} arguments and rules for {len(jvps)}")
+            ans = self(*primals)
+            terms = [
+                jvp(tangent, ans, *primals)
+                for jvp, tangent in zip(jvps, tangents, strict=True)
+                if jvp is not None
+            ]
+            return ans, sum(terms[1:], terms[0]) if terms else 0.0  # type: ignore[call-overload]
+
+        self.set_rule(all_terms)
+
+    def __call__(self, *args: Argument) -> Value:
+        """Return the function's result as one node, with the derivatives by the arguments.
+
+        Raises what the function raises, and ValueError if it or its rule uses a Value that is no argument.
+        """
+        arguments = [as_argument(argument) for argument in args]
+        operands = tuple(value for argument in arguments for value in flat(argument, "an argument"))
+        if rules.running:
+            function, primals, out = rules.running[-1]
+            if function is self and len(primals) == len(operands) and all(map(same, primals, operands)):
+                return out
+        lengths = tuple(len(argument) if isinstance(argument, list) else None for argument in arguments)
+        first = Value(0.0)
+        result = self.function(*arguments)
+        if isinstance(result, (int, float)):
+            result = Value(result)
+        if not isinstance(result, Value):
+            raise TypeError(f"{self.__name__} returns a Value, not {type(result).__name__}")
+        if rules.first_order:
+            return result
+        if not operands:
+            raise TypeError(f"{self.__name__} has no arguments to be differentiated by")
+        self.refuse_captured([result], operands, first)
+        rule = Rule(self, lengths)
+        derivatives = rule.derivatives(result, operands, first_order=True)
+        self.refuse_captured(list(derivatives), (*operands, result), first)
+        if _is_tracing():
+            return _given(result, operands, derivatives, rule)
+        return _given(result, operands, tuple(derivative.data for derivative in derivatives), rule)
+
+    def refuse_captured(self, values: list[Value], own: tuple[Value, ...], first: Value) -> None:
+        captured = _captured(values, own, first)
+        if captured is not None:
+            what = f"the Value {captured.label!r}, which" if captured.label else "a Value that"
+            raise ValueError(
+                f"{self.__name__} uses {what} is not among its arguments: no gradient would reach it. Make it "
+                "an argument, or use its number"
+            )
+
+    def __get__(self, instance: object, owner: type | None = None) -> object:
+        """Return the method of an instance, as a function does: `Value.softplus = softplus`."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def __reduce__(self) -> str:
+        """Pickle by name, as functions are."""
+        return self.__qualname__
+
+
+def same(a: Value, b: Value) -> bool:
+    return a is b
