@@ -1,4 +1,4 @@
-"""Operations of the user's own: local derivatives that are Values, and custom_jvp, eager, compiled, to every order."""
+"""Operations of the user's own, eager and compiled: local derivatives that are Values, and custom_jvp."""
 
 import copy
 import gc
@@ -103,7 +103,9 @@ def orders(function, x):
 
 def expected_orders(exact, points):
     with mpmath.workdps(40):
-        return [[float(mpmath.diff(exact, mpmath.mpf(point), order)) for order in range(4)] for point in points]
+        return [
+            [float(mpmath.diff(exact, mpmath.mpf(point), order)) for order in range(4)] for point in points
+        ]
 
 
 # -- eager ---------------------------------------------------------------------------------------------
@@ -362,7 +364,9 @@ def test_a_choice_passes_over_given_derivatives():
 
 def test_strict_names_a_derivative_that_is_not_finite():
     w = Value(1.0)
-    compiled = fastgrad.compile(lambda x: Value(x, (w,), (F.where(x, 1.0 / (x + 1e-300), 1e308 * 1e10),)), strict=True)
+    compiled = fastgrad.compile(
+        lambda x: Value(x, (w,), (F.where(x, 1.0 / (x + 1e-300), 1e308 * 1e10),)), strict=True
+    )
     assert compiled.backward([2.0]) == 2.0
     with pytest.raises(FloatingPointError, match="local derivatives by operand 1 is inf"):
         compiled.backward([-2.0])
