@@ -211,6 +211,31 @@ def test_rules_do_not_run_without_end():
     assert grad(grad(y, x), x).data == pytest.approx(4.0 * math.exp(1.0))
 
 
+def test_a_rule_that_differentiates_goes_through_other_rules():
+    """The root of y + log(1 + y) = x, by a logarithm whose body has no derivative."""
+
+    def residual(y, x):
+        return y + log1p(y) - x
+
+    @custom_jvp
+    def root(x):
+        y = Value(1.0)
+        for _ in range(20):
+            y = Value((y - residual(y, x) / jacobian(residual, 0)(y, x)).data)
+        return y
+
+    root.defjvps(lambda t, y, x: -jacobian(residual, 1)(y, x) / jacobian(residual, 0)(y, x) * t)
+    x = Value(2.0)
+    y = root(x)
+    s = 1.0 + y.data
+    first = s / (1.0 + s)
+    assert y.data + math.log1p(y.data) == pytest.approx(2.0)
+    y.backward()
+    assert x.grad == pytest.approx(first)
+    assert grad(y, x).data == pytest.approx(first)
+    assert grad(grad(y, x), x).data == pytest.approx(first / (1.0 + s) ** 2)
+
+
 def test_a_derivative_that_is_a_value_is_read_when_backward_runs():
     x, slope = Value(2.0), Value(3.0)
     y = Value(1.0, (x,), (slope,))

@@ -25,7 +25,8 @@ class Rules(threading.local):
     def __init__(self) -> None:
         # Of each: its function, the operands, and the result.
         self.running: list[tuple[custom_jvp, tuple[Value, ...], Value]] = []
-        # Whether nothing that is computed now is differentiated again: then a function is its body.
+        # Whether only the numbers of a rule are wanted: then functions in it need not run their own rules,
+        # which might have no end.
         self.first_order = False
 
 
@@ -205,12 +206,13 @@ class custom_jvp:  # noqa: N801
             result = Value(result)
         if not isinstance(result, Value):
             raise TypeError(f"{self.__name__} returns a Value, not {type(result).__name__}")
-        if rules.first_order:
-            return result
         if not operands:
             raise TypeError(f"{self.__name__} has no arguments to be differentiated by")
         self._refuse_captured([result], operands, first)
         rule = Rule(self, lengths)
+        if rules.first_order:
+            # Only grad, in the rule that runs, can ask for this derivative, and does not take these numbers.
+            return _given(result, operands, (math.nan,) * len(operands), rule)
         derivatives = rule.derivatives(result, operands, first_order=True)
         self._refuse_captured(list(derivatives), (*operands, result), first)
         if _is_tracing():
