@@ -14,7 +14,7 @@ import fastgrad
 import fastgrad.functional as F
 from fastgrad import Value, grad
 from fastgrad.derivatives import custom_jvp, hessian, jacobian
-from fastgrad.engine import TracingError, _pool_statistics
+from fastgrad.engine import TracingError, _pool_statistics, _put_together
 
 POINTS = [-2.0, -0.3, 0.7, 1.9]
 
@@ -178,6 +178,18 @@ def test_an_argument_without_a_derivative():
     assert (x.grad, n.grad) == (12.0, 0.0)
     assert [each.data for each in grad(y, [x, n])] == [12.0, 0.0]
     assert grad(grad(y, x), x).data == 12.0
+
+
+def test_a_function_without_any_derivative():
+    @custom_jvp
+    def rounded(x):
+        return float(round(x.data))
+
+    rounded.defjvps(None)
+    x = Value(1.7)
+    y = rounded(x) * 3.0
+    y.backward()
+    assert (y.data, x.grad, grad(y, x).data) == (6.0, 0.0, 0.0)
 
 
 def test_numbers_are_arguments():
@@ -536,6 +548,14 @@ def test_copies_have_the_same_derivatives(function):
         x2.grad = 0.0
         y2.backward()
         assert x2.grad == sum(y._local_grads)
+
+
+@pytest.mark.parametrize(
+    "detail", [None, [1.0], (), (1.0, 2.0, 3.0), (None,), (None, None), (1.0, 3.0), (None, "rule")]
+)
+def test_a_damaged_copy_is_refused(detail):
+    with pytest.raises(ValueError, match="local cannot have"):
+        _put_together(Value, "local", 0, 1.0, 0.0, (Value(2.0),), detail)
 
 
 def test_a_copied_graph_shares_what_the_original_shares():
