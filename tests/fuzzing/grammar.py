@@ -70,10 +70,12 @@ EXPRESSIONS = [
     (1, "Value({value})"),
     (1, "Value({number}, ({value}, {value}), '?')"),
     (1, "Value({number}, ({value}, {value}), ({number}, {number}))"),
+    (3, "Value({scalar}, ({value}, {value}), ({scalar}, {scalar}))"),
     (1, "Value({number}, ({value}, 2.0), '?')"),
     (1, "Value({number}, ({value},), ({number}, 1.0))"),
     (1, "Sub({number})"),
     (1, "Sub({number}, ({value}, {value}), ({number}, {number}))"),
+    (1, "Sub({value}, ({value},), ({value},))"),
     (1, "Sub({number}, ({value},), '?')"),
     (1, "Value.__new__(Value)"),
     (1, "late({number}, {value})"),
@@ -156,6 +158,7 @@ LINES = [
     (60, "{new value} = {expression}"),
     (12, "{new list} = {list expression}"),
     (12, "{value}.backward()"),
+    (6, "reply = slopes({value}, [{value}, {value}])"),
     (25, "{action line}"),
     (2, "{value} = {value}"),
     (3, "hook({value}, {action})"),
@@ -249,6 +252,7 @@ TRACED = [
     (1, "F.sum([{traced}, {traced}])"),
     (1, "F.logsumexp([{traced}, {traced}])"),
     (1, "{network}([{traced}, {traced}])"),
+    (2, "Value({traced}, ({traced}, {traced}), ({traced}, {number}))"),
     (1, "-{traced}"),
 ]
 TRACED_ODDITIES = ["{value}.data", "float({value})", "{value}.backward()", "'x'"]

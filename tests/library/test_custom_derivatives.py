@@ -1,4 +1,4 @@
-"""Operations of the user's own: local derivatives that are Values, and custom_jvp, eager, compiled, to every order."""
+"""Operations of the user's own, eager and compiled: local derivatives that are Values, and custom_jvp."""
 
 import copy
 import gc
@@ -14,7 +14,7 @@ import fastgrad
 import fastgrad.functional as F
 from fastgrad import Value, grad
 from fastgrad.derivatives import custom_jvp, hessian, jacobian
-from fastgrad.engine import TracingError, _pool_statistics
+from fastgrad.engine import TracingError, _pool_statistics, _put_together
 
 POINTS = [-2.0, -0.3, 0.7, 1.9]
 
@@ -103,7 +103,9 @@ def orders(function, x):
 
 def expected_orders(exact, points):
     with mpmath.workdps(40):
-        return [[float(mpmath.diff(exact, mpmath.mpf(point), order)) for order in range(4)] for point in points]
+        return [
+            [float(mpmath.diff(exact, mpmath.mpf(point), order)) for order in range(4)] for point in points
+        ]
 
 
 # -- eager ---------------------------------------------------------------------------------------------
@@ -178,6 +180,18 @@ def test_an_argument_without_a_derivative():
     assert grad(grad(y, x), x).data == 12.0
 
 
+def test_a_function_without_any_derivative():
+    @custom_jvp
+    def rounded(x):
+        return float(round(x.data))
+
+    rounded.defjvps(None)
+    x = Value(1.7)
+    y = rounded(x) * 3.0
+    y.backward()
+    assert (y.data, x.grad, grad(y, x).data) == (6.0, 0.0, 0.0)
+
+
 def test_numbers_are_arguments():
     assert softplus(0.0).data == math.log(2.0)
     assert softplus(numpy.float64(0.0))._children[0].data == 0.0
@@ -207,6 +221,31 @@ def test_rules_do_not_run_without_end():
     y = power_of_exp(0)(x)
     assert max(asked) == 1
     assert grad(grad(y, x), x).data == pytest.approx(4.0 * math.exp(1.0))
+
+
+def test_a_rule_that_differentiates_goes_through_other_rules():
+    """The root of y + log(1 + y) = x, by a logarithm whose body has no derivative."""
+
+    def residual(y, x):
+        return y + log1p(y) - x
+
+    @custom_jvp
+    def root(x):
+        y = Value(1.0)
+        for _ in range(20):
+            y = Value((y - residual(y, x) / jacobian(residual, 0)(y, x)).data)
+        return y
+
+    root.defjvps(lambda t, y, x: -jacobian(residual, 1)(y, x) / jacobian(residual, 0)(y, x) * t)
+    x = Value(2.0)
+    y = root(x)
+    s = 1.0 + y.data
+    first = s / (1.0 + s)
+    assert y.data + math.log1p(y.data) == pytest.approx(2.0)
+    y.backward()
+    assert x.grad == pytest.approx(first)
+    assert grad(y, x).data == pytest.approx(first)
+    assert grad(grad(y, x), x).data == pytest.approx(first / (1.0 + s) ** 2)
 
 
 def test_a_derivative_that_is_a_value_is_read_when_backward_runs():
@@ -362,7 +401,9 @@ def test_a_choice_passes_over_given_derivatives():
 
 def test_strict_names_a_derivative_that_is_not_finite():
     w = Value(1.0)
-    compiled = fastgrad.compile(lambda x: Value(x, (w,), (F.where(x, 1.0 / (x + 1e-300), 1e308 * 1e10),)), strict=True)
+    compiled = fastgrad.compile(
+        lambda x: Value(x, (w,), (F.where(x, 1.0 / (x + 1e-300), 1e308 * 1e10),)), strict=True
+    )
     assert compiled.backward([2.0]) == 2.0
     with pytest.raises(FloatingPointError, match="local derivatives by operand 1 is inf"):
         compiled.backward([-2.0])
@@ -507,6 +548,14 @@ def test_copies_have_the_same_derivatives(function):
         x2.grad = 0.0
         y2.backward()
         assert x2.grad == sum(y._local_grads)
+
+
+@pytest.mark.parametrize(
+    "detail", [None, [1.0], (), (1.0, 2.0, 3.0), (None,), (None, None), (1.0, 3.0), (None, "rule")]
+)
+def test_a_damaged_copy_is_refused(detail):
+    with pytest.raises(ValueError, match="local cannot have"):
+        _put_together(Value, "local", 0, 1.0, 0.0, (Value(2.0),), detail)
 
 
 def test_a_copied_graph_shares_what_the_original_shares():

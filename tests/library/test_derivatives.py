@@ -15,6 +15,7 @@ from fastgrad import Value, grad, nn
 from fastgrad.derivatives import hessian, hvp, jacobian, jvp, vjp
 from fastgrad.engine import _dot as dot
 from fastgrad.engine import _linear as linear
+from fastgrad.engine import _operate as operate
 from fastgrad.engine import _pool_statistics, _take_apart, apply
 from fastgrad.engine import _reduce as reduce
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
@@ -45,6 +46,19 @@ def backward_of(y, leaves):
 def agrees_with_backward(y, leaves):
     found = [each.data for each in grad(y, leaves)]
     return all_close(found, backward_of(y, leaves))
+
+
+# -- derivative expressions ----------------------------------------------------------------------------
+
+
+@each_row
+def test_operations_of_numbers_alone_are_numbers(row):
+    numbers = [0.5, 1.5, -2.0][: row.operands]
+    expected = apply(row.name, *numbers).data
+    found = operate(row.name, *numbers)
+    assert type(found) is float
+    assert found == expected
+    assert operate(row.name, Value(numbers[0]), *numbers[1:]).data == expected
 
 
 # -- the first order -----------------------------------------------------------------------------------

@@ -6,6 +6,18 @@ said in `evidence/meanings.py`. The files are named like those of the package.
 
 from reference import functional, nn, optim
 from reference.compiling import TracingError, compile, take  # noqa: A004
+from reference.derivatives import slopes
 from reference.value import Value, apply, reduce
 
-__all__ = ["TracingError", "Value", "apply", "compile", "functional", "nn", "optim", "reduce", "take"]
+__all__ = [
+    "TracingError",
+    "Value",
+    "apply",
+    "compile",
+    "functional",
+    "nn",
+    "optim",
+    "reduce",
+    "slopes",
+    "take",
+]

@@ -19,7 +19,7 @@ def propagate(node):
     if node.name in ("leaf", "custom"):
         partials = ()
     elif node.name == "local":
-        partials = node.detail
+        partials = numbers_of(node.detail)
     else:
         partials = partials_of(node)
     if type(node) is Value and node.name != "leaf":
@@ -46,6 +46,8 @@ def topological_order(roots, chosen_only=False):
     """The nodes below the roots, operands before results, by a depth-first search in their order."""
 
     def below(node):
+        if node.name == "local" and not chosen_only:
+            return iter((*node.operands, *node.detail, node.result))
         return iter(reached_from(node) if chosen_only else node.operands)
 
     order, visited, stack = [], set(), []

@@ -108,19 +108,23 @@ class Trace:
                 raise TracingError("cannot be compiled")
             if node.own_data:
                 raise TracingError("whose data was set to")
-            if node.name == "local":
-                raise TracingError("cannot be compiled")
+            if node.name == "local" and node.result is None:
+                raise TracingError("outside of the compiled function")
             if node.name == "custom" and not isinstance(node._op, Selection):
                 raise TracingError("no rule that could be compiled")
-            operands = []
-            for operand in node.operands:
+            operands, held = [], node.operands
+            if node.name == "local":
+                pairs = zip(node.operands, node.detail, strict=True)
+                held = [node.result, *itertools.chain.from_iterable(pairs)]
+            for operand in held:
                 if isinstance(operand, Value):
                     operands.append(numbers[id(operand)])
                 else:
                     operands.append(self.append(Record("constant", operand)))
             if node.name != "leaf":
                 name = "take" if node.name == "custom" else node.name
-                record = Record(name, node._op if name == "take" else node.detail, tuple(operands))
+                detail = {"take": node._op, "local": None}.get(name, node.detail)
+                record = Record(name, detail, tuple(operands))
             elif id(node) in places:
                 record = Record("argument", places[id(node)])
             elif type(node) is Value and node.birth >= values_module.tracing_since:
@@ -287,6 +291,8 @@ class Evaluation:
             chosen = record.operands[arguments[argument].at(row, column)]
             self.chosen[len(self.values)] = chosen
             return self.values[chosen], self.errors[chosen]
+        if record.name == "local":
+            return self.values[record.operands[0]], self.errors[record.operands[0]]
         numbers = [self.values[operand] for operand in record.operands]
         rule = rule_of(record.name, record.detail)
         result = rule.value(*numbers)
@@ -336,6 +342,9 @@ class Evaluation:
                 self.grads[self.chosen[number]] += grad
                 self.grad_errors[self.chosen[number]] += error
                 continue
+            if record.name == "local":
+                self.give_local(record, grad, error, reached)
+                continue
             partials = [self.partials(record, number, sign) for sign in (0.0, 1.0, -1.0)]
             for operand, partial, more, less in zip(record.operands, *partials, strict=True):
                 if record.name in SELECTING and partial == more == less == 0.0:
@@ -348,6 +357,15 @@ class Evaluation:
                 added = abs(partial) * error + moved * (abs(grad) + error)
                 self.grads[operand] += partial * grad
                 self.grad_errors[operand] += added if math.isfinite(added) else math.inf
+
+    def give_local(self, record, grad, error, reached):
+        for operand, derivative in zip(record.operands[1::2], record.operands[2::2], strict=True):
+            partial = self.values[derivative]
+            moved = self.errors[derivative] + RELATIVE * max(abs(partial), LEAST_KNOWN)
+            added = abs(partial) * error + moved * (abs(grad) + error)
+            reached.add(operand)
+            self.grads[operand] += partial * grad
+            self.grad_errors[operand] += added if math.isfinite(added) else math.inf
 
     def result(self, number):
         return Approximate(self.values[number], self.errors[number])

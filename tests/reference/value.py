@@ -64,7 +64,7 @@ class Value(Arithmetic):
     __slots__ = (
         *("_data", "_grad", "grad_bound", "data_bound", "own_label"),
         *("name", "operands", "detail", "own_symbol", "own_backward", "has_passed_on", "fresh"),
-        *("own_data", "in_program", "birth", "twin", "__dict__", "__weakref__"),
+        *("own_data", "in_program", "birth", "twin", "result", "__dict__", "__weakref__"),
     )
     __array_priority__ = -1.0
 
@@ -73,14 +73,15 @@ class Value(Arithmetic):
         self._data = self._grad = self.grad_bound = self.data_bound = 0.0
         self.own_label = None
         self.name, self.operands, self.detail = "leaf", (), None
-        self.own_symbol = self.own_backward = self.twin = None
+        self.own_symbol = self.own_backward = self.twin = self.result = None
         self.has_passed_on, self.fresh = False, True
         self.own_data = self.in_program = False
         self.birth = next(births)
         return self
 
     def __init__(self, data, _children=(), _op="", label=""):
-        number = required_float(data, "data")
+        traced_result = isinstance(data, Value) and type(_op) in (tuple, list) and tracing_since is not None
+        number = data._data if traced_result else required_float(data, "data")
         children = tuple(_children)
         for child in children:
             if not isinstance(child, Value):
@@ -89,7 +90,10 @@ class Value(Arithmetic):
         if type(_op) in (tuple, list):
             if len(_op) != len(children):
                 raise ValueError(f"{len(children)} children need as many derivatives, not {len(_op)}")
-            derivatives = tuple(required_float(derivative, "a derivative") for derivative in _op)
+            derivatives = tuple(
+                derivative if isinstance(derivative, Value) else required_float(derivative, "a derivative")
+                for derivative in _op
+            )
             _op = ""
         if self.name != "leaf" or (children and type(self) is Value and not self.fresh):
             raise TypeError("a Value that is in use cannot be given other children")
@@ -98,6 +102,9 @@ class Value(Arithmetic):
         if children:
             self.name = "custom" if derivatives is None else "local"
             self.operands, self.detail = children, _op if derivatives is None else derivatives
+            # In a trace, a program computes the node as it computes this.
+            if self.name == "local" and tracing_since is not None:
+                self.result = data if isinstance(data, Value) else Value(data)
             if type(self) is not Value:
                 self.own_symbol = _op
         elif _op != "":
@@ -331,7 +338,8 @@ def is_constant(self):
     """Whether a node follows from leaves that the traced function made."""
     if self.name == "leaf":
         return type(self) is Value and self.birth >= tracing_since
-    return all(is_constant(operand) for operand in self.operands if isinstance(operand, Value))
+    held = (*self.operands, *self.detail, self.result) if self.name == "local" else self.operands
+    return all(is_constant(operand) for operand in held if isinstance(operand, Value))
 
 
 def refuse_reading(self):

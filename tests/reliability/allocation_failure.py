@@ -27,7 +27,8 @@ from pathlib import Path
 # With numpy, which has allocators and bugs of its own, a failure would not say whose it is.
 sys.modules["numpy"] = None
 
-from fastgrad import Value, compile, engine, nn, optim, saving, take  # noqa: A004, E402
+from fastgrad import Value, compile, engine, grad, nn, optim, saving, take  # noqa: A004, E402
+from fastgrad.derivatives import custom_jvp  # noqa: E402
 from fastgrad.engine import _pool_statistics  # noqa: E402
 
 MOST_ATTEMPTS = 100_000
@@ -173,6 +174,25 @@ def closures():
     return Record(work, a, b)
 
 
+@custom_jvp
+def own(a):
+    return a.tanh()
+
+
+own.defjvps(lambda t, ans, a: t * (1.0 - ans * ans))
+
+
+def derivatives():
+    """Nodes given by derivatives that are Values or a rule, and the walk of grad through them."""
+    a, b, _ = leaves()
+
+    def work():
+        out = Value(a * b, (a, b), (b * 1.0, 2.0)) * own(a) + Sub(1.0, (a,), (b,))
+        return [each.data for each in grad(grad(out, a), [a, b])]
+
+    return Record(work, a, b, objects=False)
+
+
 def ordered():
     """A backward pass ordered by depth-first search; the rules allocate nothing."""
     a, b, c = leaves()
@@ -314,6 +334,7 @@ SCENARIOS = {
         construction,
         inspection,
         closures,
+        derivatives,
         ordered,
         copies,
         modules,

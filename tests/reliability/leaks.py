@@ -14,7 +14,8 @@ import sys
 import weakref
 from pathlib import Path
 
-from fastgrad import Value, compile, engine  # noqa: A004
+from fastgrad import Value, compile, engine, grad  # noqa: A004
+from fastgrad.derivatives import custom_jvp
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import MLP
 from fastgrad.optim import AdamW
@@ -106,6 +107,23 @@ def failing_backward():
         pass
 
 
+@custom_jvp
+def own(a):
+    return (a * 2.0).tanh()
+
+
+own.defjvps(lambda t, ans, a: 2.0 * t * (1.0 - ans * ans))
+
+
+def derivatives():
+    """Of the second order, through nodes given by their derivatives, which are part of a cycle."""
+    a = Value(0.5)
+    slope = hold(a * 3.0)
+    out = Value(a * a, (a,), (slope,)) * own(a) + Sub(1.0, (a,), (slope,))
+    slope.out = out
+    grad(grad(out, a), a).backward()
+
+
 def layers():
     loss = model([x, 2.0]) ** 2
     loss.backward()
@@ -135,6 +153,7 @@ FORMS = {
         custom_node,
         cycles,
         failing_backward,
+        derivatives,
         layers,
         optimizers,
         programs,
@@ -142,7 +161,7 @@ FORMS = {
     )
 }
 # These take much longer than a graph.
-EVERY = {"compilations": 50, "errors": 5}
+EVERY = {"compilations": 50, "errors": 5, "derivatives": 10}
 
 
 def resident():

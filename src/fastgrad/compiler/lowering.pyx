@@ -162,7 +162,7 @@ cdef bint has_given(Lowering self) noexcept:
 
 
 cdef int follow_gradients(Lowering self) except -1:
-    """Where derivatives are given, want no gradient of what only they use, and compute them where they are read.
+    """Where derivatives are given, drop the gradient of what only they use, and those that nothing asks for.
 
     A gradient goes from the outputs to the operands, past the results and the derivatives that are given.
     """

@@ -18,6 +18,8 @@ from fastgrad.operations import BY_NAME
 __all__ = ["Records", "simplified"]
 
 NAMES = {row: name for name, row in OPERATION_ROWS.items()}
+# How many operands the record of a row holds itself; those of other rows are in a list.
+COUNTS = {OPERATION_ROWS[name]: row.operands for name, row in BY_NAME.items() if row.operands < 3}
 
 
 class Records(NamedTuple):
@@ -42,32 +44,43 @@ class Simplifier:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.numbers: dict[Any, int] = {}
+        # Of each node: its number if it is a constant.
+        self.constants: list[float | None] = []
 
     def add(self, name: str, operands: tuple[int, ...] = (), detail: Any = None) -> int:
         """Return the number of a node, which may be there already."""
         key: Any = name, operands, detail
-        if name in ("add", "mul"):
-            key = name, tuple(sorted(operands)), detail
-        if name == "constant":
+        if (name == "add" or name == "mul") and operands[0] > operands[1]:
+            key = name, (operands[1], operands[0]), detail
+        elif name == "constant":
             # 0.0 and -0.0 are equal, and nan is not.
             key = name, detail.hex()
-        if key not in self.numbers:
-            self.numbers[key] = len(self.nodes)
+        new = len(self.nodes)
+        found = self.numbers.setdefault(key, new)
+        if found == new:
             self.nodes.append((name, operands, detail))
-        return self.numbers[key]
+            self.constants.append(detail if name == "constant" else None)
+        return found
 
     def constant(self, node: int) -> float | None:
-        name, _, detail = self.nodes[node]
-        return detail if name == "constant" else None
+        return self.constants[node]
 
     def operation(self, name: str, operands: tuple[int, ...], detail: Any) -> int:
         """Return the number of an operation, or of what has the same value for all operands."""
-        known = [self.constant(operand) for operand in operands]
+        constants = self.constants
+        for operand in operands:
+            if constants[operand] is not None:
+                return self.folded(name, operands, detail)
+        return self.selection(*operands) if name == "where" else self.add(name, operands, detail)
+
+    def folded(self, name: str, operands: tuple[int, ...], detail: Any) -> int:
+        """Return the same of an operation with a constant among its operands."""
+        known = [self.constants[operand] for operand in operands]
         if name in BY_NAME and None not in known:
             value = _number_of(name, *known)  # type: ignore[arg-type]
             if math.isfinite(value):
                 return self.add("constant", detail=value)
-        if name == "mul" and any(number is not None for number in known):
+        if name == "mul":
             return self.multiple(*operands)
         if name == "div" and known[1] == 1.0:
             return operands[0]
@@ -131,8 +144,7 @@ def simplified(graph: Records) -> Records:
     operands = array("i", graph.operands)
     indices = {id(symbol.index): symbol for symbol in graph.symbols}
     new: list[int] = []
-    for at in range(0, len(numbers), 3):
-        row, first, second = numbers[at : at + 3]
+    for row, first, second in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True):
         name = NAMES[row]
         detail: Any = None
         if name == "leaf":
@@ -141,10 +153,14 @@ def simplified(graph: Records) -> Records:
         if name == "constant":
             new.append(simplifier.add(name, (), graph.constants[first]))
             continue
-        if name in BY_NAME and BY_NAME[name].operands < 3:
-            given: Sequence[int] = (first, second)[: BY_NAME[name].operands]
-        else:
-            given = operands[first : first + second]
+        count = COUNTS.get(row)
+        if count == 1:
+            new.append(simplifier.operation(name, (new[first],), None))
+            continue
+        if count == 2:
+            new.append(simplifier.operation(name, (new[first], new[second]), None))
+            continue
+        given: Sequence[int] = operands[first : first + second]
         if name == "take":
             detail, given = id(graph.symbols[given[0]].index), given[1:]
         new.append(simplifier.operation(name, tuple(new[each] for each in given), detail))
@@ -153,35 +169,45 @@ def simplified(graph: Records) -> Records:
 
 def written(graph: Records, nodes: list[Node], outputs: list[int], symbols: dict[int, Any]) -> Records:
     """Return the records of the nodes that the outputs need."""
-    needed = set(outputs)
+    needed = bytearray(len(nodes))
+    for output in outputs:
+        needed[output] = True
     for number in range(len(nodes) - 1, -1, -1):
-        if number in needed:
-            needed.update(nodes[number][1])
-    places: dict[int, int] = {}
-    records, operands = array("i"), array("i")
+        if needed[number]:
+            for operand in nodes[number][1]:
+                needed[operand] = True
+    # The number of each node's record.
+    places = [0] * len(nodes)
+    count = 0
+    records: list[int] = []
+    operands = array("i")
     found = Records(b"", b"", [], [], [], [])
-    for number in sorted(needed):
-        name, given, detail = nodes[number]
-        fields = [places[each] for each in given]
-        if name == "leaf":
-            fields = [len(found.leaves), 0]
+    for number, (name, given, detail) in enumerate(nodes):
+        if not needed[number]:
+            continue
+        row = OPERATION_ROWS[name]
+        first, second = 0, 0
+        if row in COUNTS:
+            first = places[given[0]]
+            second = places[given[1]] if len(given) == 2 else 0
+        elif name == "leaf":
+            first = len(found.leaves)
             found.leaves.append(graph.leaves[detail])
         elif name == "constant":
-            fields = [len(found.constants), 0]
+            first = len(found.constants)
             found.constants.append(detail)
-        elif name not in BY_NAME or BY_NAME[name].operands > 2:
+        else:
+            first = len(operands)
             if name == "take":
-                fields.insert(0, len(found.symbols))
+                operands.append(len(found.symbols))
                 found.symbols.append(symbols[detail])
-            start = len(operands)
-            operands.extend(fields)
-            fields = [start, len(fields)]
-        elif len(fields) == 1:
-            fields.append(0)
-        places[number] = len(places)
-        records.extend([OPERATION_ROWS[name], *fields])
+            operands.extend([places[each] for each in given])
+            second = len(operands) - first
+        places[number] = count
+        count += 1
+        records += (row, first, second)
     return found._replace(
-        records=records.tobytes(),
+        records=array("i", records).tobytes(),
         operands=operands.tobytes(),
         outputs=[places[output] for output in outputs],
     )

@@ -25,7 +25,8 @@ class Rules(threading.local):
     def __init__(self) -> None:
         # Of each: its function, the operands, and the result.
         self.running: list[tuple[custom_jvp, tuple[Value, ...], Value]] = []
-        # Whether nothing that is computed now is differentiated again: then a function is its body.
+        # Whether only the numbers of a rule are wanted: then functions in it need not run their own rules,
+        # which might have no end.
         self.first_order = False
 
 
@@ -33,7 +34,9 @@ rules = Rules()
 
 
 @contextmanager
-def running(function: custom_jvp, operands: tuple[Value, ...], out: Value, first_order: bool) -> Iterator[None]:
+def running(
+    function: custom_jvp, operands: tuple[Value, ...], out: Value, first_order: bool
+) -> Iterator[None]:
     """In this block the function of these operands is `out`."""
     before = rules.first_order
     rules.first_order = first_order
@@ -73,7 +76,7 @@ class Rule:
         """Return the derivative by each operand, as a function of the operands and the result."""
         tangents = [Value(0.0) for _ in operands]
         with running(self.function, operands, out, first_order):
-            found = self.function.jvp(self.arguments(operands), self.arguments(tangents))
+            found = self.function._jvp(self.arguments(operands), self.arguments(tangents))
         what = f"the rule of {self.__name__}"
         if not isinstance(found, (tuple, list)) or len(found) != 2:
             raise TypeError(f"{what} returns (result, tangent of the result), not {type(found).__name__}")
@@ -86,7 +89,9 @@ class Rule:
         derivatives = tuple(pull_back([tangent], [1.0], tangents))
         constant = not _is_tracing() and tangent.data != 0.0 and math.isfinite(tangent.data)
         if constant or depends_on(derivatives, tangents):
-            raise ValueError(f"{what} is not linear in the tangents: it is derivative * tangent, or a sum of these")
+            raise ValueError(
+                f"{what} is not linear in the tangents: it is derivative * tangent, or a sum of these"
+            )
         return derivatives
 
 
@@ -96,7 +101,7 @@ def depends_on(values: Sequence[Value], tangents: Sequence[Value]) -> bool:
     )
 
 
-class custom_jvp:  # noqa: N801: jax's name
+class custom_jvp:  # noqa: N801
     """A function of Values whose derivative is not that of its body but one of its own.
 
     function: takes Values, or lists of Values, and returns a Value; called with numbers, it gets Values. It
@@ -124,20 +129,19 @@ class custom_jvp:  # noqa: N801: jax's name
             raise TypeError(f"custom_jvp takes a function, not {type(function).__name__}")
         functools.update_wrapper(self, function)
         self.__name__: str = getattr(function, "__name__", type(function).__name__)
-        self.function = function
-        self.rule: Callable[..., object] | None = None
+        self._function = function
+        self._rule: Callable[..., object] | None = None
 
-    def jvp(self, primals: tuple[Values, ...], tangents: tuple[Values, ...]) -> object:
-        """Return what the rule returns; TypeError without one."""
-        if self.rule is None:
+    def _jvp(self, primals: tuple[Values, ...], tangents: tuple[Values, ...]) -> object:
+        if self._rule is None:
             raise TypeError(f"{self.__name__} has no rule for its derivative: give it one with defjvp")
-        return self.rule(primals, tangents)
+        return self._rule(primals, tangents)
 
-    def set_rule(self, rule: Callable[..., object]) -> None:
+    def _set_rule(self, rule: Callable[..., object]) -> None:
         # Programs that were compiled with the old one would keep it.
-        if self.rule is not None:
+        if self._rule is not None:
             raise TypeError(f"{self.__name__} has a rule for its derivative: define the function anew")
-        self.rule = rule
+        self._rule = rule
 
     def defjvp(self, jvp: Jvp) -> Jvp:
         """Give the derivative: jvp(primals, tangents) returns (result, tangent of the result).
@@ -148,7 +152,7 @@ class custom_jvp:  # noqa: N801: jax's name
         """
         if not callable(jvp):
             raise TypeError(f"a rule is a function of primals and tangents, not {type(jvp).__name__}")
-        self.set_rule(jvp)
+        self._set_rule(jvp)
         return jvp
 
     def defjvps(self, *jvps: Term | None) -> None:
@@ -182,7 +186,7 @@ class custom_jvp:  # noqa: N801: jax's name
             ]
             return ans, sum(terms[1:], terms[0]) if terms else 0.0  # type: ignore[call-overload]
 
-        self.set_rule(all_terms)
+        self._set_rule(all_terms)
 
     def __call__(self, *args: Argument) -> Value:
         """Return the function's result as one node, with the derivatives by the arguments.
@@ -197,39 +201,40 @@ class custom_jvp:  # noqa: N801: jax's name
                 return out
         lengths = tuple(len(argument) if isinstance(argument, list) else None for argument in arguments)
         first = Value(0.0)
-        result = self.function(*arguments)
+        result = self._function(*arguments)
         if isinstance(result, (int, float)):
             result = Value(result)
         if not isinstance(result, Value):
             raise TypeError(f"{self.__name__} returns a Value, not {type(result).__name__}")
-        if rules.first_order:
-            return result
         if not operands:
             raise TypeError(f"{self.__name__} has no arguments to be differentiated by")
-        self.refuse_captured([result], operands, first)
+        self._refuse_captured([result], operands, first)
         rule = Rule(self, lengths)
+        if rules.first_order:
+            # Only grad, in the rule that runs, can ask for this derivative, and does not take these numbers.
+            return _given(result, operands, (math.nan,) * len(operands), rule)
         derivatives = rule.derivatives(result, operands, first_order=True)
-        self.refuse_captured(list(derivatives), (*operands, result), first)
+        self._refuse_captured(list(derivatives), (*operands, result), first)
         if _is_tracing():
             return _given(result, operands, derivatives, rule)
         return _given(result, operands, tuple(derivative.data for derivative in derivatives), rule)
 
-    def refuse_captured(self, values: list[Value], own: tuple[Value, ...], first: Value) -> None:
+    def _refuse_captured(self, values: list[Value], own: tuple[Value, ...], first: Value) -> None:
         captured = _captured(values, own, first)
         if captured is not None:
             what = f"the Value {captured.label!r}, which" if captured.label else "a Value that"
             raise ValueError(
-                f"{self.__name__} uses {what} is not among its arguments: no gradient would reach it. Make it "
-                "an argument, or use its number"
+                f"{self.__name__} uses {what} is not among its arguments: no gradient would reach it. "
+                "Make it an argument, or use its number"
             )
 
     def __get__(self, instance: object, owner: type | None = None) -> object:
         """Return the method of an instance, as a function does: `Value.softplus = softplus`."""
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else functools.partial(self, instance)  # type: ignore[arg-type]
 
     def __reduce__(self) -> str:
         """Pickle by name, as functions are."""
-        return self.__qualname__
+        return str(vars(self).get("__qualname__", self.__name__))
 
 
 def same(a: Value, b: Value) -> bool:

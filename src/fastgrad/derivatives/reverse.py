@@ -10,6 +10,7 @@ from fastgrad.engine import Value, _chain_rule, _is_tracing, _reduce, apply
 
 __all__ = ["grad", "pull_back"]
 
+
 @overload
 def grad(y: Value, xs: Value) -> Value: ...
 @overload

@@ -139,7 +139,9 @@ cdef class ChainRule:
             return mixed(ROW_ADD, first, second)
         return _reduce("sum", first) if type(first) is list else first
 
-    cdef int give_share(self, Value node, Value operand, object factor, object upstream, object chosen) except -1:
+    cdef int give_share(
+        self, Value node, Value operand, object factor, object upstream, object chosen
+    ) except -1:
         """Give an operand what the node received times its derivative.
 
         chosen: of an operand there to be chosen, in a compiled function, what is positive if it was.
@@ -162,9 +164,9 @@ cdef class ChainRule:
             not in_pool(node) and type(value)._backward is not Value._backward
         ):
             raise TypeError(
-                f"grad cannot differentiate the node {symbol_of(value)!r}: its _backward is Python code, which "
-                "gives numbers. Write it with the operations of Value; or give its local derivatives as Values, "
-                "Value(y, (a,), (dy_da,)), or its rule, with derivatives.custom_jvp"
+                f"grad cannot differentiate the node {symbol_of(value)!r}: its _backward is Python code, "
+                "which gives numbers. Write it with the operations of Value; or give its local derivatives as "
+                "Values, Value(y, (a,), (dy_da,)), or its rule, with derivatives.custom_jvp"
             )
         if row == ROW_DOT or row == ROW_INNER:
             return self.give_products(value, activation_row(code), upstream)
@@ -276,13 +278,14 @@ cdef class ChainRule:
         return results
 
 
-def _chain_rule(list outputs not None, list seeds not None, list xs not None, rules, choices, conditions=None):
+def _chain_rule(
+    list outputs not None, list seeds not None, list xs not None, rules, choices, conditions=None
+):
     """Return for each x the sum over the outputs of seed * d output / dx, as new Values.
 
-    rules(name): the derivatives of a row, functions of its operands and its result; or numbers, or indices of
-    an operand or, past the last, the result. choices(node): what each
-    operand of a node of `take` is multiplied by. conditions(outputs), in a compiled function: what knows where
-    a node is reached.
+    rules(name): the derivatives of a row, each a function of its operands and its result, or a number, or the
+    index of an operand or, past the last, of the result. choices(node): what each operand of a node of `take`
+    is multiplied by. conditions(outputs), in a compiled function: what knows where a node is reached.
     """
     cdef ChainRule self = ChainRule()
     cdef Value first = Value(0.0)

@@ -29,8 +29,8 @@ def _take_apart(Value self not None):
 
     The detail is a constant operand, the symbol of a custom node, the number of weights of a dot product, or
     the local derivatives and, if there is one, the rule that gives them: None for a derivative that is a
-    Value, which is then among the operands, after those that have a derivative. A symbol that is no string may
-    lead back to the node, so it is among what _get_extras returns.
+    Value, which is then among the operands, after those that have a derivative. A symbol that is no string
+    may lead back to the node, so it is among what _get_extras returns.
     """
     require_known(self.data)
     return taken_apart(self)

@@ -4,6 +4,7 @@ from cython cimport internal
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
+    bint PyFloat_CheckExact(void *) noexcept nogil
 
 
 cdef inline bint in_pool(void *node) noexcept nogil:
@@ -60,9 +61,9 @@ cdef inline PyObject *derivatives_of(Node *node) noexcept:
 
 cdef inline double derivative_number(PyObject *derivative) noexcept nogil:
     """The number of a local derivative: a float, or the data that a Value has now."""
-    if is_value(derivative):
-        return (<Node *>derivative).data
-    return PyFloat_AS_DOUBLE(derivative)
+    if PyFloat_CheckExact(derivative):
+        return PyFloat_AS_DOUBLE(derivative)
+    return (<Node *>derivative).data
 
 
 cdef inline bint owns_right(int code) noexcept nogil:
