@@ -1,7 +1,7 @@
 # The layout of nodes and of their chunks, and what counts for all of them.
 #
-# A node has 64 bytes, one cache line: CPython's two-word collector head, then the Value itself. Where a pointer
-# has four bytes, not all of them are used.
+# A node has 64 bytes, one cache line: CPython's two-word collector head, then the Value itself, which leaves
+# a few bytes where a pointer has four.
 # Nodes are handed out in address order from chunks of 4 KiB, and chunks are linked in the order
 # in which they were opened, so creation order can be read off (chunk, slot). A slot is not used
 # again before its whole chunk is empty. Operands exist before their results, so creation order is

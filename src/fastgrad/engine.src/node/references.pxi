@@ -80,7 +80,7 @@ cdef inline bint is_tracked(void *candidate) noexcept nogil:
 
 
 cdef int check_internals() except -1:
-    """Raise ImportError if CPython keeps something else of an object than docs/decisions/internals.md says."""
+    """Raise ImportError if CPython keeps other things of an object than docs/decisions/internals.md says."""
     cdef list probe = []
     cdef Node *head = <Node *><PyObject *>probe
     cdef Py_ssize_t count = head.head.refcount
