@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from fastgrad.engine import Value, _put_together, _take_apart
-
-__all__ = ["TooManyNodesError", "draw_dot", "notebook_display", "trace"]
+from fastgrad.engine import Value, _take_apart
+from fastgrad.viz.description import copies_of
 
 if TYPE_CHECKING:
     import graphviz
@@ -140,20 +139,4 @@ def likeness(root: Value, limit: int | None) -> Value:
 
     It has the nodes' symbols, labels and colours, and no `_backward` of the user's.
     """
-    copies: dict[Value, Value] = {}
-    for node in walk(root, lambda node: _take_apart(node)[2], limit):
-        operation, kind, operands, detail = _take_apart(node)
-        copy = _put_together(
-            Value,
-            operation,
-            kind,
-            node.data,
-            node.grad,
-            tuple(copies[operand] for operand in operands),
-            detail,
-        )
-        copy._op, copy.label = node._op, node.label
-        if hasattr(node, "_vis_color"):
-            copy._vis_color = node._vis_color
-        copies[node] = copy
-    return copies[root]
+    return copies_of(walk(root, lambda node: _take_apart(node)[2], limit))[root]
