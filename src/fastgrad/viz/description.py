@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fastgrad.engine import Value, _differentiable_parts, _graph_order, _put_together, _take_apart
 from fastgrad.operations import BY_NAME, REDUCTIONS
 from fastgrad.testing import kept_gradients
+from fastgrad.viz.walking import walk
 
 __all__ = ["Box", "Description", "Group", "describe"]
 
@@ -75,8 +76,9 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
     shown: list[Value] = []
     # Which node of the graph each shown node is a part of.
     part_of: dict[Value, Value] = {}
+    copied = set(copies.values())
     for node in order:
-        for part in parts_of(copies[node], set(copies.values()), node in own):
+        for part in parts_of(copies[node], copied, node in own):
             part_of[part] = node
             shown.append(part)
     at = {part: index for index, part in enumerate(shown)}
@@ -153,19 +155,10 @@ def copies_of(order: Iterable[Value]) -> dict[Value, Value]:
 
 def parts_of(copy: Value, copies: set[Value], own: bool) -> list[Value]:
     """Return micrograd's nodes for one node, that itself the last."""
-    parts: list[Value] = []
-
-    def visit(part: Value) -> None:
-        for operand in part._children:
-            if operand not in copies and operand not in parts:
-                visit(operand)
-        parts.append(part)
-
+    # What its `_backward` gives is known for the operands that it has, not for parts of it.
     if own:
-        # What its `_backward` gives is known for the operands that it has, not for parts of it.
         return [copy]
-    visit(copy)
-    return parts
+    return walk(copy, lambda part: [operand for operand in part._children if operand not in copies], None)
 
 
 def what_own_nodes_give(root: Value, own: Iterable[Value]) -> dict[Value, tuple[tuple[float, ...], bool]]:
@@ -293,10 +286,6 @@ def groups_of(order: Sequence[Value], names: Mapping[Value, str]) -> tuple[list[
     layer_of: dict[tuple[Value, ...], int] = {}
     group_of: dict[Value, int] = {}
 
-    def path(node: Value) -> str:
-        """The module of a neuron, from the name of its first weight."""
-        return re.sub(r"\.\w+(\.\d+)*$", "", names.get(neurons[node][0][0], ""))
-
     for inputs, outputs in layers.items():
         network = -1
         if inputs in below:
@@ -307,13 +296,18 @@ def groups_of(order: Sequence[Value], names: Mapping[Value, str]) -> tuple[list[
         network_of[inputs] = network
         layer_of[inputs] = network
         if len(outputs) > 1:
-            name = re.sub(r"\.neurons\.\d+$", "", path(outputs[0])) or "layer"
+            name = re.sub(r"\.neurons\.\d+$", "", module_of(neurons[outputs[0]][0][0], names)) or "layer"
             groups.append(Group(f"{name}: {len(outputs)} neurons", "layer", network))
             layer_of[inputs] = len(groups) - 1
         for node in outputs:
-            groups.append(Group(path(node) or "neuron", "neuron", layer_of[inputs]))
+            groups.append(Group(module_of(neurons[node][0][0], names) or "neuron", "neuron", layer_of[inputs]))
             group_of[node] = len(groups) - 1
             for weight in neurons[node][0]:
                 if users[weight] == {node} and _take_apart(weight)[0] == "leaf":
                     group_of[weight] = group_of[node]
     return groups, group_of
+
+
+def module_of(weight: Value, names: Mapping[Value, str]) -> str:
+    """Return the name of the module that a weight is a parameter of, if it is known."""
+    return re.sub(r"\.\w+(\.\d+)*$", "", names.get(weight, ""))

@@ -27,8 +27,11 @@ text{font:11px ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;fill:var
 .constant{fill:var(--constant);stroke-dasharray:2 2}.own{fill:var(--own);stroke-dasharray:5 3}"""
 
 
-def draw_svg(description: Description) -> str:
-    """Return the picture of a graph: a box for each node, coloured by the sign and size of its gradient."""
+def draw_svg(description: Description, direction: str = "LR") -> str:
+    """Return the picture of a graph: a box for each node, coloured by the sign and size of its gradient.
+
+    The direction is 'LR', from left to right, 'TB', 'RL' or 'BT'.
+    """
     boxes = description.boxes
     arrows = [
         (operand, index)
@@ -36,7 +39,7 @@ def draw_svg(description: Description) -> str:
         for operand in box.operands
         if isinstance(operand, int)
     ]
-    layout = place_boxes([size_of(box) for box in boxes], arrows)
+    layout = place_boxes([size_of(box) for box in boxes], arrows, direction)
     largest = max((abs(box.grad) for box in boxes if math.isfinite(box.grad)), default=0.0)
     width, height = round(layout.width + 2 * MARGIN), round(layout.height + 2 * MARGIN)
     name = html.escape(boxes[-1].name)
@@ -47,7 +50,7 @@ def draw_svg(description: Description) -> str:
             f"<style>{STYLE}</style>",
             '<defs><marker id="h" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
             'orient="auto"><path class="head" d="M0 0.5 8 4 0 7.5z"/></marker></defs>',
-            *lines_of(layout, arrows),
+            *lines_of(layout, arrows, direction in ("TB", "BT")),
             *(text for index, box in enumerate(boxes) for text in box_lines(box, layout, index, largest)),
             "</svg>",
         ]
@@ -60,17 +63,21 @@ def size_of(box: Box) -> tuple[float, float]:
     return letters * LETTER + 14, 3 * ROW + 9
 
 
-def lines_of(layout: Layout, arrows: list[tuple[int, int]]) -> list[str]:
+def lines_of(layout: Layout, arrows: list[tuple[int, int]], upright: bool) -> list[str]:
     """Return the arrows; those of an operand that occurs twice run beside one another."""
     lines = []
     seen: dict[tuple[int, int], int] = {}
     for arrow, points in zip(arrows, layout.edges, strict=True):
         again = seen[arrow] = seen.get(arrow, -1) + 1
-        shifted = [(x, y + 9 * again) for x, y in points]
+        shifted = [(x + 9 * again, y) if upright else (x, y + 9 * again) for x, y in points]
         path = f"M{shifted[0][0]:.1f} {shifted[0][1]:.1f}"
         for (x, y), (to_x, to_y) in zip(shifted, shifted[1:], strict=False):
-            middle = (x + to_x) / 2
-            path += f"C{middle:.1f} {y:.1f} {middle:.1f} {to_y:.1f} {to_x:.1f} {to_y:.1f}"
+            # It leaves and arrives in the direction of the layers.
+            if upright:
+                turn, to_turn = (x, (y + to_y) / 2), (to_x, (y + to_y) / 2)
+            else:
+                turn, to_turn = ((x + to_x) / 2, y), ((x + to_x) / 2, to_y)
+            path += "C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}".format(*turn, *to_turn, to_x, to_y)
         lines.append(f'<path class="edge" marker-end="url(#h)" d="{path}"/>')
     return lines
 

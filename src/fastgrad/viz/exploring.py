@@ -8,8 +8,9 @@ from fastgrad.diagnosis import names_of
 from fastgrad.engine import Value, _take_apart
 from fastgrad.viz.description import Description, describe
 from fastgrad.viz.drawing import draw_svg
-from fastgrad.viz.graphs import TooManyNodesError, require_value, walk
+from fastgrad.viz.graphs import require_value
 from fastgrad.viz.pages import Page, in_notebook, whole_page
+from fastgrad.viz.walking import TooManyNodesError, walk
 
 __all__ = ["explore", "page_of"]
 

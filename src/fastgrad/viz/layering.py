@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Place", "Layout", "place_boxes"]
+__all__ = ["Layout", "Place", "place_boxes"]
 
 SWEEPS = 12
 ACROSS = 30.0
@@ -31,8 +31,29 @@ class Layout(NamedTuple):
     height: float
 
 
-def place_boxes(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Layout:
+def place_boxes(
+    sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]], direction: str = "LR"
+) -> Layout:
     """Return the layout of boxes of these sizes, operands before results, and edges (operand, result).
+
+    The direction is 'LR', from left to right, 'TB', 'RL' or 'BT'.
+    """
+    upright = direction in ("TB", "BT")
+    layout = left_to_right([(height, width) for width, height in sizes] if upright else sizes, edges)
+    places, lines = layout.places, layout.edges
+    width, height = layout.width, layout.height
+    if direction in ("RL", "BT"):
+        places = [Place(width - place.x - place.width, *place[1:]) for place in places]
+        lines = [[(width - x, y) for x, y in line] for line in lines]
+    if upright:
+        places = [Place(y, x, box_height, box_width) for x, y, box_width, box_height in places]
+        lines = [[(y, x) for x, y in line] for line in lines]
+        width, height = height, width
+    return Layout(places, lines, width, height)
+
+
+def left_to_right(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Layout:
+    """Return the layout with operands left of their results.
 
     After Sugiyama, Tagawa and Toda (1981): layers by the longest path, points of an edge on each layer that it
     crosses, and an order within the layers by the mean place of the neighbours.
