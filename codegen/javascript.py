@@ -48,8 +48,8 @@ def translate(name: str, expression: str) -> str:
             case ast.Call():
                 if node.func.id not in FUNCTIONS:
                     raise ValueError(
-                        f"{name}: the pages have no function {node.func.id!r}, which {expression!r} calls: add "
-                        "it to FUNCTIONS in codegen/javascript.py and, unless it is one of JavaScript's Math, "
+                        f"{name}: the pages have no function {node.func.id!r}, which {expression!r} calls: "
+                        "add it to FUNCTIONS in codegen/javascript.py and, unless JavaScript's Math has it, "
                         "to src/fastgrad/viz/page/special_functions.js"
                     )
                 return f"{FUNCTIONS[node.func.id]}({', '.join(map(of, node.args))})"
@@ -61,11 +61,13 @@ def translate(name: str, expression: str) -> str:
 class AsWritten(ast.NodeTransformer):
     """An expression as a person writes it: whole numbers without a point, powers by `**`."""
 
-    def visit_Constant(self, node):  # noqa: N802  (ast's name)
+    def visit_Constant(self, node):
+        """Write a whole number without a point."""
         whole = node.value == int(node.value) and abs(node.value) < 1e6
         return ast.Constant(int(node.value) if whole else node.value)
 
-    def visit_Call(self, node):  # noqa: N802
+    def visit_Call(self, node):
+        """Write a power by its operator."""
         self.generic_visit(node)
         if node.func.id == "pow":
             return ast.BinOp(node.args[0], ast.Pow(), node.args[1])

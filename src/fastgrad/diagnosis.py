@@ -163,10 +163,8 @@ class Overfit(NamedTuple):
     def __bool__(self) -> bool:
         return self.learned
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.message
-
-    __repr__ = __str__
 
 
 def overfit(
@@ -181,9 +179,9 @@ def overfit(
     """Return whether a model can learn one small batch by heart; if it cannot, it will learn nothing else.
 
     Trains `loss(*batch)` by Adam for at most `steps`, until it is `share` of the first loss, and puts the
-    parameters and gradients back. `model` is a Module, or its parameters. If it fails, the message has what `check`
-    finds. Raises TypeError if the loss or a parameter is no Value, ValueError if there are no parameters, or
-    for steps below 1.
+    parameters and gradients back. `model` is a Module, or its parameters. If it fails, the message has what
+    `check` finds. Raises TypeError if the loss or a parameter is no Value, ValueError if there are no
+    parameters, or for steps below 1.
 
     >>> w = Value(0.5, label="w")
     >>> overfit([w], lambda x, y: (w * x - y) ** 2, (2.0, 3.0))
@@ -222,8 +220,8 @@ def overfit(
         return Overfit(True, f"yes: {fell}", tuple(losses), findings)
     went = fell if losses[-1] < losses[0] else f"the loss went from {losses[0]:.4g} to {losses[-1]:.4g}"
     message = (
-        f"no: {went}, and not to {share * losses[0]:.4g}. A model that cannot learn one batch by heart has a mistake, "
-        f"or is too small\n{findings}"
+        f"no: {went}, and not to {share * losses[0]:.4g}. A model that cannot learn one batch by heart has a "
+        f"mistake, or is too small\n{findings}"
     )
     return Overfit(False, message, tuple(losses), findings)
 

@@ -7,6 +7,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
+from itertools import pairwise
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_of_a_long_run_evenly_spaced_steps_are_kept(model, monkeypatch):
         film.record(float(step))
     steps = [frame.step for frame in film.frames]
     assert len(steps) <= 9
-    assert len(set(b - a for a, b in zip(steps, steps[1:], strict=False))) == 1
+    assert len({b - a for a, b in pairwise(steps)}) == 1
 
 
 def test_steps_may_be_left_out(model):
@@ -181,7 +182,12 @@ def test_pictures_are_png_files():
     pixels = bytes([255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30])
     picture = image.open(io.BytesIO(bitmaps.png_of(2, 2, pixels)))
     assert picture.size == (2, 2)
-    assert [picture.getpixel((x, y)) for y in (0, 1) for x in (0, 1)] == [(255, 0, 0), (0, 255, 0), (0, 0, 255), (10, 20, 30)]
+    assert [picture.getpixel((x, y)) for y in (0, 1) for x in (0, 1)] == [
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (10, 20, 30),
+    ]
 
 
 def test_a_notebook_shows_the_picture_as_it_changes(model, monkeypatch):
@@ -193,7 +199,9 @@ def test_a_notebook_shows_the_picture_as_it_changes(model, monkeypatch):
             shown.append(picture.data)
 
     monkeypatch.setattr(filming, "live_view", lambda film: serving.InNotebook())
-    monkeypatch.setattr(display, "display", lambda picture, display_id: shown.append(picture.data) or Handle())
+    monkeypatch.setattr(
+        display, "display", lambda picture, display_id: shown.append(picture.data) or Handle()
+    )
     film = viz.watch(model, X, Y, live=True)
     monkeypatch.setattr(filming, "PICTURES_A_SECOND", math.inf)
     train(film, model, 3)
@@ -241,12 +249,21 @@ def test_a_page_sends_points_and_its_speed(served):
     assert served.live.speed == 4
 
 
-@pytest.mark.parametrize("content", [b"no", b"{}", b"[]", b'{"point": 3, "label": 1}', b'{"speed": "fast"}', b"3"])
+@pytest.mark.parametrize(
+    "content", [b"no", b"{}", b"[]", b'{"point": 3, "label": 1}', b'{"speed": "fast"}', b"3"]
+)
 def test_other_messages_are_refused(served, content):
     with pytest.raises(urllib.error.HTTPError, match="400"):
         post(served.live.url + "message", content)
     with pytest.raises(urllib.error.HTTPError, match="404"):
         post(served.live.url + "message", b" " * 2000)
+
+
+HAS_PICTURE = """(name) => {
+    const canvas = document.getElementById(name);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((byte) => byte > 0);
+}"""
 
 
 # -- in a browser ----------------------------------------------------------------------------------
@@ -271,8 +288,7 @@ def test_the_slider_goes_through_the_steps(browser, tmp_path, model, dark):
     assert page.text_content("#where") == "step 1"
     # Something is drawn on each canvas.
     for canvas in ("plane", "loss", "hidden", "sizes"):
-        script = f"(() => {{ const c = document.getElementById('{canvas}'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; return d.some((x) => x > 0) }})()"
-        assert page.evaluate(script), canvas
+        assert page.evaluate(HAS_PICTURE, canvas), canvas
     assert page.complaints == []
     page.close()
 
@@ -283,7 +299,10 @@ def test_playing_ends_at_the_last_step(browser, tmp_path, model):
     train(film, model, 4)
     page = Opened(browser, film.page().document, tmp_path)
     page.click("#play")
-    page.wait_for_function("document.getElementById('where').textContent === 'step 3' && document.getElementById('play').textContent === '▶'")
+    page.wait_for_function(
+        "document.getElementById('where').textContent === 'step 3'"
+        " && document.getElementById('play').textContent === '▶'"
+    )
     assert page.complaints == []
     page.close()
 

@@ -27,11 +27,10 @@ ANSWER = """
   let value, derivatives;
   if (reduction) {
     const box = { row: name, operands: x.map((_, k) => [k]), data: 0, grad: 0, given: null };
-    const leaves = x.map((data) => ({ row: "", kind: "leaf", operands: [], data, grad: 0, given: null, title: "x" }));
-    const tape = makeTape({ boxes: [...leaves, { ...box, kind: "result", title: "out" }] });
-    const data = tape.forward([...x, 0]);
-    value = data[x.length];
-    derivatives = x.map((_, k) => tape.derivative(tape.boxes[x.length], k, data, value));
+    const leaves = x.map((data) => ({ row: "", kind: "leaf", operands: [], data, grad: 0, given: null,
+    title: "x" })); const tape = makeTape({ boxes: [...leaves, { ...box, kind: "result", title: "out" }] });
+    const data = tape.forward([...x, 0]); value = data[x.length]; derivatives = x.map((_, k) =>
+    tape.derivative(tape.boxes[x.length], k, data, value));
   } else {
     value = ROWS[name].value(...x);
     derivatives = ROWS[name].derivatives.map((of) => of(...x, value));
@@ -146,7 +145,26 @@ FUNCTIONS = {
     "digamma": mpmath.digamma,
     "trigamma": lambda x: mpmath.polygamma(1, x),
 }
-POINTS = (0.5, 1.0, 2.0, 3.0, -2.5, 7.25, -0.125, 0.1, 1e-10, 1.0001, 1.9, 2.4, 5.5, 12.0, 20.0, 100.0, -1.3, -3.5)
+POINTS = (
+    0.5,
+    1.0,
+    2.0,
+    3.0,
+    -2.5,
+    7.25,
+    -0.125,
+    0.1,
+    1e-10,
+    1.0001,
+    1.9,
+    2.4,
+    5.5,
+    12.0,
+    20.0,
+    100.0,
+    -1.3,
+    -3.5,
+)
 
 
 @pytest.mark.processes

@@ -11,6 +11,10 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+NUMBERS = """() => {
+    const { data, grads } = explorer.state();
+    return data.map((x, k) => [x === null ? null : exact(x), exact(grads[k])]);
+}"""
 READY = "document.documentElement.dataset.ready === 'yes'"
 
 
@@ -57,5 +61,4 @@ class Opened:
 
     def numbers(self):
         """(data, grad) of every box, None for what is not computed yet."""
-        script = "() => { const {data, grads} = explorer.state(); return data.map((x, k) => [x === null ? null : exact(x), exact(grads[k])]) }"
-        return [tuple(None if x is None else float(x) for x in pair) for pair in self.page.evaluate(script)]
+        return [tuple(None if x is None else float(x) for x in pair) for pair in self.page.evaluate(NUMBERS)]

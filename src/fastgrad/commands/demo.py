@@ -173,8 +173,8 @@ def train_moons(steps: int, seed: int, path: Path, plain: bool = False, compiled
 def watch_moons(steps: int, seed: int, compiled: bool = False) -> None:
     """Train while a page shows it, 20 pictures a second, until the page is closed or Ctrl-C is pressed.
 
-    The page is on this machine's loopback address, and is opened in the browser. The rate falls from 1 to 0.1 over
-    the steps, and stays there. What is clicked into the plane is trained on from then on. Raises
+    The page is on this machine's loopback address, and is opened in the browser. The rate falls from 1 to
+    0.1 over the steps, and stays there. What is clicked into the plane is trained on from then on. Raises
     FloatingPointError if the loss is not finite.
     """
     X, y = moons(seed)

@@ -21,11 +21,18 @@ def png_of(width: int, height: int, pixels: bytes) -> bytes:
     """Return a PNG file of red, green and blue bytes, row by row from above."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     rows = b"".join(b"\0" + pixels[3 * width * row : 3 * width * (row + 1)] for row in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def colour(score: float) -> tuple[int, int, int]:
@@ -48,7 +55,8 @@ def picture_of(
     """Return an SVG picture: the scores on a square grid with the points over it, and the losses by step."""
     width = (SIDE + GAP if grid else 0) + SIDE
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 16} {SIDE + 32}" width="{width + 16}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 16} {SIDE + 32}" '
+        f'width="{width + 16}" '
         'style="max-width:100%;height:auto;background:#fff" role="img" aria-label="a training run">',
         '<style>text{font:12px system-ui,sans-serif;fill:#333}</style><g transform="translate(8 22)">',
     ]
@@ -64,7 +72,9 @@ def plane(
     """Return the elements of the plane, in a square."""
     (left, right), (low, high) = grid
     rows = [scores[row * size : (row + 1) * size] for row in reversed(range(size))]
-    image = base64.b64encode(png_of(size, size, bytes(part for row in rows for score in row for part in colour(score))))
+    image = base64.b64encode(
+        png_of(size, size, bytes(part for row in rows for score in row for part in colour(score)))
+    )
     lines = [
         f'<image width="{SIDE}" height="{SIDE}" preserveAspectRatio="none" '
         f'href="data:image/png;base64,{image.decode()}"/>'

@@ -30,9 +30,10 @@ class Box(NamedTuple):
     """A node: its title, all that is known of its name, its operation, and which boxes its operands are.
 
     The title is the label, a parameter's name in short, or the expression; of a long one, its operation and a
-    number: `exp1`. `kind` is 'leaf', 'parameter', 'constant', 'result' or 'own', a node whose data or gradients come from code
-    of the user's. `row` is empty if its data cannot be computed again. A number among the operands is a
-    float. `given` are the derivatives by the operands that no row of the table gives, where they are known.
+    number: `exp1`. `kind` is 'leaf', 'parameter', 'constant', 'result' or 'own', a node whose data or
+    gradients come from code of the user's. `row` is empty if its data cannot be computed again. A number
+    among the operands is a float. `given` are the derivatives by the operands that no row of the table
+    gives, where they are known.
     """
 
     title: str
@@ -86,16 +87,16 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
     groups, group_of = groups_of(order, names)
     boxes: list[Box] = []
     for part in shown:
-        node = originals.get(part)
+        original = originals.get(part)
         boxes.append(
             box_of(
                 part,
                 at,
                 boxes,
-                names.get(node, "") if node is not None else "",
-                is_constant=node is None,
-                own=node in own,
-                given=gives.get(node) if node is not None else None,
+                "" if original is None else names.get(original, ""),
+                is_constant=original is None,
+                own=original in own,
+                given=None if original is None else gives.get(original),
                 group=group_of.get(part_of[part], -1),
             )
         )
@@ -162,7 +163,7 @@ def parts_of(copy: Value, copies: set[Value], own: bool) -> list[Value]:
 
 
 def what_own_nodes_give(root: Value, own: Iterable[Value]) -> dict[Value, tuple[tuple[float, ...], bool]]:
-    """Return, for each node with a `_backward` of the user's, what it gives each operand, and if it overwrites.
+    """Return what each node with a `_backward` of the user's gives its operands, and whether it overwrites.
 
     That is what it gives when the gradient that arrives is 1. An operand that occurs twice is given all the
     first time.
@@ -245,7 +246,9 @@ def expression(symbol: str, operands: Sequence[Box]) -> str:
 
 def numbered(symbol: str, boxes: Sequence[Box]) -> str:
     """Return a short name for the next node of an operation, such as `sum3`."""
-    word = CALLED.get("**" if symbol.startswith("**") else symbol) or re.sub(r"\W", "", symbol).lower() or "own"
+    word = (
+        CALLED.get("**" if symbol.startswith("**") else symbol) or re.sub(r"\W", "", symbol).lower() or "own"
+    )
     taken = {box.title for box in boxes}
     return next(f"{word}{number}" for number in itertools.count(1) if f"{word}{number}" not in taken)
 
@@ -257,7 +260,7 @@ def shortened(text: str) -> str:
 
 
 def shortened_name(name: str) -> str:
-    """Return a parameter's name with the words of its path as letters: `l0.n1.w0` of `layers.0.neurons.1.w.0`."""
+    """Return a parameter's name with its path as letters: `l0.n1.w0` of `layers.0.neurons.1.w.0`."""
     *path, last = re.findall(r"[^.]+(?:\.\d+)*", name) or [""]
     letters = [re.sub(r"^([A-Za-z])[A-Za-z_]*\.(?=\d)", r"\1", word) for word in path]
     return ".".join([*letters, re.sub(r"\.(?=\d+$)", "", last)])
@@ -300,7 +303,9 @@ def groups_of(order: Sequence[Value], names: Mapping[Value, str]) -> tuple[list[
             groups.append(Group(f"{name}: {len(outputs)} neurons", "layer", network))
             layer_of[inputs] = len(groups) - 1
         for node in outputs:
-            groups.append(Group(module_of(neurons[node][0][0], names) or "neuron", "neuron", layer_of[inputs]))
+            groups.append(
+                Group(module_of(neurons[node][0][0], names) or "neuron", "neuron", layer_of[inputs])
+            )
             group_of[node] = len(groups) - 1
             for weight in neurons[node][0]:
                 if users[weight] == {node} and _take_apart(weight)[0] == "leaf":

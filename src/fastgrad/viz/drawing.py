@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from itertools import pairwise
 
 from fastgrad.viz.description import Box, Description
 from fastgrad.viz.layering import Layout, place_boxes
@@ -46,7 +47,8 @@ def draw_svg(description: Description, direction: str = "LR") -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{-MARGIN} {-MARGIN} {width} {height}" '
-            f'width="{width}" style="max-width:100%;height:auto" role="img" aria-label="the graph of {name}">',
+            f'width="{width}" style="max-width:100%;height:auto" role="img" '
+            f'aria-label="the graph of {name}">',
             f"<style>{STYLE}</style>",
             '<defs><marker id="h" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
             'orient="auto"><path class="head" d="M0 0.5 8 4 0 7.5z"/></marker></defs>',
@@ -71,7 +73,7 @@ def lines_of(layout: Layout, arrows: list[tuple[int, int]], upright: bool) -> li
         again = seen[arrow] = seen.get(arrow, -1) + 1
         shifted = [(x + 9 * again, y) if upright else (x, y + 9 * again) for x, y in points]
         path = f"M{shifted[0][0]:.1f} {shifted[0][1]:.1f}"
-        for (x, y), (to_x, to_y) in zip(shifted, shifted[1:], strict=False):
+        for (x, y), (to_x, to_y) in pairwise(shifted):
             # It leaves and arrives in the direction of the layers.
             if upright:
                 turn, to_turn = (x, (y + to_y) / 2), (to_x, (y + to_y) / 2)
@@ -86,16 +88,20 @@ def box_lines(box: Box, layout: Layout, index: int, largest: float) -> list[str]
     """Return the elements of one box."""
     x, y, width, height = layout.places[index]
     radius = 3 if box.operands else 11
-    symbol = f'<text class="soft end" x="{x + width - 6:.1f}" y="{y + 13:.1f}">{html.escape(box.symbol)}</text>'
+    symbol = (
+        f'<text class="soft end" x="{x + width - 6:.1f}" y="{y + 13:.1f}">{html.escape(box.symbol)}</text>'
+    )
     lines = [
         f"<g><title>{html.escape(f'{box.name}: data {box.data!r}, grad {box.grad!r}')}</title>",
-        f'<rect class="body {box.kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height}" rx="{radius}"/>',
+        f'<rect class="body {box.kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height}" '
+        f'rx="{radius}"/>',
     ]
     if box.grad and largest and box.grad == box.grad:
         strength = 0.12 + 0.45 * min(1.0, abs(box.grad) / largest)
         sign = "negative" if box.grad < 0 else "positive"
         lines.append(
-            f'<rect style="fill:rgba(var(--{sign}),{strength:.2f})" x="{x + 3:.1f}" y="{y + 13 + ROW + 4:.1f}" '
+            f'<rect style="fill:rgba(var(--{sign}),{strength:.2f})" x="{x + 3:.1f}" '
+            f'y="{y + 13 + ROW + 4:.1f}" '
             f'width="{width - 6:.1f}" height="{ROW - 1}" rx="2"/>'
         )
     lines.append(f'<text class="title" x="{x + 7:.1f}" y="{y + 13:.1f}">{html.escape(box.title)}</text>')

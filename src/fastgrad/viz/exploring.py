@@ -26,18 +26,24 @@ FOLD_ABOVE = 60
 
 
 def explore(
-    root: Value, parameters: Any = (), *, limit: int | None = 1000, open: bool | None = None  # noqa: A002
+    root: Value,
+    parameters: Any = (),
+    *,
+    limit: int | None = 1000,
+    open: bool | None = None,  # noqa: A002
 ) -> Page:
     """Return a page of the graph below a root, on which backpropagation can be gone through step by step.
 
-    It shows the graph that micrograd would show: forward and backward a step at a time, one arrow each, in words
-    and numbers; sliders that move a leaf, with everything computed anew in the page; the classic mistakes; gradient
-    descent. It needs nothing but a browser. `parameters`, a Module or Values, have names then and are what descends.
-    A notebook shows the page in place. Anywhere else it is opened in the browser; `open` says otherwise.
+    It shows the graph that micrograd would show: forward and backward a step at a time, one arrow each, in
+    words and numbers; sliders that move a leaf, with everything computed anew in the page; the classic
+    mistakes; gradient descent. It needs nothing but a browser. `parameters`, a Module or Values, have names
+    then and are what descends. A notebook shows the page in place. Anywhere else it is opened in the
+    browser; `open` says otherwise.
 
-    A `_backward` of the user's is called twice, to see what it adds and whether it overwrites; gradients are put
-    back, and the graph is left as it is. Raises TypeError if the root is no Value, TooManyNodesError, a ValueError,
-    for a graph of more than `limit` nodes (None: no limit), which says how to see less.
+    A `_backward` of the user's is called twice, to see what it adds and whether it overwrites; gradients
+    are put back, and the graph is left as it is. Raises TypeError if the root is no Value,
+    TooManyNodesError, a ValueError, for a graph of more than `limit` nodes (None: no limit), which says how
+    to see less.
 
     >>> a, b = Value(2.0, label="a"), Value(-3.0, label="b")
     >>> explore(a * b + a, open=False)
@@ -57,8 +63,8 @@ def page_of(root: Value, names: dict[Value, str], limit: int | None, run: bool) 
     description = describe(root, names, nodes, run)
     if limit is not None and len(description.boxes) > limit:
         raise TooManyNodesError(
-            f"the graph below {root!r} has {len(description.boxes)} nodes, more than {limit}: explore one part of it, "
-            "such as the loss of one row or a neuron's output, or give a larger limit"
+            f"the graph below {root!r} has {len(description.boxes)} nodes, more than {limit}: explore a part "
+            "of it, such as the loss of one row or a neuron's output, or give a larger limit"
         )
     title = description.boxes[-1].name
     picture = draw_svg(description)

@@ -62,7 +62,9 @@ class Film:
         self.points = [] if X is None else [[float(number) for number in row] for row in X]
         self.labels = [] if y is None else [float(label) for label in y]
         if y is not None and len(self.labels) != len(self.points):
-            raise ValueError(f"y must have a label for each of the {len(self.points)} rows of X, not {len(self.labels)}")
+            raise ValueError(
+                f"y must have a label for each of the {len(self.points)} rows of X, not {len(self.labels)}"
+            )
         # Without points of the plane there is no boundary to be seen.
         self.has_plane = bool(self.points) and all(len(point) == 2 for point in self.points)
         self.frames: list[Frame] = []
@@ -77,7 +79,8 @@ class Film:
     def record(self, loss: Value | SupportsFloat = math.nan) -> None:
         """Keep the parameters' data and gradients as they are now, and the loss.
 
-        Call it once a step, after `backward()`. The picture of a live film is renewed, at most 20 times a second.
+        Call it once a step, after `backward()`. The picture of a live film is renewed, at most 20 times a
+        second.
         """
         if self.steps % self.every == 0:
             data = array.array("d", [parameter.data for parameter in self.parameters])
@@ -126,7 +129,7 @@ class Film:
         return [(frame.step, frame.loss) for frame in self.frames if frame.loss == frame.loss]
 
     def shown(self, frame: Frame, current: bool = False) -> dict[str, Any]:
-        """Return a frame for the page; the model computes with its parameters, unless they are the current ones."""
+        """Return a frame for the page, computed with its parameters, unless they are the current ones."""
         kept = [] if current else [parameter.data for parameter in self.parameters]
         try:
             if not current:
@@ -138,7 +141,10 @@ class Film:
         finally:
             for parameter, number in zip(self.parameters, kept, strict=False):
                 parameter.data = number
-        right = [(score > 0) == (label > middle(self.labels)) for score, label in zip(at_points, self.labels, strict=False)]
+        right = [
+            (score > 0) == (label > middle(self.labels))
+            for score, label in zip(at_points, self.labels, strict=False)
+        ]
         return {
             "step": frame.step,
             "loss": frame.loss,
@@ -153,7 +159,9 @@ class Film:
     def picture(self) -> str:
         """Return an SVG picture of the last step: the plane, and the loss so far."""
         scores = self.scores_of(points_on(self.grid)) if self.grid else []
-        return picture_of(self.grid, GRID, [score / FULL for score in scores], self.points, self.labels, self.losses())
+        return picture_of(
+            self.grid, GRID, [score / FULL for score in scores], self.points, self.labels, self.losses()
+        )
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
         """Return the page, for a notebook."""
@@ -166,13 +174,15 @@ class Film:
 def watch(model: Any, X: Any = None, y: Any = None, *, every: int = 1, live: bool = False) -> Film:
     """Return a recorder of a training run: call `record(loss)` after each step, then look at its page.
 
-    The page has a time slider: how the decision boundary moves (if X is (N, 2) and y are labels of two values), the
-    loss, the size of each weight and gradient, and which ReLUs are dead (of an MLP). `model` is a Module, or
-    the Values to be watched, without a boundary. With `live` it is also seen while it trains: in place in a notebook,
-    else in the browser, on a page of this machine's own, where a click adds a point that `added()` returns.
+    The page has a time slider: how the decision boundary moves (if X is (N, 2) and y are labels of two
+    values), the loss, the size of each weight and gradient, and which ReLUs are dead (of an MLP). `model`
+    is a Module, or the Values to be watched, without a boundary. With `live` it is also seen while it
+    trains: in place in a notebook, else in the browser, on a page of this machine's own, where a click adds
+    a point that `added()` returns.
 
-    A step is recorded in the time of reading the parameters, 0.1 us each; all else is computed when the page is made.
-    `every` leaves out steps. Raises ValueError if it is below 1, if there are no parameters, or not as many labels as rows.
+    A step is recorded in the time of reading the parameters, 0.1 us each; all else is computed when the
+    page is made. `every` leaves out steps. Raises ValueError if it is below 1, if there are no parameters,
+    or not as many labels as rows.
 
     >>> from fastgrad.nn import MLP
     >>> X, y = [[0.0, 1.0], [1.0, 0.0]], [-1, 1]
@@ -230,8 +240,8 @@ def score_of(given: Any) -> float:
     given = first(given.tolist() if hasattr(given, "tolist") else given)
     if isinstance(given, (list, tuple)):
         raise ValueError(
-            f"the model gives {len(given)} scores for a point, but the boundary is where one changes its sign: watch "
-            "without X, or give a function that returns one of them"
+            f"the model gives {len(given)} scores for a point, but the boundary is where one changes its "
+            "sign: watch without X, or give a function that returns one of them"
         )
     return float(given)
 
@@ -240,10 +250,12 @@ def hidden_layers(model: Any) -> list[tuple[str, int, Callable[[Any], Any]]]:
     """Return (name, neurons, function from rows to their outputs) for each layer of ReLUs of an MLP."""
     if not isinstance(model, MLP):
         return []
-    found = []
+    found: list[tuple[str, int, Callable[[Any], Any]]] = []
     for at, layer in enumerate(model.layers):
         neurons = getattr(layer, "neurons", [])
-        if neurons and all(getattr(neuron, "nonlin", False) and neuron.activation == "relu" for neuron in neurons):
+        if neurons and all(
+            getattr(neuron, "nonlin", False) and neuron.activation == "relu" for neuron in neurons
+        ):
             found.append((f"layer {at}", len(neurons), compile(up_to(model.layers[: at + 1]))))
     return found
 
@@ -298,7 +310,9 @@ def evenly(frames: Sequence[Frame], most: int) -> list[Frame]:
 def packed(numbers: Iterable[float]) -> str:
     """Return numbers from -1 to 1, more being cut off, as bytes in base 64: 0 to 254; nan is 255."""
     # A list, and no calls: of 1600 scores, a generator with min and max takes 5 ms, ten pictures a second.
-    cut = [255 if x != x else 254 if x >= 1.0 else 0 if x <= -1.0 else int(127.5 + 127.0 * x) for x in numbers]
+    cut = [
+        255 if x != x else 254 if x >= 1.0 else 0 if x <= -1.0 else int(127.5 + 127.0 * x) for x in numbers
+    ]
     return base64.b64encode(bytes(cut)).decode()
 
 

@@ -51,8 +51,8 @@ def draw_dot(
 
     Raises TypeError if the root is no Value; ValueError for another rankdir and, without having walked
     further, for a graph of more than `limit` nodes (None: no limit); ImportError without the graphviz
-    package. Without the program `dot`, the picture is an SVG of another look; in another format, rendering raises
-    graphviz.ExecutableNotFound, which says how to get it.
+    package. Without the program `dot`, the picture is an SVG of another look; in another format, rendering
+    raises graphviz.ExecutableNotFound, which says how to get it.
     """
     require_value(root)
     if rankdir not in RANKDIRS:
@@ -81,10 +81,10 @@ def require_value(root: object) -> None:
 def notebook_display(root: Value) -> dict[str, str]:
     """Return what a notebook shows of a Value: text and, of an expression, its page and a picture.
 
-    The page is that of viz.explore, but calls no `_backward` of the user's; the picture is for where scripts do
-    not run. A leaf is text only. An expression of more than viz.NOTEBOOK_LIMIT nodes says so. The cost does not
-    depend on the graph's size, and the graph is left as it is: displaying a Value changes no bit of a later
-    backward() and does not slow it down.
+    The page is that of viz.explore, but calls no `_backward` of the user's; the picture is for where
+    scripts do not run. A leaf is text only. An expression of more than viz.NOTEBOOK_LIMIT nodes says so.
+    The cost does not depend on the graph's size, and the graph is left as it is: displaying a Value changes
+    no bit of a later backward() and does not slow it down.
     """
     # Here, as the package imports this file.
     from fastgrad import viz
@@ -98,8 +98,8 @@ def notebook_display(root: Value) -> dict[str, str]:
         page = page_of(root, {}, limit, run=False)
     except TooManyNodesError:
         shown["text/plain"] += (
-            f"\n(more than {limit} nodes: not drawn. viz.explore(root) shows more of them, a part of the expression "
-            "less; viz.NOTEBOOK_LIMIT is the limit)"
+            f"\n(more than {limit} nodes: not drawn. viz.explore(root) shows more of them, a part of the "
+            "expression less; viz.NOTEBOOK_LIMIT is the limit)"
         )
         return shown
     return {**shown, **page._repr_mimebundle_(), "text/plain": repr(root)}

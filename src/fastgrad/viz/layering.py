@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["Layout", "Place", "place_boxes"]
@@ -55,8 +56,8 @@ def place_boxes(
 def left_to_right(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Layout:
     """Return the layout with operands left of their results.
 
-    After Sugiyama, Tagawa and Toda (1981): layers by the longest path, points of an edge on each layer that it
-    crosses, and an order within the layers by the mean place of the neighbours.
+    After Sugiyama, Tagawa and Toda (1981): layers by the longest path, points of an edge on each layer that
+    it crosses, and an order within the layers by the mean place of the neighbours.
     """
     layer = layers_of(len(sizes), edges)
     # Boxes, and then the points of long edges: a point has the size 0.
@@ -70,7 +71,7 @@ def left_to_right(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[in
             heights.append(0.0)
             path.append(len(layer) - 1)
         path.append(result)
-        links += zip(path, path[1:], strict=False)
+        links += pairwise(path)
         paths.append(path)
     columns: dict[int, list[int]] = defaultdict(list)
     for item, at in enumerate(layer):
@@ -80,14 +81,20 @@ def left_to_right(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[in
     middle = middles(columns, heights, before, after)
     lefts, x = {}, 0.0
     width_of = {
-        at: max((sizes[item][0] for item in items if item < len(sizes)), default=0.0) for at, items in columns.items()
+        at: max((sizes[item][0] for item in items if item < len(sizes)), default=0.0)
+        for at, items in columns.items()
     }
     for at in sorted(columns):
         lefts[at] = x
         x += width_of[at] + ACROSS
     top = min(middle[item] - heights[item] / 2 for item in range(len(layer))) if layer else 0.0
     places = [
-        Place(lefts[layer[item]] + (width_of[layer[item]] - width) / 2, middle[item] - height / 2 - top, width, height)
+        Place(
+            lefts[layer[item]] + (width_of[layer[item]] - width) / 2,
+            middle[item] - height / 2 - top,
+            width,
+            height,
+        )
         for item, (width, height) in enumerate(sizes)
     ]
     lines = []
@@ -136,7 +143,9 @@ def order(columns: dict[int, list[int]], before: list[list[int]], after: list[li
         for at in sorted(columns, reverse=sweep % 2 == 1):
             items = columns[at]
             means = {
-                item: sum(place[other] for other in beside[item]) / len(beside[item]) if beside[item] else place[item]
+                item: sum(place[other] for other in beside[item]) / len(beside[item])
+                if beside[item]
+                else place[item]
                 for item in items
             }
             items.sort(key=means.__getitem__)
@@ -174,7 +183,7 @@ def spread(items: list[int], wanted: list[float], heights: list[float]) -> list[
     Where items would overlap they form a block, whose place is the mean of what its members want.
     """
     offsets = [0.0]
-    for left, right in zip(items, items[1:], strict=False):
+    for left, right in pairwise(items):
         offsets.append(offsets[-1] + (heights[left] + heights[right]) / 2 + DOWN)
     # (sum, count) of what the members want, without their offsets: places of blocks never fall.
     blocks: list[tuple[float, int]] = []

@@ -82,7 +82,8 @@ class Page:
         picture = ""
         if self.picture:
             encoded = base64.b64encode(self.picture.encode()).decode()
-            picture = f'<img class="{STATIC}" alt="{html.escape(self.title)}" src="data:image/svg+xml;base64,{encoded}">'
+            alt = html.escape(self.title)
+            picture = f'<img class="{STATIC}" alt="{alt}" src="data:image/svg+xml;base64,{encoded}">'
         # Without the time, so that the same page is the same text.
         packed = base64.b64encode(gzip.compress(self.document.encode(), mtime=0)).decode()
         return IN_PLACE.format(
@@ -113,7 +114,15 @@ def in_notebook() -> bool:
 def plain(thing: Any) -> Any:
     """Return data for JSON, which has no nan and no infinity: those as text."""
     if isinstance(thing, float):
-        return thing if math.isfinite(thing) else "NaN" if thing != thing else "-Infinity" if thing < 0 else "Infinity"
+        return (
+            thing
+            if math.isfinite(thing)
+            else "NaN"
+            if thing != thing
+            else "-Infinity"
+            if thing < 0
+            else "Infinity"
+        )
     if isinstance(thing, dict):
         return {key: plain(value) for key, value in thing.items()}
     if isinstance(thing, (list, tuple)):
@@ -124,7 +133,9 @@ def plain(thing: Any) -> Any:
 def part(name: str) -> str:
     """Return a file of the pages, without the address of a map for debuggers, which is not there."""
     text = (FOLDER / name).read_text(encoding="utf-8")
-    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("//# sourceMappingURL"))
+    return "".join(
+        line for line in text.splitlines(keepends=True) if not line.startswith("//# sourceMappingURL")
+    )
 
 
 def whole_page(title: str, stem: str, scripts: Sequence[str], data: Any, picture: str = "") -> str:

@@ -84,11 +84,19 @@ def plot_decision_boundary(
     points = [[a, b] for b in up for a in across]
     given = model(np.array(points)) if is_compiled(model) else [model(point) for point in points]
     scores = scores_of(given, len(points)).reshape(len(up), len(across))
-    axes.contourf(across, up, scores, levels=np.linspace(-3, 3, 13), cmap="Spectral", alpha=0.7, extend="both")
+    axes.contourf(
+        across, up, scores, levels=np.linspace(-3, 3, 13), cmap="Spectral", alpha=0.7, extend="both"
+    )
     # Where there is none of them, matplotlib warns.
     if any(scores.min() < level < scores.max() for level in (-1, 0, 1)):
         axes.contour(
-            across, up, scores, levels=[-1, 0, 1], colors="black", linewidths=[0.6, 1.4, 0.6], linestyles=["--", "-", "--"]
+            across,
+            up,
+            scores,
+            levels=[-1, 0, 1],
+            colors="black",
+            linewidths=[0.6, 1.4, 0.6],
+            linestyles=["--", "-", "--"],
         )
     axes.scatter(X[:, 0], X[:, 1], c=y, cmap="Spectral", edgecolors="black", s=40)
     axes.set_xlim(across[0], across[-1])

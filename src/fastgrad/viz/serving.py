@@ -125,7 +125,7 @@ def handler_of(served: Served) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.0"
 
-        def do_GET(self) -> None:  # noqa: N802  (http.server's name)
+        def do_GET(self) -> None:
             if self.path == served.path:
                 self.answer(200, served.document, "text/html; charset=utf-8")
             elif self.path == served.path + "frames":
@@ -133,7 +133,7 @@ def handler_of(served: Served) -> type[BaseHTTPRequestHandler]:
             else:
                 self.answer(404, "there is nothing here")
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             if self.path != served.path + "message" or not 0 < length <= LONGEST:
                 return self.answer(404, "there is nothing here")

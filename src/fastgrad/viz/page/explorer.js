@@ -641,7 +641,7 @@
   };
   let width = stage.clientWidth;
   window.addEventListener("resize", () => {
-    if (Math.abs(stage.clientWidth - width) < 2) return;
+    if (Math.abs(stage.clientWidth - width) < 2) return fit();
     width = stage.clientWidth;
     draw();
   });
