@@ -147,12 +147,14 @@
   const view = byId("view"), stage = byId("stage"), graphElement = byId("graph");
   let shown = null;
   const drawn = { items: new Map(), edges: [] };
-  const zoom = { x: 0, y: 0, scale: 1 };
+  // `byHand`: since the last fit, the view was moved by the user.
+  const zoom = { x: 0, y: 0, scale: 1, byHand: false };
 
   const place = () => view.setAttribute("transform", `translate(${zoom.x} ${zoom.y}) scale(${zoom.scale})`);
   const scaleOf = (drawing) =>
     Math.min(stage.clientWidth / drawing.width, stage.clientHeight / drawing.height, 1.5);
   const fit = () => {
+    zoom.byHand = false;
     const whole = scaleOf(shown);
     // One that is too small to be read shows its result instead.
     zoom.scale = whole >= 0.35 ? whole : 0.7;
@@ -327,6 +329,7 @@
     box.operands.forEach((operand, at) => {
       if (!isBox(operand)) return;
       const local = tape.derivative(box, at, data, data[index]);
+      if (box.kind === "own" && box.operands.indexOf(operand) < at) return;
       if (local === null) lines.push(`→ ${tape.called(operand)}: by your own _backward`);
       else lines.push(`→ ${tape.called(operand)}: local derivative ${short(local)}, gets ${short(local)} * ${short(grads[index])} = ${short(local * grads[index])}`);
     });
@@ -562,6 +565,7 @@
     zoom.x = x - ((x - zoom.x) * scale) / zoom.scale;
     zoom.y = y - ((y - zoom.y) * scale) / zoom.scale;
     zoom.scale = scale;
+    zoom.byHand = true;
     place();
   };
   byId("in").onclick = () => zoomBy(1.25);
@@ -580,6 +584,7 @@
     if (!drag) return;
     drag.moved ||= Math.hypot(event.clientX - drag.startX, event.clientY - drag.startY) > 4;
     if (!drag.moved) return;
+    zoom.byHand = true;
     zoom.x = event.clientX - drag.x;
     zoom.y = event.clientY - drag.y;
     place();
@@ -640,11 +645,11 @@
     if (match && !(live && position === Number(match[1]))) go(Number(match[1]));
   };
   let width = stage.clientWidth;
-  window.addEventListener("resize", () => {
-    if (Math.abs(stage.clientWidth - width) < 2) return fit();
+  new ResizeObserver(() => {
+    if (Math.abs(stage.clientWidth - width) >= 2) draw(zoom.byHand);
+    else if (!zoom.byHand) fit();
     width = stage.clientWidth;
-    draw();
-  });
+  }).observe(stage);
 
   // -- start ---------------------------------------------------------------------------------------
 

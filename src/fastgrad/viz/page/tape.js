@@ -207,6 +207,9 @@ const makeTape = (description) => {
       return `${out} has a _backward of your own, which the page cannot run: what it gives to ${into} is not known here. ` +
         "viz.explore(root) runs it once and shows it.";
     }
+    if (box.kind === "own" && box.operands.indexOf(step.operand) < step.place) {
+      return `${out} has given ${into} everything at the first arrow: its _backward is your own, and one step here.`;
+    }
     if (!chosen) return `${out} did not choose ${into}: nothing is added to ${into}.grad.`;
     const written = formula(step.node, step.place, data);
     const rate = `d${out}/d${into} = ${written ? `${written} = ` : ""}${short(step.local)}`;
