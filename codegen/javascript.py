@@ -13,11 +13,12 @@ MATH = (
 FUNCTIONS = {name: f"Math.{name}" for name in MATH.split()}
 FUNCTIONS |= {"fabs": "Math.abs", "isfinite": "Number.isFinite"}
 SPECIAL = (
-    "copysign digamma erf erfc fmax fmin fmod hypot isinf isnan lgamma pow rint round signbit tgamma trigamma"
+    "copysign digamma erf erfc fmax fmin fmod hypot isinf isnan lgamma mod polygamma pow rint round signbit "
+    "tgamma trigamma"
 )
 FUNCTIONS |= {name: f"special.{name}" for name in SPECIAL.split()}
 
-BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 COMPARISONS = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "===", ast.NotEq: "!==",
 }  # fmt: skip
@@ -32,8 +33,8 @@ def translate(name: str, expression: str) -> str:
                 return repr(node.value)
             case ast.Name():
                 return node.id
-            case ast.BinOp():
-                return f"({of(node.left)} {BINARY[type(node.op)]} {of(node.right)})"
+            case ast.BinOp() if type(node.op) in OPERATORS:
+                return f"({of(node.left)} {OPERATORS[type(node.op)]} {of(node.right)})"
             case ast.UnaryOp():
                 return f"({'!' if isinstance(node.op, ast.Not) else '-'}{of(node.operand)})"
             case ast.BoolOp():

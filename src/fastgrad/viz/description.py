@@ -234,7 +234,7 @@ def box_of(
 def expression(symbol: str, operands: Sequence[Box]) -> str:
     """Return the operation as it is written, on the titles of its operands."""
     texts = [operand.title for operand in operands]
-    if symbol in ("+", "*", "-", "/") and len(texts) == 2:
+    if symbol in ("+", "*", "-", "/", "%") and len(texts) == 2:
         if symbol != "+":
             texts = [f"({text})" if re.search(r"[^(]* [-+] ", text) else text for text in texts]
         return f" {symbol} ".join(texts) if symbol in "+-" else symbol.join(texts)

@@ -99,36 +99,101 @@ const special = (() => {
     return Math.exp(lgamma(x));
   };
 
-  // The derivatives of lgamma: shifted to where the asymptotic series (6.3.18, 6.4.12) is exact.
+  // The derivatives of lgamma, as in engine.src/arithmetic/special.h: reflection left of 0 (Abramowitz and Stegun
+  // 6.3.7); on [1, 2] a polynomial that interpolates psi(x) / (x - root); the recurrence (6.3.5) leads there from
+  // below 10, and the asymptotic series (6.3.18) serves the rest.
+  const NEAR_ROOT = [
+    0.95105587603183295, -0.21181371064073026, 0.060135621060193552, -0.018550615381738605,
+    0.0059367952784338263, -0.0019350666647832667, 0.00063688802831907403, -0.00021074841215733007,
+    6.9950204841606249e-5, -2.3258238284313759e-5, 7.7411568812537078e-6, -2.5781078482702171e-6,
+    8.5913242224176664e-7, -2.8628755280038686e-7, 9.5009261929240957e-8, -3.1666180720271619e-8,
+    1.1037088438854299e-8, -3.6788868183645545e-9, 8.6682573737616577e-10, -2.8893636392161113e-10,
+    2.4765474440031764e-10, -8.2551297200810405e-11,
+  ];
+  const cotPi = (x) => {
+    const part = x - rint(x), size = Math.abs(part);
+    const cot = size > 0.25 ? Math.tan(Math.PI * (0.5 - size)) : 1 / Math.tan(Math.PI * size);
+    return part < 0 ? -cot : cot;
+  };
   const digamma = (x) => {
     if (x !== x || x === Infinity) return x;
-    if (x === -Infinity || (x < 0 && Math.floor(x) === x)) return NaN;
-    if (x === 0) return -1 / x;
+    if (x === 0) return copysign(Infinity, -x);
+    let sum = 0;
     if (x < 0) {
-      const rest = x % 1;
-      return digamma(1 - x) - Math.PI / Math.tan(Math.PI * rest);
+      if (x === Math.floor(x)) return NaN;
+      sum = -Math.PI * cotPi(x);
+      x = 1 - x;
     }
-    let shift = 0;
-    for (; x < 15; x++) shift += 1 / x;
-    const y = 1 / (x * x);
-    const series = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - (y * 691) / 32760)))));
-    return Math.log(x) - 0.5 / x - series - shift;
+    if (x >= 10) {
+      const z = (1 / x) ** 2;
+      const series = 1 / 12 - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z * (1 / 132 - z * (691 / 32760 - z / 12)))));
+      return sum + (Math.log(x) - 0.5 / x - z * series);
+    }
+    if (x < 1) {
+      sum -= 1 / x;
+      x += 1;
+    }
+    let value = 0;
+    while (x > 2) {
+      x -= 1;
+      value += 1 / x;
+    }
+    const near = NEAR_ROOT.reduceRight((total, coefficient) => total * (2 * x - 3) + coefficient);
+    return sum + (value + near * (x - 1.4616321449683622 - 9.549995429965697e-17));
   };
-  const trigamma = (x) => {
-    if (x !== x) return x;
-    if (x === Infinity) return 0;
-    if (x === -Infinity) return NaN;
-    if (x <= 0 && Math.floor(x) === x) return Infinity;
-    if (x < 0) return (Math.PI / sine(x)) ** 2 - trigamma(1 - x);
-    let shift = 0;
-    for (; x < 15; x++) shift += 1 / (x * x);
-    const y = 1 / (x * x);
-    const series = (1 / x) * y * (1 / 6 - y * (1 / 30 - y * (1 / 42 - y * (1 / 30 - (y * 5) / 66))));
-    return shift + 1 / x + y / 2 + series;
+  // B(2k) / (2k)!
+  const BERNOULLI = [
+    1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600,
+    -3617 / 10670622842880000, 43867 / 5109094217170944000, -174611 / 802857662698291200000,
+  ];
+  // n! times the Hurwitz zeta function of n + 1, by Euler and Maclaurin.
+  const factorialZeta = (n, x) => {
+    const s = n + 1;
+    let factorial = 1, sum = 0;
+    for (let k = 2; k <= n; k++) factorial *= k;
+    for (; x < 10 + s; x += 1) sum += Math.pow(x, -s);
+    let rest = x / n + 0.5, factor = s / x;
+    BERNOULLI.forEach((number, k) => {
+      rest += number * factor;
+      factor *= ((s + 2 * k + 1) * (s + 2 * k + 2)) / (x * x);
+    });
+    return factorial * (sum + rest * Math.pow(x, -s));
+  };
+  const polygamma = (order, x) => {
+    if (order !== order || x !== x) return NaN;
+    const n = order >= 0 && order <= 100 ? Math.trunc(order) : -1;
+    if (n < 0 || n !== order) return NaN;
+    if (n === 0) return digamma(x);
+    if (x > 0) {
+      const value = x < Infinity ? factorialZeta(n, x) : 0;
+      return n % 2 ? value : -value;
+    }
+    if (x === Math.floor(x)) return n % 2 && x > -Infinity ? Infinity : NaN;
+    // The derivatives of cot are polynomials in it: that of a power c^k is -k (c^(k-1) + c^(k+1)).
+    let polynomial = [0, 1], scale = Math.PI;
+    for (let step = 1; step <= n; step++) {
+      scale *= Math.PI;
+      const next = new Array(step + 2).fill(0);
+      polynomial.forEach((coefficient, k) => {
+        if (k > 0) next[k - 1] -= k * coefficient;
+        if (k > 0) next[k + 1] -= k * coefficient;
+      });
+      polynomial = next;
+    }
+    const cot = cotPi(x);
+    const value = polynomial.reduceRight((total, coefficient) => total * cot + coefficient, 0);
+    return -factorialZeta(n, 1 - x) - scale * value;
+  };
+  const trigamma = (x) => polygamma(1, x);
+  // Python's a % b: of the sign of b.
+  const mod = (a, b) => {
+    const rest = a % b;
+    if (rest === 0) return copysign(0, b);
+    return rest < 0 === b < 0 || rest !== rest ? rest : rest + b;
   };
 
   return {
-    copysign, digamma, erf, erfc, fmax, fmin, fmod, hypot, isinf, isnan, lgamma, pow, rint, round, signbit,
-    tgamma, trigamma,
+    copysign, digamma, erf, erfc, fmax, fmin, fmod, hypot, isinf, isnan, lgamma, mod, polygamma, pow, rint, round,
+    signbit, tgamma, trigamma,
   };
 })();

@@ -190,7 +190,7 @@ const makeTape = (description) => {
         "made by code of your own, which the page cannot run; it keeps this number.";
     }
     const infix = (texts) => {
-      if (/^[-+*/]$/.test(box.symbol)) return texts.join(` ${box.symbol} `);
+      if (/^[-+*/%]$/.test(box.symbol)) return texts.join(` ${box.symbol} `);
       if (box.row === "pow") return texts.join("**");
       return `${box.symbol}(${texts.join(", ")})`;
     };
