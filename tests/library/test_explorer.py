@@ -475,3 +475,11 @@ def test_where_scripts_do_not_run_there_is_a_picture(browser, tmp_path):
     assert tab.is_visible("img")
     assert tab.locator("img").bounding_box()["width"] > 100
     context.close()
+
+
+def test_a_number_is_not_given_twice():
+    a = Value(2.0, label="a_rather_long_name")
+    b = Value(3.0, label="product1")
+    boxes = page_data(viz.explore((a * a) * b, open=False))["boxes"]
+    titles = [box["title"] for box in boxes]
+    assert titles == ["a_rather_long_name", "product1", "product2", "product2*product1"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -86,6 +85,8 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
     originals = {copy: node for node, copy in copies.items()}
     groups, group_of = groups_of(order, names)
     boxes: list[Box] = []
+    # What is called by its operation and a number is not called as something else is.
+    taken = {str(part.label): 0 for part in shown}
     for part in shown:
         original = originals.get(part)
         boxes.append(
@@ -93,6 +94,7 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
                 part,
                 at,
                 boxes,
+                taken,
                 "" if original is None else names.get(original, ""),
                 is_constant=original is None,
                 own=original in own,
@@ -193,6 +195,7 @@ def box_of(
     part: Value,
     at: Mapping[Value, int],
     boxes: Sequence[Box],
+    taken: dict[str, int],
     name: str,
     is_constant: bool,
     own: bool,
@@ -214,7 +217,7 @@ def box_of(
     else:
         kind = "result" if known and not own else "own"
         written = expression(symbol, [boxes[place] for place in places if isinstance(place, int)])
-        title = label or (written if len(written) <= LONGEST else numbered(symbol, boxes))
+        title = label or (written if len(written) <= LONGEST else numbered(symbol, taken))
     derivatives = detail if operation == "local" else given[0] if given else None
     return Box(
         title=shortened(title),
@@ -244,13 +247,15 @@ def expression(symbol: str, operands: Sequence[Box]) -> str:
     return f"{symbol or 'own'}({', '.join(texts)})"
 
 
-def numbered(symbol: str, boxes: Sequence[Box]) -> str:
-    """Return a short name for the next node of an operation, such as `sum3`."""
+def numbered(symbol: str, taken: dict[str, int]) -> str:
+    """Return a short name for the next node of an operation, such as `sum3`, that is not taken."""
     word = (
         CALLED.get("**" if symbol.startswith("**") else symbol) or re.sub(r"\W", "", symbol).lower() or "own"
     )
-    taken = {box.title for box in boxes}
-    return next(f"{word}{number}" for number in itertools.count(1) if f"{word}{number}" not in taken)
+    while True:
+        taken[word] = taken.get(word, 0) + 1
+        if f"{word}{taken[word]}" not in taken:
+            return f"{word}{taken[word]}"
 
 
 def shortened(text: str) -> str:

@@ -246,6 +246,7 @@
 
   // Pictures that a page keeps: of a longer run every second one.
   const MOST = 600;
+  let waiting = false;
   const receive = (frame) => {
     const last = at >= known.length - 1;
     known.push(read(frame));
@@ -255,7 +256,9 @@
       at = Math.floor(at / 2);
     }
     if (last) at = known.length - 1;
-    show();
+    // Pictures that come faster than the screen shows them are drawn once.
+    if (!waiting) requestAnimationFrame(() => ((waiting = false), show()));
+    waiting = true;
   };
   const send = (message) => fetch("message", { method: "POST", body: JSON.stringify(message) });
   if (film.live) {
