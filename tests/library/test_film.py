@@ -88,7 +88,7 @@ def test_the_page_has_the_scores_of_each_step(model):
     # That of the last step, as the parameters are now.
     grid = filming.points_on(film.grid)
     film.record(0.0)
-    shown = film.shown(film.frames[-1])
+    shown = film._shown(film.frames[-1])
     import base64
 
     for byte, point in zip(base64.b64decode(shown["scores"])[::97], grid[::97], strict=True):
@@ -98,7 +98,7 @@ def test_the_page_has_the_scores_of_each_step(model):
 def test_shares_of_active_neurons_are_counted(model):
     film = viz.watch(model, X, Y)
     film.record(0.0)
-    active = film.shown(film.frames[0])["active"]
+    active = film._shown(film.frames[0])["active"]
     layer = model.layers[0]
     expected = [sum(neuron(x).data > 0 for x in X) / len(X) for neuron in layer.neurons]
     assert active[0] == expected
@@ -108,7 +108,7 @@ def test_accuracy_is_that_of_the_points(model):
     film = viz.watch(model, X, Y)
     film.record(1.0)
     hits = [(model(x).data > 0) == (label > 0) for x, label in zip(X, Y, strict=True)]
-    assert film.shown(film.frames[0])["accuracy"] == sum(hits) / 4
+    assert film._shown(film.frames[0])["accuracy"] == sum(hits) / 4
 
 
 def test_values_without_a_model_are_watched_without_a_boundary():
@@ -131,7 +131,7 @@ def test_a_model_that_cannot_be_compiled_is_called():
 
     film = viz.watch(Odd(), X, Y)
     film.record(0.0)
-    assert film.shown(film.frames[0])["accuracy"] is not None
+    assert film._shown(film.frames[0])["accuracy"] is not None
 
 
 def test_losses_that_are_no_numbers_leave_a_gap(model):

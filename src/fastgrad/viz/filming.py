@@ -107,11 +107,15 @@ class Film:
         if not self.frames:
             raise ValueError("nothing is recorded yet: call record(loss) after each step")
         chosen = evenly(self.frames, SHOWN)
-        data = {**self.setting(), "losses": self.losses(), "frames": [self.shown(frame) for frame in chosen]}
+        data = {
+            **self._setting(),
+            "losses": self.losses(),
+            "frames": [self._shown(frame) for frame in chosen],
+        }
         document = whole_page("a training run", "film", ("page/film.js",), data, self.picture())
         return Page("a training run", document, self.picture(), height=620)
 
-    def setting(self) -> dict[str, Any]:
+    def _setting(self) -> dict[str, Any]:
         """Return what the page needs once: points, the grid, and what is shown of which parameter."""
         shown = self.names[:MOST_WEIGHTS]
         return {
@@ -128,7 +132,7 @@ class Film:
         """Return the step and the loss of every kept step that has one."""
         return [(frame.step, frame.loss) for frame in self.frames if frame.loss == frame.loss]
 
-    def shown(self, frame: Frame, current: bool = False) -> dict[str, Any]:
+    def _shown(self, frame: Frame, current: bool = False) -> dict[str, Any]:
         """Return a frame for the page, computed with its parameters, unless they are the current ones."""
         kept = [] if current else [parameter.data for parameter in self.parameters]
         try:

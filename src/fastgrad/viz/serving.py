@@ -68,7 +68,7 @@ class Served:
             "a training run",
             "film",
             ("page/film.js",),
-            {**film.setting(), "live": True, "losses": film.losses(), "frames": []},
+            {**film._setting(), "live": True, "losses": film.losses(), "frames": []},
         )
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
         self.server.daemon_threads = True
@@ -85,7 +85,7 @@ class Served:
         """Send the last step to every page that is open."""
         if not self.listening or not film.frames:
             return
-        frame = film.shown(film.frames[-1], current=True)
+        frame = film._shown(film.frames[-1], current=True)
         text = json.dumps(plain(frame), allow_nan=False)
         for waiting in list(self.listening):
             with contextlib.suppress(queue.Full):
