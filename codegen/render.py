@@ -1,4 +1,4 @@
-"""Write the Cython and stub files that are built from the table of operations.
+"""Write the Cython, stub and JavaScript files that are built from the table of operations.
 
     python codegen/render.py        # writes next to the sources, as `setup.py` does
 
@@ -17,6 +17,7 @@ from engine import (
     render_rules,
     render_stub,
 )
+from javascript import render_javascript
 from lanes import render_functions, render_loops
 from table import PACKAGE, load_table, verify
 
@@ -47,6 +48,7 @@ def render_all(package: Path = PACKAGE) -> list[Path]:
         engine / "operators.pxi": render_methods(methods),
         kernels / "row_functions.pxi": render_functions(table, reductions, instructions, NOTICE),
         kernels / "loops.pxi": render_loops(table, reductions, instructions, NOTICE),
+        package / "viz" / "generated" / "arithmetic.js": render_javascript(table, reductions, NOTICE),
     }
     for path, text in files.items():
         write_if_changed(path, text)

@@ -16,21 +16,21 @@ from fastgrad.operations import TABLE, Operation
 # `sum` hides Python's from the examples after it.
 MODULES = {
     "fastgrad.engine": ["Value", "apply", "zero_grad", "TracingError"],
-    "fastgrad": ["check", "compile", "take"],
-    "fastgrad.diagnosis": ["Finding"],
+    "fastgrad": ["check", "overfit", "compile", "take"],
+    "fastgrad.diagnosis": ["Finding", "Overfit"],
     "fastgrad.compiler": ["Compiled"],
     "fastgrad.derivatives": None,
     "fastgrad.nn": ["Module", "Neuron", "Layer", "MLP", "Dropout"],
     "fastgrad.optim": None,
     "fastgrad.data": ["batches"],
     "fastgrad.testing": None,
-    "fastgrad.viz": ["trace", "draw_dot", "plot_losses", "plot_decision_boundary", "TooManyNodesError"],
+    "fastgrad.viz": None,
     "fastgrad.saving": None,
     "fastgrad.export": None,
     "fastgrad.functional": [*functional.__all__, "sum"],
 }
 # What programs get from a function, and do not make themselves.
-MADE_ELSEWHERE = {"Compiled"}
+MADE_ELSEWHERE = {"Compiled", "Film", "Overfit", "Page"}
 HEAD = """\
 # API
 

@@ -5,7 +5,7 @@ from fastgrad.engine import TracingError, Value
 __version__ = "0.1.0.dev0"
 
 # Not compile: a star import must not replace the builtin.
-__all__ = ["TracingError", "Value", "check", "take"]
+__all__ = ["TracingError", "Value", "check", "overfit", "take"]
 
 # Not from typing: importing that takes as long as importing all of fastgrad.
 TYPE_CHECKING = False
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from fastgrad.compiler import compile as compile
     from fastgrad.compiler import take as take
     from fastgrad.derivatives import grad as grad
-    from fastgrad.diagnosis import check
+    from fastgrad.diagnosis import check, overfit
 
 LAZY = {
     "check": "diagnosis",
     "compile": "compiler",
     "grad": "derivatives",
     "load_ipython_extension": "commands.run",
+    "overfit": "diagnosis",
     "take": "compiler",
     "unload_ipython_extension": "commands.run",
 }

@@ -50,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--plain", action="store_true", help="one line a step instead of a progress bar")
     demo.add_argument("--compiled", action="store_true", help="compile the loss for all rows at once")
+    demo.add_argument(
+        "--watch",
+        action="store_true",
+        help="show the training as it goes on in the browser, where a click adds a point; writes no picture",
+    )
 
     examples = commands.add_parser("examples", help="copy the example notebooks and scripts to a directory")
     examples.add_argument("directory", help="where to; it is made if need be, and nothing is overwritten")
@@ -122,9 +127,15 @@ def run_examples(directory: str) -> None:
 def run_demo(options: argparse.Namespace) -> None:
     """Run the demo; exit with a message and a status if it cannot run or does not finish."""
     try:
-        from fastgrad.commands.demo import picture_path, train_moons
+        from fastgrad.commands.demo import picture_path, train_moons, watch_moons
     except ModuleNotFoundError as error:
         sys.exit(f'the demo needs {error.name}: pip install "fastgrad[demo]"')
+    if options.watch:
+        try:
+            watch_moons(options.steps, options.seed, options.compiled)
+        except FloatingPointError as error:
+            sys.exit(f"python -m fastgrad demo: error: {error}")
+        return
     try:
         path = picture_path(options.output)
     except ValueError as error:

@@ -13,7 +13,7 @@ from fastgrad.export import IN_ONNX, IN_TORCH
 from fastgrad.nn import KIND
 from fastgrad.operations import Operation, Reduction, Refusal, SeenAs
 
-CODEGEN = Path(__file__).resolve().parent.parent / "codegen"
+CODEGEN = Path(__file__).resolve().parents[2] / "codegen"
 
 pytestmark = pytest.mark.skipif(not CODEGEN.exists(), reason="the tests of a wheel have no codegen")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not CODEGEN.exists(), reason="the tests of a whe
 @pytest.fixture
 def codegen(monkeypatch):
     """The modules of codegen, which import one another by their bare names."""
-    names = ("expressions", "table", "lanes", "engine", "render")
+    names = ("expressions", "table", "lanes", "javascript", "engine", "render")
     monkeypatch.syspath_prepend(str(CODEGEN))
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -239,3 +239,48 @@ def test_an_unfit_instruction_is_refused(codegen, columns, message):
     changed = SimpleNamespace(INSTRUCTIONS=(*opcodes.INSTRUCTIONS, row), ROLES=opcodes.ROLES)
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         codegen.table.verify(operations, changed)
+
+
+# -- the pages' JavaScript ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("a if a > 0.0 or a != a else -b", "(((a > 0.0) || (a !== a)) ? a : (-b))"),
+        ("0.0 < a < b and not isfinite(b)", "((0.0 < a && a < b) && (!Number.isFinite(b)))"),
+        ("pow(a, 2.0) / exp(b)", "(special.pow(a, 2.0) / Math.exp(b))"),
+    ],
+)
+def test_an_expression_means_the_same_in_javascript(codegen, expression, expected):
+    assert codegen.javascript.translate("row", expression) == expected
+
+
+def test_a_function_that_the_pages_do_not_have_is_an_error_that_says_what_to_add(codegen):
+    with pytest.raises(
+        ValueError, match=r"odd: the pages have no function 'zeta'.*add it to FUNCTIONS"
+    ) as caught:
+        codegen.javascript.translate("odd", "zeta(a)")
+    assert "special_functions.js" in str(caught.value)
+
+
+def test_what_has_no_javascript_is_refused(codegen):
+    with pytest.raises(ValueError, match="odd: 'a \\*\\* b' in 'a \\*\\* b' has no JavaScript"):
+        codegen.javascript.translate("odd", "a ** b")
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("1.0 - out * out", '"1 - out * out"'),
+        ("b * pow(a, b - 1.0)", '"b * a ** (b - 1)"'),
+        ("2.0 * a if b == 2.0 else 0.0", '((b === 2.0) ? "2 * a" : "0")'),
+        ("b * (1.0 if a > 0.0 else 0.5)", "null"),
+    ],
+)
+def test_a_derivative_is_written_as_a_person_does(codegen, expression, expected):
+    assert codegen.javascript.words("row", expression) == expected
+
+
+def test_every_function_of_the_table_is_one_of_the_pages(codegen):
+    assert set(codegen.table.FUNCTIONS) <= set(codegen.javascript.FUNCTIONS)

@@ -22,7 +22,7 @@ from fastgrad import operations
 ROOT = Path(__file__).resolve().parents[2]
 # The package's own sources but its Python files, by their suffix.
 SOURCES = {".pyx", ".pxi", ".c", ".h", ".in"}
-IN_AN_SDIST = SOURCES - {".c"} | {".py", ".pyi", ".pxd", ".typed"}
+IN_AN_SDIST = SOURCES - {".c"} | {".py", ".pyi", ".pxd", ".typed", ".js", ".css", ".html", ".txt"}
 
 
 def run(*command, cwd, **settings):

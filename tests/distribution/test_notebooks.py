@@ -1,7 +1,6 @@
-"""The example notebooks run from top to bottom, and come without outputs.
+"""The example notebooks run from top to bottom, and come with the outputs of such a run.
 
-They are kept without outputs so that a change shows as a change of text; here they are executed,
-so what a reader gets is what these tests saw.
+docs/execute_notebooks.py stores them; here they are executed, and what is stored is what was seen.
 """
 
 import json
@@ -67,12 +66,37 @@ def pictures(notebook):
 
 
 @each_notebook
-def test_notebook_is_valid_and_has_no_outputs(name):
+def test_notebook_is_valid_and_was_run_from_top_to_bottom(name):
     notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert code
-    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert "%pip install" in code[0].source
+    assert all(output.output_type != "error" for output in outputs_of(notebook))
+
+
+TIME = re.compile(r"[0-9.]+ ms a step")
+NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+
+
+def graphs(notebook):
+    """How many pages are shown, and how many of them with a picture for where scripts do not run."""
+    data = [output.get("data", {}) for output in outputs_of(notebook)]
+    return sum("<iframe" in each.get("text/html", "") for each in data), sum(
+        "image/svg+xml" in each for each in data
+    )
+
+
+@pytest.mark.processes
+@each_notebook
+def test_what_is_stored_is_what_was_seen(name, executed):
+    stored = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    assert graphs(stored) == graphs(executed(name))
+    if "PyTorch is not installed" in printed(executed(name)):
+        pytest.skip("torch is not installed")
+    before, now = (NUMBER.split(TIME.sub("", printed(notebook))) for notebook in (stored, executed(name)))
+    assert before[::2] == now[::2]
+    assert list(map(float, now[1::2])) == pytest.approx(list(map(float, before[1::2])), rel=1e-3, abs=1e-6)
 
 
 @each_notebook
@@ -93,7 +117,25 @@ def test_moons_ends_like_micrograds_demo(executed):
     text = printed(executed("moons"))
     assert "before training: loss 0.8958, accuracy 50%" in text
     assert "step 100  loss 0.0110  accuracy 100%" in text
-    assert pictures(executed("moons")).count("image/png") == 3
+    assert pictures(executed("moons")).count("image/png") == 7
+
+
+@pytest.mark.processes
+def test_moons_makes_the_four_mistakes_and_names_them(executed):
+    text = printed(executed("moons"))
+    for named in (
+        "has a mistake, or is too small\n- the loss does not depend on parameter 0",
+        "- the model is trained in eval mode: Dropout",
+        "- gradients were not zeroed before backward()",
+        "- cross_entropy was given probabilities",
+    ):
+        assert named in text
+
+
+@pytest.mark.processes
+def test_backprop_has_the_network_written_by_hand(executed):
+    assert "[0.0, 0.0, 0.0, 0.0]" in printed(executed("backprop"))
+    assert "topological order: 39.0   b too early: 21.0" in printed(executed("backprop"))
 
 
 @pytest.mark.processes

@@ -3,9 +3,11 @@
 import html
 import math
 import random
+import re
 import shutil
 import sys
 from collections import Counter
+from pathlib import Path
 
 import micrograd.engine
 import micrograd.nn
@@ -283,22 +285,24 @@ def test_drawing_runs_no_backward_of_the_users():
     assert "square" in ovals[0]
 
 
-@needs_dot
 def test_notebook_shows_the_graph_of_a_small_expression():
     a, b = Value(2.0, label="a"), Value(-3.0)
     shown = (a * b)._repr_mimebundle_(include=None, exclude=None)
     assert shown["text/plain"] == "Value(data=-6.0, grad=0.0)"
-    assert "<svg" in shown["image/svg+xml"]
-    for text in ("a", "*", "data 2.0000", "data -3.0000", "data -6.0000"):
-        assert f">{text}</text>" in html.unescape(shown["image/svg+xml"])
+    assert shown["text/html"].count("<iframe") == 1
+    texts = re.findall(r">([^<>]+)</text>", html.unescape(shown["image/svg+xml"]))
+    leaves = ["a", "data", "2", "grad", "0", "-3", "data", "-3", "grad", "0"]
+    assert texts == [*leaves, "a*-3", "*", "data", "-6", "grad", "0"]
 
 
 def test_notebook_shows_a_leaf_as_text():
     assert list(Value(2.0)._repr_mimebundle_()) == ["text/plain"]
 
 
-def test_notebook_shows_a_large_graph_as_text():
-    assert list(chain(viz.NOTEBOOK_LIMIT)._repr_mimebundle_()) == ["text/plain"]
+def test_notebook_shows_a_large_graph_as_text_that_says_so():
+    shown = chain(viz.NOTEBOOK_LIMIT)._repr_mimebundle_()
+    assert list(shown) == ["text/plain"]
+    assert "more than 300 nodes: not drawn. viz.explore(root) shows more of them" in shown["text/plain"]
 
 
 def test_notebook_stops_counting_at_the_limit(monkeypatch):
@@ -339,12 +343,12 @@ def _without_dot(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("_without_dot")
-@pytest.mark.parametrize("show", ["pipe", "render", "_repr_mimebundle_"])
-def test_without_dot_the_error_says_how_to_get_it(show, tmp_path, monkeypatch):
+@pytest.mark.parametrize("show", ["pipe", "render"])
+def test_without_dot_another_format_says_how_to_get_it(show, tmp_path, monkeypatch):
     import graphviz
 
     monkeypatch.chdir(tmp_path)
-    picture = viz.draw_dot(Value(1.0) + 1)
+    picture = viz.draw_dot(Value(1.0) + 1, format="png")
     with pytest.raises(graphviz.ExecutableNotFound) as caught:
         getattr(picture, show)()
     for way in ("apt install graphviz", "brew install", "conda install", "winget install"):
@@ -352,8 +356,26 @@ def test_without_dot_the_error_says_how_to_get_it(show, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("_without_dot")
-def test_without_dot_a_notebook_shows_text():
-    assert list((Value(1.0) + 1)._repr_mimebundle_()) == ["text/plain"]
+@pytest.mark.parametrize("rankdir", ["LR", "TB", "RL", "BT"])
+def test_without_dot_there_is_a_picture_of_our_own(rankdir, tmp_path):
+    a = Value(1.0, label="a")
+    picture = viz.draw_dot(a * 2 + a, rankdir=rankdir)
+    shown = picture._repr_mimebundle_()["image/svg+xml"]
+    assert shown == picture.pipe().decode() == picture.pipe(format="svg", encoding="utf-8")
+    assert viz.draw_dot(a * 2 + a, rankdir=rankdir).svg == shown
+    written = Path(picture.render(tmp_path / "graph", cleanup=True))
+    assert written.name == "graph.svg"
+    assert written.read_text(encoding="utf-8") == shown
+    assert [path.name for path in tmp_path.iterdir()] == ["graph.svg"]
+    # Where a box starts along the direction of the layers: the leaf, the product, the sum.
+    (_, along) = max((len(set(found)), found) for found in (places(shown, "x"), places(shown, "y")))
+    assert sorted(along, reverse=rankdir in ("RL", "BT")) == along
+
+
+def places(svg, axis):
+    """The places of the boxes of a, a*2 and the sum along an axis."""
+    found = [float(place) for place in re.findall(rf'<rect class="body [^>]* {axis}="([-.0-9]+)"', svg)]
+    return [found[0], found[-2], found[-1]]
 
 
 @pytest.fixture
@@ -370,9 +392,8 @@ def test_without_the_graphviz_package_the_error_says_how_to_install_it():
 
 
 @pytest.mark.usefixtures("_without_graphviz")
-def test_without_the_graphviz_package_a_notebook_shows_text(monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda program: program)
-    assert list((Value(1.0) + 1)._repr_mimebundle_()) == ["text/plain"]
+def test_without_the_graphviz_package_a_notebook_shows_the_page():
+    assert list((Value(1.0) + 1)._repr_mimebundle_()) == ["text/plain", "text/html", "image/svg+xml"]
 
 
 @needs_dot
@@ -430,13 +451,20 @@ def test_decision_boundary_of_a_compiled_model_is_that_of_the_model(axes, monkey
     random.seed(4)
     model = nn.MLP(2, [3, 1], activation="tanh")
     drawn = []
-    monkeypatch.setattr(axes, "contourf", lambda across, up, above, **_: drawn.append(above.tolist()))
+    monkeypatch.setattr(axes, "contourf", lambda across, up, scores, **_: drawn.append(scores))
     for each in (model, fastgrad.compile(model)):
         viz.plot_decision_boundary(each, X, y, axes)
     plain, compiled = drawn
-    assert plain == compiled
+    assert plain == pytest.approx(compiled, rel=1e-12)
     # Both sides of the boundary are there.
-    assert {above for row in plain for above in row} == {False, True}
+    assert plain.min() < 0.0 < plain.max()
+
+
+def test_the_boundary_and_the_margins_are_lines(axes, monkeypatch):
+    lines = []
+    monkeypatch.setattr(axes, "contour", lambda *_, levels, **__: lines.append(list(levels)))
+    viz.plot_decision_boundary(lambda point: Value(3 * point[0]), [[-1.0, 0.0], [1.0, 0.0]], [-1, 1], axes)
+    assert lines == [[-1, 0, 1]]
 
 
 PLOTS = {

@@ -22,9 +22,11 @@ from fastgrad.compiler import compile
 from fastgrad.engine import Value
 from fastgrad.nn import MLP
 from fastgrad.optim import SGD
-from fastgrad.viz import plot_decision_boundary
+from fastgrad.viz import plot_decision_boundary, watch
+from fastgrad.viz.filming import PICTURES_A_SECOND
+from fastgrad.viz.serving import Served
 
-__all__ = ["picture_path", "train_moons"]
+__all__ = ["picture_path", "train_moons", "watch_moons"]
 
 ALPHA = 1e-4
 
@@ -166,3 +168,42 @@ def train_moons(steps: int, seed: int, path: Path, plain: bool = False, compiled
     figure.savefig(picture, dpi=120)
     print(f"decision boundary: {picture}{'' if picture == path else f' ({path.name} was there)'}")
     return done == steps
+
+
+def watch_moons(steps: int, seed: int, compiled: bool = False) -> None:
+    """Train while a page shows it, 20 pictures a second, until the page is closed or Ctrl-C is pressed.
+
+    The page is on this machine's loopback address, and is opened in the browser. The rate falls from 1 to
+    0.1 over the steps, and stays there. What is clicked into the plane is trained on from then on. Raises
+    FloatingPointError if the loss is not finite.
+    """
+    X, y = moons(seed)
+    model = MLP(2, [16, 16, 1])
+    make_step = compiled_step if compiled else eager_step
+    step = make_step(model, X, y)
+    film = watch(model, X, y, live=True)
+    view = film.live
+    assert isinstance(view, Served)
+    print(f"to be watched at {view.url} until the page is closed, or Ctrl-C", flush=True)
+    done, loss, accuracy = 0, math.nan, math.nan
+    try:
+        while view.is_watched():
+            start = time.monotonic()
+            # Nothing is missed before the page is there.
+            for _ in range(view.speed if view.listening else 0):
+                loss, accuracy = step(max(0.1, 1.0 - 0.9 * done / steps))
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"the loss is {loss} at step {done}: the training has failed")
+                film.record(loss)
+                done += 1
+            added = film.added()
+            if added:
+                X = np.vstack([X, [point for point, _ in added]])
+                y = np.append(y, [label for _, label in added])
+                step = make_step(model, X, y)
+            time.sleep(max(0.0, 1.0 / PICTURES_A_SECOND - (time.monotonic() - start)))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        view.close()
+    print(f"after {done} steps on {len(y)} points: loss {loss:.6f}, accuracy {accuracy:.0%}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import graphviz
@@ -22,21 +23,36 @@ SPECIAL_IN_RECORDS = str.maketrans({character: "\\" + character for character in
 
 
 class Drawing(graphviz.Digraph):  # type: ignore[misc]
-    """A graphviz.Digraph whose error says how to get the `dot` program if it is missing."""
+    """A graphviz.Digraph that, where the program `dot` is missing, has an SVG picture made without it.
+
+    For another format the error says how to get the program.
+    """
+
+    # The picture, where `dot` is missing.
+    svg = ""
 
     def render(self, *arguments: Any, **options: Any) -> str:
         """Write the picture to a file: graphviz.Digraph.render."""
         try:
             return str(super().render(*arguments, **options))
         except graphviz.ExecutableNotFound as error:
-            raise explained(error) from None
+            file_format = options.get("format") or self.format
+            if not self.svg or file_format != "svg":
+                raise explained(error) from None
+        path = Path(options.get("outfile") or f"{self.filepath}.svg")
+        path.write_text(self.svg, encoding="utf-8")
+        if options.get("cleanup"):
+            Path(self.filepath).unlink()
+        return str(path)
 
-    def pipe(self, *arguments: Any, **options: Any) -> Any:
+    def pipe(self, format: str | None = None, **options: Any) -> Any:  # noqa: A002
         """Return the picture: graphviz.Digraph.pipe."""
         try:
-            return super().pipe(*arguments, **options)
+            return super().pipe(format=format, **options)
         except graphviz.ExecutableNotFound as error:
-            raise explained(error) from None
+            if not self.svg or (format or self.format) != "svg":
+                raise explained(error) from None
+        return self.svg if options.get("encoding") else self.svg.encode()
 
 
 def explained(error: graphviz.ExecutableNotFound) -> graphviz.ExecutableNotFound:
@@ -61,9 +77,14 @@ def draw(
     edges: Iterable[tuple[Value, Value]],
     file_format: str,
     rankdir: str,
+    svg: str = "",
 ) -> Drawing:
-    """Draw each node as a record, and each operation as an oval between its operands and its result."""
+    """Draw each node as a record, and each operation as an oval between its operands and its result.
+
+    `svg` is the picture where the program `dot` is missing.
+    """
     picture = Drawing(format=file_format, graph_attr={"rankdir": rankdir})
+    picture.svg = svg
     # Numbers, not addresses: the same program draws the same picture.
     names = {node: str(number) for number, node in enumerate(nodes)}
     # Where the arrows from the operands end. A node may have operands and no symbol.

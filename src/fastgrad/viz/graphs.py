@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from fastgrad.engine import Value, _put_together, _take_apart
-
-__all__ = ["TooManyNodesError", "draw_dot", "notebook_display", "trace"]
+from fastgrad.engine import Value, _take_apart
+from fastgrad.viz.description import copies_of, describe
+from fastgrad.viz.drawing import draw_svg
+from fastgrad.viz.walking import TooManyNodesError, walk
 
 if TYPE_CHECKING:
     import graphviz
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["TooManyNodesError", "draw_dot", "notebook_display", "trace"]
 
 RANKDIRS = ("LR", "TB", "RL", "BT")
-
-
-class TooManyNodesError(ValueError):
-    """A graph is larger than the limit given for it."""
 
 
 def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
@@ -56,8 +51,8 @@ def draw_dot(
 
     Raises TypeError if the root is no Value; ValueError for another rankdir and, without having walked
     further, for a graph of more than `limit` nodes (None: no limit); ImportError without the graphviz
-    package. Rendering raises graphviz.ExecutableNotFound, which says how to get it, without the program
-    `dot`.
+    package. Without the program `dot`, the picture is an SVG of another look; in another format, rendering
+    raises graphviz.ExecutableNotFound, which says how to get it.
     """
     require_value(root)
     if rankdir not in RANKDIRS:
@@ -70,7 +65,11 @@ def draw_dot(
         raise ModuleNotFoundError(
             'draw_dot needs the graphviz package: pip install "fastgrad[viz]"', name="graphviz"
         ) from None
-    return dot.draw(*graph_of(likeness(root, limit), limit), format, rankdir)
+    svg = ""
+    if shutil.which("dot") is None:
+        nodes = walk(root, lambda node: _take_apart(node)[2], limit)
+        svg = draw_svg(describe(root, {}, nodes, run=False), rankdir)
+    return dot.draw(*graph_of(likeness(root, limit), limit), format, rankdir, svg)
 
 
 def require_value(root: object) -> None:
@@ -80,53 +79,36 @@ def require_value(root: object) -> None:
 
 
 def notebook_display(root: Value) -> dict[str, str]:
-    """Return what a notebook shows of a Value: text, and the graph of a small expression as SVG.
+    """Return what a notebook shows of a Value: text and, of an expression, its page and a picture.
 
-    A leaf is text only, and so is everything where graphviz or its program `dot` is missing. The cost
-    does not depend on the graph's size, and the graph is left as it is: displaying a Value changes
+    The page is that of viz.explore, but calls no `_backward` of the user's; the picture is for where
+    scripts do not run. A leaf is text only. An expression of more than viz.NOTEBOOK_LIMIT nodes says so.
+    The cost does not depend on the graph's size, and the graph is left as it is: displaying a Value changes
     no bit of a later backward() and does not slow it down.
     """
     # Here, as the package imports this file.
     from fastgrad import viz
+    from fastgrad.viz.exploring import page_of
 
     shown = {"text/plain": repr(root)}
-    if _take_apart(root)[0] != "leaf" and shows_pictures() and shutil.which("dot") is not None:
-        with contextlib.suppress(ModuleNotFoundError, TooManyNodesError):
-            shown["image/svg+xml"] = viz.draw_dot(root, limit=viz.NOTEBOOK_LIMIT).pipe(
-                format="svg", encoding="utf-8"
-            )
-    return shown
+    limit = viz.NOTEBOOK_LIMIT
+    if not limit or _take_apart(root)[0] == "leaf" or not shows_pictures():
+        return shown
+    try:
+        page = page_of(root, {}, limit, run=False)
+    except TooManyNodesError:
+        shown["text/plain"] += (
+            f"\n(more than {limit} nodes: not drawn. viz.explore(root) shows more of them, a part of the "
+            "expression less; viz.NOTEBOOK_LIMIT is the limit)"
+        )
+        return shown
+    return {**shown, **page._repr_mimebundle_(), "text/plain": repr(root)}
 
 
 def shows_pictures() -> bool:
     """Whether what IPython shows may be a picture: not in a terminal."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is None or "image/svg+xml" in shell.display_formatter.active_types
-
-
-def walk(root: Value, operands: Callable[[Value], Iterable[Value]], limit: int | None) -> list[Value]:
-    """Return the nodes below a root, operands before results; the order is that of the operands.
-
-    Raises TooManyNodesError as soon as there are more than `limit`.
-    """
-    order: dict[Value, None] = {}
-    met = {root}
-    waiting = [(root, iter(operands(root)))]
-    while waiting:
-        node, rest = waiting[-1]
-        operand = next((operand for operand in rest if operand not in met), None)
-        if operand is None:
-            order[node] = None
-            waiting.pop()
-            continue
-        met.add(operand)
-        if limit is not None and len(met) > limit:
-            raise TooManyNodesError(
-                f"the graph below {root!r} has more than {limit} nodes, too many to look at; "
-                f"draw a part of it, or give a larger limit"
-            )
-        waiting.append((operand, iter(operands(operand))))
-    return list(order)
 
 
 def graph_of(root: Value, limit: int | None) -> tuple[list[Value], list[tuple[Value, Value]]]:
@@ -140,20 +122,4 @@ def likeness(root: Value, limit: int | None) -> Value:
 
     It has the nodes' symbols, labels and colours, and no `_backward` of the user's.
     """
-    copies: dict[Value, Value] = {}
-    for node in walk(root, lambda node: _take_apart(node)[2], limit):
-        operation, kind, operands, detail = _take_apart(node)
-        copy = _put_together(
-            Value,
-            operation,
-            kind,
-            node.data,
-            node.grad,
-            tuple(copies[operand] for operand in operands),
-            detail,
-        )
-        copy._op, copy.label = node._op, node.label
-        if hasattr(node, "_vis_color"):
-            copy._vis_color = node._vis_color
-        copies[node] = copy
-    return copies[root]
+    return copies_of(walk(root, lambda node: _take_apart(node)[2], limit))[root]

@@ -63,8 +63,9 @@ def plot_decision_boundary(
     axes: Axes | None = None,
     step: float = 0.1,
 ) -> Axes:
-    """Colour the plane by the sign of a model's score, and draw the points over it.
+    """Colour the plane by a model's score, with lines where it is -1, 0 and 1, and draw the points over it.
 
+    The line at 0 is the boundary, the others are the margins of a max-margin loss.
     X is (N, 2), y is (N,) with labels of two values; the model maps two numbers to one Value, or is a
     compiled function that does, called once for all points. Needs numpy and matplotlib. Returns the
     axes, those of the current figure unless given. Raises ValueError for X and y of other shapes, no rows, a
@@ -83,7 +84,20 @@ def plot_decision_boundary(
     points = [[a, b] for b in up for a in across]
     given = model(np.array(points)) if is_compiled(model) else [model(point) for point in points]
     scores = scores_of(given, len(points)).reshape(len(up), len(across))
-    axes.contourf(across, up, scores > 0, levels=[-0.5, 0.5, 1.5], cmap="Spectral", alpha=0.7)
+    axes.contourf(
+        across, up, scores, levels=np.linspace(-3, 3, 13), cmap="Spectral", alpha=0.7, extend="both"
+    )
+    # Where there is none of them, matplotlib warns.
+    if any(scores.min() < level < scores.max() for level in (-1, 0, 1)):
+        axes.contour(
+            across,
+            up,
+            scores,
+            levels=[-1, 0, 1],
+            colors="black",
+            linewidths=[0.6, 1.4, 0.6],
+            linestyles=["--", "-", "--"],
+        )
     axes.scatter(X[:, 0], X[:, 1], c=y, cmap="Spectral", edgecolors="black", s=40)
     axes.set_xlim(across[0], across[-1])
     axes.set_ylim(up[0], up[-1])

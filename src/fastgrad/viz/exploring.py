@@ -1,0 +1,85 @@
+"""A graph as a page: stepped through forward and backward, with numbers that can be moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastgrad.diagnosis import names_of
+from fastgrad.engine import Value, _take_apart
+from fastgrad.viz.description import Description, describe
+from fastgrad.viz.drawing import draw_svg
+from fastgrad.viz.graphs import require_value
+from fastgrad.viz.pages import Page, in_notebook, whole_page
+from fastgrad.viz.walking import TooManyNodesError, walk
+
+__all__ = ["explore", "page_of"]
+
+SCRIPTS = (
+    "page/dagre.min.js",
+    "page/special_functions.js",
+    "generated/arithmetic.js",
+    "page/tape.js",
+    "page/explorer.js",
+)
+# Boxes that fit a screen; of a larger graph, neurons and layers are folded when it opens.
+FOLD_ABOVE = 60
+
+
+def explore(
+    root: Value,
+    parameters: Any = (),
+    *,
+    limit: int | None = 1000,
+    open: bool | None = None,  # noqa: A002
+) -> Page:
+    """Return a page of the graph below a root, on which backpropagation can be gone through step by step.
+
+    It shows the graph that micrograd would show: forward and backward a step at a time, one arrow each, in
+    words and numbers; sliders that move a leaf, with everything computed anew in the page; the classic
+    mistakes; gradient descent. It needs nothing but a browser. `parameters`, a Module or Values, have names
+    then and are what descends. A notebook shows the page in place. Anywhere else it is opened in the
+    browser; `open` says otherwise.
+
+    A `_backward` of the user's is called twice, to see what it adds and whether it overwrites; gradients
+    are put back, and the graph is left as it is. Raises TypeError if the root is no Value,
+    TooManyNodesError, a ValueError, for a graph of more than `limit` nodes (None: no limit), which says how
+    to see less.
+
+    >>> a, b = Value(2.0, label="a"), Value(-3.0, label="b")
+    >>> explore(a * b + a, open=False)
+    <page of a*b + a: .open() shows it in the browser, .save(path) writes it>
+    """
+    require_value(root)
+    names = names_of(parameters)
+    page = page_of(root, names, limit, run=True)
+    if open or (open is None and not in_notebook()):
+        page.open()
+    return page
+
+
+def page_of(root: Value, names: dict[Value, str], limit: int | None, run: bool) -> Page:
+    """Return the page of a graph; with `run`, code of the user's is called to see what it gives."""
+    nodes = walk(root, lambda node: _take_apart(node)[2], limit)
+    description = describe(root, names, nodes, run)
+    if limit is not None and len(description.boxes) > limit:
+        raise TooManyNodesError(
+            f"the graph below {root!r} has {len(description.boxes)} nodes, more than {limit}: explore a part "
+            "of it, such as the loss of one row or a neuron's output, or give a larger limit"
+        )
+    title = description.boxes[-1].name
+    picture = draw_svg(description)
+    document = whole_page(title, "explorer", SCRIPTS, data_of(description), picture)
+    return Page(title, document, picture, height=max(520, min(760, 460 + 6 * len(description.boxes))))
+
+
+def data_of(description: Description) -> dict[str, Any]:
+    """Return a description for the page; another box is a list of its index, a number a number."""
+    boxes = []
+    for box in description.boxes:
+        operands = [[operand] if isinstance(operand, int) else operand for operand in box.operands]
+        boxes.append({**box._asdict(), "operands": operands})
+    return {
+        "boxes": boxes,
+        "groups": [group._asdict() for group in description.groups],
+        "foldAbove": FOLD_ABOVE,
+    }
