@@ -134,7 +134,7 @@ def run_demo(options: argparse.Namespace) -> None:
         try:
             watch_moons(options.steps, options.seed, options.compiled)
         except FloatingPointError as error:
-            sys.exit(f"python -m fastgrad demo: error: {error}")
+            sys.exit(f"{name_of_command()} demo: error: {error}")
         return
     try:
         path = picture_path(options.output)
