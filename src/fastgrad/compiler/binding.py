@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MethodType
 from typing import TYPE_CHECKING, TypeVar
 
-from fastgrad.compiler.program import Programs
+from fastgrad.compiler.differentiation import Differentiable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -15,7 +15,7 @@ __all__ = ["Methods"]
 Returned = TypeVar("Returned", covariant=True)
 
 
-class Methods(Programs[Returned]):
+class Methods(Differentiable[Returned]):
     """What a compiled function does as an attribute of a class: it is a descriptor, as functions are."""
 
     # The class and the name that a method was defined with.
@@ -45,7 +45,8 @@ class Methods(Programs[Returned]):
         if self.home is None:
             self._find_home(type(instance))
         method = self.function.__get__(instance, owner)  # type: ignore[union-attr]
-        bound = type(self)(method, self.threads, self.strict, self.block)  # type: ignore[call-arg]
+        options = self.threads, self.strict, self.block, self.shared
+        bound = type(self)(method, *options)  # type: ignore[call-arg]
         if self.home is not None:
             bound.home, bound.instance, bound.origin = self.home, instance, self
             attributes[self.key] = bound

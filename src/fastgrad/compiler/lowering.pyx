@@ -123,11 +123,13 @@ cdef int analyse(Lowering self) except -1:
         if row == ROW_LEAF:
             argument, _ = graph.leaves[first]
             if argument < 0:
-                active[index] = self.purpose == BACKWARD
+                active[index] = self.purpose == BACKWARD or self.purpose == SHARED
             else:
                 kind = self.kinds[argument]
                 varying[index] = self.purpose == INPUTS or kind == REALS or kind == INDICES
-                active[index] = self.purpose == INPUTS and kind != INDICES
+                active[index] = (self.purpose == INPUTS and kind != INDICES) or (
+                    self.purpose == SHARED and not varying[index]
+                )
         elif row == ROW_CONSTANT:
             continue
         elif has_many_operands(row):
