@@ -75,7 +75,7 @@ cdef struct Argument:
     double *gradient
     Py_ssize_t columns
 
-# Where an output goes, row by row; NULL if only its sum over the rows is wanted.
+# Where an output goes, row by row.
 cdef struct Place:
     char *data
     Py_ssize_t row_step
@@ -92,7 +92,7 @@ cdef struct Block:
     const int32_t *table
     const Wide *wides
     const Argument *arguments
-    # Of each output, or NULL.
+    # Of each output, or NULL if their sums over the rows are wanted.
     const Place *places
     Py_ssize_t outputs
     # d total / d output, the same for every row.

@@ -478,19 +478,32 @@ cdef int emit_once(Lowering self, int32_t index) except -1:
 cdef int emit_steps(Lowering self) except -1:
     cdef int32_t index
     cdef int row
+    cdef dict outputs = {}
+    for number, output in enumerate(self.graph.outputs):
+        outputs.setdefault(output, []).append(number)
     for index in range(<int32_t>self.graph.size):
         row = self.records[3 * index]
         if self.absorbed.items[index]:
-            continue
-        if self.varying.items[index]:
+            pass
+        elif self.varying.items[index]:
             if self.uses.items[index]:
                 emit_varying(self, index)
         elif self.chain.items[index] >= 0:
             sum_chain_once(self, index)
         elif row != ROW_LEAF and row != ROW_CONSTANT:
             emit_once(self, index)
+        if self.purpose == FORWARD and index in outputs:
+            # At once, so that nothing is kept that only the caller needs.
+            emit_outputs(self, index, outputs.pop(index))
     for number, output in enumerate(self.graph.outputs):
-        self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
+        if output in outputs:
+            self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
+    return 0
+
+
+cdef int emit_outputs(Lowering self, int32_t index, list numbers) except -1:
+    for number in numbers:
+        self.step(&self.steps, OPCODE_OUTPUT, 0, index, number)
     return 0
 
 

@@ -46,7 +46,8 @@ cdef class Rule:
     """The derivative of a row by one operand, as nodes of four integers: a row and up to three operands.
 
     An operand >= 0 is an earlier node. Below, ~operand is the place of what the derivative is a function of:
-    the operation's operands, then its result or, of a reduction, its result and the number of operands.
+    the operation's operands, then its result or, of a reduction, one operand, the result and the number of
+    operands. Where there is no operand, it is -1.
     """
 
     cdef Integers nodes
@@ -85,7 +86,7 @@ cdef Rule traced_rule(int row, int operand):
     found = _traced("a derivative", placeholder_derivative, derivative, leaves)
     rule.numbers = []
     if type(found) is not tuple:
-        add_node(rule, ROW_CONSTANT, 0, 0, 0, float(found))
+        add_node(rule, ROW_CONSTANT, -1, -1, -1, float(found))
         rule.result = 0
         return rule
     records, operands, constants, given, _, outputs = found
@@ -100,7 +101,7 @@ cdef Rule traced_rule(int row, int operand):
         if kind == ROW_LEAF:
             moved.append(place_of[id(given[first])])
         elif kind == ROW_CONSTANT:
-            moved.append(add_node(rule, kind, 0, 0, 0, constants[first]))
+            moved.append(add_node(rule, kind, -1, -1, -1, constants[first]))
         elif kind >= ROW_FIRST_TERNARY:
             moved.append(add_node(
                 rule, kind, moved[many[first]], moved[many[first + 1]], moved[many[first + 2]], 0.0
@@ -109,7 +110,7 @@ cdef Rule traced_rule(int row, int operand):
             raise SystemError(f"the derivative of {name} is a reduction")  # no cover: no row has one
         else:
             moved.append(
-                add_node(rule, kind, moved[first], moved[second] if has_two_operands(kind) else 0, 0, 0.0)
+                add_node(rule, kind, moved[first], moved[second] if has_two_operands(kind) else -1, -1, 0.0)
             )
     rule.result = moved[outputs[0]]
     return rule

@@ -91,7 +91,7 @@ cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil
 
 
 cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
-    """Result `right` = left; its sum over the rows is the accumulator of the same number."""
+    """Result `right` = left where the caller wants it; else its sum is the accumulator of the same number."""
     cdef const double *value
     cdef char *out
     cdef Py_ssize_t step
@@ -101,8 +101,8 @@ cdef void forward_output(const Instruction *i, const Block *block) noexcept nogi
     else:
         fill(block.scratch, block.uniform[~i.left], block.lanes)
         value = block.scratch
-    block.accumulators[i.right] += sum_of(value, block.lanes)
-    if block.places == NULL or block.places[i.right].data == NULL:
+    if block.places == NULL:
+        block.accumulators[i.right] += sum_of(value, block.lanes)
         return
     step = block.places[i.right].row_step
     out = block.places[i.right].data + block.row * step
