@@ -70,7 +70,7 @@ cdef class Results:
             raise ValueError(f"{name} must be an array that can be written: {error}") from None
         self.held = True
         self.array, self.data = given, <double *>self.view.buf
-        if self.view.strides == NULL or self.view.itemsize != 8 or not is_code(self.view.format, b"d"):
+        if (self.view.strides == NULL and self.view.ndim) or self.view.itemsize != 8 or not is_code(self.view.format, b"d"):
             raise TypeError(f"{name} must be an array of float64")
         found = tuple([self.view.shape[axis] for axis in range(self.view.ndim)])
         if found != shape:
@@ -403,7 +403,7 @@ cdef class Program:
             number += results.size() // (rows if by_row else 1) if rows else 0
             targets.append(results)
         require_apart([one for one, given in zip(targets, outs) if given is not None])
-        if rows:
+        if number:
             if number != plan.outputs:
                 raise ValueError(f"{plan.outputs} outputs are not {number}")
             workspace = self.start(plan, arguments, rows, threads, block)
@@ -657,7 +657,7 @@ cdef list shared_out(Results flat, list shapes, outs):
         targets.append(results)
         number += results.size()
     require_apart([one for one, given in zip(targets, outs) if given is not None])
-    if number != flat.size():
+    if number and number != flat.size():
         raise ValueError(f"{flat.size()} numbers are not {number}")
     number = 0
     for results in targets:

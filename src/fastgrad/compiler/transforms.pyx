@@ -548,6 +548,8 @@ cdef class Builder:
         cdef int row
         cdef int32_t first, second
         cdef Py_ssize_t listed = 0
+        # A graph has an output, even if there is nothing to differentiate by.
+        outputs = outputs or [NOTHING]
         if NOTHING in outputs:
             zero = self.constant(0.0)
             outputs = [zero if output == NOTHING else output for output in outputs]
