@@ -85,6 +85,7 @@ class Compiled(Methods[Returned]):
         require_shared(self.shared, self.names, self.rest, self.name)
         self.programs = {program.signature: program for program in programs}
         self.latest = programs[-1] if programs else None
+        self.chosen = {}
         self.reads = Reads()
         self.snapshot = self.reads.snapshot()
         # How often data that the function reads from outside has changed.
@@ -186,6 +187,7 @@ class Compiled(Methods[Returned]):
         that the function reads.
         """
         self.programs.clear()
+        self.chosen.clear()
         self.of_structures.clear()
         self.reads = Reads()
         self.latest, self.snapshot = None, self.reads.snapshot()
@@ -205,6 +207,7 @@ class Compiled(Methods[Returned]):
         self.reads.add(reads)
         self.snapshot = self.reads.snapshot()
         self.programs[signature] = program
+        self.chosen.clear()
         return program
 
     def _count_changes(self) -> None:

@@ -44,10 +44,14 @@ class Chosen(NamedTuple):
     # The name of the first that differs by row, or None.
     by_row: str | None
 
-    @property
-    def flat(self) -> tuple[Column, ...]:
-        """All columns."""
-        return tuple(column for columns in self.columns for column in columns)
+    # All columns.
+    flat: tuple[Column, ...]
+    # Whether `argnums` are a tuple.
+    several: bool
+    # The shapes of the value and of the derivatives of one row.
+    results: list[tuple[int, ...]]
+    # The programs of the first derivatives, with the values and without.
+    programs: dict[bool, Program]
 
 
 class Differentiable(Programs[Returned]):
@@ -55,6 +59,8 @@ class Differentiable(Programs[Returned]):
 
     # The name of a parameter `*xs`, or None.
     rest: str | None
+    # What `argnums` chose, by program; it is found anew when another program may have more parameters.
+    chosen: dict[tuple[Program, Any], Chosen]
 
     @property
     def parameters(self) -> list[Value]:
@@ -134,7 +140,7 @@ class Differentiable(Programs[Returned]):
         By forward mode where there are at most as many columns as outputs, else by reverse mode.
         """
         return self._differentiate(
-            "jacobian", arguments, argnums, reduction, row_weights, options, False, (None, out)
+            "jacobian", arguments, argnums, reduction, row_weights, options, False, None if out is None else (None, out)
         )
 
     def hessian(
@@ -224,13 +230,17 @@ class Differentiable(Programs[Returned]):
         """Compute first derivatives, and the value if it is wanted."""
         function, program, ready, threads, block = self._begun(call, argnums, arguments, options)
         chosen = function._chosen(program, argnums)
-        several = not isinstance(argnums, str) and isinstance(argnums, Iterable)
-        outs = outputs_given(out, len(chosen.shapes), several)
-        shapes = [program.output_shape, *[(*program.output_shape, *shape) for shape in chosen.shapes]]
+        several = chosen.several
+        outs = None if out is None else outputs_given(out, len(chosen.shapes), several)
+        shapes = chosen.results
         if not values:
-            del shapes[0], outs[0]
+            shapes = shapes[1:]
+            outs = outs and outs[1:]
         if reduction is None and row_weights is None:
-            derived = program.derived(("jacobian", chosen.columns, values))
+            derived = chosen.programs.get(values)
+            if derived is None:
+                derived = program.derived(("jacobian", chosen.columns, values))
+                chosen.programs[values] = derived
             found = derived.fill(ready, threads, block, shapes, outs)
         else:
             base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
@@ -238,10 +248,10 @@ class Differentiable(Programs[Returned]):
                 derived = base.derived(("jacobian", chosen.columns, values))
                 found = derived.sums(ready, threads, block, scale, shapes, outs)
             else:
-                if values and outs.pop(0) is not None:
+                if values and outs is not None and outs.pop(0) is not None:
                     raise ValueError("the value of a reduction is a number: out is (None, derivatives)")
                 sums, found = base.reduced(
-                    ready, threads, block, scale, chosen.flat, shapes[-len(chosen.shapes) :], outs
+                    ready, threads, block, scale, chosen.flat, chosen.results[1:], outs
                 )
                 found = [*sums, *found] if values else found
         derivatives = tuple(found[1:] if values else found) if several else found[-1]
@@ -258,19 +268,20 @@ class Differentiable(Programs[Returned]):
 
     def _chosen(self, program: Program, argnums: Any) -> Chosen:
         """Return what `argnums` choose; TypeError or ValueError in words."""
-        several = not isinstance(argnums, str) and isinstance(argnums, Iterable)
-        key = tuple(argnums) if several else (argnums,)
-        parameters = self.parameters if PARAMETERS in key else []
-        known = (key, len(parameters))
         try:
-            found: Chosen | None = program.requests.get(known)
+            found = self.chosen.get((program, argnums))
         except TypeError:
-            raise TypeError(f"argnums are numbers and names of arguments, not {argnums!r}") from None
+            # A list, or an array, has no hash; what is in it has none either if it is no number or name.
+            argnums, found = tuple(argnums), None
         if found is None:
-            program.requests[known] = found = self._choose(program, key, parameters)
+            found = self._choose(program, argnums)
+            self.chosen[program, argnums] = found
         return found
 
-    def _choose(self, program: Program, argnums: tuple[Any, ...], parameters: list[Value]) -> Chosen:
+    def _choose(self, program: Program, given: Any) -> Chosen:
+        several = not isinstance(given, str) and isinstance(given, Iterable)
+        argnums = tuple(given) if several else (given,)
+        parameters = self.parameters
         described = describe_signature(program.signature)
         columns: list[tuple[Column, ...]] = []
         shapes: list[tuple[int, ...]] = []
@@ -301,8 +312,9 @@ class Differentiable(Programs[Returned]):
                 columns.append(tuple((numbers[0], column) for column in range(1 if width is None else width)))
             shapes.append(() if width is None else (width,))
             shared.append(all(described[number][0] != "real" for number in numbers))
-        flat = [column for group in columns for column in group if column is not None]
-        if len(set(flat)) < len(flat):
+        flat = [column for group in columns for column in group]
+        known = [column for column in flat if column is not None]
+        if len(set(known)) < len(known):
             raise ValueError(f"argnums {argnums!r} have one argument twice")
         if not argnums:
             raise ValueError("argnums are empty: there is nothing to differentiate by")
@@ -310,7 +322,18 @@ class Differentiable(Programs[Returned]):
             (NUMBER if same else REALS) + (0 if shape == () else 4 * (shape[0] + 1))
             for shape, same in zip(shapes, shared, strict=True)
         ]
-        return Chosen(tuple(columns), tuple(shapes), tuple(tangents), tuple(shared), by_row)
+        results = [program.output_shape, *[(*program.output_shape, *shape) for shape in shapes]]
+        return Chosen(
+            tuple(columns),
+            tuple(shapes),
+            tuple(tangents),
+            tuple(shared),
+            by_row,
+            tuple(flat),
+            several,
+            results,
+            {},
+        )
 
     def _numbers_of(self, program: Program, argnum: Any) -> list[int]:
         """Return which arguments of a call this is: one, or those of `*xs`."""
@@ -343,8 +366,6 @@ def require_single(chosen: Chosen, call: str) -> Any:
 
 def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
     """Return the array for the value and those for the derivatives, None for what is to be new."""
-    if out is None:
-        return [None] * (1 + count)
     if not isinstance(out, (tuple, list)) or len(out) != 2:
         raise TypeError("out is (array for the value, array for the derivatives), either of which may be None")
     value, derivatives = out

@@ -15,7 +15,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.memory cimport Integers, append
+from fastgrad.compiler.memory cimport Integers, append, look_for_signals
 from fastgrad.ops cimport *
 
 __all__ = []
@@ -252,6 +252,7 @@ cdef int find_chains(Lowering self) except -1:
     cdef int32_t index
     cdef int row
     for index in range(<int32_t>self.graph.size - 1, -1, -1):
+        look_for_signals(index)
         row = self.records[3 * index]
         if self.absorbed.items[index]:
             continue
@@ -482,6 +483,7 @@ cdef int emit_steps(Lowering self) except -1:
     for number, output in enumerate(self.graph.outputs):
         outputs.setdefault(output, []).append(number)
     for index in range(<int32_t>self.graph.size):
+        look_for_signals(index)
         row = self.records[3 * index]
         if self.absorbed.items[index]:
             pass

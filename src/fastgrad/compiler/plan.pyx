@@ -14,7 +14,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.memory cimport Integers, append, as_offset, zeroed
+from fastgrad.compiler.memory cimport Integers, append, as_offset, look_for_signals, zeroed
 from fastgrad.compiler.lowering cimport FORWARD, INPUTS, SHARED, Lowering, Step, WideStep, lowered, sums_up
 from fastgrad.compiler.rows cimport RowProgram, any_selects
 from fastgrad.ops cimport *
@@ -392,6 +392,7 @@ cdef int place_forward(Allocation self) except -1:
     plan.forward = <Instruction *>zeroed(self.count, sizeof(Instruction))
     plan.made = <int32_t *>zeroed(self.count, sizeof(int32_t))
     for time in range(self.count):
+        look_for_signals(time)
         step = self.step(time)
         self.describe(step)
         for at in range(self.writes.size):
@@ -416,6 +417,7 @@ cdef int place_backward(Allocation self) except -1:
     plan.backward = <Instruction *>zeroed(self.count, sizeof(Instruction))
     plan.origin = <int32_t *>zeroed(self.count, sizeof(int32_t))
     for time in range(self.count - 1, -1, -1):
+        look_for_signals(time)
         step = self.step(time)
         self.describe(step)
         # Skip steps that neither add to a gradient nor have a result with one.
@@ -446,6 +448,7 @@ cdef int place_once(Allocation self) except -1:
     plan.once = <Instruction *>zeroed(plan.once_count, sizeof(Instruction))
     plan.made_once = <int32_t *>zeroed(plan.once_count, sizeof(int32_t))
     for at in range(plan.once_count):
+        look_for_signals(at)
         plan.made_once[at] = steps[at].out
         place_operands(self, &steps[at], &plan.once[at])
     if sums_up(plan.purpose):

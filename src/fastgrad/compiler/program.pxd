@@ -30,8 +30,6 @@ cdef class Program:
     cdef tuple kinds
     # Programs of derivatives of this one, by what they compute.
     cdef dict relatives
-    # What the calls of differentiation.py found out about their options.
-    cdef readonly dict requests
 
     cdef Plan plan_for(self, int purpose)
     cdef bint fits(self, list arguments) except -1

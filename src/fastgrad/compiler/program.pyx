@@ -134,7 +134,7 @@ cdef class Program:
         self.name = name
         self.single = single
         self.plans = {}
-        self.relatives, self.requests = {}, {}
+        self.relatives = {}
         self.kinds = tuple([key % 4 for key in signature])
 
     def __reduce__(self):

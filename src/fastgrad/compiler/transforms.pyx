@@ -18,23 +18,18 @@ from libc.string cimport memcpy, memset
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 
 from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
-from fastgrad.compiler.memory cimport Integers, append, as_offset, zeroed
+from fastgrad.compiler.memory cimport Integers, append, as_offset, look_for_signals, zeroed
 from fastgrad.ops cimport *
 
 from fastgrad.engine import Value, _make_unknown, _read_graph, _traced
 
 __all__ = []
 
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
-
 cdef enum:
     # No record: a tangent or a gradient that is 0 because nothing leads there.
     NOTHING = -1
     # Of conditions under which a node is reached: one that always holds.
     ALWAYS = -2
-    # Records between two looks for Ctrl-C.
-    STRETCH = 4096
     # The most records that derivatives may have: their plan takes some gigabytes.
     MOST_RECORDS = 1 << 24
 
@@ -207,8 +202,7 @@ cdef class Builder:
 
     cdef int32_t append_record(self, int row, int32_t first, int32_t second) except -1:
         cdef int32_t record = as_offset(self.size())
-        if record % STRETCH == 0:
-            PyErr_CheckSignals()
+        look_for_signals(record)
         if record >= MOST_RECORDS:
             raise MemoryError(
                 f"these derivatives are a program of more than {MOST_RECORDS} instructions: ask for fewer "
