@@ -72,9 +72,7 @@ def assert_agrees(function, parameters, *arrays, **options):
 
 def derivatives_agree(function, compiled, eager, arrays, options):
     """By reverse mode, by forward mode, and reduced: of the program itself and of graphs of derivatives."""
-    expected = [
-        [np.concatenate([by for by, array in zip(row, arrays)]) for row in eager.input_gradients]
-    ]
+    expected = [[np.concatenate([by for by, array in zip(row, arrays)]) for row in eager.input_gradients]]
     width = len(expected[0][0])
     every = tuple(range(len(arrays)))
     scale = max(1.0, np.abs(expected).max())
@@ -86,7 +84,11 @@ def derivatives_agree(function, compiled, eager, arrays, options):
         assert_close(found, np.repeat(np.swapaxes(expected, 0, 1), outputs, 1), scale)
     by_parameters = compiled.jacobian(*arrays, argnums="parameters", **options).mean(axis=0)
     mean, gradient = compiled.value_and_grad(
-        *arrays, argnums="parameters", reduction="mean", row_weights=np.full(len(eager.outputs), 0.5), **options
+        *arrays,
+        argnums="parameters",
+        reduction="mean",
+        row_weights=np.full(len(eager.outputs), 0.5),
+        **options,
     )
     used = dict(zip(map(id, compiled.parameters), zip(by_parameters, gradient)))
     wanted = dict(zip(map(id, eager.parameters), eager.gradients))

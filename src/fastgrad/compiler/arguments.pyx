@@ -19,7 +19,7 @@ cimport fastgrad.ops
 from fastgrad.compiler.instructions cimport INDICES, NUMBER, REALS, UNKNOWN, WHOLE_NUMBER
 from fastgrad.engine import Value
 
-__all__ = ["StructureError", "describe_signature", "prepare_arguments"]
+__all__ = ["StructureError", "describe_signature", "prepare_arguments", "prepare_numbers"]
 
 
 cdef object numpy = NotImplemented
@@ -375,7 +375,9 @@ cpdef Prepared prepare_numbers(object source, str name, bint shared):
     cdef Prepared self = as_floats(prepare(source, name))
     if shared and self.rows >= 0:
         if self.columns >= 0:
-            raise ValueError(f"{name} is shared by all rows: it must be a number or have one dimension, not two")
+            raise ValueError(
+                f"{name} is shared by all rows: it must be a number or have one dimension, not two"
+            )
         self.kind = NUMBER
         self.columns, self.column_step = self.rows, self.row_step
         self.rows, self.row_step = -1, 0

@@ -25,9 +25,16 @@ from fastgrad.compiler.signature import (
     shared_option,
     threads_option,
 )
-from fastgrad.compiler.structures import Structure, columns_of, flattened, rebuilt, shared_columns, structure_of
+from fastgrad.compiler.structures import (
+    Structure,
+    columns_of,
+    flattened,
+    rebuilt,
+    shared_columns,
+    structure_of,
+)
 from fastgrad.compiler.tracing import trace
-from fastgrad.engine import TracingError, Value, _refused
+from fastgrad.engine import TracingError, _refused
 
 __all__ = ["Compiled"]
 
@@ -163,7 +170,11 @@ class Compiled(Methods[Returned]):
         if structures not in self.of_structures:
             function = flattened(self.function, self.name, self.names, self.positional, structures)
             self.of_structures[structures] = Compiled(
-                function, self.threads, self.strict, self.block, shared_columns(self.shared, self.names, structures)
+                function,
+                self.threads,
+                self.strict,
+                self.block,
+                shared_columns(self.shared, self.names, structures),
             )
         columns = columns_of(arguments)
         inner = self.of_structures[structures]
@@ -258,12 +269,15 @@ class Compiled(Methods[Returned]):
         """
         rebuild, arguments = self.__reduce__()
         if not self.programs and self.function is not None and self.instance is None:
-            rebuild, arguments = Compiled, (
-                self.function,
-                self.threads,
-                self.strict,
-                self.block,
-                self.shared,
+            rebuild, arguments = (
+                Compiled,
+                (
+                    self.function,
+                    self.threads,
+                    self.strict,
+                    self.block,
+                    self.shared,
+                ),
             )
         arguments = copy.deepcopy(arguments, memo)
         # The instance of a method may have copied it with its attributes.
@@ -319,11 +333,21 @@ class Decorator(Protocol):
 
 @overload
 def compile(
-    function: Callable[..., Returned], *, threads: int = 1, strict: bool = False, block: int = 0, shared: str | Sequence[str] = ()
+    function: Callable[..., Returned],
+    *,
+    threads: int = 1,
+    strict: bool = False,
+    block: int = 0,
+    shared: str | Sequence[str] = (),
 ) -> Compiled[Returned]: ...
 @overload
 def compile(
-    function: None = None, *, threads: int = 1, strict: bool = False, block: int = 0, shared: str | Sequence[str] = ()
+    function: None = None,
+    *,
+    threads: int = 1,
+    strict: bool = False,
+    block: int = 0,
+    shared: str | Sequence[str] = (),
 ) -> Decorator: ...
 def compile(
     function: Callable[..., Returned] | None = None,

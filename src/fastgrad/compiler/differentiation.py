@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from fastgrad.compiler.arguments import describe_signature, prepare_numbers
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     # Without numpy, a memoryview of doubles.
     Array: TypeAlias = NDArray[numpy.float64]
+    # A float64 array that a call fills; None for a new one.
+    Out: TypeAlias = Array | memoryview | None
 
 __all__ = ["Differentiable"]
 
@@ -85,7 +87,7 @@ class Differentiable(Programs[Returned]):
         self,
         *arguments: object,
         argnums: Argnum = 0,
-        out: tuple[Any, Any] | None = None,
+        out: tuple[Out, Out] | None = None,
         reduction: Reduction | None = None,
         row_weights: ArrayLike | None = None,
         **options: object,
@@ -94,8 +96,8 @@ class Differentiable(Programs[Returned]):
     def value_and_grad(
         self,
         *arguments: object,
-        argnums: Sequence[Argnum],
-        out: tuple[Any, Sequence[Any]] | None = None,
+        argnums: tuple[Argnum, ...],
+        out: tuple[Out, tuple[Out, ...] | None] | None = None,
         reduction: Reduction | None = None,
         row_weights: ArrayLike | None = None,
         **options: object,
@@ -103,8 +105,8 @@ class Differentiable(Programs[Returned]):
     def value_and_grad(
         self,
         *arguments: object,
-        argnums: Argnum | Sequence[Argnum] = 0,
-        out: tuple[Any, Any] | None = None,
+        argnums: Argnum | tuple[Argnum, ...] = 0,
+        out: tuple[Out, Out | tuple[Out, ...]] | None = None,
         reduction: Reduction | None = None,
         row_weights: ArrayLike | None = None,
         **options: object,
@@ -115,39 +117,69 @@ class Differentiable(Programs[Returned]):
         of them as one array; "parameters", the leaves from outside as one array; or several in a tuple.
         The value is (N,), or (N, k) for a list of k outputs, the derivatives (N, ...) or (N, k, ...) with the
         shape of the argument in a row: nothing for a number or an array (N,), d for (N, d) or d numbers that
-        all rows share, p for parameters. If no argument has rows, there is no N, and single numbers are floats.
+        all rows share, p for parameters. If no argument has rows, there is no N, and single numbers are
+        floats.
         reduction: "mean" or "sum" over the rows, so that N is missing; only by what all rows share.
         row_weights: an array (N,) that weighs the rows of a reduction, the mean divided by their sum.
         out: (array, array), float64 of these shapes, for the value and the derivatives, which are a tuple
         if `argnums` is; None for one that is new.
         Raises TypeError and ValueError that name what is wrong.
         """
-        return self._differentiate(
+        found: tuple[float | Array, float | Array] = self._differentiate(
             "value_and_grad", arguments, argnums, reduction, row_weights, options, True, out
         )
+        return found
 
+    @overload
     def jacobian(
         self,
         *arguments: object,
-        argnums: Argnum | Sequence[Argnum] = 0,
-        out: Any = None,
+        argnums: Argnum = 0,
+        out: Out = None,
         reduction: Reduction | None = None,
         row_weights: ArrayLike | None = None,
         **options: object,
-    ) -> Any:
+    ) -> float | Array: ...
+    @overload
+    def jacobian(
+        self,
+        *arguments: object,
+        argnums: tuple[Argnum, ...],
+        out: tuple[Out, ...] | None = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> tuple[float | Array, ...]: ...
+    def jacobian(
+        self,
+        *arguments: object,
+        argnums: Argnum | tuple[Argnum, ...] = 0,
+        out: Out | tuple[Out, ...] = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> float | Array | tuple[float | Array, ...]:
         """Return the derivatives alone: see `value_and_grad`.
 
         By forward mode where there are at most as many columns as outputs, else by reverse mode.
         """
-        return self._differentiate(
-            "jacobian", arguments, argnums, reduction, row_weights, options, False, None if out is None else (None, out)
+        found: float | Array = self._differentiate(
+            "jacobian",
+            arguments,
+            argnums,
+            reduction,
+            row_weights,
+            options,
+            False,
+            None if out is None else (None, out),
         )
+        return found
 
     def hessian(
         self,
         *arguments: object,
         argnums: Argnum = 0,
-        out: Any = None,
+        out: Out = None,
         reduction: Reduction | None = None,
         row_weights: ArrayLike | None = None,
         **options: object,
@@ -174,7 +206,7 @@ class Differentiable(Programs[Returned]):
         *arguments: object,
         tangents: ArrayLike,
         argnums: Argnum = 0,
-        out: Any = None,
+        out: Out = None,
         reduction: Reduction | None = None,
         row_weights: ArrayLike | None = None,
         **options: object,
@@ -367,7 +399,9 @@ def require_single(chosen: Chosen, call: str) -> Any:
 def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
     """Return the array for the value and those for the derivatives, None for what is to be new."""
     if not isinstance(out, (tuple, list)) or len(out) != 2:
-        raise TypeError("out is (array for the value, array for the derivatives), either of which may be None")
+        raise TypeError(
+            "out is (array for the value, array for the derivatives), either of which may be None"
+        )
     value, derivatives = out
     if not several:
         return [value, derivatives]

@@ -106,13 +106,15 @@ cdef class Programs:
                 return program, ready, self.threads, self.block
         return self._prepare(what, arguments, options)
 
-    def _prepared(self, str call not None, str what not None, tuple arguments not None, dict options not None):
+    def _prepared(
+        self, str call not None, str what not None, tuple arguments not None, dict options not None
+    ):
         """Return (program, arguments ready for it, threads, block); raises as `_find` does."""
         refuse_in_trace(self.name, call)
         return self.prepared(what, arguments, options)
 
     def _receiver(self, tuple arguments not None):
-        """Return the function of a call and its arguments: a method's if it is called on its class."""
+        """Return what is called, and its arguments: the instance's method if it is called on the class."""
         if self.key is not None and self.is_unbound_call(arguments):
             return self.__get__(arguments[0], type(arguments[0])), arguments[1:]
         return self, arguments
@@ -134,9 +136,9 @@ cdef class Programs:
     def backward(self, *arguments, **options):
         """Return the mean of the output over the rows, and add its gradient to that of the parameters.
 
-        With a list of outputs: the list of their means, and the gradient of the means' sum. `reduction="sum"`
-        takes sums in the place of means, and `row_weights`, an array (N,), weighs the rows: the sum of weight *
-        output, and its quotient with the sum of the weights.
+        With a list of outputs: the list of their means, and the gradient of the means' sum. With
+        `reduction="sum"` sums take the place of means. `row_weights`, an array (N,), weighs the rows: the sum
+        of weight * output, for the mean divided by the sum of the weights.
         """
         cdef tuple call
         refuse_in_trace(self.name, "backward")

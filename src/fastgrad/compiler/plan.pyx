@@ -607,7 +607,6 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     cdef Lowering lowering = lowered(graph, purpose, kinds)
     cdef Plan plan = Plan()
     cdef Allocation allocation
-    cdef Py_ssize_t number
     plan.purpose = purpose
     plan.outputs = len(graph.outputs)
     plan.ranges = []

@@ -63,14 +63,18 @@ cdef class Results:
         """Take an array of the caller's; TypeError or ValueError that names it."""
         cdef Py_ssize_t axis
         if not PyObject_CheckBuffer(given):
-            raise TypeError(f"{name} must be an array of float64 that can be written, not a {type(given).__name__}")
+            raise TypeError(
+                f"{name} must be an array of float64 that can be written, not a {type(given).__name__}"
+            )
         try:
             PyObject_GetBuffer(given, &self.view, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
         except (BufferError, ValueError) as error:
             raise ValueError(f"{name} must be an array that can be written: {error}") from None
         self.held = True
         self.array, self.data = given, <double *>self.view.buf
-        if (self.view.strides == NULL and self.view.ndim) or self.view.itemsize != 8 or not is_code(self.view.format, b"d"):
+        if self.view.strides == NULL and self.view.ndim:
+            raise TypeError(f"{name} is an array without strides")  # no cover: those of ctypes
+        if self.view.itemsize != 8 or not is_code(self.view.format, b"d"):
             raise TypeError(f"{name} must be an array of float64")
         found = tuple([self.view.shape[axis] for axis in range(self.view.ndim)])
         if found != shape:
@@ -382,7 +386,9 @@ cdef class Program:
                 return Results(shape)
         return results
 
-    def fill(self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, list shapes not None, outs=None):
+    def fill(
+        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, list shapes not None, outs=None
+    ):
         """Return the outputs, row by row, as an array for each of the shapes, which share them out.
 
         outs: an array or None for each; what is given is filled and returned. If no argument has rows, the
@@ -431,8 +437,8 @@ cdef class Program:
         return False
 
     def sums(
-        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale, list shapes not None,
-        outs=None,
+        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale,
+        list shapes not None, outs=None,
     ):
         """Return the outputs' sums over the rows times `scale`, as an array for each of the shapes."""
         cdef Plan plan = self.plan_for(FORWARD)
@@ -486,8 +492,8 @@ cdef class Program:
         return sums, shared_out(results, shapes, outs)
 
     def hessian_by_columns(
-        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale, tuple columns not None,
-        list shapes not None, outs=None,
+        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale,
+        tuple columns not None, list shapes not None, outs=None,
     ):
         """Return the Hessian of `reduced` by the columns, from its products with the unit vectors."""
         cdef Py_ssize_t count = len(columns), at, other

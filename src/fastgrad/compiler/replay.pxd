@@ -42,5 +42,6 @@ cdef str chosen_kernels()
 cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_ssize_t threads)
 cdef Py_ssize_t block_bytes(Plan plan) noexcept
 cdef int run_rows(
-    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, const Place *places, Py_ssize_t passes
+    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, const Place *places,
+    Py_ssize_t passes
 ) except -1

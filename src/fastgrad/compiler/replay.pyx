@@ -477,7 +477,8 @@ cdef void collect(Plan plan, const double *total, double *gradient) noexcept nog
 
 
 cdef int run_rows(
-    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, const Place *places, Py_ssize_t passes
+    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, const Place *places,
+    Py_ssize_t passes
 ) except -1:
     """Run the instructions of the batch and of all rows; a call that is not short releases the GIL.
 

@@ -10,7 +10,15 @@ from typing import Any
 
 from fastgrad.compiler.arguments import prepare_arguments
 
-__all__ = ["arguments_of", "block_option", "may_be_given", "portable", "require_shared", "shared_option", "threads_option"]
+__all__ = [
+    "arguments_of",
+    "block_option",
+    "may_be_given",
+    "portable",
+    "require_shared",
+    "shared_option",
+    "threads_option",
+]
 
 OPTIONS = ("threads", "strict", "block")
 # The largest int of C, in which the options are kept.

@@ -336,12 +336,11 @@ cdef class Builder:
         """A product with a constant: (x * c) * d is x * (c * d)."""
         cdef int32_t inner, other
         cdef double number
-        cdef int side
         if factor == 1.0:
             return x
         if self.row(x) == ROW_MUL:
             inner, other = self.first(x), self.second(x)
-            for side in range(2):
+            for _ in range(2):
                 if self.is_constant(other):
                     number = self.number(other) * factor
                     # Neither overflow nor underflow, where the order of the products would matter.
@@ -772,7 +771,7 @@ cdef int select_tangents(Builder builder, Tangents tangents, int32_t record) exc
 
 
 cdef class Adjoints:
-    """Of each record, what it has received, and under which conditions it is reached: lists, as their last."""
+    """Of each record, what it has received, and when it is reached: lists, of which the last is known."""
 
     cdef int32_t *received
     cdef int32_t *reached
@@ -914,7 +913,7 @@ cdef list rows_of_jacobian(Builder builder, list outputs, list leaves):
 
 
 cdef Graph jacobian_graph(Graph graph, tuple columns, bint values):
-    """The outputs, if wanted, and then for each group of columns, for each output its derivatives by them."""
+    """The outputs, if wanted, and then for each group of columns the derivatives of each output by it."""
     cdef Builder builder = Builder(graph)
     cdef Py_ssize_t start = 0
     builder.copy_source()
