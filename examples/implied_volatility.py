@@ -23,7 +23,8 @@ COEFFICIENTS = (1.330274429, -1.821255978, 1.781477937, -0.356563782, 0.31938153
 
 def normal_cdf(x: Value) -> Value:
     """Return the probability that a standard normal number is below x."""
-    t = 1.0 / (1.0 + 0.2316419 * abs(x))
+    # Not abs(x), whose derivative at 0 is 0.
+    t = 1.0 / (1.0 + 0.2316419 * F.where(x, x, -x))
     polynomial: Value | float = 0.0
     for coefficient in COEFFICIENTS:
         polynomial = (polynomial + coefficient) * t
@@ -42,17 +43,16 @@ def price(volatility: Value, spot: Value, strike: Value, years: Value, rate: Val
 def implied_volatility(prices: np.ndarray, *market: np.ndarray, steps: int = 12) -> np.ndarray:
     """Return the volatility at which each option has its price, by Halley's method.
 
-    The start is near where the price is steepest in the volatility (Manaster and Koehler, 1982).
+    The start is where the price is steepest in the volatility (Manaster and Koehler, 1982), so that Newton's
+    steps lead to the solution; Halley's go a little further or less far.
     """
     spot, strike, years, rate = market
-    found = np.sqrt(2.0 * np.abs(np.log(spot / strike) + rate * years) / years).clip(0.3)
+    found = np.sqrt(2.0 * np.abs(np.log(spot / strike) + rate * years) / years).clip(0.1)
     for _ in range(steps):
         value, slope = price.value_and_grad(found, *market)
+        newton = (value - prices) / slope
         curvature = price.hessian(found, *market)
-        error = value - prices
-        step = error / np.maximum(slope - 0.5 * error * curvature / slope, 0.5 * slope)
-        # A volatility stays positive.
-        found = np.maximum(found - step, 0.5 * found)
+        found -= newton / (1.0 - 0.5 * newton * curvature / slope).clip(0.8, 1.25)
     return found
 
 

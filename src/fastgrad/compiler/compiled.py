@@ -380,6 +380,7 @@ def compile(
     TracingError if the function reads, compares or prints a number that is only known when the program
     runs.
 
+    >>> from fastgrad import Value
     >>> w = Value(2.0)
     >>> @compile
     ... def loss(x, y):
