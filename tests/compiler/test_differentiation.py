@@ -189,6 +189,14 @@ def test_take_is_differentiated_to_every_order(outputs):
         assert_close(by_table[row], np.tile(slopes, (outputs, 1)))
 
 
+def test_an_index_is_in_range_even_where_the_derivatives_do_not_need_it():
+    function = compile(lambda i, x, y: take([W[0], W[1]], i) + x * y)
+    for call in (function.jacobian, function.hessian, partial(function.hvp, tangents=[1.0])):
+        assert call([1], [2.0], [3.0], argnums=1).shape == (1,)
+        with pytest.raises(IndexError, match=r"i\[0\] is 2: take\(\) has 2 values"):
+            call([2], [2.0], [3.0], argnums=1)
+
+
 def test_forward_mode_carries_only_the_tangents_that_reach_a_number():
     def squares(x):
         return [each.sin() * each for each in x]

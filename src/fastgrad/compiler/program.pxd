@@ -28,13 +28,16 @@ cdef class Program:
     cdef bint single
     cdef dict plans
     cdef tuple kinds
+    # Of a program of derivatives: the indices that the function selects by, which it may not need itself.
+    cdef list ranges
     # Programs of derivatives of this one, by what they compute.
     cdef dict relatives
 
     cdef Plan plan_for(self, int purpose)
     cdef bint fits(self, list arguments) except -1
     cdef Py_ssize_t count_rows(self, list arguments) except -1
-    cdef int check_indices(self, Plan plan, list arguments, Py_ssize_t rows) except -1
+    cdef list index_ranges(self)
+    cdef int check_indices(self, list ranges, list arguments, Py_ssize_t rows) except -1
     cdef Workspace start(
         self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block
     )

@@ -208,13 +208,23 @@ cdef class Program:
         """Return the number of rows of a call; TypeError or ValueError if its arguments do not fit."""
         return self.count_rows(arguments)
 
-    cdef int check_indices(self, Plan plan, list arguments, Py_ssize_t rows) except -1:
+    cdef list index_ranges(self):
+        """(argument, column, number of choices) of every index that the function selects by."""
+        cdef Py_ssize_t index
+        cdef set found = set(self.ranges or ())
+        for index in range(self.graph.size if self.ranges is None else 0):
+            if self.graph.row(index) == ROW_CUSTOM:
+                place = self.graph.selections[self.graph.operands[self.graph.first(index)]]
+                found.add((*place, self.graph.second(index) - 1))
+        return list(found)
+
+    cdef int check_indices(self, list ranges, list arguments, Py_ssize_t rows) except -1:
         """Raise IndexError, before anything runs, for an index that is out of range."""
         cdef Prepared one
         cdef Py_ssize_t row, choices
         cdef int64_t index
         cdef const char *data
-        for argument, column, choices in plan.ranges:
+        for argument, column, choices in ranges:
             one = arguments[argument]
             data = one.data + <Py_ssize_t>column * one.column_step
             for row in range(rows):
@@ -237,7 +247,7 @@ cdef class Program:
         cdef Py_ssize_t index
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        self.check_indices(plan, arguments, rows)
+        self.check_indices(plan.ranges if self.ranges is None else self.ranges, arguments, rows)
         workspace = workspace_for(plan, rows, block, threads)
         index = plan.parameters
         memcpy(workspace.uniform + index, plan.initial + index, (plan.uniforms - index) * sizeof(double))
@@ -367,6 +377,7 @@ cdef class Program:
             raise ValueError(f"a program has no derivatives {key!r} with {len(extra)} more columns")
         names = ("row_weights",) if key[0] == "weighted" else ("tangents",) * len(more)
         program = Program(graph, self.signature + more, self.names + names, self.name, False)
+        program.ranges = self.index_ranges()
         self.relatives[key, more] = program
         return program
 
