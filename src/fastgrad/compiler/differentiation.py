@@ -322,7 +322,7 @@ class Differentiable(Programs[Returned]):
         for each in argnums:
             if each == PARAMETERS and each not in program.names:
                 places = {id(leaf): (-1, place) for place, leaf in enumerate(program.parameters)}
-                columns.append(tuple(places.get(id(leaf)) for leaf in parameters))
+                columns.append(tuple([places.get(id(leaf)) for leaf in parameters]))
                 shapes.append((len(parameters),))
                 shared.append(True)
                 continue
@@ -339,11 +339,13 @@ class Differentiable(Programs[Returned]):
                     by_row = program.names[number]
             width = described[numbers[0]][1] if each != self.rest else len(numbers)
             if each == self.rest:
-                columns.append(tuple((number, 0) for number in numbers))
+                columns.append(tuple([(number, 0) for number in numbers]))
             else:
-                columns.append(tuple((numbers[0], column) for column in range(1 if width is None else width)))
+                columns.append(
+                    tuple([(numbers[0], column) for column in range(1 if width is None else width)])
+                )
             shapes.append(() if width is None else (width,))
-            shared.append(all(described[number][0] != "real" for number in numbers))
+            shared.append("real" not in [described[number][0] for number in numbers])
         flat = [column for group in columns for column in group]
         known = [column for column in flat if column is not None]
         if len(set(known)) < len(known):

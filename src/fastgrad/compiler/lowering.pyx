@@ -397,8 +397,9 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
             weight = uniform_total(self, &self.pairs, &self.singles)
         weights[x] = weight
     if len(weights) == 1:
-        [(x, weight)] = weights.items()
-        return self.step(&self.steps, OPCODE_MULTIPLY_ADD, out, x, weight, bias)
+        # Not from items(): CPython 3.11 crashes if there is no memory for that iterator's tuple.
+        [x] = weights
+        return self.step(&self.steps, OPCODE_MULTIPLY_ADD, out, x, weights[x], bias)
     ordered = [x for x in weights if self.active.items[<int32_t>x]]
     ordered += [x for x in weights if not self.active.items[<int32_t>x]]
     activation = activation_of(self, out)

@@ -365,17 +365,19 @@ cdef class Program:
             (len(self.signature) + at, column)
             for at, one in enumerate(more) for column in range(max(one // 4 - 1, 1))
         ]
-        if key[0] == "jacobian":
-            graph = jacobian_graph(self.graph, key[1], key[2])
-        elif key[0] == "hessian":
-            graph = hessian_graph(self.graph, key[1])
-        elif key[0] == "tangent" and len(key[1]) == len(extra):
-            graph = tangent_graph(self.graph, key[1], tuple(extra))
-        elif key[0] == "weighted" and len(extra) == 1:
+        # Unpacked, as an index is not checked here.
+        kind, columns, values = (key + (None, None, None))[:3]
+        if kind == "jacobian":
+            graph = jacobian_graph(self.graph, columns, bool(values))
+        elif kind == "hessian":
+            graph = hessian_graph(self.graph, columns)
+        elif kind == "tangent" and len(columns) == len(extra):
+            graph = tangent_graph(self.graph, columns, tuple(extra))
+        elif kind == "weighted" and len(extra) == 1:
             graph = weighted_graph(self.graph, extra[0])
         else:
             raise ValueError(f"a program has no derivatives {key!r} with {len(extra)} more columns")
-        names = ("row_weights",) if key[0] == "weighted" else ("tangents",) * len(more)
+        names = ("row_weights",) if kind == "weighted" else ("tangents",) * len(more)
         program = Program(graph, self.signature + more, self.names + names, self.name, False)
         program.ranges = self.index_ranges()
         self.relatives[key, more] = program
@@ -494,7 +496,10 @@ cdef class Program:
                 for at in range(plan.shared_count)
             }
             for at, column in enumerate(columns):
-                place = None if column is None else column[1] if column[0] < 0 else places.get(column)
+                place = None
+                if column is not None:
+                    argument, number = column
+                    place = number if argument < 0 else places.get(column)
                 if place is not None and not 0 <= place < plan.parameters + plan.shared_count:
                     raise ValueError(f"there is no column {column!r}")
                 if place is not None:
@@ -626,8 +631,10 @@ cdef class Program:
 
 cdef bint only_parameters(tuple columns) except -1:
     for column in columns or ():
-        if column is not None and column[0] >= 0:
-            return False
+        if column is not None:
+            argument, _ = column
+            if argument >= 0:
+                return False
     return True
 
 

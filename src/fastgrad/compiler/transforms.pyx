@@ -631,8 +631,8 @@ cdef class Tangents:
     cdef Integers touched
     cdef Integers parts
 
-    def __cinit__(self, Py_ssize_t records, Py_ssize_t directions):
-        cdef Py_ssize_t direction
+    def __cinit__(self, Builder builder not None, list leaves not None):
+        cdef Py_ssize_t records = builder.size(), directions = len(leaves), direction
         self.start = <Py_ssize_t *>zeroed(records, sizeof(Py_ssize_t))
         self.end = <Py_ssize_t *>zeroed(records, sizeof(Py_ssize_t))
         self.last = <int32_t *>zeroed(directions, sizeof(int32_t))
@@ -697,7 +697,7 @@ cdef Tangents pushed_forward(Builder builder, list leaves, list seeds, list targ
     """
     cdef int32_t size = <int32_t>builder.size(), record, factor, tangent, direction, part
     cdef bint together = seeds is not None
-    cdef Tangents tangents = Tangents(size, len(leaves))
+    cdef Tangents tangents = Tangents(builder, leaves)
     cdef char *needed = <char *>zeroed(size, 1)
     cdef Py_ssize_t at, pair
     cdef int row
@@ -777,7 +777,8 @@ cdef class Adjoints:
     cdef int32_t *reached
     cdef Integers links
 
-    def __cinit__(self, Py_ssize_t records):
+    def __cinit__(self, Builder builder not None):
+        cdef Py_ssize_t records = builder.size()
         self.received = <int32_t *>zeroed(records, sizeof(int32_t))
         self.reached = <int32_t *>zeroed(records, sizeof(int32_t))
         self.clear(records)
@@ -880,7 +881,7 @@ cdef list gradients_of(Builder builder, list outputs, list leaves):
     cdef bint conditional = False
     cdef int row
     try:
-        adjoints = Adjoints(limit)
+        adjoints = Adjoints(builder)
         for leaf in leaves:
             if leaf != NOTHING:
                 active[<Py_ssize_t>leaf] = 1
