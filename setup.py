@@ -83,6 +83,7 @@ MODULES = {
     "compiler.arguments": [],
     "compiler.replay": [],
     "compiler.watch": [],
+    "compiler.transforms": [],
     "compiler.program": [],
     "compiler.listing": [],
     "optim.updates": NO_ERRNO,

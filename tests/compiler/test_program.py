@@ -48,12 +48,13 @@ class Eager:
             self.outputs.append(output.data)
             self.input_gradients.append([[v.grad for v in values] for values in leaves])
             totals += [p.grad for p in parameters]
+        self.parameters = parameters
         self.mean = sum(self.outputs) / rows
         self.gradients = totals / rows
 
 
 def assert_agrees(function, parameters, *arrays, **options):
-    """All three calls of the compiled function against the engine."""
+    """All calls of the compiled function that give first derivatives against the engine."""
     eager = Eager(function, parameters, [(a, None if a.ndim == 1 else a.shape[1]) for a in arrays])
     compiled = compile(function)
     assert_close(compiled(*arrays, **options), eager.outputs)
@@ -66,6 +67,34 @@ def assert_agrees(function, parameters, *arrays, **options):
         got = gradients if len(arrays) == 1 else gradients[position]
         expected = np.array([row[position] for row in eager.input_gradients])
         assert_close(got, expected[:, 0] if array.ndim == 1 else expected)
+    derivatives_agree(function, compiled, eager, arrays, options)
+
+
+def derivatives_agree(function, compiled, eager, arrays, options):
+    """By reverse mode, by forward mode, and reduced: of the program itself and of graphs of derivatives."""
+    expected = [[np.concatenate([by for by, array in zip(row, arrays)]) for row in eager.input_gradients]]
+    width = len(expected[0][0])
+    every = tuple(range(len(arrays)))
+    scale = max(1.0, np.abs(expected).max())
+    for outputs in (1, width + 1):
+        several = compile(lambda *x: [function(*x)] * outputs) if outputs > 1 else compiled
+        value, found = several.value_and_grad(*arrays, argnums=every, **options)
+        found = np.concatenate([by.reshape(len(eager.outputs), outputs, -1) for by in found], axis=2)
+        assert_close(value.reshape(-1, outputs), np.repeat(np.reshape(eager.outputs, (-1, 1)), outputs, 1))
+        assert_close(found, np.repeat(np.swapaxes(expected, 0, 1), outputs, 1), scale)
+    by_parameters = compiled.jacobian(*arrays, argnums="parameters", **options).mean(axis=0)
+    mean, gradient = compiled.value_and_grad(
+        *arrays,
+        argnums="parameters",
+        reduction="mean",
+        row_weights=np.full(len(eager.outputs), 0.5),
+        **options,
+    )
+    used = dict(zip(map(id, compiled.parameters), zip(by_parameters, gradient)))
+    wanted = dict(zip(map(id, eager.parameters), eager.gradients))
+    assert_close([by for by, _ in used.values()], [wanted[one] for one in used])
+    assert_close([by for _, by in used.values()], [wanted[one] for one in used])
+    assert_close(mean, eager.mean)
 
 
 GRID = np.array([0.3, 1.7, 2.5, 0.01, 4.0, 1.0, 0.7])

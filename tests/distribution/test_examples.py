@@ -5,11 +5,13 @@ import importlib
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import fastgrad
 from fastgrad import check
 from fastgrad.testing import gradcheck
 
@@ -97,7 +99,7 @@ def test_the_digits_are_learnt(example, capsys):
 def test_the_fit_finds_the_constants_with_their_uncertainties(example, capsys):
     optimize = pytest.importorskip("scipy.optimize")
     module = example("curve_fit")
-    module.main(["--points", "100", "--steps", "25"])
+    module.main(["--points", "100"])
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "+-" in line]
     found = np.array([float(line[2]) for line in lines])
     deviations = np.array([float(line[4]) for line in lines])
@@ -114,6 +116,78 @@ def test_the_fit_finds_the_constants_with_their_uncertainties(example, capsys):
     expected, covariance = optimize.curve_fit(model, times, measured, truth)
     assert found == pytest.approx(expected, abs=2e-4)
     assert deviations == pytest.approx(np.sqrt(np.diag(covariance)), abs=2e-4)
+
+
+def test_scipys_curve_fit_takes_a_model_of_numbers_and_its_jacobian(example):
+    optimize = pytest.importorskip("scipy.optimize")
+    module = example("curve_fit")
+    model = fastgrad.compile(lambda t, *constants: module.displacement.function(constants, t))
+    truth = [true for _, true, _ in module.CONSTANTS.values()]
+    times = np.linspace(0.0, 10.0, 50)
+    start = [start for start, _, _ in module.CONSTANTS.values()]
+    jacobian = partial(model.jacobian, argnums="constants")
+    found, _ = optimize.curve_fit(model, times, model(times, *truth), start, jac=jacobian)
+    assert found == pytest.approx(truth, abs=1e-7)
+
+
+def test_newton_cg_finds_the_minimum(example, capsys):
+    module = example("minimize")
+    module.main(["--numbers", "12"])
+    *_, distance = capsys.readouterr().out.split()
+    assert float(distance) < 1e-8
+    with pytest.raises(SystemExit):
+        module.main(["--numbers", "1"])
+
+
+def test_prices_imply_the_volatilities_that_they_were_made_with(example, capsys):
+    example("implied_volatility").main(["--options", "500"])
+    *_, error = capsys.readouterr().out.split()
+    assert float(error) < 1e-9
+
+
+# Each example's derivatives, and those of the same formula written with jax.
+
+
+def test_the_examples_derivatives_are_those_of_jax(example):
+    jax = pytest.importorskip("jax")
+    jnp = jax.numpy
+    jax.config.update("jax_enable_x64", True)
+    close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10)
+
+    def rosenbrock(x):
+        return (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
+
+    x, v = np.linspace(-1.0, 1.5, 9), np.linspace(1.0, -2.0, 9)
+    ours = example("minimize").rosenbrock
+    close(ours.jacobian(x), jax.grad(rosenbrock)(x))
+    close(ours.hessian(x), jax.hessian(rosenbrock)(x))
+    close(ours.hvp(x, tangents=v), jax.jvp(jax.grad(rosenbrock), (x,), (v,))[1])
+
+    def displacement(c, t):
+        return c[0] * jnp.exp(-c[1] * t) * jnp.cos(c[2] * t + c[3]) + c[4]
+
+    module, times = example("curve_fit"), np.linspace(0.0, 10.0, 20)
+    constants = np.array([true for _, true, _ in module.CONSTANTS.values()])
+    by_row = jax.vmap(jax.jacfwd(displacement), (None, 0))(constants, times)
+    close(module.residual.jacobian(constants, times, np.zeros(20)), by_row)
+
+    module = example("implied_volatility")
+
+    def cdf(x):
+        t = 1.0 / (1.0 + 0.2316419 * jnp.where(x > 0.0, x, -x))
+        tail = jnp.polyval(jnp.array([*module.COEFFICIENTS, 0.0]), t) * jnp.exp(-0.5 * x * x)
+        tail = tail / jnp.sqrt(2 * jnp.pi)
+        return jnp.where(x > 0.0, 1.0 - tail, tail)
+
+    def price(volatility, spot, strike, years, rate):
+        spread = volatility * jnp.sqrt(years)
+        d = (jnp.log(spot / strike) + rate * years) / spread + 0.5 * spread
+        return spot * cdf(d) - strike * jnp.exp(-rate * years) * cdf(d - spread)
+
+    market = [np.array([0.2, 0.4]), np.array([100.0, 90.0]), np.array([95.0, 110.0])]
+    market += [np.array([0.5, 2.0]), np.array([0.01, 0.04])]
+    close(module.price.jacobian(*market), jax.vmap(jax.grad(price))(*market))
+    close(module.price.hessian(*market), jax.vmap(jax.hessian(price))(*market))
 
 
 def test_a_fit_needs_more_points_than_constants(example, capsys):

@@ -233,6 +233,14 @@ LINES = [
     (3, "reply = {row_function}{call}({rows})"),
     (3, "reply = {index_function}{call}({indices}, {array})"),
     (3, "reply = {plain_function}{call}()"),
+    (2, "reply = {scalar_function}.{derivatives}({array}, {array}{argnums})"),
+    (1, "reply = {scalar_function}.{derivatives}({array}, {number}{argnums})"),
+    (2, "reply = {row_function}.{derivatives}({rows}{argnums})"),
+    (1, "reply = {index_function}.{derivatives}({indices}, {array}{argnums})"),
+    (2, "reply = {plain_function}.{derivatives}(argnums='parameters')"),
+    (1, "reply = {scalar_function}.backward({array}, {array}, reduction='sum')"),
+    (1, "reply = {row_function}.backward({rows}, reduction='sum', row_weights={array})"),
+    (1, "reply = {row_function}.get_parameters()"),
     (1, "{scalar_function}.forget()"),
 ]
 
@@ -408,6 +416,21 @@ class Generator:
 
     def call(self, depth):
         return self.rng.choice(["", ".backward", ".backward", ".input_gradients"])
+
+    def derivatives(self, depth):
+        return self.rng.choice(["value_and_grad", "jacobian"])
+
+    def argnums(self, depth):
+        return self.rng.choice(
+            [
+                "",
+                ", argnums=1",
+                ", argnums=(0, 1)",
+                ", argnums='parameters'",
+                ", argnums='parameters', reduction='sum'",
+                ", reduction='sum'",
+            ]
+        )
 
     def row_numbers(self, count):
         return [self.rng.choice(["-1.5", "0.0", "0.5", "1.0", "2.0", "3.0", "-0.25"]) for _ in range(count)]

@@ -104,7 +104,8 @@ class World:
 
     def variables(self):
         """What the program has assigned, by name."""
-        return {name: self.names[name] for name in self.names if name not in self.vocabulary}
+        own = self.vocabulary | {"__warningregistry__"}
+        return {name: self.names[name] for name in self.names if name not in own}
 
     def close(self):
         """Forget the variables and take back what was assigned to the classes."""

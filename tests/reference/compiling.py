@@ -198,7 +198,8 @@ class Compiled:
         self.traces.clear()
         self.bindings = []
 
-    def prepared(self, sources):
+    def prepared(self, sources, look=lambda arguments: None):
+        """Trace if need be, let `look` refuse the arguments, and evaluate every row."""
         arguments = [Argument(source) for source in sources]
         rows = {argument.rows for argument in arguments} - {None}
         signature = tuple(argument.signature for argument in arguments)
@@ -209,6 +210,7 @@ class Compiled:
                 self.traces.clear()
             self.bindings = new.bindings
             self.traces[signature] = trace = new
+        look(arguments)
         if len(rows) > 1:
             raise ValueError("rows")
         count = rows.pop() if rows else None
@@ -224,9 +226,66 @@ class Compiled:
         rows = [row[0] for row in rows] if trace.single else rows
         return rows[0] if count is None else rows
 
-    def backward(self, *sources):
+    @property
+    def parameters(self):
+        found = {id(each): each for trace in self.traces.values() for each in trace.parameters}
+        return list(found.values())
+
+    def get_parameters(self):
+        return [each._data for each in self.parameters]
+
+    def value_and_grad(self, *sources, argnums=0, reduction=None):
+        several = isinstance(argnums, tuple)
+        numbers = argnums if several else (argnums,)
+
+        def look(arguments):
+            for number in numbers:
+                if number == "parameters":
+                    continue
+                if number >= len(arguments):
+                    raise ValueError(f"argnums is {number}, but")
+                if arguments[number].rows is not None and arguments[number].signature[2]:
+                    raise TypeError("has integers, by which there is no derivative")
+            if reduction is not None and any(
+                number != "parameters" and arguments[number].rows is not None for number in numbers
+            ):
+                raise ValueError("differs by row")
+
+        trace, arguments, evaluations, count = self.prepared(sources, look)
+        outputs = trace.outputs
+        values = [[each.result(output) for output in outputs] for each in evaluations]
+        slopes = [[] for _ in numbers]
+        for evaluation in evaluations:
+            by_output = [[] for _ in numbers]
+            for output in outputs:
+                evaluation.run_backward([output])
+                for found, number in zip(by_output, numbers, strict=True):
+                    found.append(self.slopes(evaluation, arguments, number))
+            for rows, found in zip(slopes, by_output, strict=True):
+                rows.append(found[0] if trace.single else found)
+        values = [row[0] for row in values] if trace.single else values
+        if reduction is not None:
+            values, slopes = added_up(values), [added_up(rows) for rows in slopes]
+        elif count is None:
+            values, slopes = values[0], [rows[0] for rows in slopes]
+        return values, tuple(slopes) if several else slopes[0]
+
+    def jacobian(self, *sources, **options):
+        return self.value_and_grad(*sources, **options)[1]
+
+    def slopes(self, evaluation, arguments, number):
+        """What one row has of the derivatives by an argument or by the parameters."""
+        if number == "parameters":
+            return [evaluation.by_parameter(each) for each in self.parameters]
+        argument = arguments[number]
+        columns = [evaluation.gradient((number, place)) for place in range(len(argument.columns))]
+        return columns if argument.is_row else columns[0]
+
+    def backward(self, *sources, reduction="mean", row_weights=None):
         trace, _, evaluations, count = self.prepared(sources)
-        count = count or 1
+        if row_weights is not None:
+            return self.weighted(trace, evaluations, count, row_weights)
+        count = (count or 1) if reduction == "mean" else 1
         for evaluation in evaluations:
             evaluation.run_backward(trace.outputs)
         for number, record in enumerate(trace.records):
@@ -244,6 +303,26 @@ class Compiled:
             error = sum(each.error + RELATIVE * abs(each.number) for each in results) / count
             means.append(Approximate(mean, error))
         return means[0] if trace.single else means
+
+    def weighted(self, trace, evaluations, count, weights):
+        """The sum of weight * output; its gradient is added to that of the parameters."""
+        if count is not None and len(weights) != count:
+            raise ValueError("rows")
+        evaluations = evaluations if count is not None else evaluations * len(weights)
+        sums = [Approximate(0.0, 0.0) for _ in trace.outputs]
+        for weight, evaluation in zip(weights, evaluations, strict=True):
+            evaluation.run_backward(trace.outputs)
+            for number, record in enumerate(trace.records):
+                if record.name == "parameter":
+                    record.detail._grad += weight * evaluation.grads[number]
+                    error = evaluation.grad_errors[number] + 4 * RELATIVE * abs(evaluation.grads[number])
+                    record.detail.grad_bound += abs(weight) * error / RELATIVE + abs(record.detail._grad)
+            for place, output in enumerate(trace.outputs):
+                number, error = evaluation.result(output)
+                sums[place] = sum_of(
+                    sums[place], Approximate(weight * number, abs(weight) * (error + RELATIVE * abs(number)))
+                )
+        return sums[0] if trace.single else sums
 
     def input_gradients(self, *sources):
         trace, arguments, evaluations, count = self.prepared(sources)
@@ -265,6 +344,21 @@ class Compiled:
             else:
                 results.append(by_output[0] if trace.single else by_output)
         return results[0] if len(results) == 1 else tuple(results)
+
+
+def sum_of(left, right):
+    number = left.number + right.number
+    return Approximate(number, left.error + right.error + RELATIVE * (abs(left.number) + abs(right.number)))
+
+
+def added_up(rows):
+    """The sum of the rows, which are numbers or lists of them."""
+    if isinstance(rows[0], list):
+        return [added_up(list(column)) for column in zip(*rows, strict=True)]
+    total = rows[0]
+    for row in rows[1:]:
+        total = sum_of(total, row)
+    return total
 
 
 class Evaluation:
@@ -370,9 +464,15 @@ class Evaluation:
     def result(self, number):
         return Approximate(self.values[number], self.errors[number])
 
+    def by_parameter(self, node):
+        return self.of_leaf(lambda record: record.name == "parameter" and record.detail is node)
+
     def gradient(self, place):
+        return self.of_leaf(lambda record: record == Record("argument", place))
+
+    def of_leaf(self, is_wanted):
         for number, record in enumerate(self.records):
-            if record == Record("argument", place):
+            if is_wanted(record):
                 error = self.grad_errors[number] + RELATIVE * abs(self.grads[number])
                 return Approximate(self.grads[number], error)
         return Approximate(0.0, 0.0)

@@ -320,6 +320,17 @@ def run_everything_else(compiled):
     return gradient.tolist(), compiled(ROWS, [2, 1, 0], strict=True).tolist(), str(compiled)
 
 
+def differentiate(compiled):
+    """Programs of derivatives are made, and run, by rows and reduced."""
+    calls = ROWS, [0, 1, 2]
+    value, slopes = compiled.value_and_grad(*calls, argnums=(0, "parameters"))
+    found = [value, *slopes, compiled.hessian(*calls), compiled.hvp(*calls, tangents=ROWS)]
+    options = {"argnums": "parameters", "reduction": "mean", "row_weights": [1.0, 2.0, 0.5]}
+    found += [compiled.jacobian(*calls, **options), compiled.hessian(*calls, **options)]
+    found += [compiled.hvp(*calls, tangents=[1.0, 2.0, 3.0], **options), compiled.get_parameters()]
+    return [each.tolist() for each in found]
+
+
 def pickle_program(compiled):
     return pickle.loads(pickle.dumps(compiled.latest)).name
 
@@ -344,7 +355,7 @@ SCENARIOS = {
     )
 } | {
     function.__name__: program_of(function)
-    for function in (run_backward, run_in_threads, run_everything_else, pickle_program)
+    for function in (run_backward, run_in_threads, run_everything_else, differentiate, pickle_program)
 }
 SCENARIOS["sgd"] = optimizer(lambda values: optim.SGD(values, lr=0.1, momentum=0.9, dampening=0.5))
 SCENARIOS["adamw"] = optimizer(lambda values: optim.AdamW(values, lr=0.1))

@@ -8,11 +8,14 @@ that grew ends in an error. "survivors" keeps one node of each graph and prints 
 """
 
 import argparse
+import contextlib
 import gc
 import os
 import sys
 import weakref
 from pathlib import Path
+
+import numpy
 
 from fastgrad import Value, compile, engine, grad  # noqa: A004
 from fastgrad.derivatives import custom_jvp
@@ -30,6 +33,7 @@ x, w = Value(0.5), Value(-1.5)
 model = MLP(2, [3, 1], activation="tanh")
 optimizer = AdamW(model.parameters())
 program = compile(lambda row: model(row) ** 2)
+slopes = numpy.empty((1, len(model.parameters())))
 held = weakref.WeakSet()
 
 
@@ -141,8 +145,21 @@ def programs():
     program([[0.5, 1.0]])
 
 
+def derivatives():
+    X = [[0.5, 1.0]]
+    program.value_and_grad(X)
+    program.jacobian(X, argnums="parameters", out=slopes)
+    program.hvp(X, tangents=[[1.0, 0.0]])
+    program.hessian(X, argnums="parameters", reduction="sum", row_weights=[2.0])
+    with contextlib.suppress(ValueError):
+        program.value_and_grad(X, out=(slopes, None))
+
+
 def compilations():
-    compile(lambda row: (w * row).tanh())([1.0])
+    function = compile(lambda row: (w * row).tanh())
+    function([1.0])
+    function.hessian([1.0])
+    function.jacobian([1.0])
 
 
 FORMS = {
@@ -157,6 +174,7 @@ FORMS = {
         layers,
         optimizers,
         programs,
+        derivatives,
         compilations,
     )
 }

@@ -19,8 +19,12 @@ cdef class Prepared:
     cdef int hold(self, object source) except -1
     cdef int adopt(self, str name) except -1
     cdef Py_ssize_t key(self) noexcept
+    cdef bint overlaps(self, const char *first, const char *end) noexcept
 
 
 cdef object find_numpy()
-cpdef list prepare_arguments(tuple arguments, tuple names)
+cdef bint is_aligned(const Py_buffer *view) noexcept
+cdef bint is_code(const char *format, char code) noexcept
+cpdef list prepare_arguments(tuple arguments, tuple names, tuple shared=*)
+cpdef Prepared prepare_numbers(object source, str name, bint shared)
 cdef tuple signature_of(list ready)

@@ -19,7 +19,7 @@ cimport fastgrad.ops
 from fastgrad.compiler.instructions cimport INDICES, NUMBER, REALS, UNKNOWN, WHOLE_NUMBER
 from fastgrad.engine import Value
 
-__all__ = ["StructureError", "describe_signature", "prepare_arguments"]
+__all__ = ["StructureError", "describe_signature", "prepare_arguments", "prepare_numbers"]
 
 
 cdef object numpy = NotImplemented
@@ -79,8 +79,37 @@ cdef class Prepared:
         """The argument's part of the signature."""
         return self.kind + 4 * (self.columns + 1)
 
+    @property
+    def signature(self):
+        """The argument's part of the signature."""
+        return self.key()
 
-cdef inline bint is_code(const char *format, char code) noexcept:
+    def total(self):
+        """Return the sum of the numbers of an array of one dimension."""
+        cdef Py_ssize_t row
+        cdef double total = 0.0
+        if self.kind == REALS and self.columns < 0:
+            for row in range(self.rows):
+                total += (<const double *>(self.data + row * self.row_step))[0]
+        return total
+
+    cdef bint overlaps(self, const char *first, const char *end) noexcept:
+        """Whether any of its numbers may lie in this memory."""
+        cdef const char *low = self.data
+        cdef const char *high = self.data + 8
+        cdef Py_ssize_t axis, count, span
+        for axis in range(2):
+            count = self.columns if axis else self.rows
+            if count == 0:
+                return False
+            if count > 0:
+                span = (count - 1) * (self.column_step if axis else self.row_step)
+                low += min(span, <Py_ssize_t>0)
+                high += max(span, <Py_ssize_t>0)
+        return low < end and first < high
+
+
+cdef bint is_code(const char *format, char code) noexcept:
     """Whether a buffer's format is this code in the machine's own byte order."""
     if format == NULL:
         return False  # no cover: CPython's own exporters name the format of items of 8 bytes
@@ -89,7 +118,7 @@ cdef inline bint is_code(const char *format, char code) noexcept:
     return format[0] == code and format[1] == 0
 
 
-cdef inline bint is_aligned(const Py_buffer *view) noexcept:
+cdef bint is_aligned(const Py_buffer *view) noexcept:
     """Whether C may read every item where it is: an array from a pickle may lie at any address."""
     cdef uintptr_t bits = <uintptr_t>view.buf
     cdef int index
@@ -320,14 +349,55 @@ cdef Prepared convert(object source, str name):
     return self
 
 
-cpdef list prepare_arguments(tuple arguments, tuple names):
-    """Return the arguments ready for a call; TypeError or ValueError names a bad one."""
+cdef Prepared as_floats(Prepared self):
+    """The same numbers, integers as float64."""
+    cdef Prepared converted = self
+    cdef Py_ssize_t row, column, columns = max(self.columns, 1)
+    cdef const char *at
+    if self.kind == WHOLE_NUMBER:
+        self.kind, self.data = NUMBER, <const char *>&self.number
+    elif self.kind == INDICES:
+        flat = array.array("d", bytes(8 * self.rows * columns))
+        converted = Prepared()
+        converted.hold(flat)
+        converted.rows, converted.columns, converted.kind = self.rows, self.columns, REALS
+        converted.data = <const char *>converted.view.buf
+        converted.row_step, converted.column_step = 8 * columns, 8
+        for row in range(self.rows):
+            for column in range(columns):
+                at = self.data + row * self.row_step + (column * self.column_step if self.columns >= 0 else 0)
+                (<double *>converted.view.buf)[row * columns + column] = <double>(<const int64_t *>at)[0]
+    return converted
+
+
+cpdef Prepared prepare_numbers(object source, str name, bint shared):
+    """Return an argument of floats; `shared`: a number, or one dimension that is the same in all rows."""
+    cdef Prepared self = as_floats(prepare(source, name))
+    if shared and self.rows >= 0:
+        if self.columns >= 0:
+            raise ValueError(
+                f"{name} is shared by all rows: it must be a number or have one dimension, not two"
+            )
+        self.kind = NUMBER
+        self.columns, self.column_step = self.rows, self.row_step
+        self.rows, self.row_step = -1, 0
+    return self
+
+
+cpdef list prepare_arguments(tuple arguments, tuple names, tuple shared=()):
+    """Return the arguments ready for a call; TypeError or ValueError names a bad one.
+
+    shared: the names of those that are the same in all rows.
+    """
     cdef list ready = []
     cdef Py_ssize_t index
     if len(arguments) != len(names):
         raise TypeError(f"{len(arguments)} arguments for the names {names!r}")
     for index in range(len(arguments)):
-        ready.append(prepare(arguments[index], names[index]))
+        if shared and names[index] in shared:
+            ready.append(prepare_numbers(arguments[index], names[index], True))
+        else:
+            ready.append(prepare(arguments[index], names[index]))
     return ready
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import MethodType
 from typing import Self, TypeVar
 
-from fastgrad.compiler.program import Programs
+from fastgrad.compiler.differentiation import Differentiable
 
 __all__ = ["Methods"]
 
 Returned = TypeVar("Returned", covariant=True)
 
 
-class Methods(Programs[Returned]):
+class Methods(Differentiable[Returned]):
     """What a compiled function does as an attribute of a class: it is a descriptor, as functions are."""
 
     # The class and the name that a method was defined with.
@@ -42,7 +42,8 @@ class Methods(Programs[Returned]):
         if self.home is None:
             self._find_home(type(instance))
         method = self.function.__get__(instance, owner)  # type: ignore[union-attr]
-        bound = type(self)(method, self.threads, self.strict, self.block)  # type: ignore[call-arg]
+        options = self.threads, self.strict, self.block, self.shared
+        bound = type(self)(method, *options)  # type: ignore[call-arg]
         if self.home is not None:
             bound.home, bound.instance, bound.origin = self.home, instance, self
             attributes[self.key] = bound

@@ -8,7 +8,7 @@ import inspect
 import operator
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any, Protocol, TypeVar, overload
 
@@ -21,11 +21,20 @@ from fastgrad.compiler.signature import (
     block_option,
     may_be_given,
     portable,
+    require_shared,
+    shared_option,
     threads_option,
 )
-from fastgrad.compiler.structures import Structure, columns_of, flattened, rebuilt, structure_of
+from fastgrad.compiler.structures import (
+    Structure,
+    columns_of,
+    flattened,
+    rebuilt,
+    shared_columns,
+    structure_of,
+)
 from fastgrad.compiler.tracing import trace
-from fastgrad.engine import TracingError, Value, _refused
+from fastgrad.engine import TracingError, _refused
 
 __all__ = ["Compiled"]
 
@@ -40,18 +49,25 @@ DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 class Compiled(Methods[Returned]):
     """A function that `compile` has compiled; `Compiled[Value]` is one that returns a Value."""
 
-    def __init__(self, function: Callable[..., Returned], threads: int, strict: bool, block: int) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Returned],
+        threads: int,
+        strict: bool,
+        block: int,
+        shared: tuple[str, ...] = (),
+    ) -> None:
         # The attributes of a callable object are its own.
         functools.update_wrapper(self, function, updated=())
         self.function = function
         name = getattr(function, "__name__", type(function).__name__)
-        self._set(name, arguments_of(function, name), (threads, strict, block), [])
+        self._set(name, arguments_of(function, name), (threads, strict, block, shared), [])
 
     def _set(
         self,
         name: str,
         parameters: inspect.Signature,
-        options: tuple[int, bool, int],
+        options: tuple[Any, ...],
         programs: list[Program],
     ) -> None:
         """Set everything but the function."""
@@ -71,9 +87,12 @@ class Compiled(Methods[Returned]):
         kinds = [parameter.kind for parameter in parameters.parameters.values()]
         self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
         self.by_position = self.positional == len(kinds) and self.rest is None
-        self.threads, self.strict, self.block = options
+        # A pickle of before has no names of shared arguments.
+        self.threads, self.strict, self.block, self.shared = (*options, ())[:4]
+        require_shared(self.shared, self.names, self.rest, self.name)
         self.programs = {program.signature: program for program in programs}
         self.latest = programs[-1] if programs else None
+        self.chosen = {}
         self.reads = Reads()
         self.snapshot = self.reads.snapshot()
         # How often data that the function reads from outside has changed.
@@ -143,12 +162,20 @@ class Compiled(Methods[Returned]):
             raise self._unknown_call()
         if self.rest is not None:
             raise TypeError(f"{self.name} takes *{self.rest}: each of them is a column, or a list of columns")
-        given = {name: options.pop(name) for name in OPTIONS if name in options}
+        given = {
+            name: options.pop(name) for name in (*OPTIONS, "reduction", "row_weights") if name in options
+        }
         arguments = self._bound(arguments, options)
         structures = tuple([structure_of(argument) for argument in arguments])
         if structures not in self.of_structures:
             function = flattened(self.function, self.name, self.names, self.positional, structures)
-            self.of_structures[structures] = Compiled(function, self.threads, self.strict, self.block)
+            self.of_structures[structures] = Compiled(
+                function,
+                self.threads,
+                self.strict,
+                self.block,
+                shared_columns(self.shared, self.names, structures),
+            )
         columns = columns_of(arguments)
         inner = self.of_structures[structures]
         result = inner(*columns, **given) if what == "outputs" else getattr(inner, what)(*columns, **given)
@@ -171,6 +198,7 @@ class Compiled(Methods[Returned]):
         that the function reads.
         """
         self.programs.clear()
+        self.chosen.clear()
         self.of_structures.clear()
         self.reads = Reads()
         self.latest, self.snapshot = None, self.reads.snapshot()
@@ -190,6 +218,7 @@ class Compiled(Methods[Returned]):
         self.reads.add(reads)
         self.snapshot = self.reads.snapshot()
         self.programs[signature] = program
+        self.chosen.clear()
         return program
 
     def _count_changes(self) -> None:
@@ -211,13 +240,6 @@ class Compiled(Methods[Returned]):
             "call it once with arguments of these kinds before pickling"
         )
 
-    @property
-    def parameters(self) -> list[Value]:
-        """The leaves that the programs read, in the order of their first use; empty before the first call."""
-        return list(
-            {id(leaf): leaf for program in self.programs.values() for leaf in program.parameters}.values()
-        )
-
     def __str__(self) -> str:
         """Return the program of each signature as text, in the order of their traces."""
         texts = [str(program) for program in [*self.programs.values(), *self.of_structures.values()]]
@@ -233,7 +255,7 @@ class Compiled(Methods[Returned]):
         copied._set(
             self.name,
             self.parameters_of_function,
-            (self.threads, self.strict, self.block),
+            (self.threads, self.strict, self.block, self.shared),
             list(self.programs.values()),
         )
         copied.latest, copied.snapshot = self.latest, self.snapshot
@@ -247,7 +269,16 @@ class Compiled(Methods[Returned]):
         """
         rebuild, arguments = self.__reduce__()
         if not self.programs and self.function is not None and self.instance is None:
-            rebuild, arguments = Compiled, (self.function, self.threads, self.strict, self.block)
+            rebuild, arguments = (
+                Compiled,
+                (
+                    self.function,
+                    self.threads,
+                    self.strict,
+                    self.block,
+                    self.shared,
+                ),
+            )
         arguments = copy.deepcopy(arguments, memo)
         # The instance of a method may have copied it with its attributes.
         copied: Compiled[Returned] = memo.get(id(self)) or rebuild(*arguments)
@@ -257,7 +288,7 @@ class Compiled(Methods[Returned]):
         # pickling.py makes compiled functions, and so stands above this file.
         from fastgrad.compiler.pickling import load_compiled, load_function, load_method
 
-        options = self.threads, self.strict, self.block
+        options = self.threads, self.strict, self.block, self.shared
         if self.instance is not None and self.home is not None:
             return load_method, (*self.home, self.instance)
         if isinstance(self.function, MethodType):
@@ -302,11 +333,21 @@ class Decorator(Protocol):
 
 @overload
 def compile(
-    function: Callable[..., Returned], *, threads: int = 1, strict: bool = False, block: int = 0
+    function: Callable[..., Returned],
+    *,
+    threads: int = 1,
+    strict: bool = False,
+    block: int = 0,
+    shared: str | Sequence[str] = (),
 ) -> Compiled[Returned]: ...
 @overload
 def compile(
-    function: None = None, *, threads: int = 1, strict: bool = False, block: int = 0
+    function: None = None,
+    *,
+    threads: int = 1,
+    strict: bool = False,
+    block: int = 0,
+    shared: str | Sequence[str] = (),
 ) -> Decorator: ...
 def compile(
     function: Callable[..., Returned] | None = None,
@@ -314,6 +355,7 @@ def compile(
     threads: int = 1,
     strict: bool = False,
     block: int = 0,
+    shared: str | Sequence[str] = (),
 ) -> Compiled[Returned] | Decorator:
     """Compile a function, written in Values for one row, into a program that runs over all rows at once.
 
@@ -323,6 +365,9 @@ def compile(
     strict: raise what the engine would raise, naming row, instruction and value, where the program
     would otherwise go on with inf or nan.
     block: rows computed together; 0 chooses by the size of the cache.
+
+    shared: the names of arguments that are the same in all rows: a number, or an array (d,), a list of d
+    Values. No call gives it.
 
     A row is one element of each array. An argument is a number, the same for all rows; an array (N,),
     one Value a row; an array (N, d), a list of d Values a row. Arrays are float64 buffers, used without a
@@ -335,6 +380,7 @@ def compile(
     TracingError if the function reads, compares or prints a number that is only known when the program
     runs.
 
+    >>> from fastgrad import Value
     >>> w = Value(2.0)
     >>> @compile
     ... def loss(x, y):
@@ -344,9 +390,9 @@ def compile(
     >>> w.grad
     -2.0
     """
-    threads, block = threads_option(threads), block_option(block)
+    threads, block, names = threads_option(threads), block_option(block), shared_option(shared)
     if function is None:
-        return lambda function: Compiled(function, threads, strict, block)
+        return lambda function: Compiled(function, threads, strict, block, names)
     if not callable(function):
         raise TypeError(f"compile needs a function, not {type(function).__name__}")
-    return Compiled(function, threads, strict, block)
+    return Compiled(function, threads, strict, block, names)

@@ -15,6 +15,14 @@ cdef int refuse_in_trace(str name, str what) except -1:
     return 0
 
 
+cdef bint has_reduction(dict options, tuple names) except -1:
+    """Whether the options say how to reduce the rows, and are no arguments of the function."""
+    for name in ("reduction", "row_weights"):
+        if name in options and name not in names:
+            return True
+    return False
+
+
 cdef class Programs:
     """The programs of one function, by signature, the snapshot they were traced under, and its calls."""
 
@@ -28,6 +36,8 @@ cdef class Programs:
     cdef public int threads
     cdef public bint strict
     cdef public Py_ssize_t block
+    # The names of the arguments that all rows share.
+    cdef public tuple shared
     cdef public dict programs
     cdef public Snapshot snapshot
     cdef public Program latest
@@ -72,7 +82,7 @@ cdef class Programs:
 
         Raises TypeError or ValueError for a bad argument.
         """
-        cdef list ready = prepare_arguments(arguments, names)
+        cdef list ready = prepare_arguments(arguments, names, self.shared)
         return signature_of(ready), ready, self.traced(ready)
 
     cdef bint is_unbound_call(self, tuple arguments) except -1:
@@ -90,11 +100,24 @@ cdef class Programs:
             method = self.__get__(arguments[0], type(arguments[0]))
             return (<Programs?>method).prepared(what, arguments[1:], options)
         if not options and not self.strict and self.by_position and len(arguments) == len(self.names):
-            ready = prepare_arguments(arguments, self.names)
+            ready = prepare_arguments(arguments, self.names, self.shared)
             program = self.traced(ready)
             if program is not None:
                 return program, ready, self.threads, self.block
         return self._prepare(what, arguments, options)
+
+    def _prepared(
+        self, str call not None, str what not None, tuple arguments not None, dict options not None
+    ):
+        """Return (program, arguments ready for it, threads, block); raises as `_find` does."""
+        refuse_in_trace(self.name, call)
+        return self.prepared(what, arguments, options)
+
+    def _receiver(self, tuple arguments not None):
+        """Return what is called, and its arguments: the instance's method if it is called on the class."""
+        if self.key is not None and self.is_unbound_call(arguments):
+            return self.__get__(arguments[0], type(arguments[0])), arguments[1:]
+        return self, arguments
 
     def __call__(self, *arguments, **options):
         """Return the outputs of all rows: (N,), or (N, k) for a list of k; floats if no argument has rows.
@@ -113,10 +136,17 @@ cdef class Programs:
     def backward(self, *arguments, **options):
         """Return the mean of the output over the rows, and add its gradient to that of the parameters.
 
-        With a list of outputs: the list of their means, and the gradient of the means' sum.
+        With a list of outputs: the list of their means, and the gradient of the means' sum. With
+        `reduction="sum"` sums take the place of means. `row_weights`, an array (N,), weighs the rows: the sum
+        of weight * output, for the mean divided by the sum of the weights.
         """
         cdef tuple call
         refuse_in_trace(self.name, "backward")
+        if options and has_reduction(options, self.names):
+            try:
+                return self._backward(arguments, dict(options))
+            except StructureError:
+                return self._of_structures("backward", arguments, options)
         try:
             call = self.prepared("backward", arguments, options)
         except StructureError:

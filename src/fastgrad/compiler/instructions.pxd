@@ -75,6 +75,11 @@ cdef struct Argument:
     double *gradient
     Py_ssize_t columns
 
+# Where an output goes, row by row.
+cdef struct Place:
+    char *data
+    Py_ssize_t row_step
+
 cdef struct Block:
     double *registers
     Py_ssize_t stride
@@ -87,7 +92,8 @@ cdef struct Block:
     const int32_t *table
     const Wide *wides
     const Argument *arguments
-    double *results
+    # Of each output, or NULL if their sums over the rows are wanted.
+    const Place *places
     Py_ssize_t outputs
     # d total / d output, the same for every row.
     const double *seeds

@@ -137,8 +137,9 @@ cdef class Reader:
             return self.uniform[operand]
         if operand < plan.parameters:
             return f"p{operand}"
-        if operand < plan.parameters + plan.arguments:
-            return self.argument(operand - plan.parameters, 0)
+        if operand < plan.parameters + plan.shared_count:
+            operand -= <int32_t>plan.parameters
+            return self.argument(plan.shared[2 * operand], plan.shared[2 * operand + 1])
         return f"{plan.initial[operand]:.6g}"
 
     cdef list operands(self, const Instruction *i, bint once):

@@ -7,8 +7,10 @@ from fastgrad.compiler.memory cimport Integers
 
 cdef enum Purpose:
     FORWARD
+    # The outputs' sum over the rows, by the parameters; and by the numbers that all rows share, too.
     BACKWARD
     INPUTS
+    SHARED
 
 cdef struct Step:
     int32_t opcode
@@ -64,6 +66,11 @@ cdef class Lowering:
     cdef int step(
         self, Integers *steps, int32_t opcode, int32_t out, int32_t left, int32_t right=*, int32_t third=*
     ) except -1
+
+
+cdef inline bint sums_up(int purpose) noexcept nogil:
+    """Whether gradients are added up over the rows."""
+    return purpose == BACKWARD or purpose == SHARED
 
 
 cdef Lowering lowered(Graph graph, int purpose, tuple kinds)

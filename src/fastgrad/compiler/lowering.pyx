@@ -15,7 +15,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.memory cimport Integers, append
+from fastgrad.compiler.memory cimport Integers, append, look_for_signals
 from fastgrad.ops cimport *
 
 __all__ = []
@@ -123,11 +123,13 @@ cdef int analyse(Lowering self) except -1:
         if row == ROW_LEAF:
             argument, _ = graph.leaves[first]
             if argument < 0:
-                active[index] = self.purpose == BACKWARD
+                active[index] = self.purpose == BACKWARD or self.purpose == SHARED
             else:
                 kind = self.kinds[argument]
                 varying[index] = self.purpose == INPUTS or kind == REALS or kind == INDICES
-                active[index] = self.purpose == INPUTS and kind != INDICES
+                active[index] = (self.purpose == INPUTS and kind != INDICES) or (
+                    self.purpose == SHARED and not varying[index]
+                )
         elif row == ROW_CONSTANT:
             continue
         elif has_many_operands(row):
@@ -312,6 +314,7 @@ cdef int find_chains(Lowering self) except -1:
     cdef int32_t index
     cdef int row
     for index in range(<int32_t>self.graph.size - 1, -1, -1):
+        look_for_signals(index)
         row = self.records[3 * index]
         if self.absorbed.items[index]:
             continue
@@ -457,8 +460,9 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
             weight = uniform_total(self, &self.pairs, &self.singles, self.active.items[out])
         weights[x] = weight
     if len(weights) == 1:
-        [(x, weight)] = weights.items()
-        return self.step(&self.steps, OPCODE_MULTIPLY_ADD, out, x, weight, bias)
+        # Not from items(): CPython 3.11 crashes if there is no memory for that iterator's tuple.
+        [x] = weights
+        return self.step(&self.steps, OPCODE_MULTIPLY_ADD, out, x, weights[x], bias)
     ordered = [x for x in weights if self.active.items[<int32_t>x]]
     ordered += [x for x in weights if not self.active.items[<int32_t>x]]
     activation = activation_of(self, out)
@@ -567,19 +571,33 @@ cdef int emit_once(Lowering self, int32_t index) except -1:
 cdef int emit_steps(Lowering self) except -1:
     cdef int32_t index
     cdef int row
+    cdef dict outputs = {}
+    for number, output in enumerate(self.graph.outputs):
+        outputs.setdefault(output, []).append(number)
     for index in range(<int32_t>self.graph.size):
+        look_for_signals(index)
         row = self.records[3 * index]
         if self.absorbed.items[index]:
-            continue
-        if self.varying.items[index]:
+            pass
+        elif self.varying.items[index]:
             if self.uses.items[index]:
                 emit_varying(self, index)
         elif self.chain.items[index] >= 0:
             sum_chain_once(self, index)
         elif row != ROW_LEAF and row != ROW_CONSTANT:
             emit_once(self, index)
+        if self.purpose == FORWARD and index in outputs:
+            # At once, so that nothing is kept that only the caller needs.
+            emit_outputs(self, index, outputs.pop(index))
     for number, output in enumerate(self.graph.outputs):
-        self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
+        if output in outputs:
+            self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
+    return 0
+
+
+cdef int emit_outputs(Lowering self, int32_t index, list numbers) except -1:
+    for number in numbers:
+        self.step(&self.steps, OPCODE_OUTPUT, 0, index, number)
     return 0
 
 

@@ -14,6 +14,15 @@ cdef enum:
     MOST_INTEGERS = 2147483647
 
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+
+cdef inline int look_for_signals(Py_ssize_t at) except -1:
+    """Raise KeyboardInterrupt after Ctrl-C, at each 4,096th step of a pass: some milliseconds."""
+    return PyErr_CheckSignals() if at % 4096 == 0 else 0
+
+
 cdef inline int32_t as_offset(Py_ssize_t number) except -1:
     """The number, if an integer of 32 bits can be an offset so large; else MemoryError."""
     if number > MOST_INTEGERS:

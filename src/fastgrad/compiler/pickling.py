@@ -160,11 +160,13 @@ def load_method(owner: type, name: str, instance: object) -> Any:
     return inspect.getattr_static(owner, name).__get__(instance, type(instance))
 
 
-def load_compiled(function: Callable[..., Any], threads: int, strict: bool, block: int) -> Compiled[Any]:
+def load_compiled(
+    function: Callable[..., Any], threads: int, strict: bool, block: int, shared: tuple[str, ...] = ()
+) -> Compiled[Any]:
     """Return what was compiled without programs of its own, to be traced at its first call."""
     from fastgrad.compiler.compiled import Compiled
 
-    return Compiled(function, threads, strict, block)
+    return Compiled(function, threads, strict, block, shared)
 
 
 def load_function(
@@ -172,7 +174,7 @@ def load_function(
     description: dict[str, Any],
     name: str,
     parameters: inspect.Signature,
-    options: tuple[int, bool, int],
+    options: tuple[Any, ...],
     programs: list[Program],
 ) -> Compiled[Any]:
     """Rebuild a pickled function: its programs and, if none of them has parameters, the function.

@@ -30,10 +30,13 @@ cdef class Plan:
     cdef Py_ssize_t widest
     cdef Py_ssize_t registers
     cdef Py_ssize_t outputs
-    # The uniform numbers are, in this order: parameters, arguments, constants, results of `once`.
+    # The uniform numbers are, in this order: parameters, columns of arguments that all rows share, constants,
+    # results of `once`. `shared` has (argument, column) of each of the second.
     cdef Py_ssize_t uniforms
     cdef Py_ssize_t parameters
     cdef Py_ssize_t arguments
+    cdef int32_t *shared
+    cdef Py_ssize_t shared_count
     cdef double *initial
     # The accumulators are, in this order: sums of the outputs, gradients of uniform numbers, gradients of
     # matrices. `accumulated` has the uniform number that each is the gradient of.

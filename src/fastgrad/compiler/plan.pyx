@@ -14,8 +14,8 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport Graph
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.memory cimport Integers, append, as_offset, zeroed
-from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, Lowering, Step, WideStep, lowered
+from fastgrad.compiler.memory cimport Integers, append, as_offset, look_for_signals, zeroed
+from fastgrad.compiler.lowering cimport FORWARD, INPUTS, SHARED, Lowering, Step, WideStep, lowered, sums_up
 from fastgrad.compiler.rows cimport RowProgram, any_selects
 from fastgrad.ops cimport *
 
@@ -35,6 +35,7 @@ cdef class Plan:
         PyMem_RawFree(self.wides)
         PyMem_RawFree(self.table)
         PyMem_RawFree(self.initial)
+        PyMem_RawFree(self.shared)
         PyMem_RawFree(self.accumulated)
         PyMem_RawFree(self.packed_from)
 
@@ -405,6 +406,7 @@ cdef int place_forward(Allocation self) except -1:
     plan.forward = <Instruction *>zeroed(self.count, sizeof(Instruction))
     plan.made = <int32_t *>zeroed(self.count, sizeof(int32_t))
     for time in range(self.count):
+        look_for_signals(time)
         step = self.step(time)
         self.describe(step)
         for at in range(self.writes.size):
@@ -429,6 +431,7 @@ cdef int place_backward(Allocation self) except -1:
     plan.backward = <Instruction *>zeroed(self.count, sizeof(Instruction))
     plan.origin = <int32_t *>zeroed(self.count, sizeof(int32_t))
     for time in range(self.count - 1, -1, -1):
+        look_for_signals(time)
         step = self.step(time)
         self.describe(step)
         # Skip steps that neither add to a gradient nor have a result with one.
@@ -459,9 +462,10 @@ cdef int place_once(Allocation self) except -1:
     plan.once = <Instruction *>zeroed(plan.once_count, sizeof(Instruction))
     plan.made_once = <int32_t *>zeroed(plan.once_count, sizeof(int32_t))
     for at in range(plan.once_count):
+        look_for_signals(at)
         plan.made_once[at] = steps[at].out
         place_operands(self, &steps[at], &plan.once[at])
-    if plan.purpose == BACKWARD:
+    if sums_up(plan.purpose):
         plan.once_back = <Instruction *>zeroed(plan.once_count, sizeof(Instruction))
         for at in range(plan.once_count - 1, -1, -1):
             if self.wanted(steps[at].out):
@@ -542,14 +546,22 @@ cdef int number_uniforms(Allocation self) except -1:
     cdef int32_t index
     plan.parameters = len(graph.parameters)
     plan.arguments = len(self.lowering.kinds)
-    plan.uniforms = plan.parameters + plan.arguments
+    plan.uniforms = plan.parameters
+    plan.shared = <int32_t *>zeroed(2 * len(graph.leaves), sizeof(int32_t))
+    for index in range(<int32_t>graph.size):
+        if graph.row(index) == ROW_LEAF and not self.varies(index):
+            argument, number = graph.leaves[graph.first(index)]
+            if argument < 0:
+                self.uniform[index] = number
+            else:
+                plan.shared[2 * plan.shared_count] = argument
+                plan.shared[2 * plan.shared_count + 1] = number
+                plan.shared_count += 1
+                self.uniform_of(index)
     for index in range(<int32_t>graph.size):
         if self.varies(index):
             continue
-        if graph.row(index) == ROW_LEAF:
-            argument, number = graph.leaves[graph.first(index)]
-            self.uniform[index] = number if argument < 0 else plan.parameters + argument
-        elif graph.row(index) == ROW_CONSTANT:
+        if graph.row(index) == ROW_CONSTANT:
             self.uniform_of(index)
     for operand in self.lowering.constants.values():
         self.uniform_of(operand)
@@ -588,12 +600,27 @@ cdef double count_flops(Plan plan) noexcept:
     return total
 
 
+cdef int list_by_row(Allocation self) except -1:
+    """Accumulators of the gradients that are computed row by row: of the parameters, then of all leaves."""
+    cdef Graph graph = self.lowering.graph
+    cdef int32_t number
+    if not sums_up(self.plan.purpose):
+        return 0
+    for number in range(<int32_t>self.plan.parameters):
+        append(&self.accumulated, number)
+    if self.plan.purpose == SHARED:
+        places = {graph.first(at): self.uniform[at] for at in range(graph.size) if graph.row(at) == ROW_LEAF}
+        for number in range(<int32_t>len(graph.leaves)):
+            # What varies by row has no gradient here, and adds nothing.
+            append(&self.accumulated, max(places.get(number, 0), 0))
+    return 0
+
+
 cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     """Lower a graph for one purpose and place its numbers, pass by pass."""
     cdef Lowering lowering = lowered(graph, purpose, kinds)
     cdef Plan plan = Plan()
     cdef Allocation allocation
-    cdef Py_ssize_t number
     plan.purpose = purpose
     plan.outputs = len(graph.outputs)
     plan.ranges = []
@@ -611,8 +638,7 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
         if any_selects(graph):
             plan.rows = RowProgram(graph, purpose, kinds)
             plan.by_row = allocation.accumulated.size
-            for number in range(plan.parameters if purpose == BACKWARD else 0):
-                append(&allocation.accumulated, <int32_t>number)
+            list_by_row(allocation)
     place_once(allocation)
     place_accumulators(allocation)
     list_packed(plan)

@@ -13,27 +13,42 @@ cdef class Results:
     cdef object array
     cdef double *data
 
+    cdef int adopt(self, object given, tuple shape, str name) except -1
+    cdef void range_of(self, const char **first, const char **end) noexcept
+    cdef Py_ssize_t size(self) noexcept
+    cdef char *at(self, Py_ssize_t flat) noexcept
+
 
 cdef class Program:
     cdef Graph graph
     cdef readonly tuple signature
-    cdef tuple names
+    cdef readonly tuple names
     cdef readonly str name
     # Whether the function returns one Value and not a list of them.
     cdef bint single
     cdef dict plans
     cdef tuple kinds
+    # Of a program of derivatives: the indices that the function selects by, which it may not need itself.
+    cdef list ranges
+    # Programs of derivatives of this one, by what they compute.
+    cdef dict relatives
 
     cdef Plan plan_for(self, int purpose)
     cdef bint fits(self, list arguments) except -1
     cdef Py_ssize_t count_rows(self, list arguments) except -1
-    cdef int check_indices(self, Plan plan, list arguments, Py_ssize_t rows) except -1
+    cdef list index_ranges(self)
+    cdef int check_indices(self, list ranges, list arguments, Py_ssize_t rows) except -1
     cdef Workspace start(
         self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block
     )
     cpdef outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cdef object shaped(self, Results results, list arguments, bint by_output=*)
     cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
+    cdef Workspace run(
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed
+    )
+    cdef bint has_rows(self, list arguments) except -1
+    cdef Results target(self, tuple shape, object given, list arguments)
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cdef int verify_row(
         self, RowProgram graph, double *values, const Argument *arguments, const double *parameters,

@@ -3,27 +3,74 @@ from types import GenericAlias
 from typing import Any, Generic, Self, TypeAlias, TypeVar, overload
 
 import numpy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
 from fastgrad.compiler.graph import Graph
 from fastgrad.compiler.watch import Snapshot
 from fastgrad.engine import Value
 
-__all__ = ["Program", "Programs"]
+__all__ = ["Program", "Programs", "data_of", "set_data"]
 
 @disjoint_base
 class Program:
-    signature: tuple[int, ...]
-    name: str
+    @property
+    def signature(self) -> tuple[int, ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def name(self) -> str: ...
     @property
     def parameters(self) -> tuple[Value, ...]: ...
+    @property
+    def output_shape(self) -> tuple[int, ...]: ...
+    @property
+    def size(self) -> int: ...
     def __new__(
         cls, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
     ) -> Program: ...
     def outputs(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def backward(self, arguments: list[Any], threads: int, block: int) -> Any: ...
     def input_gradients(self, arguments: list[Any], threads: int, block: int) -> Any: ...
+    def derived(self, key: tuple[Any, ...], more: tuple[int, ...] = ()) -> Program: ...
+    def count_rows_of(self, arguments: list[Any]) -> int: ...
+    def fill(
+        self,
+        arguments: list[Any],
+        threads: int,
+        block: int,
+        shapes: list[tuple[int, ...]],
+        outs: Sequence[Any] | None = None,
+    ) -> list[Any]: ...
+    def sums(
+        self,
+        arguments: list[Any],
+        threads: int,
+        block: int,
+        scale: float,
+        shapes: list[tuple[int, ...]],
+        outs: Sequence[Any] | None = None,
+    ) -> list[Any]: ...
+    def reduced(
+        self,
+        arguments: list[Any],
+        threads: int,
+        block: int,
+        scale: float,
+        columns: tuple[tuple[int, int] | None, ...] | None,
+        shapes: list[tuple[int, ...]],
+        outs: Sequence[Any] | None = None,
+    ) -> tuple[list[float], Any]: ...
+    def hessian_by_columns(
+        self,
+        arguments: list[Any],
+        threads: int,
+        block: int,
+        scale: float,
+        columns: tuple[tuple[int, int] | None, ...],
+        shapes: list[tuple[int, ...]],
+        outs: Sequence[Any] | None = None,
+    ) -> Any: ...
     def _verify(self, arguments: list[Any], what: str = "outputs") -> None: ...
 
 # What the compiled function returns for one row.
@@ -43,6 +90,7 @@ class Programs(Generic[_Returned]):
     threads: int
     strict: bool
     block: int
+    shared: tuple[str, ...]
     programs: dict[tuple[int, ...], Program]
     snapshot: Snapshot
     latest: Program | None
@@ -55,6 +103,10 @@ class Programs(Generic[_Returned]):
     def _find(
         self, arguments: tuple[object, ...], names: tuple[str, ...]
     ) -> tuple[tuple[int, ...], list[Any], Program | None]: ...
+    def _prepared(
+        self, call: str, what: str, arguments: tuple[object, ...], options: dict[str, Any]
+    ) -> tuple[Program, list[Any], int, int]: ...
+    def _receiver(self, arguments: tuple[object, ...]) -> tuple[Any, tuple[object, ...]]: ...
     # In another function that is being compiled.
     @overload
     def __call__(self, first: _Traced, /, *arguments: object, **options: object) -> _Returned: ...
@@ -76,6 +128,9 @@ class Programs(Generic[_Returned]):
     @overload
     def backward(self, *arguments: object, **options: object) -> float | list[float]: ...
     def input_gradients(self, *arguments: object, **options: object) -> _Gradient | tuple[_Gradient, ...]: ...
+
+def data_of(leaves: list[Value]) -> _Array: ...
+def set_data(leaves: list[Value], theta: ArrayLike) -> None: ...
 
 # An array that a call fills.
 @disjoint_base

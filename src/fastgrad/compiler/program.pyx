@@ -8,23 +8,26 @@ from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.buffer cimport PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree
 
-from fastgrad.compiler.arguments cimport Prepared, find_numpy, prepare_arguments, signature_of
+from fastgrad.compiler.arguments cimport Prepared, find_numpy, is_aligned, is_code
+from fastgrad.compiler.arguments cimport prepare_arguments, prepare_numbers, signature_of
 from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS
+from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, SHARED
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport Plan, make_plan
 from fastgrad.compiler.replay cimport Workspace, chosen_kernels, run_rows, workspace_for
 from fastgrad.compiler.rows cimport RowProgram, RowState, Singular, gradients_in_row, value_in_row
+from fastgrad.compiler.transforms cimport hessian_graph, jacobian_graph, tangent_graph, weighted_graph
 from fastgrad.compiler.watch cimport Snapshot
 from fastgrad.engine cimport add_gradients, read_leaves
-from fastgrad.engine import _described, _refuse
+from fastgrad.engine import Value, _described, _refuse
 from fastgrad.ops cimport *
 
-__all__ = ["Program", "Programs"]
+__all__ = ["Program", "Programs", "data_of", "set_data"]
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -34,10 +37,16 @@ cdef enum:
     VERIFIED_RECORDS = 65536
 
 cdef class Results:
-    """An array that a call fills: numpy's if numpy is installed, else a memoryview of doubles."""
+    """An array that a call fills: numpy's if numpy is installed, else a memoryview of doubles.
 
-    def __cinit__(self, tuple shape):
+    It is new, or the caller's own.
+    """
+
+    def __cinit__(self, tuple shape, given=None, str name="out"):
         cdef Py_ssize_t size = 1
+        if given is not None:
+            self.adopt(given, shape, name)
+            return
         if find_numpy() is not None:
             self.array = find_numpy().zeros(shape)
         else:
@@ -49,6 +58,59 @@ cdef class Results:
         PyObject_GetBuffer(self.array, &self.view, PyBUF_STRIDES)
         self.held = True
         self.data = <double *>self.view.buf
+
+    cdef int adopt(self, object given, tuple shape, str name) except -1:
+        """Take an array of the caller's; TypeError or ValueError that names it."""
+        cdef Py_ssize_t axis
+        if not PyObject_CheckBuffer(given):
+            raise TypeError(
+                f"{name} must be an array of float64 that can be written, not a {type(given).__name__}"
+            )
+        try:
+            PyObject_GetBuffer(given, &self.view, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
+        except (BufferError, ValueError) as error:
+            raise ValueError(f"{name} must be an array that can be written: {error}") from None
+        self.held = True
+        self.array, self.data = given, <double *>self.view.buf
+        if self.view.strides == NULL and self.view.ndim:
+            raise TypeError(f"{name} is an array without strides")  # no cover: those of ctypes
+        if self.view.itemsize != 8 or not is_code(self.view.format, b"d"):
+            raise TypeError(f"{name} must be an array of float64")
+        found = tuple([self.view.shape[axis] for axis in range(self.view.ndim)])
+        if found != shape:
+            raise ValueError(f"{name} has shape {found}, but the result {shape}")
+        if not is_aligned(&self.view):
+            raise ValueError(f"{name} lies at an address where no float64 can be written")
+        for axis in range(self.view.ndim):
+            if self.view.strides[axis] == 0 and self.view.shape[axis] > 1:
+                raise ValueError(f"{name} has one place for several numbers")
+        return 0
+
+    cdef void range_of(self, const char **first, const char **end) noexcept:
+        """The memory that the array spans."""
+        cdef Py_ssize_t axis, span
+        first[0] = <const char *>self.view.buf
+        end[0] = first[0] + (8 if self.view.len else 0)
+        for axis in range(self.view.ndim if self.view.len else 0):
+            span = (self.view.shape[axis] - 1) * self.view.strides[axis]
+            if span < 0:
+                first[0] += span
+            else:
+                end[0] += span
+
+    cdef Py_ssize_t size(self) noexcept:
+        cdef Py_ssize_t axis, count = 1
+        for axis in range(self.view.ndim):
+            count *= self.view.shape[axis]
+        return count
+
+    cdef char *at(self, Py_ssize_t flat) noexcept:
+        """The place of an item, counted row by row."""
+        cdef Py_ssize_t axis, offset = 0
+        for axis in range(self.view.ndim - 1, -1, -1):
+            offset += flat % self.view.shape[axis] * self.view.strides[axis]
+            flat //= self.view.shape[axis]
+        return <char *>self.view.buf + offset
 
     def __dealloc__(self):
         if self.held:
@@ -76,6 +138,7 @@ cdef class Program:
         self.name = name
         self.single = single
         self.plans = {}
+        self.relatives = {}
         self.kinds = tuple([key % 4 for key in signature])
 
     def __reduce__(self):
@@ -94,6 +157,16 @@ cdef class Program:
     def parameters(self):
         """The leaves that the program reads at each call, in a fixed order."""
         return self.graph.parameters
+
+    @property
+    def output_shape(self):
+        """The shape of what the function returns for one row."""
+        return () if self.single else (len(self.graph.outputs),)
+
+    @property
+    def size(self):
+        """How many records the graph has."""
+        return self.graph.size
 
     cdef Plan plan_for(self, int purpose):
         plan = self.plans.get(purpose)
@@ -131,13 +204,27 @@ cdef class Program:
                 rows, first = one.rows, index
         return rows if rows >= 0 else 1
 
-    cdef int check_indices(self, Plan plan, list arguments, Py_ssize_t rows) except -1:
+    def count_rows_of(self, list arguments not None):
+        """Return the number of rows of a call; TypeError or ValueError if its arguments do not fit."""
+        return self.count_rows(arguments)
+
+    cdef list index_ranges(self):
+        """(argument, column, number of choices) of every index that the function selects by."""
+        cdef Py_ssize_t index
+        cdef set found = set(self.ranges or ())
+        for index in range(self.graph.size if self.ranges is None else 0):
+            if self.graph.row(index) == ROW_CUSTOM:
+                place = self.graph.selections[self.graph.operands[self.graph.first(index)]]
+                found.add((*place, self.graph.second(index) - 1))
+        return list(found)
+
+    cdef int check_indices(self, list ranges, list arguments, Py_ssize_t rows) except -1:
         """Raise IndexError, before anything runs, for an index that is out of range."""
         cdef Prepared one
         cdef Py_ssize_t row, choices
         cdef int64_t index
         cdef const char *data
-        for argument, column, choices in plan.ranges:
+        for argument, column, choices in ranges:
             one = arguments[argument]
             data = one.data + <Py_ssize_t>column * one.column_step
             for row in range(rows):
@@ -160,14 +247,18 @@ cdef class Program:
         cdef Py_ssize_t index
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        self.check_indices(plan, arguments, rows)
+        self.check_indices(plan.ranges if self.ranges is None else self.ranges, arguments, rows)
         workspace = workspace_for(plan, rows, block, threads)
         index = plan.parameters
         memcpy(workspace.uniform + index, plan.initial + index, (plan.uniforms - index) * sizeof(double))
         read_leaves(self.graph.parameters, workspace.uniform)
+        for index in range(plan.shared_count):
+            one = arguments[plan.shared[2 * index]]
+            workspace.uniform[plan.parameters + index] = one.number if one.columns < 0 else (
+                <const double *>(one.data + plan.shared[2 * index + 1] * one.column_step)
+            )[0]
         for index in range(plan.arguments):
             one = arguments[index]
-            workspace.uniform[plan.parameters + index] = one.number
             argument = &workspace.arguments[index]
             argument.kind = INDICES if one.kind == INDICES or one.kind == WHOLE_NUMBER else REALS
             argument.data = one.data
@@ -179,14 +270,17 @@ cdef class Program:
     cpdef outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return the outputs, row by row."""
         cdef Plan plan = self.plan_for(FORWARD)
-        cdef Py_ssize_t rows = self.count_rows(arguments)
+        cdef Py_ssize_t rows = self.count_rows(arguments), at
         cdef Results results
         cdef Workspace workspace
         results = Results(tuple([rows] if self.single else [rows, plan.outputs]))
         if rows == 0:
             return results.array
         workspace = self.start(plan, arguments, rows, threads, block)
-        run_rows(plan, workspace, rows, NULL, results.data, 1)
+        for at in range(plan.outputs):
+            workspace.places[at].data = <char *>(results.data + at)
+            workspace.places[at].row_step = plan.outputs * <Py_ssize_t>sizeof(double)
+        run_rows(plan, workspace, rows, NULL, workspace.places, 1)
         plan.workspaces.append(workspace)
         return self.shaped(results, arguments)
 
@@ -200,6 +294,17 @@ cdef class Program:
         values = results.array.tolist()
         return [rows[0] for rows in values] if by_output else values[0]
 
+    cdef Workspace run(
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed
+    ):
+        """Run the way forward and back, the derivative by each output being `seed`."""
+        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        cdef Py_ssize_t at
+        for at in range(plan.outputs):
+            workspace.seeds[at] = seed
+        run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
+        return workspace
+
     cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return the outputs' means; add the gradient of their sum to the parameters'."""
         cdef Plan plan = self.plan_for(BACKWARD)
@@ -208,10 +313,7 @@ cdef class Program:
         cdef list means
         if rows == 0:
             raise ValueError(f"{self.name} has no mean output: its arguments have no rows")
-        workspace = self.start(plan, arguments, rows, threads, block)
-        for at in range(plan.outputs):
-            workspace.seeds[at] = 1.0 / <double>rows
-        run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
+        workspace = self.run(plan, arguments, rows, threads, block, 1.0 / <double>rows)
         # The gradients come last: nothing that can fail follows.
         means = [workspace.total[at] / <double>rows for at in range(plan.outputs)]
         plan.workspaces.append(workspace)
@@ -247,6 +349,182 @@ cdef class Program:
             for results in gradients
         ]
         return gradients[0] if len(gradients) == 1 else tuple(gradients)
+
+    def derived(self, tuple key not None, tuple more not None=()):
+        """Return the program of derivatives that a key describes; it is made at its first use.
+
+        key: ("jacobian", columns, values), ("hessian", columns), ("tangent", columns) or ("weighted",). The
+        columns are leaves: (argument, column), (-1, parameter), or None for what the program does not have.
+        `more` has the signatures of the arguments that follow: a tangent for each column, or the weight.
+        """
+        cdef Program program = self.relatives.get((key, more))
+        cdef Graph graph
+        if program is not None:
+            return program
+        extra = [
+            (len(self.signature) + at, column)
+            for at, one in enumerate(more) for column in range(max(one // 4 - 1, 1))
+        ]
+        # Unpacked, as an index is not checked here.
+        kind, columns, values = (key + (None, None, None))[:3]
+        if kind == "jacobian":
+            graph = jacobian_graph(self.graph, columns, bool(values))
+        elif kind == "hessian":
+            graph = hessian_graph(self.graph, columns)
+        elif kind == "tangent" and len(columns) == len(extra):
+            graph = tangent_graph(self.graph, columns, tuple(extra))
+        elif kind == "weighted" and len(extra) == 1:
+            graph = weighted_graph(self.graph, extra[0])
+        else:
+            raise ValueError(f"a program has no derivatives {key!r} with {len(extra)} more columns")
+        names = ("row_weights",) if kind == "weighted" else ("tangents",) * len(more)
+        program = Program(graph, self.signature + more, self.names + names, self.name, False)
+        program.ranges = self.index_ranges()
+        self.relatives[key, more] = program
+        return program
+
+    cdef Results target(self, tuple shape, object given, list arguments):
+        """The array for some outputs: a new one if the caller gives none, or one that an argument is in."""
+        cdef Results results
+        cdef Prepared one
+        cdef const char *first
+        cdef const char *end
+        if given is None:
+            return Results(shape)
+        results = Results(shape, given)
+        results.range_of(&first, &end)
+        for argument in arguments:
+            one = argument
+            if one.overlaps(first, end):
+                return Results(shape)
+        return results
+
+    def fill(
+        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, list shapes not None, outs=None
+    ):
+        """Return the outputs, row by row, as an array for each of the shapes, which share them out.
+
+        outs: an array or None for each; what is given is filled and returned. If no argument has rows, the
+        arrays have these shapes, and a single number is a float.
+        """
+        cdef Plan plan = self.plan_for(FORWARD)
+        cdef Py_ssize_t rows = self.count_rows(arguments), number = 0, at, count, step
+        cdef Results results
+        cdef Workspace workspace
+        cdef list targets = []
+        cdef bint by_row = self.has_rows(arguments)
+        outs = [None] * len(shapes) if outs is None else list(outs)
+        if len(outs) != len(shapes):
+            raise ValueError(f"out must have {len(shapes)} arrays, not {len(outs)}")
+        for shape, given in zip(shapes, outs):
+            shape = (rows, *shape) if by_row else tuple(shape)
+            results = self.target(shape if shape or given is not None else (1,), given, arguments)
+            number += results.size() // (rows if by_row else 1) if rows else 0
+            targets.append(results)
+        require_apart([one for one, given in zip(targets, outs) if given is not None])
+        if number:
+            if number != plan.outputs:
+                raise ValueError(f"{plan.outputs} outputs are not {number}")
+            workspace = self.start(plan, arguments, rows, threads, block)
+            number = 0
+            for results in targets:
+                count = results.size() // (rows if by_row else 1)
+                step = results.view.strides[0] if by_row else 8
+                for at in range(count):
+                    workspace.places[number].data = results.at(at)
+                    workspace.places[number].row_step = step
+                    number += 1
+            run_rows(plan, workspace, rows, NULL, workspace.places, 1)
+            plan.workspaces.append(workspace)
+        return [
+            handed_over(results, given, bool(by_row or shape))
+            for results, given, shape in zip(targets, outs, shapes)
+        ]
+
+    cdef bint has_rows(self, list arguments) except -1:
+        cdef Prepared one
+        for argument in arguments:
+            one = argument
+            if one.rows >= 0:
+                return True
+        return False
+
+    def sums(
+        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale,
+        list shapes not None, outs=None,
+    ):
+        """Return the outputs' sums over the rows times `scale`, as an array for each of the shapes."""
+        cdef Plan plan = self.plan_for(FORWARD)
+        cdef Py_ssize_t rows = self.count_rows(arguments), at
+        cdef Results results = Results((plan.outputs,))
+        cdef Workspace workspace
+        if rows:
+            workspace = self.start(plan, arguments, rows, threads, block)
+            run_rows(plan, workspace, rows, NULL, NULL, 1)
+            for at in range(plan.outputs):
+                results.data[at] = workspace.total[at] * scale
+            plan.workspaces.append(workspace)
+        return shared_out(results, shapes, outs)
+
+    def reduced(
+        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale, tuple columns,
+        list shapes not None, outs=None,
+    ):
+        """Return the outputs' sums over the rows times `scale`, and the gradient of their sum by columns.
+
+        columns: (argument, column) of arguments that all rows share, or (-1, parameter), and None, by which
+        the derivative is 0. The gradient is an array for each of the shapes. Without columns, None is in its
+        place, and it is added to the gradients of the parameters.
+        """
+        cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED)
+        cdef Py_ssize_t rows = self.count_rows(arguments), at
+        cdef list sums = [0.0] * plan.outputs
+        cdef Results results = Results((0 if columns is None else len(columns),))
+        cdef Workspace workspace = None
+        cdef dict places
+        if rows:
+            workspace = self.run(plan, arguments, rows, threads, block, scale)
+            sums = [workspace.total[at] * scale for at in range(plan.outputs)]
+        if columns is None:
+            if rows:
+                plan.workspaces.append(workspace)
+                add_gradients(self.graph.parameters, workspace.gradient)
+            return sums, None
+        if rows:
+            places = {
+                (plan.shared[2 * at], plan.shared[2 * at + 1]): plan.parameters + at
+                for at in range(plan.shared_count)
+            }
+            for at, column in enumerate(columns):
+                place = None
+                if column is not None:
+                    argument, number = column
+                    place = number if argument < 0 else places.get(column)
+                if place is not None and not 0 <= place < plan.parameters + plan.shared_count:
+                    raise ValueError(f"there is no column {column!r}")
+                if place is not None:
+                    results.data[at] = workspace.gradient[<Py_ssize_t>place]
+            plan.workspaces.append(workspace)
+        return sums, shared_out(results, shapes, outs)
+
+    def hessian_by_columns(
+        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale,
+        tuple columns not None, list shapes not None, outs=None,
+    ):
+        """Return the Hessian of `reduced` by the columns, from its products with the unit vectors."""
+        cdef Py_ssize_t count = len(columns), at, other
+        cdef Results unit = Results((count,))
+        cdef Results found = Results((count * count,))
+        cdef Results row = Results((count,))
+        cdef Program along = self.derived(("tangent", columns), (NUMBER + 4 * (count + 1),))
+        cdef list given = [*arguments, prepare_numbers(unit.array, "tangents", True)]
+        for at in range(count):
+            unit.data[at] = 1.0
+            along.reduced(given, threads, block, scale, columns, [(count,)], [row.array])
+            unit.data[at] = 0.0
+            for other in range(count):
+                found.data[at * count + other] = row.data[other]
+        return shared_out(found, shapes, outs)[0]
 
     def _verify(self, list arguments, str what="outputs"):
         """Raise what the engine would raise for the first row that it refuses.
@@ -352,6 +630,96 @@ cdef class Program:
             f"{place}: the gradient {first.gradient} times the derivative of {what}{which}, "
             f"{first.derivative}, is {first.gradient * first.derivative}"
         )
+
+
+cdef bint only_parameters(tuple columns) except -1:
+    for column in columns or ():
+        if column is not None:
+            argument, _ = column
+            if argument >= 0:
+                return False
+    return True
+
+
+cdef int require_apart(list given) except -1:
+    """Raise ValueError if two of the caller's arrays share memory."""
+    cdef Results one, other
+    cdef const char *first
+    cdef const char *end
+    cdef const char *other_first
+    cdef const char *other_end
+    for at, one in enumerate(given):
+        one.range_of(&first, &end)
+        for other in given[:at]:
+            other.range_of(&other_first, &other_end)
+            if first < other_end and other_first < end:
+                raise ValueError("out has two arrays that share memory")
+    return 0
+
+
+cdef object handed_over(Results results, object given, bint is_array):
+    """What the caller gets: the array, copied to the one that was given, or a number."""
+    cdef Results own
+    cdef Py_ssize_t at
+    if given is not None and results.array is not given:
+        own = Results(tuple([results.view.shape[at] for at in range(results.view.ndim)]), given)
+        for at in range(own.size()):
+            (<double *>own.at(at))[0] = results.data[at]
+        return given
+    if given is not None or is_array:
+        return results.array
+    return results.data[0]
+
+
+cdef list shared_out(Results flat, list shapes, outs):
+    """Arrays of these shapes, which have the numbers of a flat one in turn."""
+    cdef Results results
+    cdef Py_ssize_t at, number = 0
+    cdef list targets = []
+    outs = [None] * len(shapes) if outs is None else list(outs)
+    if len(outs) != len(shapes):
+        raise ValueError(f"out must have {len(shapes)} arrays, not {len(outs)}")
+    for shape, given in zip(shapes, outs):
+        results = Results(tuple(shape) if shape or given is not None else (1,), given)
+        targets.append(results)
+        number += results.size()
+    require_apart([one for one, given in zip(targets, outs) if given is not None])
+    if number and number != flat.size():
+        raise ValueError(f"{flat.size()} numbers are not {number}")
+    number = 0
+    for results in targets:
+        for at in range(results.size()):
+            (<double *>results.at(at))[0] = flat.data[number]
+            number += 1
+    return [
+        handed_over(results, given, bool(shape)) for results, given, shape in zip(targets, outs, shapes)
+    ]
+
+
+def data_of(list leaves not None):
+    """Return the data of leaves as an array (p,)."""
+    cdef tuple given = tuple(leaves)
+    cdef Results results
+    for leaf in given:
+        if not isinstance(leaf, Value):
+            raise TypeError(f"a parameter is a Value, not a {type(leaf).__name__}")
+    results = Results((len(given),))
+    read_leaves(given, results.data)
+    return results.array
+
+
+def set_data(list leaves not None, theta):
+    """Set the data of leaves; ValueError unless `theta` has one number for each."""
+    cdef Prepared numbers = prepare_numbers(theta, "theta", True)
+    cdef Py_ssize_t at
+    if numbers.columns != len(leaves):
+        found = "a number" if numbers.columns < 0 else f"{numbers.columns} numbers"
+        raise ValueError(f"theta is {found}, but there are {len(leaves)} parameters")
+    cdef list data = [
+        (<const double *>(numbers.data + at * numbers.column_step))[0] for at in range(numbers.columns)
+    ]
+    for leaf, number in zip(leaves, data):
+        leaf.data = number
 
 
 cdef int let_others_run() except -1:

@@ -1,6 +1,6 @@
 """Replay: a plan runs over the rows of a call."""
 
-from fastgrad.compiler.instructions cimport Argument
+from fastgrad.compiler.instructions cimport Argument, Place
 from fastgrad.compiler.plan cimport Plan
 
 cdef extern from "pythread.h" nogil:
@@ -26,6 +26,7 @@ cdef class Workspace:
     cdef double *total
     cdef double *part_accumulators
     cdef Argument *arguments
+    cdef Place *places
     cdef Worker *workers
     cdef PyThread_type_lock lock
     cdef char *finished
@@ -41,5 +42,6 @@ cdef str chosen_kernels()
 cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_ssize_t threads)
 cdef Py_ssize_t block_bytes(Plan plan) noexcept
 cdef int run_rows(
-    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, double *results, Py_ssize_t passes
+    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, const Place *places,
+    Py_ssize_t passes
 ) except -1

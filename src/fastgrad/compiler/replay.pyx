@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.lowering cimport BACKWARD
+from fastgrad.compiler.lowering cimport sums_up
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport Plan
 from fastgrad.compiler.rows cimport RowGraph, RowState, all_finite, differentiate_row
@@ -380,8 +380,9 @@ cdef class Workspace:
         cdef Worker *worker
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
         self.stride = stride_of(block_rows)
-        self.owned = <void **>zeroed(12 + 9 * threads, sizeof(void *))
+        self.owned = <void **>zeroed(13 + 9 * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+        self.places = <Place *>self.room(plan.outputs, sizeof(Place))
         # The gradients of uniform numbers follow the numbers: both are registers of what runs once.
         self.uniform = self.numbers(2 * plan.uniforms)
         self.gradient = self.uniform + plan.uniforms
@@ -482,7 +483,8 @@ cdef void collect(Plan plan, const double *total, double *gradient) noexcept nog
 
 
 cdef int run_rows(
-    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, double *results, Py_ssize_t passes
+    Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, const Place *places,
+    Py_ssize_t passes
 ) except -1:
     """Run the instructions of the batch and of all rows; a call that is not short releases the GIL.
 
@@ -520,7 +522,7 @@ cdef int run_rows(
         worker.block.uniform, worker.block.packed = workspace.uniform, workspace.packed
         worker.block.table, worker.block.wides = plan.table, plan.wides
         worker.block.arguments = worker.arguments
-        worker.block.results, worker.block.outputs = results, plan.outputs
+        worker.block.places, worker.block.outputs = places, plan.outputs
         worker.block.seeds = worker.seeds
         if seeds != NULL:
             memcpy(worker.seeds, seeds, plan.outputs * sizeof(double))
@@ -538,10 +540,12 @@ cdef void run_job(Plan plan, Workspace workspace, Job *job) noexcept nogil:
     else:
         run_once(plan, workspace)
         run_parts(&workspace.workers[0])
-    if plan.purpose == BACKWARD and not job.stop:
+    if sums_up(plan.purpose) and not job.stop:
         collect(plan, workspace.total, workspace.gradient)
         run_once_back(plan, workspace)
-        if job.rows_of != NULL and plan.once_count and not all_finite(workspace.gradient, plan.parameters):
+        if job.rows_of != NULL and plan.once_count and not all_finite(
+            workspace.gradient, plan.parameters + plan.shared_count
+        ):
             run_all_by_row(plan, workspace, job)
 
 

@@ -13,6 +13,7 @@ cdef struct RowGraph:
     # Of each leaf: argument, column, and the number of its record; of each selection: argument, column.
     int32_t *leaves
     Py_ssize_t leaf_count
+    Py_ssize_t parameter_count
     int32_t *selections
     int32_t *outputs
     Py_ssize_t output_count

@@ -14,8 +14,8 @@ from libc.string cimport memset
 from cpython.mem cimport PyMem_RawFree
 
 from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
-from fastgrad.compiler.instructions cimport INDICES, Argument, choice
-from fastgrad.compiler.lowering cimport BACKWARD, INPUTS
+from fastgrad.compiler.instructions cimport INDICES, REALS, Argument, choice
+from fastgrad.compiler.lowering cimport INPUTS, SHARED, sums_up
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.ops cimport *
 
@@ -28,11 +28,12 @@ cdef class RowProgram:
     def __cinit__(self, Graph graph not None, int purpose, tuple kinds not None):
         cdef Py_ssize_t index, at
         cdef int32_t first, second
-        cdef int row
+        cdef int row, kind
         cdef RowGraph *of = &self.of
         self.graph = graph
         of.size, of.records, of.operands = graph.size, graph.records, graph.operands
         of.leaf_count, of.output_count = len(graph.leaves), len(graph.outputs)
+        of.parameter_count = len(graph.parameters)
         of.constants = <double *>zeroed(len(graph.constants), sizeof(double))
         of.leaves = <int32_t *>zeroed(3 * of.leaf_count, sizeof(int32_t))
         of.selections = <int32_t *>zeroed(2 * len(graph.selections), sizeof(int32_t))
@@ -51,9 +52,12 @@ cdef class RowProgram:
             if row == ROW_LEAF:
                 of.leaves[3 * first + 2] = <int32_t>index
                 if of.leaves[3 * first] < 0:
-                    of.active[index] = purpose == BACKWARD
+                    of.active[index] = sums_up(purpose)
                 else:
-                    of.active[index] = purpose == INPUTS and kinds[of.leaves[3 * first]] != INDICES
+                    kind = kinds[of.leaves[3 * first]]
+                    of.active[index] = (purpose == INPUTS and kind != INDICES) or (
+                        purpose == SHARED and kind != INDICES and kind != REALS
+                    )
             elif row == ROW_CONSTANT:
                 continue
             elif has_many_operands(row):
@@ -253,6 +257,8 @@ cdef void differentiate_row(
             continue
         if leaf[0] < 0:
             amounts[leaf[1]] += state.gradients[leaf[2]]
+        elif amounts != NULL:
+            amounts[of.parameter_count + index] += state.gradients[leaf[2]]
         else:
             argument = &arguments[leaf[0]]
             argument.gradient[row * argument.columns + leaf[1]] = state.gradients[leaf[2]]

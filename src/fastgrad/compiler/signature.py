@@ -10,7 +10,15 @@ from typing import Any
 
 from fastgrad.compiler.arguments import prepare_arguments
 
-__all__ = ["arguments_of", "block_option", "may_be_given", "portable", "threads_option"]
+__all__ = [
+    "arguments_of",
+    "block_option",
+    "may_be_given",
+    "portable",
+    "require_shared",
+    "shared_option",
+    "threads_option",
+]
 
 OPTIONS = ("threads", "strict", "block")
 # The largest int of C, in which the options are kept.
@@ -86,3 +94,20 @@ def threads_option(threads: Any) -> int:
 def block_option(block: Any) -> int:
     """Check the number of rows of a block; with 0 the program chooses."""
     return whole_option("block", block, 0)
+
+
+def shared_option(shared: Any) -> tuple[str, ...]:
+    """Return the names of the arguments that all rows share; TypeError if they are no names."""
+    names = (shared,) if isinstance(shared, str) else shared
+    if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"shared is the name of an argument, or a list of names, not {shared!r}")
+    return tuple(names)
+
+
+def require_shared(shared: tuple[str, ...], names: tuple[str, ...], rest: str | None, function: str) -> None:
+    """Raise TypeError for a shared argument that the function does not have."""
+    for name in shared:
+        if name not in names:
+            raise TypeError(f"{function} has no argument {name!r} that rows could share")
+        if name == rest:
+            raise TypeError(f"*{name} cannot be shared: numbers are the same in all rows, give these")

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["Structure", "columns_of", "flattened", "rebuilt", "structure_of"]
+__all__ = ["Structure", "columns_of", "flattened", "rebuilt", "shared_columns", "structure_of"]
 
 
 class Structure(NamedTuple):
@@ -72,3 +72,16 @@ def flattened(
     )
     of_columns.__name__ = name
     return of_columns
+
+
+def shared_columns(
+    shared: Sequence[str], names: Sequence[str], structures: Sequence[Structure | None]
+) -> tuple[str, ...]:
+    """Return the names of the columns of the arguments that all rows share, as `flattened` names them."""
+    columns: list[str] = []
+    for argument, structure in zip(names, structures, strict=True):
+        if argument in shared:
+            columns += (
+                [argument] if structure is None else [f"{argument}_{field}" for field in structure.fields]
+            )
+    return tuple(columns)

@@ -99,20 +99,27 @@ cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil
 
 
 cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
-    """Result `right` = left; its sum over the rows is the accumulator of the same number."""
-    cdef double *results = block.results
+    """Result `right` = left where the caller wants it; else its sum is the accumulator of the same number."""
     cdef const double *value
+    cdef char *out
+    cdef Py_ssize_t step
     cdef Py_ssize_t j
     if i.left >= 0:
         value = lanes_of(block, i.left)
     else:
         fill(block.scratch, block.uniform[~i.left], block.lanes)
         value = block.scratch
-    block.accumulators[i.right] += sum_of(value, block.lanes)
-    if results != NULL:
-        results += block.row * block.outputs + i.right
+    if block.places == NULL:
+        block.accumulators[i.right] += sum_of(value, block.lanes)
+        return
+    step = block.places[i.right].row_step
+    out = block.places[i.right].data + block.row * step
+    if step == sizeof(double):
         for j in range(block.lanes):
-            results[j * block.outputs] = value[j]
+            (<double *>out)[j] = value[j]
+    else:
+        for j in range(block.lanes):
+            (<double *>(out + j * step))[0] = value[j]
 
 
 cdef void backward_output(const Instruction *i, const Block *block) noexcept nogil:

@@ -1,0 +1,446 @@
+"""The calls of a compiled function that differentiate it, in the words of jax and scipy."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
+
+from fastgrad.compiler.arguments import describe_signature, prepare_numbers
+from fastgrad.compiler.program import Program, Programs, data_of, set_data
+from fastgrad.engine import Value
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import ArrayLike, NDArray
+
+    # Without numpy, a memoryview of doubles.
+    Array: TypeAlias = NDArray[numpy.float64]
+    # A float64 array that a call fills; None for a new one.
+    Out: TypeAlias = Array | memoryview | None
+
+__all__ = ["Differentiable"]
+
+Returned = TypeVar("Returned", covariant=True)
+Reduction: TypeAlias = Literal["mean", "sum"]
+# A leaf: (argument, column), (-1, parameter), or None for a parameter that the program does not have.
+Column: TypeAlias = "tuple[int, int] | None"
+# A number of the call's arguments, or a name.
+Argnum: TypeAlias = "int | str"
+# By the leaves from outside, as one array.
+PARAMETERS = "parameters"
+# The kinds of float arguments in a signature: by row, and shared by all rows.
+REALS, NUMBER = 0, 2
+# How many instructions the Hessian of a reduction may take as one program; it is computed by columns beyond.
+MOST_OF_HESSIAN = 300_000
+
+
+class Chosen(NamedTuple):
+    """What is differentiated by: for each of `argnums`, its columns and what a row has of it."""
+
+    columns: tuple[tuple[Column, ...], ...]
+    shapes: tuple[tuple[int, ...], ...]
+    # The signatures of tangents, and whether all rows share them.
+    tangents: tuple[int, ...]
+    shared: tuple[bool, ...]
+    # The name of the first that differs by row, or None.
+    by_row: str | None
+
+    # All columns.
+    flat: tuple[Column, ...]
+    # Whether `argnums` are a tuple.
+    several: bool
+    # The shapes of the value and of the derivatives of one row.
+    results: list[tuple[int, ...]]
+    # The programs of the first derivatives, with the values and without.
+    programs: dict[bool, Program]
+
+
+class Differentiable(Programs[Returned]):
+    """Value and derivatives of every row, by arguments or parameters, and of the rows' mean or sum."""
+
+    # The name of a parameter `*xs`, or None.
+    rest: str | None
+    # What `argnums` chose, by program; it is found anew when another program may have more parameters.
+    chosen: dict[tuple[Program, Any], Chosen]
+
+    @property
+    def parameters(self) -> list[Value]:
+        """The leaves that the programs read, in the order of their first use; empty before the first call."""
+        return list(
+            {id(leaf): leaf for program in self.programs.values() for leaf in program.parameters}.values()
+        )
+
+    def get_parameters(self) -> Array:
+        """Return the data of `parameters` as one array (p,); without any before the first call."""
+        return data_of(self.parameters)
+
+    def set_parameters(self, theta: ArrayLike) -> None:
+        """Set the data of `parameters` to the numbers of one array (p,).
+
+        Raises ValueError for another number of them: before its first call, a function has no parameters.
+        """
+        set_data(self.parameters, theta)
+
+    @overload
+    def value_and_grad(
+        self,
+        *arguments: object,
+        argnums: Argnum = 0,
+        out: tuple[Out, Out] | None = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> tuple[float | Array, float | Array]: ...
+    @overload
+    def value_and_grad(
+        self,
+        *arguments: object,
+        argnums: tuple[Argnum, ...],
+        out: tuple[Out, tuple[Out, ...] | None] | None = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> tuple[float | Array, tuple[float | Array, ...]]: ...
+    def value_and_grad(
+        self,
+        *arguments: object,
+        argnums: Argnum | tuple[Argnum, ...] = 0,
+        out: tuple[Out, Out | tuple[Out, ...]] | None = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> tuple[float | Array, float | Array | tuple[float | Array, ...]]:
+        """Return (value, derivatives) of every row, in one call.
+
+        argnums: which arguments the derivatives are by: the number or the name of one; the name of `*xs`, all
+        of them as one array; "parameters", the leaves from outside as one array; or several in a tuple.
+        The value is (N,), or (N, k) for a list of k outputs, the derivatives (N, ...) or (N, k, ...) with the
+        shape of the argument in a row: nothing for a number or an array (N,), d for (N, d) or d numbers that
+        all rows share, p for parameters. If no argument has rows, there is no N, and single numbers are
+        floats.
+        reduction: "mean" or "sum" over the rows, so that N is missing; only by what all rows share.
+        row_weights: an array (N,) that weighs the rows of a reduction, the mean divided by their sum.
+        out: (array, array), float64 of these shapes, for the value and the derivatives, which are a tuple
+        if `argnums` is; None for one that is new.
+        Raises TypeError and ValueError that name what is wrong.
+        """
+        found: tuple[float | Array, float | Array] = self._differentiate(
+            "value_and_grad", arguments, argnums, reduction, row_weights, options, True, out
+        )
+        return found
+
+    @overload
+    def jacobian(
+        self,
+        *arguments: object,
+        argnums: Argnum = 0,
+        out: Out = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> float | Array: ...
+    @overload
+    def jacobian(
+        self,
+        *arguments: object,
+        argnums: tuple[Argnum, ...],
+        out: tuple[Out, ...] | None = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> tuple[float | Array, ...]: ...
+    def jacobian(
+        self,
+        *arguments: object,
+        argnums: Argnum | tuple[Argnum, ...] = 0,
+        out: Out | tuple[Out, ...] = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> float | Array | tuple[float | Array, ...]:
+        """Return the derivatives alone: see `value_and_grad`.
+
+        By forward mode where there are at most as many columns as outputs, else by reverse mode.
+        """
+        found: float | Array = self._differentiate(
+            "jacobian",
+            arguments,
+            argnums,
+            reduction,
+            row_weights,
+            options,
+            False,
+            None if out is None else (None, out),
+        )
+        return found
+
+    def hessian(
+        self,
+        *arguments: object,
+        argnums: Argnum = 0,
+        out: Out = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> float | Array:
+        """Return the second derivatives by one of the arguments, or by "parameters".
+
+        Of every row (N, d, d) or (N, k, d, d), by a single number (N,) or (N, k); of a reduction without N.
+        Options as for `value_and_grad`.
+        """
+        function, program, ready, threads, block = self._begun("hessian", argnums, arguments, options)
+        chosen = function._chosen(program, argnums)
+        (columns,), (shape,) = require_single(chosen, "hessian")
+        shapes = [(*program.output_shape, *shape, *shape)]
+        if reduction is None and row_weights is None:
+            derived = program.derived(("hessian", columns))
+            return derived.fill(ready, threads, block, shapes, [out])[0]
+        base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
+        if len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN:
+            return base.derived(("hessian", columns)).sums(ready, threads, block, scale, shapes, [out])[0]
+        return base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out])
+
+    def hvp(
+        self,
+        *arguments: object,
+        tangents: ArrayLike,
+        argnums: Argnum = 0,
+        out: Out = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> float | Array:
+        """Return the products of the Hessian and the tangents, without the Hessian.
+
+        tangents: of the shape of the argument, for parameters (p,). The result has the shape of the
+        derivatives that `value_and_grad` returns. Options as there.
+        """
+        function, program, ready, threads, block = self._begun("hvp", argnums, arguments, options)
+        chosen = function._chosen(program, argnums)
+        (columns,), (shape,) = require_single(chosen, "hvp")
+        shapes = [(*program.output_shape, *shape)]
+        direction = prepare_numbers(tangents, "tangents", chosen.shared[0])
+        if direction.signature != chosen.tangents[0]:
+            wanted = shape if chosen.shared[0] else ("N", *shape)
+            raise ValueError(
+                f"tangents must have the shape of what they are tangents of, "
+                f"{'a single number' if wanted == () else '(' + ', '.join(map(str, wanted)) + ')'}"
+            )
+        base, scale = program, 1.0
+        if reduction is not None or row_weights is not None:
+            base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
+        along = base.derived(("tangent", columns), (direction.signature,))
+        ready = [*ready, direction]
+        if reduction is None:
+            derived = along.derived(("jacobian", (columns,), False))
+            return derived.fill(ready, threads, block, shapes, [out])[0]
+        if program.output_shape:
+            derived = along.derived(("jacobian", (columns,), False))
+            return derived.sums(ready, threads, block, scale, shapes, [out])[0]
+        return along.reduced(ready, threads, block, scale, columns, shapes, [out])[1][0]
+
+    def _begun(
+        self, call: str, argnums: Any, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[Differentiable[Returned], Program, list[Any], int, int]:
+        """Return the function that is called, its program, what it runs on, threads and block."""
+        function, arguments = self._receiver(arguments)
+        what = "backward" if argnums == PARAMETERS else "input_gradients"
+        return (function, *function._prepared(call, what, arguments, options))
+
+    def _differentiate(
+        self,
+        call: str,
+        arguments: tuple[Any, ...],
+        argnums: Any,
+        reduction: Reduction | None,
+        row_weights: Any,
+        options: dict[str, Any],
+        values: bool,
+        out: tuple[Any, Any] | None,
+    ) -> Any:
+        """Compute first derivatives, and the value if it is wanted."""
+        function, program, ready, threads, block = self._begun(call, argnums, arguments, options)
+        chosen = function._chosen(program, argnums)
+        several = chosen.several
+        outs = None if out is None else outputs_given(out, len(chosen.shapes), several)
+        shapes = chosen.results
+        if not values:
+            shapes = shapes[1:]
+            outs = outs and outs[1:]
+        if reduction is None and row_weights is None:
+            derived = chosen.programs.get(values)
+            if derived is None:
+                derived = program.derived(("jacobian", chosen.columns, values))
+                chosen.programs[values] = derived
+            found = derived.fill(ready, threads, block, shapes, outs)
+        else:
+            base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
+            if program.output_shape:
+                derived = base.derived(("jacobian", chosen.columns, values))
+                found = derived.sums(ready, threads, block, scale, shapes, outs)
+            else:
+                if values and outs is not None and outs.pop(0) is not None:
+                    raise ValueError("the value of a reduction is a number: out is (None, derivatives)")
+                sums, found = base.reduced(
+                    ready, threads, block, scale, chosen.flat, chosen.results[1:], outs
+                )
+                found = [*sums, *found] if values else found
+        derivatives = tuple(found[1:] if values else found) if several else found[-1]
+        return (found[0], derivatives) if values else derivatives
+
+    def _backward(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Return the reduction of the outputs, and add its gradient to that of the parameters."""
+        function, arguments = self._receiver(arguments)
+        reduction, row_weights = options.pop("reduction", "mean"), options.pop("row_weights", None)
+        program, ready, threads, block = function._prepared("backward", "backward", arguments, options)
+        base, ready, scale = reduced(program, ready, None, reduction, row_weights)
+        sums, _ = base.reduced(ready, threads, block, scale, None, [])
+        return sums if program.output_shape else sums[0]
+
+    def _chosen(self, program: Program, argnums: Any) -> Chosen:
+        """Return what `argnums` choose; TypeError or ValueError in words."""
+        try:
+            found = self.chosen.get((program, argnums))
+        except TypeError:
+            # A list, or an array, has no hash; what is in it has none either if it is no number or name.
+            argnums, found = tuple(argnums), None
+        if found is None:
+            found = self._choose(program, argnums)
+            self.chosen[program, argnums] = found
+        return found
+
+    def _choose(self, program: Program, given: Any) -> Chosen:
+        several = not isinstance(given, str) and isinstance(given, Iterable)
+        argnums = tuple(given) if several else (given,)
+        parameters = self.parameters
+        described = describe_signature(program.signature)
+        columns: list[tuple[Column, ...]] = []
+        shapes: list[tuple[int, ...]] = []
+        shared: list[bool] = []
+        by_row = None
+        for each in argnums:
+            if each == PARAMETERS and each not in program.names:
+                places = {id(leaf): (-1, place) for place, leaf in enumerate(program.parameters)}
+                columns.append(tuple([places.get(id(leaf)) for leaf in parameters]))
+                shapes.append((len(parameters),))
+                shared.append(True)
+                continue
+            numbers = self._numbers_of(program, each)
+            for number in numbers:
+                kind, width = described[number]
+                if kind == "index":
+                    raise TypeError(
+                        f"{program.names[number]} has integers, by which there is no derivative: give floats"
+                    )
+                if len(numbers) > 1 and width is not None:
+                    raise ValueError(f"{program.names[number]} has columns: choose it alone")
+                if kind == "real" and by_row is None:
+                    by_row = program.names[number]
+            width = described[numbers[0]][1] if each != self.rest else len(numbers)
+            if each == self.rest:
+                columns.append(tuple([(number, 0) for number in numbers]))
+            else:
+                columns.append(
+                    tuple([(numbers[0], column) for column in range(1 if width is None else width)])
+                )
+            shapes.append(() if width is None else (width,))
+            shared.append("real" not in [described[number][0] for number in numbers])
+        flat = [column for group in columns for column in group]
+        known = [column for column in flat if column is not None]
+        if len(set(known)) < len(known):
+            raise ValueError(f"argnums {argnums!r} have one argument twice")
+        if not argnums:
+            raise ValueError("argnums are empty: there is nothing to differentiate by")
+        tangents = [
+            (NUMBER if same else REALS) + (0 if shape == () else 4 * (shape[0] + 1))
+            for shape, same in zip(shapes, shared, strict=True)
+        ]
+        results = [program.output_shape, *[(*program.output_shape, *shape) for shape in shapes]]
+        return Chosen(
+            tuple(columns),
+            tuple(shapes),
+            tuple(tangents),
+            tuple(shared),
+            by_row,
+            tuple(flat),
+            several,
+            results,
+            {},
+        )
+
+    def _numbers_of(self, program: Program, argnum: Any) -> list[int]:
+        """Return which arguments of a call this is: one, or those of `*xs`."""
+        names = program.names
+        if isinstance(argnum, str):
+            if argnum in names:
+                return [names.index(argnum)]
+            numbers = [at for at, name in enumerate(names) if name.startswith(f"{argnum}[")]
+            if argnum == self.rest and numbers:
+                return numbers
+            raise ValueError(
+                f"{self.name} has no argument {argnum!r}: argnums are numbers or names of its arguments, or "
+                f"{PARAMETERS!r}"
+            )
+        try:
+            number = operator.index(argnum)
+        except TypeError:
+            raise TypeError(f"argnums are numbers and names of arguments, not {argnum!r}") from None
+        if not -len(names) <= number < len(names):
+            raise ValueError(f"argnums is {number}, but {self.name} has {len(names)} arguments")
+        return [number % len(names)]
+
+
+def require_single(chosen: Chosen, call: str) -> Any:
+    """Return the columns and the shapes of one argument; TypeError for several."""
+    if len(chosen.columns) != 1:
+        raise TypeError(f"{call} is by one argument: argnums is a number or a name")
+    return chosen.columns, chosen.shapes
+
+
+def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
+    """Return the array for the value and those for the derivatives, None for what is to be new."""
+    if not isinstance(out, (tuple, list)) or len(out) != 2:
+        raise TypeError(
+            "out is (array for the value, array for the derivatives), either of which may be None"
+        )
+    value, derivatives = out
+    if not several:
+        return [value, derivatives]
+    if derivatives is None:
+        return [value, *[None] * count]
+    if not isinstance(derivatives, (tuple, list)) or len(derivatives) != count:
+        raise TypeError(f"out has an array, or None, for each of {count} argnums")
+    return [value, *derivatives]
+
+
+def reduced(
+    program: Program, ready: list[Any], chosen: Chosen | None, reduction: Any, row_weights: Any
+) -> tuple[Program, list[Any], float]:
+    """Return the program whose sum over the rows is the reduction, what it runs on, and a factor."""
+    if reduction not in ("mean", "sum"):
+        if reduction is None:
+            raise ValueError("row_weights are for a reduction: give reduction='mean' or 'sum'")
+        raise ValueError(f"reduction is 'mean' or 'sum', not {reduction!r}")
+    if chosen is not None and chosen.by_row is not None:
+        raise ValueError(
+            f"{chosen.by_row} differs by row, so its derivatives do, too: a reduction is for parameters and "
+            "for what all rows share"
+        )
+    if row_weights is None:
+        rows = program.count_rows_of(ready)
+        if reduction == "mean" and rows == 0:
+            raise ValueError(f"{program.name} has no mean output: its arguments have no rows")
+        return program, ready, 1.0 / rows if reduction == "mean" else 1.0
+    weights = prepare_numbers(row_weights, "row_weights", False)
+    if weights.signature != REALS:
+        raise ValueError("row_weights must be an array (N,): a weight for each row")
+    weighted = program.derived(("weighted",), (REALS,))
+    ready = [*ready, weights]
+    weighted.count_rows_of(ready)
+    if reduction == "sum":
+        return weighted, ready, 1.0
+    total = weights.total()
+    if total == 0.0:
+        raise ZeroDivisionError(f"{program.name} has no mean output: the sum of row_weights is 0")
+    return weighted, ready, 1.0 / total
