@@ -145,7 +145,7 @@ def programs():
     program([[0.5, 1.0]])
 
 
-def derivatives():
+def derivatives_of_programs():
     X = [[0.5, 1.0]]
     program.value_and_grad(X)
     program.jacobian(X, argnums="parameters", out=slopes)
@@ -174,7 +174,7 @@ FORMS = {
         layers,
         optimizers,
         programs,
-        derivatives,
+        derivatives_of_programs,
         compilations,
     )
 }

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from fastgrad.engine import Value, _differentiable_parts, _graph_order, _put_together, _take_apart
+from fastgrad.engine import Value, _graph_order, _has_own_backward, _put_together, _take_apart
 from fastgrad.operations import BY_NAME, REDUCTIONS
 from fastgrad.testing import kept_gradients
 from fastgrad.viz.walking import walk
@@ -70,7 +70,7 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
     to its operands; gradients are put back. The graph itself is left as it is.
     """
     order = in_order_of_backward(root, nodes)
-    own = {node for node in order if _differentiable_parts(node)[0] == "backward"}
+    own = set(filter(_has_own_backward, order))
     gives = what_own_nodes_give(root, own) if run else {}
     copies = copies_of(order)
     shown: list[Value] = []
@@ -105,19 +105,30 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
     return Description(boxes, groups)
 
 
+def how_made(node: Value) -> tuple[str, int, tuple[Value, ...], object]:
+    """Return how a node was made, its local derivatives as numbers: `_prev` does not show Values among them."""
+    operation, form, operands, detail = _take_apart(node)
+    if operation == "local":
+        count = len(operands) - detail.count(None)
+        values = iter(operands[count:])
+        detail = tuple(next(values).data if each is None else each for each in detail[:count])
+        operands = operands[:count]
+    return operation, form, operands, detail
+
+
 def in_order_of_backward(root: Value, nodes: Iterable[Value]) -> list[Value]:
     """Return nodes, operands before results, such that backward() visits them from the last to the first.
 
     Where code of the user's takes part, that is depth-first order, else the order of creation.
     """
-    parts = {node: _differentiable_parts(node) for node in nodes}
-    if any(operation == "backward" for operation, *_ in parts.values()):
+    operands_of = {node: set(how_made(node)[2]) for node in nodes}
+    if any(map(_has_own_backward, operands_of)):
         return _graph_order([root])
     # Addresses rise in the order of creation, but where the memory of a freed graph is used again.
-    waiting = {node: len(set(operands)) for node, (_, _, operands, _) in parts.items()}
+    waiting = {node: len(operands) for node, operands in operands_of.items()}
     users = defaultdict(list)
-    for node, (_, _, operands, _) in parts.items():
-        for operand in set(operands):
+    for node, operands in operands_of.items():
+        for operand in operands:
             users[operand].append(node)
     ready = [(id(node), node) for node, count in waiting.items() if not count]
     heapq.heapify(ready)
@@ -139,7 +150,7 @@ def copies_of(order: Iterable[Value]) -> dict[Value, Value]:
     """
     copies: dict[Value, Value] = {}
     for node in order:
-        operation, form, operands, detail = _take_apart(node)
+        operation, form, operands, detail = how_made(node)
         copy = _put_together(
             Value,
             operation,
@@ -173,7 +184,7 @@ def what_own_nodes_give(root: Value, own: Iterable[Value]) -> dict[Value, tuple[
     found = {}
     with kept_gradients(root):
         for node in own:
-            operands = _differentiable_parts(node)[2]
+            operands = how_made(node)[2]
             results = []
             for start in (0.0, 1.0):
                 for operand in operands:

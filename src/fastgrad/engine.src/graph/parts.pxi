@@ -36,6 +36,12 @@ def _take_apart(Value self not None):
     return taken_apart(self)
 
 
+def _has_own_backward(Value self not None):
+    """Return whether the node's `_backward` is code of the user's."""
+    cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
+    return extras != NULL and (<Extras>extras).backward is not None
+
+
 cdef tuple local_parts(Node *node):
     """What taken_apart() returns for a node of ROW_LOCAL."""
     cdef tuple derivatives = (<tuple>derivatives_of(node))[:PyTuple_GET_SIZE(node.left)]
