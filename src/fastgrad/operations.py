@@ -680,11 +680,11 @@ FUNCTIONS: tuple[Operation, ...] = (
                 "the order must be a whole number from 0 to 100",
             ),
             Refusal(
-                "b <= 0.0 and b == floor(b) and isfinite(b)",
+                "a == a and b <= 0.0 and b == floor(b) and isfinite(b)",
                 "ValueError",
                 "the operand is 0 or a negative integer, a pole",
             ),
-            Refusal("isfinite(b)", "OverflowError", "the result is too large"),
+            Refusal("isfinite(a) and isfinite(b)", "OverflowError", "the result is too large"),
         ),
         compact=True,
         doc="Return the derivative of digamma of the order left at right; the derivative by the order is taken as 0.",

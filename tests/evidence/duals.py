@@ -199,6 +199,7 @@ NAMES: dict[str, Callable] = {
     "floor": constant(mpmath.floor),
     "ceil": constant(mpmath.ceil),
     "rint": constant(mpmath.nint),
+    "sign": constant(mpmath.sign),
     "hypot": hypot,
     "atan2": atan2,
     "mod": mod,

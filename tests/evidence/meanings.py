@@ -133,9 +133,28 @@ def psi(n, x):
     return sign * (total + tail)
 
 
-lgamma = by_mpmath(log_gamma)
-digamma = by_mpmath(lambda x: psi(0, x))
-polygamma = by_mpmath(lambda n, x: psi(n, x) if n == int(n) and 0 <= n <= 100 else mpmath.nan)
+def is_pole(a):
+    return a <= 0.0 and math.isfinite(a) and a == math.floor(a)
+
+
+def lgamma(a):
+    return math.inf if math.isinf(a) or is_pole(a) else by_mpmath(log_gamma)(a)
+
+
+def digamma(a):
+    if a == 0.0:
+        return math.copysign(math.inf, -a)
+    return a if a == math.inf else by_mpmath(lambda x: psi(0, x))(a)
+
+
+def polygamma(n, x):
+    if not 0.0 <= n <= 100.0 or n != math.floor(n):
+        return math.nan
+    if n == 0.0:
+        return digamma(x)
+    if is_pole(x) and n % 2.0:
+        return math.inf
+    return 0.0 if x == math.inf else by_mpmath(psi)(n, x)
 
 
 def rint(a):
@@ -219,7 +238,7 @@ def of_exact(x, e, y):
 
 def poles_between(x):
     """The size of what cancels left of 0, where a function is a difference by reflection."""
-    return mpmath.pi / abs(mpmath.tan(mpmath.pi * x)) if x < 0 else 0
+    return 2 + mpmath.pi / abs(mpmath.tan(mpmath.pi * x)) if x < 0 else 0
 
 
 FUNCTIONS = {
@@ -288,9 +307,7 @@ FUNCTIONS = {
         5,
     ),
     "lgamma": Function(log_gamma, lgamma, lambda x: psi(0, x), of_exact, 4),
-    "digamma": Function(
-        lambda x: psi(0, x), digamma, lambda x: psi(1, x), of_exact, 4, size=poles_between
-    ),
+    "digamma": Function(lambda x: psi(0, x), digamma, lambda x: psi(1, x), of_exact, 4, size=poles_between),
 }
 
 
@@ -349,7 +366,7 @@ def outside(holds, text):
 def refused_polygamma(n, x):
     if n < 0.0 or n > 100.0 or math.floor(n) < n:
         return ValueError("the order must be a whole number from 0 to 100")
-    return refused_pole(x) or (too_large(x) if math.isfinite(x) else None)
+    return None if n != n else refused_pole(x) or too_large(n, x)
 
 
 def refused_zero(a, b):
@@ -526,7 +543,7 @@ OPERATIONS = {
     "round": Meaning("round", "rint(a)", nothing_of_one, value=rint, method="round", selects=True),
     "sign": Meaning(
         "sign",
-        "0 * a + (1 if a > 0 else -1 if a < 0 else 0)",
+        "sign(a)",
         nothing_of_one,
         value=lambda a: a if a != a else step(a > 0.0) - step(a < 0.0),
         method="sign",

@@ -6,6 +6,7 @@ errors times the derivative. So a bound needs no figure in the table: it follows
 wide exactly where the expression cancels, as `1 - out * out` does where tanh is near 1.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -156,6 +157,7 @@ def functions(ulps: Mapping[str, float]) -> dict:
         "mod": lambda a, b: of_exact_pair(duals_value(duals.mod), 0.5)(a, b),
         "fmod": lambda a, b: of_exact_pair(duals_value(duals.fmod), 0)(a, b),
         "polygamma": polygamma,
+        "real": lambda x: Bounded(mpf(x), HALF_ULP * abs(mpf(x))),
         "isfinite": lambda x: mpmath.isfinite(x.value),
     }
 
@@ -194,7 +196,7 @@ def polygamma(n, x):
     return Bounded(
         value,
         rounded(value, mpmath.inf if x.error else 0, 2 * POLYGAMMA, SMALLEST).error
-        + 2 * POLYGAMMA * HALF_ULP * right,
+        + 2 * (POLYGAMMA + n) * HALF_ULP * right,
     )
 
 
@@ -229,9 +231,14 @@ def error_of(result):
     return None if result is None else bounded(result).error
 
 
+def with_rounded_constants(expression):
+    """A number of as many digits as a double has stands for a real one that is up to half a unit away."""
+    return re.sub(r"\d\.\d{15,}", r"real(\g<0>)", expression)
+
+
 def attempt(expression, names):
     try:
-        return eval(expression, names)
+        return eval(with_rounded_constants(expression), names)
     except (Undecided, ZeroDivisionError, ValueError):
         return None
 
