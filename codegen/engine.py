@@ -117,7 +117,7 @@ cdef inline int form_of(int code) noexcept nogil:
 
 
 cdef inline bint has_form(int row, int form) noexcept nogil:
-    \"\"\"Whether a row of two operands makes nodes of a form: both are nodes, or the right one or the left a number.\"\"\"
+    \"\"\"Whether a row of two operands makes nodes of a form: which of them is a number.\"\"\"
     if form == 1:
         return outer_row(row) == ROW_LEAF
     if form == 2:
@@ -162,11 +162,10 @@ def activations(operations) -> list[str]:
     others = list(enumerate(rows, 1))[1:]
     values = cases("which", [(str(at), [f"return {o.name}_value(total)"]) for at, o in others])
     derivatives = cases("which", [(str(at), [f"return {o.name}_da(0.0, out)"]) for at, o in others])
+    others = "other_activation_value", "other_activation_derivative"
     return [
-        *inline("double", "other_activation_value", "int which, double total", [*values, "    return total"]),
-        *inline(
-            "double", "other_activation_derivative", "int which, double out", [*derivatives, "    return 1.0"]
-        ),
+        *inline("double", others[0], "int which, double total", [*values, "    return total"]),
+        *inline("double", others[1], "int which, double out", [*derivatives, "    return 1.0"]),
         *text.rstrip().split("\n"),
     ]
 
@@ -249,7 +248,9 @@ def render_refusals(table, reductions, activations) -> str:
         "# By row; that of a leaf, or of a node of the user's, has none.",
         f"cdef tuple SYMBOLS = {tuple(symbols)!r}",
         f"cdef tuple NAMES = {tuple(names)!r}",
-        "cdef dict REDUCTION_ROWS = {NAMES[row]: row for row in range(ROW_FIRST_REDUCTION, ROW_FIRST_TERNARY)}",
+        "cdef dict REDUCTION_ROWS = {",
+        "    NAMES[row]: row for row in range(ROW_FIRST_REDUCTION, ROW_FIRST_TERNARY)",
+        "}",
         "cdef dict OPERATION_ROWS = {",
         "    name: row for row, name in enumerate(NAMES) if name and name not in REDUCTION_ROWS",
         "}",
@@ -338,7 +339,7 @@ def render_rules(table) -> str:
 
 COMPACT_RULE = """\
 cdef void pull_compact(Node *node, int code, double g, Sweep *sweep) noexcept nogil:
-    \"\"\"The rule of a row that few programs need: not in line, where it would slow down those of the others.\"\"\"
+    \"\"\"The rule of a row that few programs need, not in line among those of the others.\"\"\"
     cdef int row = row_of(code)
     cdef Node *left = <Node *>node.left
     cdef Node *right = NULL
@@ -379,7 +380,7 @@ def code(operation) -> str:
 
 
 def is_operator(operation) -> bool:
-    """Whether a row of two operands is an operator of Python's, not a method with a name."""
+    """Whether a row of two operands is an operator of Python's, not a named method."""
     return operation.operands == 2 and operation.method.startswith("__")
 
 

@@ -40,7 +40,7 @@ def functions_called(table, reductions) -> list[str]:
 
 
 def imports(called, special) -> list[str]:
-    """Cython's declarations of the functions that are called: the C library's, and the special ones by their operands."""
+    """Declare the functions that are called: the C library's, and the special ones by their operands."""
     lines = [f"from libc.math cimport {', '.join(name for name in called if name not in special)}"]
     own = [name for name in called if name in special]
     if own:

@@ -238,7 +238,7 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
 
 
 def compact_loops(o) -> tuple[list[str], list, list]:
-    """One loop for the value and one for each derivative; all operands are lanes, others are broadcast before.
+    """One loop for the value and one for each derivative, of lanes: others are broadcast before.
 
     Those of a row of three operands are in a list.
     """

@@ -23,9 +23,9 @@ RESERVED = {
 # engine.src/arithmetic/special.h.
 C_FUNCTIONS = {
     1: (
-        "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "fabs", "floor", "ceil", "rint", "isfinite",
+        "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "fabs", "floor", "ceil", "rint",
         "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-        "erf", "erfc", "lgamma",
+        "erf", "erfc", "lgamma", "isfinite",
     ),
     2: ("pow", "atan2", "hypot", "fmod"),
 }  # fmt: skip

@@ -77,6 +77,10 @@ A number, its gradient and the operation that made it.
         scale = 10.0**ndigits
         return (self * scale).round() / scale
 
+    def conjugate(self):
+        """Return self, a real number: numpy.var and numpy.std of an array of Values ask for it."""
+        return self
+
     def item(self):
         """Return data, a float."""
         return float(self)

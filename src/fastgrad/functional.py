@@ -10,7 +10,8 @@ as the arithmetic they stand for:
 =========================================  =====================================================
 `sum` `mean` `logsumexp` `l2`              one node, of the row's name in operations.REDUCTIONS
 `maximum` `minimum` `where`                one node of that name
-`leaky_relu` `softplus` `silu`             one node of that name
+`leaky_relu` `softplus` `silu` `gelu`      one node of that name
+`erf` to `clip`, one row of the table      one node of that name, or with its symbol: `>`, `%`
 `softmax`                                  a `softmax` node a value, of it and of a `logsumexp`
 `hinge_loss`                               a `hinge` node a score, and the reduction
 `binary_cross_entropy_with_logits`         a `logistic` node a logit, and the reduction
@@ -24,6 +25,7 @@ as the arithmetic they stand for:
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
@@ -37,29 +39,67 @@ from fastgrad.engine import _reduce as reduce
 from fastgrad.engine import _scale as scale
 from fastgrad.engine import _softmax as softmax
 
-# Not sum: a star import must not replace the builtin.
+# Neither sum nor round: a star import must not replace a builtin.
 __all__ = [
     "Matrix",
+    "acos",
+    "acosh",
     "add",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
     "binary_cross_entropy_with_logits",
+    "cbrt",
+    "ceil",
+    "clip",
+    "cosh",
     "cross_entropy",
+    "digamma",
     "dot",
+    "equal",
+    "erf",
+    "erfc",
+    "expm1",
+    "floor",
+    "fmod",
+    "gelu",
+    "greater",
+    "greater_equal",
     "hinge_loss",
+    "hypot",
     "l2",
     "leaky_relu",
+    "less",
+    "less_equal",
+    "lgamma",
     "linear",
+    "log1p",
+    "log2",
+    "log10",
     "log_softmax",
+    "logical_and",
+    "logical_not",
+    "logical_or",
     "logsumexp",
     "maximum",
     "mean",
     "minimum",
     "mse_loss",
+    "ndtr",
     "nll_loss",
+    "not_equal",
+    "polygamma",
+    "remainder",
     "rms_norm",
     "scale",
+    "sign",
     "silu",
+    "sinh",
     "softmax",
     "softplus",
+    "tan",
     "where",
 ]
 
@@ -130,6 +170,226 @@ def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
     The condition may be a Value, whose sign then decides: `where(x - 2, a, b)` is a where x > 2.
     """
     return apply("where", condition, left, right)
+
+
+# -- the rows of the table, one node each -------------------------------------------------------
+
+
+def erf(x: Scalar) -> Value:
+    """Return the error function of x: 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x."""
+    return apply("erf", x)
+
+
+def erfc(x: Scalar) -> Value:
+    """Return 1 - erf(x), also of a large x in full."""
+    return apply("erfc", x)
+
+
+def expm1(x: Scalar) -> Value:
+    """Return exp(x) - 1, also of a small x in full; OverflowError above 709.78."""
+    return apply("expm1", x)
+
+
+def log1p(x: Scalar) -> Value:
+    """Return log(1 + x), also of a small x in full; ValueError unless x is above -1."""
+    return apply("log1p", x)
+
+
+def log2(x: Scalar) -> Value:
+    """Return the logarithm of x to base 2; ValueError unless x is positive."""
+    return apply("log2", x)
+
+
+def log10(x: Scalar) -> Value:
+    """Return the logarithm of x to base 10; ValueError unless x is positive."""
+    return apply("log10", x)
+
+
+def cbrt(x: Scalar) -> Value:
+    """Return the cube root of x, of the sign of x."""
+    return apply("cbrt", x)
+
+
+def lgamma(x: Scalar) -> Value:
+    """Return the logarithm of |gamma(x)|; ValueError at 0 and negative integers."""
+    return apply("lgamma", x)
+
+
+def digamma(x: Scalar) -> Value:
+    """Return the derivative of lgamma at x; ValueError at 0 and negative integers."""
+    return apply("digamma", x)
+
+
+def tan(x: Scalar) -> Value:
+    """Return the tangent of x, in radians; ValueError if x is infinite."""
+    return apply("tan", x)
+
+
+def asin(x: Scalar) -> Value:
+    """Return the inverse sine of x, in radians; ValueError unless -1 <= x <= 1."""
+    return apply("asin", x)
+
+
+def acos(x: Scalar) -> Value:
+    """Return the inverse cosine of x, in radians; ValueError unless -1 <= x <= 1."""
+    return apply("acos", x)
+
+
+def atan(x: Scalar) -> Value:
+    """Return the inverse tangent of x, in radians."""
+    return apply("atan", x)
+
+
+def sinh(x: Scalar) -> Value:
+    """Return the hyperbolic sine of x; OverflowError beyond +-710.47."""
+    return apply("sinh", x)
+
+
+def cosh(x: Scalar) -> Value:
+    """Return the hyperbolic cosine of x; OverflowError beyond +-710.47."""
+    return apply("cosh", x)
+
+
+def asinh(x: Scalar) -> Value:
+    """Return the inverse hyperbolic sine of x."""
+    return apply("asinh", x)
+
+
+def acosh(x: Scalar) -> Value:
+    """Return the inverse hyperbolic cosine of x; ValueError below 1."""
+    return apply("acosh", x)
+
+
+def atanh(x: Scalar) -> Value:
+    """Return the inverse hyperbolic tangent of x; ValueError unless -1 < x < 1."""
+    return apply("atanh", x)
+
+
+def floor(x: Scalar) -> Value:
+    """Return the largest integer that is not above x, as a Value; the derivative is 0."""
+    return apply("floor", x)
+
+
+def ceil(x: Scalar) -> Value:
+    """Return the smallest integer that is not below x, as a Value; the derivative is 0."""
+    return apply("ceil", x)
+
+
+def round(x: Scalar) -> Value:  # noqa: A001
+    """Return the integer nearest to x, the even one of two, as a Value; the derivative is 0."""
+    return apply("round", x)
+
+
+def sign(x: Scalar) -> Value:
+    """Return -1, 0 or 1, the sign of x; nan of nan. The derivative is 0."""
+    return apply("sign", x)
+
+
+def ndtr(x: Scalar) -> Value:
+    """Return the probability that a standard normal number is at most x, as torch.special.ndtr."""
+    return apply("ndtr", x)
+
+
+def logical_not(x: Scalar) -> Value:
+    """Return 0 where x holds, that is, is positive, else 1; the derivative is 0."""
+    return apply("logical_not", x)
+
+
+def atan2(y: Scalar, x: Scalar) -> Value:
+    """Return the angle of the point (x, y), from -pi to pi; at the origin both derivatives are 0."""
+    return apply("atan2", y, x)
+
+
+def hypot(x: Scalar, y: Scalar) -> Value:
+    """Return sqrt(x**2 + y**2), which does not overflow; at the origin both derivatives are nan."""
+    return apply("hypot", x, y)
+
+
+def fmod(x: Scalar, y: Scalar) -> Value:
+    """Return the remainder of x / y that has the sign of x; ZeroDivisionError if y is 0."""
+    return apply("fmod", x, y)
+
+
+def greater(x: Scalar, y: Scalar) -> Value:
+    """Return 1 where x > y, else 0, as a Value; the derivatives are 0."""
+    return apply("greater", x, y)
+
+
+def greater_equal(x: Scalar, y: Scalar) -> Value:
+    """Return 1 where x >= y, else 0, as a Value; the derivatives are 0."""
+    return apply("greater_equal", x, y)
+
+
+def less(x: Scalar, y: Scalar) -> Value:
+    """Return 1 where x < y, else 0, as a Value; the derivatives are 0."""
+    return apply("less", x, y)
+
+
+def less_equal(x: Scalar, y: Scalar) -> Value:
+    """Return 1 where x <= y, else 0, as a Value; the derivatives are 0."""
+    return apply("less_equal", x, y)
+
+
+def equal(x: Scalar, y: Scalar) -> Value:
+    """Return 1 where x == y, else 0, as a Value; the derivatives are 0."""
+    return apply("equal", x, y)
+
+
+def not_equal(x: Scalar, y: Scalar) -> Value:
+    """Return 1 where x != y, else 0, as a Value; the derivatives are 0."""
+    return apply("not_equal", x, y)
+
+
+def logical_and(x: Scalar, y: Scalar) -> Value:
+    """Return 1 where both hold, that is, are positive, else 0; the derivatives are 0."""
+    return apply("logical_and", x, y)
+
+
+def logical_or(x: Scalar, y: Scalar) -> Value:
+    """Return 1 where one of both holds, that is, is positive, else 0; the derivatives are 0."""
+    return apply("logical_or", x, y)
+
+
+def remainder(x: Scalar, y: Scalar) -> Value:
+    """Return x % y = x - y * floor(x / y), of the sign of y; ZeroDivisionError if y is 0."""
+    return apply("mod", x, y)
+
+
+def polygamma(n: SupportsIndex, x: Scalar) -> Value:
+    """Return the derivative number n of digamma at x.
+
+    n: an integer from 0 to 100; TypeError for no integer, ValueError for another one, and at the poles of x,
+    0 and the negative integers.
+    """
+    return apply("polygamma", operator.index(n), x)
+
+
+def clip(x: Scalar, min: Scalar | None = None, max: Scalar | None = None) -> Value:  # noqa: A002
+    """Return x, at least min and at most max, either of which may be None; max wins if it is below min.
+
+    The derivative by x is 1 from min to max, these included, and else 0, as torch's clamp has it. Raises
+    TypeError if both are None.
+    """
+    if min is None and max is None:
+        raise TypeError("clip needs a min or a max")
+    return apply("clip", x, -math.inf if min is None else min, math.inf if max is None else max)
+
+
+def gelu(x: Scalar, approximate: Literal["none", "tanh"] = "none") -> Value:
+    """Return x * ndtr(x); with approximate="tanh" 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))).
+
+    After Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016). Raises ValueError for another word.
+    """
+    if approximate == "none":
+        return apply("gelu", x)
+    if approximate != "tanh":
+        raise ValueError(f"approximate must be one of none, tanh, not {approximate!r}")
+    # 1 + tanh(u) is 2 * sigmoid(2 * u), of which nothing cancels.
+    x = apply("add", x, 0.0) if not isinstance(x, Value) else x
+    return x * (x * (1.5957691216057308 + 0.07135481627260025 * x * x)).sigmoid()
+
+
+# -- vectors and losses ---------------------------------------------------------------------------
 
 
 def log_softmax(values: Vector) -> list[Value]:

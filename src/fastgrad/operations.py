@@ -53,8 +53,8 @@ class Operation(NamedTuple):
     errors: tuple[Refusal, ...] = ()
     commutes: bool = False
     seen_as: SeenAs | None = None
-    # Whether it chooses among its operands, or is constant between its steps. An operand whose derivative is 0
-    # is then not reached: nothing that is infinite or nan below it is multiplied by that 0.
+    # Whether it chooses among its operands, or is constant between its steps. An operand whose derivative is
+    # 0 is then not reached: nothing that is infinite or nan below it is multiplied by that 0.
     selects: bool = False
     # The derivatives once more, for fastgrad.grad, where those above have kinks that the function has not,
     # or take a shortcut at some numbers: the derivatives of these are right there, too.
@@ -348,7 +348,7 @@ TABLE: tuple[Operation, ...] = (
         value="erf(a)",
         derivatives=("1.1283791670955126 * exp(-a * a)",),
         compact=True,
-        doc="Return the error function of self: 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to self.",
+        doc="Return 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to self.",
     ),
     Operation(
         name="erfc",
@@ -401,7 +401,7 @@ TABLE: tuple[Operation, ...] = (
         selects=True,
         aliases=("__floor__",),
         compact=True,
-        doc="Return the largest integer that is not above self, as a Value; the derivative is 0.",
+        doc="Return the largest integer not above self, as a Value; the derivative is 0.",
     ),
     Operation(
         name="ceil",
@@ -412,7 +412,7 @@ TABLE: tuple[Operation, ...] = (
         selects=True,
         aliases=("__ceil__",),
         compact=True,
-        doc="Return the smallest integer that is not below self, as a Value; the derivative is 0.",
+        doc="Return the smallest integer not below self, as a Value; the derivative is 0.",
     ),
     Operation(
         name="round",
@@ -516,7 +516,7 @@ TABLE: tuple[Operation, ...] = (
         derivatives=("1.0", "-rint((a - out) / b)"),
         errors=(Refusal("b == 0.0", "ZeroDivisionError", "division by zero"),),
         compact=True,
-        doc="Return left - right * floor(left / right), of the sign of right; ZeroDivisionError if right is 0.",
+        doc="Return left - right * floor(left / right); ZeroDivisionError if right is 0.",
     ),
     Operation(
         name="fmod",
@@ -526,7 +526,7 @@ TABLE: tuple[Operation, ...] = (
         derivatives=("1.0", "-rint((a - out) / b)"),
         errors=(Refusal("b == 0.0", "ZeroDivisionError", "division by zero"),),
         compact=True,
-        doc="Return the remainder of self / other that has the sign of self; ZeroDivisionError if other is 0.",
+        doc="Return the remainder of self / other, of the sign of self; ZeroDivisionError if other is 0.",
     ),
     Operation(
         name="atan2",
@@ -539,7 +539,7 @@ TABLE: tuple[Operation, ...] = (
         ),
         aliases=("arctan2",),
         compact=True,
-        doc="Return the angle of the point (other, self), from -pi to pi; at the origin both derivatives are 0.",
+        doc="Return the angle of the point (other, self); at the origin both derivatives are 0.",
     ),
     Operation(
         name="hypot",
@@ -549,7 +549,7 @@ TABLE: tuple[Operation, ...] = (
         derivatives=("a / out", "b / out"),
         commutes=True,
         compact=True,
-        doc="Return sqrt(self**2 + other**2), which does not overflow; at the origin both derivatives are nan.",
+        doc="Return sqrt(self**2 + other**2); at the origin both derivatives are nan, as in torch.",
     ),
 )
 
@@ -656,7 +656,7 @@ FUNCTIONS: tuple[Operation, ...] = (
         value="0.5 * erfc(a * -0.7071067811865476)",
         derivatives=("0.3989422804014327 * exp(-0.5 * a * a)",),
         compact=True,
-        doc="Return the cumulative distribution function of the normal distribution of mean 0 and variance 1.",
+        doc="Return the probability that a standard normal number is at most the operand.",
     ),
     Operation(
         name="gelu",
@@ -680,14 +680,14 @@ FUNCTIONS: tuple[Operation, ...] = (
                 "the order must be a whole number from 0 to 100",
             ),
             Refusal(
-                "b <= 0.0 and b == floor(b) and isfinite(b)",
+                "a == a and b <= 0.0 and b == floor(b) and isfinite(b)",
                 "ValueError",
                 "the operand is 0 or a negative integer, a pole",
             ),
-            Refusal("isfinite(b)", "OverflowError", "the result is too large"),
+            Refusal("isfinite(a) and isfinite(b)", "OverflowError", "the result is too large"),
         ),
         compact=True,
-        doc="Return the derivative of digamma of the order left at right; the derivative by the order is taken as 0.",
+        doc="Return the derivative number left of digamma at right; that by left is taken as 0.",
     ),
     Operation(
         name="greater",
@@ -794,7 +794,7 @@ FUNCTIONS: tuple[Operation, ...] = (
             "1.0 if a > c or c < b else 0.0",
         ),
         selects=True,
-        doc="Return the first operand, at least the second and at most the third; its derivative at these is 1, as in torch.",
+        doc="Return the first operand, at least the second and at most the third.",
     ),
 )
 

@@ -18,7 +18,8 @@ from fastgrad.nn import MLP
 from fastgrad.operations import TABLE
 from fastgrad.optim import updates
 
-BINARY = [operation for operation in TABLE if operation.operands == 2]
+BINARY = [row for row in TABLE if row.operands == 2 and row.method.startswith("__")]
+NAMED = [row for row in TABLE if row.operands == 2 and row not in BINARY]
 
 # What is computed, the exception, and what its message has to name.
 REFUSED = {
@@ -107,6 +108,15 @@ def test_an_operand_that_is_no_number_is_a_type_error(operation, other):
         eval(f"other {operation.symbol} x")
     assert _pool_statistics()["nodes"] == before
     assert x.data == 2.0
+
+
+@pytest.mark.parametrize("operation", NAMED, ids=lambda o: o.name)
+@no_number
+def test_a_method_of_two_operands_names_what_is_no_number(operation, other):
+    with pytest.raises(
+        TypeError, match=f"{operation.name} needs Values or numbers, not {type(other).__name__}"
+    ):
+        getattr(Value(2.0), operation.method)(other)
 
 
 @each_binary

@@ -5,12 +5,13 @@ float formulas beside the meaning: a wrong one is seen.
 """
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import mpmath
 from mpmath import mpf
 
-from evidence.meanings import FUNCTIONS, MEANINGS
+from evidence.meanings import FUNCTIONS, MEANINGS, psi
 from fastgrad.operations import Operation, Reduction
 
 # Enough for every intermediate cancellation: what is lost below 1e-90 is nothing to an ulp.
@@ -118,19 +119,92 @@ def count(*candidates):
     return next(len(x.partials) for x in candidates if isinstance(x, Dual))
 
 
+def chained(value, *pairs):
+    """A function of several numbers: its derivative by each of them, which is at times infinite, with it."""
+    size = count(*(x for x, _ in pairs))
+    partials = [mpf(0)] * size
+    for x, derivative in pairs:
+        if isinstance(x, Dual):
+            partials = [p + (derivative * q if q else 0) for p, q in zip(partials, x.partials)]
+    return Dual(value, partials)
+
+
+def hypot(a, b):
+    radius = mpmath.hypot(a.value, b.value)
+    return chained(radius, *((x, x.value / radius if radius else mpmath.nan) for x in (a, b)))
+
+
+def atan2(a, b):
+    """At the origin both derivatives are 0, as in torch."""
+    square = a.value**2 + b.value**2
+    by_a, by_b = (b.value / square, -a.value / square) if square else (mpf(0), mpf(0))
+    return chained(mpmath.atan2(a.value, b.value), (a, by_a), (b, by_b))
+
+
+def fraction(x):
+    """A double, exactly."""
+    return Fraction(float(x))
+
+
+def real(x: Fraction):
+    return mpf(x.numerator) / mpf(x.denominator)
+
+
+def mod(a, b):
+    """Exactly, of numbers whose quotient has more digits than are computed with."""
+    quotient = fraction(a.value) // fraction(b.value)
+    return remainder(a, b, quotient)
+
+
+def fmod(a, b):
+    return remainder(a, b, int(fraction(a.value) / fraction(b.value)))
+
+
+def remainder(a, b, quotient):
+    value = fraction(a.value) - quotient * fraction(b.value)
+    return chained(real(value), (a, mpf(1)), (b, mpf(-quotient)))
+
+
+def polygamma(n, x):
+    """Of an order that is no whole number there is none."""
+    order = int(n.value)
+    if order != n.value or not 0 <= order <= 100:
+        raise ValueError("no whole number")
+    by_x = psi(order + 1, x.value)
+    return chained(psi(order, x.value), (n, mpf(0)), (x, by_x))
+
+
+def constant(function):
+    return lambda x: x.chain(function(x.value), 0)
+
+
 def absolute(a):
     return a if a > 0 else -a if a < 0 else 0 * a
 
 
 def of_dual(function):
-    return lambda x: x.chain(function.value(x.value), function.derivative(x.value))
+    def call(x):
+        # A number without derivatives: sqrt(2).
+        if not isinstance(x, Dual):
+            return function.value(mpf(x))
+        return x.chain(function.value(x.value), function.derivative(x.value))
+
+    return call
 
 
 NAMES: dict[str, Callable] = {
     **{name: of_dual(function) for name, function in FUNCTIONS.items()},
     "pow": power,
     "fabs": absolute,
-    "floor": lambda x: x.chain(mpmath.floor(x.value), 0),
+    "floor": constant(mpmath.floor),
+    "ceil": constant(mpmath.ceil),
+    "rint": constant(mpmath.nint),
+    "sign": constant(mpmath.sign),
+    "hypot": hypot,
+    "atan2": atan2,
+    "mod": mod,
+    "fmod": fmod,
+    "polygamma": polygamma,
     "isfinite": lambda x: mpmath.isfinite(x.value),
 }
 

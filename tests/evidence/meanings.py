@@ -7,6 +7,7 @@ which follow IEEE and never raise. Nothing here reads the package's table.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -56,6 +57,123 @@ def cos(a):
     return math.nan if math.isinf(a) else math.cos(a)
 
 
+def total(function, outside=math.nan, above=math.inf):
+    """A function of the math module where it raises: nan, or inf of an operand's sign where it overflows."""
+
+    def call(a):
+        try:
+            return function(a)
+        except OverflowError:
+            return math.copysign(above, a)
+        except ValueError:
+            return outside
+
+    return call
+
+
+def at_poles(function, poles, infinite):
+    """The same, infinite at its poles."""
+    inside = total(function)
+    return lambda a: infinite(a) if a in poles else inside(a)
+
+
+def cbrt(a):
+    with mpmath.workprec(120):
+        return math.copysign(float(mpmath.cbrt(abs(a))), a) if math.isfinite(a) else a
+
+
+def by_mpmath(function):
+    """A function that Python has not; nan where it has no result."""
+
+    def call(*operands):
+        if not all(map(math.isfinite, operands)):
+            return math.nan
+        with mpmath.workprec(320):
+            try:
+                found = function(*map(mpmath.mpf, operands))
+            except (ValueError, ZeroDivisionError):
+                return math.nan
+            return float(mpmath.re(found))
+
+    return call
+
+
+def log_gamma(x):
+    """The logarithm of |gamma(x)|: mpmath's is that of gamma, a complex one where gamma is negative."""
+    return mpmath.re(mpmath.loggamma(x))
+
+
+def psi(n, x):
+    """The derivative number n of digamma: mpmath's takes minutes for numbers that are not of ordinary size.
+
+    The recurrence leads to 60 or more, where 60 terms of the asymptotic series have more than 320 bits.
+    """
+    n = int(n)
+    if x <= 0 and x == mpmath.floor(x):
+        raise ValueError("a pole")
+    if x < -100:
+        # By reflection; each derivative of cot is a polynomial in cot.
+        coefficients = [0, 1]
+        for _ in range(n):
+            slopes = [k * c for k, c in enumerate(coefficients)][1:]
+            coefficients = [
+                -sum(slopes[k - shift] for shift in (0, 2) if 0 <= k - shift < len(slopes))
+                for k in range(len(slopes) + 2)
+            ]
+        cot = mpmath.cot(mpmath.pi * x)
+        return (-1) ** n * psi(n, 1 - x) - mpmath.pi ** (n + 1) * mpmath.polyval(coefficients[::-1], cot)
+    sign, factorial, total = (-1) ** (n + 1), mpmath.factorial(n), mpmath.mpf(0)
+    while x < 60 + n:
+        total += factorial / x ** (n + 1)
+        x = x + 1
+    tail = factorial / (2 * x ** (n + 1)) + (mpmath.factorial(n - 1) / x**n if n else -mpmath.log(x))
+    for k in range(1, 60):
+        ratio = mpmath.rf(2 * k + 1, n - 1) if n else 1 / mpmath.mpf(2 * k)
+        tail += mpmath.bernoulli(2 * k) * ratio / x ** (2 * k + n)
+    return sign * (total + tail)
+
+
+def is_pole(a):
+    return a <= 0.0 and math.isfinite(a) and a == math.floor(a)
+
+
+def lgamma(a):
+    return math.inf if math.isinf(a) or is_pole(a) else by_mpmath(log_gamma)(a)
+
+
+def digamma(a):
+    if a == 0.0:
+        return math.copysign(math.inf, -a)
+    return a if a == math.inf else by_mpmath(lambda x: psi(0, x))(a)
+
+
+def polygamma(n, x):
+    if not 0.0 <= n <= 100.0 or n != math.floor(n):
+        return math.nan
+    if n == 0.0:
+        return digamma(x)
+    if is_pole(x) and n % 2.0:
+        return math.inf
+    return 0.0 if x == math.inf else by_mpmath(psi)(n, x)
+
+
+def rint(a):
+    return math.copysign(float(round(a)), a) if math.isfinite(a) else a
+
+
+def mod(a, b):
+    return a % b if b != 0.0 and not math.isinf(a) else math.nan
+
+
+def fmod(a, b):
+    return math.fmod(a, b) if b != 0.0 and not math.isinf(a) else math.nan
+
+
+def whole(function):
+    """math.floor or math.ceil as a float, -0.0 for what is between -1 and 0."""
+    return lambda a: math.copysign(float(function(a)), a) if math.isfinite(a) else a
+
+
 def sigmoid(a):
     return 1.0 / (1.0 + exp(-a)) if a >= 0.0 else exp(a) / (1.0 + exp(a))
 
@@ -100,11 +218,27 @@ class Function(NamedTuple):
     derivative: Callable
     spread: Callable
     ulp: float
+    # The size that the ulps are those of, if that is not the result: of a difference, that of its parts.
+    size: Callable = lambda x: 0
+
+
+def reciprocal_root(x):
+    return 1 / mpmath.sqrt(x) if x > 0 else mpmath.inf
 
 
 def by_slope(x, e, y):
     """The spread of what is nowhere steeper than the identity."""
     return e
+
+
+def of_exact(x, e, y):
+    """The spread of what no row applies to a rounded number."""
+    return mpmath.inf
+
+
+def poles_between(x):
+    """The size of what cancels left of 0, where a function is a difference by reflection."""
+    return 2 + mpmath.pi / abs(mpmath.tan(mpmath.pi * x)) if x < 0 else 0
 
 
 FUNCTIONS = {
@@ -125,6 +259,55 @@ FUNCTIONS = {
     "tanh": Function(mpmath.tanh, math.tanh, lambda x: mpmath.sech(x) ** 2, by_slope, 3),
     "sin": Function(mpmath.sin, sin, mpmath.cos, by_slope, 1),
     "cos": Function(mpmath.cos, cos, lambda x: -mpmath.sin(x), by_slope, 1),
+    "tan": Function(mpmath.tan, total(math.tan), lambda x: mpmath.sec(x) ** 2, of_exact, 1),
+    "asin": Function(mpmath.asin, total(math.asin), lambda x: reciprocal_root(1 - x * x), of_exact, 1),
+    "acos": Function(mpmath.acos, total(math.acos), lambda x: -reciprocal_root(1 - x * x), of_exact, 1),
+    "atan": Function(mpmath.atan, math.atan, lambda x: 1 / (1 + x * x), by_slope, 1),
+    "sinh": Function(mpmath.sinh, total(math.sinh), mpmath.cosh, of_exact, 2),
+    "cosh": Function(mpmath.cosh, lambda a: total(math.cosh)(abs(a)), mpmath.sinh, of_exact, 2),
+    "asinh": Function(mpmath.asinh, math.asinh, lambda x: reciprocal_root(1 + x * x), by_slope, 2),
+    "acosh": Function(mpmath.acosh, total(math.acosh), lambda x: reciprocal_root(x * x - 1), of_exact, 2),
+    "atanh": Function(
+        mpmath.atanh,
+        at_poles(math.atanh, (-1.0, 1.0), lambda a: math.copysign(math.inf, a)),
+        lambda x: 1 / (1 - x * x) if abs(x) != 1 else mpmath.inf,
+        of_exact,
+        2,
+    ),
+    "expm1": Function(mpmath.expm1, total(math.expm1), mpmath.exp, of_exact, 1),
+    "log2": Function(
+        lambda x: mpmath.log(x) / mpmath.ln2,
+        at_poles(math.log2, (0.0,), lambda a: -math.inf),
+        lambda x: 1 / (x * mpmath.ln2),
+        of_exact,
+        1,
+    ),
+    "log10": Function(
+        mpmath.log10,
+        at_poles(math.log10, (0.0,), lambda a: -math.inf),
+        lambda x: 1 / (x * mpmath.ln10),
+        of_exact,
+        2,
+    ),
+    "cbrt": Function(
+        lambda x: mpmath.cbrt(x) if x >= 0 else -mpmath.cbrt(-x),
+        cbrt,
+        lambda x: 1 / (3 * mpmath.cbrt(abs(x)) ** 2) if x else mpmath.inf,
+        of_exact,
+        4,
+    ),
+    "erf": Function(
+        mpmath.erf, math.erf, lambda x: 2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-x * x), of_exact, 1
+    ),
+    "erfc": Function(
+        mpmath.erfc,
+        math.erfc,
+        lambda x: -2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-x * x),
+        lambda x, e, y: 1.2 * e * mpmath.exp(-(max(abs(x) - e, 0) ** 2)),
+        5,
+    ),
+    "lgamma": Function(log_gamma, lgamma, lambda x: psi(0, x), of_exact, 4),
+    "digamma": Function(lambda x: psi(0, x), digamma, lambda x: psi(1, x), of_exact, 4, size=poles_between),
 }
 
 
@@ -163,6 +346,74 @@ def extreme_partials(a, b, first):
     if a != a or b != b:
         return 1.0, 1.0
     return (1.0, 0.0) if first else (0.0, 1.0)
+
+
+def refused_pole(a):
+    if a <= 0.0 and math.isfinite(a) and a == math.floor(a):
+        return ValueError("the operand is 0 or a negative integer, a pole")
+    return None
+
+
+def refused_gamma(a):
+    return refused_pole(a) or too_large(a)
+
+
+def outside(holds, text):
+    """What refuses an operand for which it does not hold; nan is no reason."""
+    return lambda a: None if a != a or holds(a) else ValueError(text)
+
+
+def refused_polygamma(n, x):
+    if n < 0.0 or n > 100.0 or math.floor(n) < n:
+        return ValueError("the order must be a whole number from 0 to 100")
+    return None if n != n else refused_pole(x) or too_large(n, x)
+
+
+def refused_zero(a, b):
+    return ZeroDivisionError("division by zero") if b == 0.0 else None
+
+
+def bell(a):
+    return exp(-a * a)
+
+
+def remainder_partials(a, b, out):
+    quotient = divide(a - out, b)
+    return 1.0, -rint(quotient)
+
+
+def angle_partials(a, b, out):
+    if a == 0.0 and b == 0.0:
+        return 0.0, 0.0
+    radius = math.hypot(a, b)
+    return divide(divide(b, radius), radius), divide(divide(-a, radius), radius)
+
+
+def nothing_of_one(a, out):
+    return (0.0,)
+
+
+def comparison(symbol, decide, **more):
+    """A comparison: 1 or 0, and nothing is passed on."""
+    return Meaning(
+        symbol,
+        f"a * 0 + b * 0 + (1 if a {symbol} b else 0)",
+        lambda a, b, out: (0.0, 0.0),
+        value=lambda a, b: step(decide(a, b)),
+        selects=True,
+        **more,
+    )
+
+
+def clipped(a, low, high):
+    for number in (a, low, high):
+        if number != number:
+            return number
+    return min(max(a, low), high)
+
+
+def between(text, holds):
+    return {"refusal": outside(holds, text)}
 
 
 def left_to_right(numbers):
@@ -214,6 +465,90 @@ OPERATIONS = {
     ),
     "sin": Meaning("sin", "sin(a)", lambda a, out: (cos(a),), refusal=refused_infinity, method="sin"),
     "cos": Meaning("cos", "cos(a)", lambda a, out: (-sin(a),), refusal=refused_infinity, method="cos"),
+    "tan": Meaning(
+        "tan", "tan(a)", lambda a, out: (1.0 + out * out,), refusal=refused_infinity, method="tan"
+    ),
+    "asin": Meaning(
+        "asin",
+        "asin(a)",
+        lambda a, out: (divide(1.0, sqrt((1.0 - a) * (1.0 + a))),),
+        method="asin",
+        **between("the operand must be between -1 and 1", lambda a: abs(a) <= 1.0),
+    ),
+    "acos": Meaning(
+        "acos",
+        "acos(a)",
+        lambda a, out: (divide(-1.0, sqrt((1.0 - a) * (1.0 + a))),),
+        method="acos",
+        **between("the operand must be between -1 and 1", lambda a: abs(a) <= 1.0),
+    ),
+    "atan": Meaning("atan", "atan(a)", lambda a, out: (1.0 / (1.0 + a * a),), method="atan"),
+    "sinh": Meaning(
+        "sinh", "sinh(a)", lambda a, out: (total(math.cosh)(abs(a)),), refusal=too_large, method="sinh"
+    ),
+    "cosh": Meaning(
+        "cosh", "cosh(a)", lambda a, out: (total(math.sinh)(a),), refusal=too_large, method="cosh"
+    ),
+    "asinh": Meaning("asinh", "asinh(a)", lambda a, out: (1.0 / math.hypot(1.0, a),), method="asinh"),
+    "acosh": Meaning(
+        "acosh",
+        "acosh(a)",
+        lambda a, out: (divide(1.0, sqrt(a - 1.0) * sqrt(a + 1.0)),),
+        method="acosh",
+        **between("the operand must be at least 1", lambda a: a >= 1.0),
+    ),
+    "atanh": Meaning(
+        "atanh",
+        "atanh(a)",
+        lambda a, out: (divide(1.0, (1.0 - a) * (1.0 + a)),),
+        method="atanh",
+        **between("the operand must be between -1 and 1, not at either", lambda a: abs(a) < 1.0),
+    ),
+    "expm1": Meaning("expm1", "expm1(a)", lambda a, out: (exp(a),), refusal=too_large, method="expm1"),
+    "log1p": Meaning(
+        "log1p",
+        "log1p(a)",
+        lambda a, out: (divide(1.0, 1.0 + a),),
+        value=at_poles(math.log1p, (-1.0,), lambda a: -math.inf),
+        method="log1p",
+        **between("the operand must be greater than -1", lambda a: a > -1.0),
+    ),
+    "log2": Meaning(
+        "log2",
+        "log2(a)",
+        lambda a, out: (divide(1.4426950408889634, a),),
+        method="log2",
+        **between("the operand must be positive", lambda a: a > 0.0),
+    ),
+    "log10": Meaning(
+        "log10",
+        "log10(a)",
+        lambda a, out: (divide(0.4342944819032518, a),),
+        method="log10",
+        **between("the operand must be positive", lambda a: a > 0.0),
+    ),
+    "cbrt": Meaning("cbrt", "cbrt(a)", lambda a, out: (divide(1.0, 3.0 * out * out),), method="cbrt"),
+    "erf": Meaning("erf", "erf(a)", lambda a, out: (1.1283791670955126 * bell(a),), method="erf"),
+    "erfc": Meaning("erfc", "erfc(a)", lambda a, out: (-1.1283791670955126 * bell(a),), method="erfc"),
+    "lgamma": Meaning(
+        "lgamma", "lgamma(a)", lambda a, out: (digamma(a),), refusal=refused_gamma, method="lgamma"
+    ),
+    "digamma": Meaning(
+        "digamma", "digamma(a)", lambda a, out: (polygamma(1.0, a),), refusal=refused_pole, method="digamma"
+    ),
+    "floor": Meaning(
+        "floor", "floor(a)", nothing_of_one, value=whole(math.floor), method="floor", selects=True
+    ),
+    "ceil": Meaning("ceil", "ceil(a)", nothing_of_one, value=whole(math.ceil), method="ceil", selects=True),
+    "round": Meaning("round", "rint(a)", nothing_of_one, value=rint, method="round", selects=True),
+    "sign": Meaning(
+        "sign",
+        "sign(a)",
+        nothing_of_one,
+        value=lambda a: a if a != a else step(a > 0.0) - step(a < 0.0),
+        method="sign",
+        selects=True,
+    ),
     "add": Meaning("+", "a + b", lambda a, b, out: (1.0, 1.0), method="__add__", commutes=True),
     "sub": Meaning("+", "a - b", lambda a, b, out: (1.0, -1.0), method="__sub__"),
     "mul": Meaning("*", "a * b", lambda a, b, out: (b, a), method="__mul__", commutes=True),
@@ -232,6 +567,77 @@ OPERATIONS = {
         value=lambda a, b: a * a if b == 2.0 else divide(1.0, a) if b == -1.0 else power(a, b),
         refusal=refused_power,
         method="__pow__",
+    ),
+    "mod": Meaning("%", "mod(a, b)", remainder_partials, value=mod, refusal=refused_zero, method="__mod__"),
+    "fmod": Meaning(
+        "fmod", "fmod(a, b)", remainder_partials, value=fmod, refusal=refused_zero, method="fmod"
+    ),
+    "atan2": Meaning("atan2", "atan2(a, b)", angle_partials, value=math.atan2, method="atan2"),
+    "hypot": Meaning(
+        "hypot",
+        "hypot(a, b)",
+        lambda a, b, out: (divide(a, out), divide(b, out)),
+        value=math.hypot,
+        method="hypot",
+        commutes=True,
+    ),
+    "ndtr": Meaning(
+        "ndtr",
+        "erfc(-a / sqrt(2)) / 2",
+        lambda a, out: (0.3989422804014327 * exp(-0.5 * a * a),),
+        value=lambda a: 0.5 * math.erfc(a * -0.7071067811865476),
+    ),
+    "gelu": Meaning(
+        "gelu",
+        "a * erfc(-a / sqrt(2)) / 2",
+        lambda a, out: (
+            0.5 * math.erfc(a * -0.7071067811865476) + a * 0.3989422804014327 * exp(-0.5 * a * a),
+        ),
+        value=lambda a: 0.5 * a * math.erfc(a * -0.7071067811865476),
+    ),
+    "polygamma": Meaning(
+        "polygamma",
+        "polygamma(a, b)",
+        lambda a, b, out: (0.0, polygamma(a + 1.0, b)),
+        value=polygamma,
+        refusal=refused_polygamma,
+    ),
+    "greater": comparison(">", operator.gt),
+    "greater_equal": comparison(">=", operator.ge),
+    "less": comparison("<", operator.lt),
+    "less_equal": comparison("<=", operator.le),
+    "equal": comparison("==", operator.eq, commutes=True),
+    "not_equal": comparison("!=", operator.ne, commutes=True),
+    "logical_and": Meaning(
+        "logical_and",
+        "a * 0 + b * 0 + (1 if a > 0 and b > 0 else 0)",
+        lambda a, b, out: (0.0, 0.0),
+        value=lambda a, b: step(a > 0.0 and b > 0.0),
+        commutes=True,
+        selects=True,
+    ),
+    "logical_or": Meaning(
+        "logical_or",
+        "a * 0 + b * 0 + (1 if a > 0 or b > 0 else 0)",
+        lambda a, b, out: (0.0, 0.0),
+        value=lambda a, b: step(a > 0.0 or b > 0.0),
+        commutes=True,
+        selects=True,
+    ),
+    "logical_not": Meaning(
+        "logical_not",
+        "a * 0 + (0 if a > 0 else 1)",
+        lambda a, out: (0.0,),
+        value=lambda a: step(not a > 0.0),
+        selects=True,
+    ),
+    "clip": Meaning(
+        "clip",
+        # Of two equal bounds neither gets a gradient from below, as in torch.
+        "c if a > c or b > c else a if a >= b else b if b < c else 0 * b + b.value",
+        lambda a, b, c, out: (step(b <= a <= c), step(a < b < c), step(a > c or c < b)),
+        value=clipped,
+        selects=True,
     ),
     "softplus": Meaning(
         "softplus",
@@ -310,7 +716,15 @@ REDUCTIONS = {
 def with_values(rows: dict[str, Meaning], parameters: str | None = None) -> dict[str, Meaning]:
     """The rows, those whose definition says how floats are computed with that as their value."""
     names = {name: function.floats for name, function in FUNCTIONS.items()}
-    names |= {"fabs": abs, "add": left_to_right}
+    names |= {
+        "fabs": abs,
+        "add": left_to_right,
+        "rint": rint,
+        "mod": mod,
+        "fmod": fmod,
+        "polygamma": polygamma,
+    }
+    names |= {"atan2": math.atan2, "hypot": math.hypot, "floor": whole(math.floor), "ceil": whole(math.ceil)}
     completed = {}
     for name, row in rows.items():
         arguments = parameters or ", ".join("abc"[: operands_of(row)])

@@ -78,11 +78,22 @@ def of_several(draw: random.Random, operands: int, count: int) -> list[tuple[flo
     return chosen
 
 
+def of_order(draw: random.Random, count: int) -> list[tuple[float, float]]:
+    """A small whole number, and any number."""
+    chosen = []
+    while len(chosen) < count:
+        number = draw.choice((any_double, ordinary, lambda d: d.uniform(-20, 30)))(draw)
+        chosen.append((float(draw.choice((0, 1, 1, 2, 3, 4, 7, 20))), number))
+    return chosen
+
+
 def points(row: Operation | Reduction, every: int) -> list[tuple[float, ...]]:
     """The same operands each time; `every` thins them, 1 being the whole set."""
     draw = random.Random(row.name)
     if isinstance(row, Reduction):
         return [point for size in (1, 2, 3, 8) for point in of_several(draw, size, 1000 // every)]
+    if row.name == "polygamma":
+        return of_order(draw, 4000 // every)
     if row.operands == 1:
         return of_one(draw, every)
     return of_several(draw, row.operands, 4000 // every)

@@ -95,7 +95,9 @@ def apply(operation: Operation, *operands):
     """The operation as its user writes it: an operator, a built-in function or a method."""
     if operation.method.startswith("__"):
         return getattr(operator, operation.method)(*operands)
-    return getattr(operands[0], operation.method)()
+    if operation.operands == 2 and not isinstance(operands[0], fastgrad.Value):
+        return fastgrad.engine.apply(operation.name, *operands)
+    return getattr(operands[0], operation.method)(*operands[1:])
 
 
 def outcome(operation: Operation, *operands) -> Result:

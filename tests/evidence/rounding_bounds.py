@@ -6,14 +6,16 @@ errors times the derivative. So a bound needs no figure in the table: it follows
 wide exactly where the expression cancels, as `1 - out * out` does where tanh is near 1.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import mpmath
 from mpmath import mpf
 
+from evidence import duals
 from evidence.duals import real_power
-from evidence.meanings import FUNCTIONS
+from evidence.meanings import FUNCTIONS, psi
 from fastgrad.operations import Operation, Reduction
 
 HALF_ULP = mpf(2) ** -53
@@ -24,6 +26,10 @@ LARGEST = mpf(2) ** 1024 * (1 - HALF_ULP)
 # In ulp; the lanes' own functions are promised to 2, and powers, which may be products of reciprocals, to 3.
 LIBRARY = {"pow": 1} | {name: function.ulp for name, function in FUNCTIONS.items()}
 LANES = {**LIBRARY, "exp": 2, "log": 2, "tanh": 2, "pow": 3}
+
+
+# Of a digamma function's derivatives, a sum of powers.
+POLYGAMMA = 10
 
 
 class Undecided(Exception):  # noqa: N818 - no error: the expression's branch depends on rounding
@@ -119,7 +125,8 @@ def functions(ulps: Mapping[str, float]) -> dict:
             x = bounded(x)
             value = function.value(x.value)
             error = function.spread(x.value, x.error, value) if x.error else 0
-            return rounded(value, error, 2 * ulps[name], SMALLEST)
+            found = rounded(value, error, 2 * ulps[name], SMALLEST)
+            return Bounded(value, found.error + 2 * ulps[name] * HALF_ULP * function.size(x.value))
 
         return call
 
@@ -143,8 +150,54 @@ def functions(ulps: Mapping[str, float]) -> dict:
         "pow": power,
         "fabs": lambda x: Bounded(abs(x.value), x.error),
         "floor": lambda x: Bounded(mpmath.floor(x.value)),
+        "ceil": lambda x: Bounded(mpmath.ceil(x.value)),
+        "rint": nearest_integer,
+        "atan2": of_exact_pair(mpmath.atan2, 1),
+        "hypot": of_exact_pair(mpmath.hypot, 1),
+        "mod": lambda a, b: of_exact_pair(duals_value(duals.mod), 0.5)(a, b),
+        "fmod": lambda a, b: of_exact_pair(duals_value(duals.fmod), 0)(a, b),
+        "polygamma": polygamma,
+        "real": lambda x: Bounded(mpf(x), HALF_ULP * abs(mpf(x))),
         "isfinite": lambda x: mpmath.isfinite(x.value),
     }
+
+
+def nearest_integer(x):
+    x = bounded(x)
+    whole = mpmath.nint(x.value)
+    if abs(x.value) >= 2**52:
+        # Every double of that size is an integer.
+        return Bounded(x.value, x.error)
+    if abs(x.value - whole) + x.error >= 0.5 and x.error:
+        raise Undecided
+    return Bounded(whole)
+
+
+def of_exact_pair(function, ulp):
+    """A function of two numbers that no row applies to rounded ones."""
+
+    def call(a, b):
+        a, b = bounded(a), bounded(b)
+        value = function(a.value, b.value)
+        return rounded(value, mpmath.inf if a.error or b.error else 0, 2 * ulp, SMALLEST if ulp else 0)
+
+    return call
+
+
+def duals_value(function):
+    return lambda a, b: function(duals.Dual(a, [mpf(0)]), duals.Dual(b, [mpf(0)])).value
+
+
+def polygamma(n, x):
+    """Orders are small integers, whatever the bound of a sum with 1 is; left of 0 it is a difference."""
+    n, x = mpmath.nint(bounded(n).value), bounded(x)
+    value = psi(n, x.value)
+    right = abs(psi(n, 1 - x.value)) if x.value < 0 else 0
+    return Bounded(
+        value,
+        rounded(value, mpmath.inf if x.error else 0, 2 * POLYGAMMA, SMALLEST).error
+        + 2 * (POLYGAMMA + n) * HALF_ULP * right,
+    )
 
 
 class Bounds(NamedTuple):
@@ -178,9 +231,14 @@ def error_of(result):
     return None if result is None else bounded(result).error
 
 
+def with_rounded_constants(expression):
+    """A number of as many digits as a double has stands for a real one that is up to half a unit away."""
+    return re.sub(r"\d\.\d{15,}", r"real(\g<0>)", expression)
+
+
 def attempt(expression, names):
     try:
-        return eval(expression, names)
+        return eval(with_rounded_constants(expression), names)
     except (Undecided, ZeroDivisionError, ValueError):
         return None
 

@@ -23,15 +23,22 @@ NAMES = {
 # Sums and products of these are mostly exact, and cancel often.
 SIMPLE_NUMBERS = ["-3.0", "-2.0", "-1.0", "-0.5", "0.0", "0.5", "1.0", "2.0", "3.0", "2", "-1", "True"]
 SPECIAL_NUMBERS = ["inf", "-inf", "nan", "-0.0", "5e-324", "-1e-310", "1e308", "-1e200", "700.0", "1e-200"]
-OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
+OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "mod": "%"}
+# Python has no functions that give their bits.
+WITHOUT_BITS = ("lgamma", "digamma", "polygamma", "cbrt")
 
 UNARY = [
     "abs({value})" if row.method == "__abs__" else f"{{value}}.{row.method}()"
     for row in TABLE
-    if row.operands == 1
+    if row.operands == 1 and row.name not in WITHOUT_BITS
 ]
-BINARY = [OPERATORS[row.name] for row in TABLE if row.operands == 2]
-FUNCTION_CALLS = [f'apply("{row.name}", {", ".join(["{scalar}"] * row.operands)})' for row in FUNCTIONS]
+BINARY = [OPERATORS[row.name] for row in TABLE if row.name in OPERATORS]
+NAMED = [row for row in TABLE if row.operands == 2 and row.name not in OPERATORS]
+FUNCTION_CALLS = [
+    f'apply("{row.name}", {", ".join(["{scalar}"] * row.operands)})'
+    for row in (*FUNCTIONS, *NAMED)
+    if row.name not in WITHOUT_BITS
+]
 REDUCTION_CALLS = [f'reduce("{row.name}", {{vector}})' for row in REDUCTIONS]
 
 EXPRESSIONS = [

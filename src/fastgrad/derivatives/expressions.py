@@ -39,7 +39,7 @@ ORDERS = {
 }
 NUMBER = re.compile(r"-?[0-9]+\.[0-9]+")
 # C's names of rows that have others.
-C_NAMES = {"fabs": "abs", "pow": "power"}
+C_NAMES = {"fabs": "abs", "pow": "power", "rint": "round"}
 
 
 # -- operations ----------------------------------------------------------------------------------------
@@ -104,43 +104,17 @@ DECISIONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def ordered(a: Scalar, b: Scalar) -> Scalar:
-    """Return what is positive unless an operand is nan."""
-    return operate("add", operate("add", operate("abs", a), operate("abs", b)), 1.0)
-
-
-def greater(a: Scalar, b: Scalar) -> Scalar:
-    return a if type(b) is float and b == 0.0 else operate("sub", a, b)
-
-
-def none_greater(a: Scalar, b: Scalar) -> Value:
-    """Return whether a >= b: nothing is that is compared with nan."""
-    return apply("where", greater(b, a), 0.0, ordered(a, b))
-
-
-def equal(a: Scalar, b: Scalar) -> Value:
-    return apply("where", greater(a, b), 0.0, none_greater(a, b))
-
-
-def traced(name: str, condition: Callable[[Scalar, Scalar], Scalar]) -> Callable[[Scalar, Scalar], Condition]:
+def traced(name: str) -> Callable[[Scalar, Scalar], Condition]:
     """Return a comparison whose answer is known when the program runs, unless it is one of numbers."""
 
     def compare(a: Scalar, b: Scalar) -> Condition:
         if isinstance(a, Value) or isinstance(b, Value):
-            return condition(a, b)  # type: ignore[return-value]
+            # What is greater than 0 is positive, and so holds as it is.
+            return a if name == "greater" and b == 0.0 else apply(name, a, b)  # type: ignore[return-value]
         return DECISIONS[name](a, b)
 
     return compare
 
-
-CONDITIONS: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
-    "greater": greater,
-    "greater_equal": none_greater,
-    "less": lambda a, b: greater(b, a),
-    "less_equal": lambda a, b: none_greater(b, a),
-    "equal": equal,
-    "not_equal": lambda a, b: where(equal(a, b), 0.0, 1.0),
-}
 
 SCOPE: dict[str, object] = {
     **{name: partial(operate, name) for name in BY_NAME},
@@ -156,7 +130,7 @@ SCOPE: dict[str, object] = {
     "opposite": opposite,
 }
 NOW = {**SCOPE, **{name: comparison(decide) for name, decide in DECISIONS.items()}}
-LATER = {**SCOPE, **{name: traced(name, condition) for name, condition in CONDITIONS.items()}}
+LATER = {**SCOPE, **{name: traced(name) for name in DECISIONS}}
 
 
 # -- from text to functions ----------------------------------------------------------------------------

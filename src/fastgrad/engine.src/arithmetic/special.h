@@ -83,13 +83,14 @@ FASTGRAD_SPECIAL double fastgrad_factorial_zeta(int n, double x) {
     int k;
     for (k = 2; k <= n; k++) factorial *= k;
     for (; x < 10.0 + s; x += 1.0) sum += pow(x, -s);
-    rest = x / n + 0.5;
+    rest = 0.5;
     factor = s / x;
     for (k = 0; k < 10; k++) {
         rest += bernoulli[k] * factor;
         factor *= (s + 2 * k + 1) * (s + 2 * k + 2) / (x * x);
     }
-    return factorial * (sum + rest * pow(x, -s));
+    /* Not pow(x, -s) times x: that may be 0 where the product is not. */
+    return factorial * (sum + pow(x, -(double)n) * (1.0 / n + rest / x));
 }
 
 /* The n-th derivative of digamma: nan unless n is a whole number from 0 to 100. */
@@ -118,7 +119,7 @@ FASTGRAD_SPECIAL double fastgrad_polygamma(double order, double x) {
             if ((k + step) % 2 == 0) polynomial[k] = 0.0;
         }
     }
-    for (value = 0.0, k = n + 1; k >= 0; k--) value = value * cot + polynomial[k];
+    for (value = polynomial[n + 1], k = n; k >= 0; k--) value = value * cot + polynomial[k];
     return -fastgrad_factorial_zeta(n, 1.0 - x) - scale * value;
 }
 
