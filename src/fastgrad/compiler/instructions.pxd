@@ -71,9 +71,15 @@ cdef struct Argument:
     const char *data
     Py_ssize_t row_step
     Py_ssize_t column_step
-    # Where the gradient by this argument goes, row by row, or NULL.
+    # Where the gradient by this argument goes, row by row, or NULL; the steps are numbers, not bytes.
     double *gradient
+    Py_ssize_t gradient_row_step
+    Py_ssize_t gradient_column_step
     Py_ssize_t columns
+
+cdef struct LoopState
+cdef struct Block
+ctypedef void (*RunLoop)(const Instruction *, const Block *) noexcept nogil
 
 cdef struct Block:
     double *registers
@@ -95,6 +101,13 @@ cdef struct Block:
     double *scratch
     double **first_pointers
     double **second_pointers
+    # Of a loop's step: where its outputs go, and where their gradients are; NULL for those that nobody reads.
+    double **targets
+    double **target_adjoints
+    # What runs a loop instruction.
+    RunLoop forward_loop
+    RunLoop backward_loop
+    LoopState *loops
 
 ctypedef void (*Run)(const Instruction *, Py_ssize_t, const Block *) noexcept nogil
 

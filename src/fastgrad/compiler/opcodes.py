@@ -18,9 +18,9 @@ __all__ = ["INSTRUCTIONS", "ROLES", "Instruction", "Role"]
 #     pairs       the number of a list of pairs of operands, which are multiplied
 #     matrix      the number of a list of operands, with the results, weights and biases of a matrix
 #     argument    the number of an argument of the call        column    one of its columns
-#     output      the number of an output
-Role: TypeAlias = Literal["", "operand", "each", "pairs", "matrix", "argument", "column", "output"]
-ROLES: tuple[Role, ...] = ("", "operand", "argument", "column", "output", "each", "pairs", "matrix")
+#     output      the number of an output          loop      the number of a loop of the program
+Role: TypeAlias = Literal["", "operand", "each", "pairs", "matrix", "argument", "column", "output", "loop"]
+ROLES: tuple[Role, ...] = ("", "operand", "argument", "column", "output", "loop", "each", "pairs", "matrix")
 
 
 class Instruction(NamedTuple):
@@ -58,4 +58,8 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction("power", left="operand", right="operand", reads=(("left", "out"), (), ()), flops=4),
     # out = the operand that a column of an argument chooses.
     Instruction("take", left="each", right="argument", third="column"),
+    # A step that is repeated; the operands are its first state and what it takes from outside.
+    Instruction("loop", left="each", right="loop", out=False),
+    # In a loop's step: hand a number to the next step, or to the program around the loop.
+    Instruction("store", left="operand", right="column", out=False),
 )

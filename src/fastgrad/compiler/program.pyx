@@ -67,7 +67,9 @@ cdef class Program:
         chosen_kernels()
         if len(names) != len(signature):
             raise ValueError(f"a program of {len(signature)} arguments has {len(names)} names")
-        for argument, column in (*[place for place in graph.leaves if place[0] >= 0], *graph.selections):
+        if graph.taken is not None:
+            raise ValueError("a damaged program: it is the step of a loop")
+        for argument, column in graph.places():
             if not 0 <= argument < len(signature) or not 0 <= column < max(signature[argument] // 4 - 1, 1):
                 raise ValueError(f"a damaged program: there is no argument ({argument}, {column})")
         self.graph = graph
@@ -172,7 +174,8 @@ cdef class Program:
             argument.kind = INDICES if one.kind == INDICES or one.kind == WHOLE_NUMBER else REALS
             argument.data = one.data
             argument.row_step, argument.column_step = one.row_step, one.column_step
-            argument.columns = max(one.columns, 1)
+            argument.columns = argument.gradient_row_step = max(one.columns, 1)
+            argument.gradient_column_step = 1
             argument.gradient = NULL
         return workspace
 

@@ -7,6 +7,7 @@ parts depend on the program and the number of rows, never on the number of threa
 depends on it.
 """
 
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -15,7 +16,7 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD
 from fastgrad.compiler.memory cimport zeroed
-from fastgrad.compiler.plan cimport Plan
+from fastgrad.compiler.plan cimport InputCode, LoopCode, LoopPlan, Plan
 from fastgrad.compiler.rows cimport RowGraph, RowState, all_finite, differentiate_row
 from fastgrad.ops cimport *
 
@@ -43,6 +44,8 @@ cdef enum:
     # own: 256 KiB is 15 to 25 % slower for programs of 1000 registers and more, the same for smaller ones.
     CACHE_BYTES = 786432
     FEWEST_LANES = 128
+    # Memory for the registers of a segment's steps.
+    LOOP_BYTES = 262144
     # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
@@ -144,12 +147,16 @@ cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
     """Compute the uniform numbers, which are the registers of these instructions."""
     cdef Block block = block_of_once(plan, workspace)
     kernels.forward(plan.once, plan.once_count, &block)
+    run_loops_once(workspace, &block)
     pack(plan, workspace.uniform, workspace.packed)
 
 
 cdef void run_once_back(Plan plan, Workspace workspace) noexcept nogil:
     """Add to the gradients of the operands, from the last instruction to the first."""
     cdef Block block = block_of_once(plan, workspace)
+    if workspace.loop_count:
+        collect_loops(workspace, &block, workspace.total)
+        block = block_of_once(plan, workspace)
     kernels.backward(plan.once_back, plan.once_back_count, &block)
 
 
@@ -190,12 +197,12 @@ cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
         if job.rows_of != NULL:
             block.accumulators = worker.block_sums
             memset(worker.block_sums, 0, job.accumulators * sizeof(double))
-        if not run_stretches(worker, job.run_forward, job.forward, job.forward_count):
+        if not run_stretches(worker, job.run_forward, job.forward, job.forward_count, block):
             return
         for which in range(job.passes):
             if job.passes > 1:
                 aim_at(worker, which)
-            if not run_stretches(worker, job.run_backward, job.backward, job.backward_count):
+            if not run_stretches(worker, job.run_backward, job.backward, job.backward_count, block):
                 return
             if job.rows_of != NULL:
                 mend_rows(worker)
@@ -253,13 +260,15 @@ cdef void mend_rows(Worker *worker) noexcept nogil:
                 break
 
 
-cdef bint run_stretches(Worker *worker, Run run, const Instruction *first, Py_ssize_t count) noexcept nogil:
+cdef bint run_stretches(
+    Worker *worker, Run run, const Instruction *first, Py_ssize_t count, const Block *block
+) noexcept nogil:
     """Run the instructions on a block; return whether all of them were."""
     cdef Py_ssize_t done = 0
     while done < count:
         if done and interrupted(worker):
             return False
-        run(first + done, min(<Py_ssize_t>STRETCH, count - done), &worker.block)
+        run(first + done, min(<Py_ssize_t>STRETCH, count - done), block)
         done += STRETCH
     return True
 
@@ -367,15 +376,18 @@ cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
         await_helper(workspace.workers[number].helper)
 
 
+include "looping.pxi"
+
+
 cdef class Workspace:
     """The memory of a call: one piece for all threads, one for each."""
 
     def __cinit__(self, Plan plan, Py_ssize_t block_rows, Py_ssize_t threads, Py_ssize_t parts):
-        cdef Py_ssize_t number
+        cdef Py_ssize_t number, loops = len(plan.all_loops)
         cdef Worker *worker
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
         self.stride = stride_of(block_rows)
-        self.owned = <void **>zeroed(12 + 9 * threads, sizeof(void *))
+        self.owned = <void **>zeroed(16 + 2 * loops + (10 + 7 * loops) * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         # The gradients of uniform numbers follow the numbers: both are registers of what runs once.
         self.uniform = self.numbers(2 * plan.uniforms)
@@ -383,10 +395,11 @@ cdef class Workspace:
         self.seeds = self.numbers(plan.outputs)
         self.sums = self.numbers(plan.outputs)
         self.packed = self.numbers(plan.packed)
-        self.total = self.numbers(plan.accumulators)
-        self.part_accumulators = self.numbers(plan.accumulators * (parts if threads > 1 else 1))
+        self.total = self.numbers(plan.sums)
+        self.part_accumulators = self.numbers(plan.sums * (parts if threads > 1 else 1))
         self.finished = <char *>self.room(parts, 1)
         self.workers = <Worker *>self.room(threads, sizeof(Worker))
+        prepare_loops(self, plan)
         for number in range(threads):
             worker = &self.workers[number]
             worker.block.registers = self.numbers(plan.registers * self.stride)
@@ -394,9 +407,10 @@ cdef class Workspace:
             worker.block.first_pointers = <double **>self.room(2 * plan.widest, sizeof(double *))
             worker.block.second_pointers = worker.block.first_pointers + plan.widest
             worker.seeds = self.numbers(plan.outputs)
-            worker.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+            worker.arguments = <Argument *>self.room(plan.all_arguments, sizeof(Argument))
+            add_loops(self, plan, worker)
             if plan.rows is not None:
-                worker.block_sums = self.numbers(plan.accumulators)
+                worker.block_sums = self.numbers(plan.sums)
                 worker.state.values = self.numbers(plan.rows.of.size)
                 worker.state.gradients = self.numbers(plan.rows.of.size)
                 worker.state.reached = <char *>self.room(plan.rows.of.size, 1)
@@ -431,7 +445,7 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
         return min(wanted, most, rounded_up(rows))
-    most = CACHE_BYTES // (8 * max(plan.registers, 1)) // 8 * 8
+    most = CACHE_BYTES // (8 * max(registers_of(plan), 1)) // 8 * 8
     most = min(max(most, 16), MOST_LANES)
     # Make enough blocks for threads to finish together, but none too short for the kernels.
     most = min(most, max(<Py_ssize_t>FEWEST_LANES, rounded_up(rows // MOST_PARTS)))
@@ -439,9 +453,17 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     return rounded_up((rows + blocks - 1) // blocks)
 
 
+cdef Py_ssize_t registers_of(Plan plan) noexcept:
+    """The registers that a block works with: its own, and those of the steps of its loops."""
+    cdef Py_ssize_t count = plan.registers
+    for loop in plan.all_loops:
+        count += 4 * (<LoopPlan>loop).code.registers
+    return count
+
+
 cdef inline double work_of(Plan plan) noexcept nogil:
-    """The work of a row, in operations; an instruction without arithmetic counts as one, as it copies."""
-    return plan.flops + <double>plan.forward_count
+    """The work of a row, in operations; see count_work."""
+    return plan.work
 
 
 cdef inline bint is_short(Plan plan, Py_ssize_t rows) noexcept:
@@ -491,7 +513,7 @@ cdef int run_rows(
     job.rows, job.block_rows = rows, workspace.block_rows
     job.blocks = (rows + job.block_rows - 1) // job.block_rows
     job.parts = workspace.parts
-    job.accumulators = plan.accumulators
+    job.accumulators = plan.sums
     job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
     job.passes = passes
     job.arguments = workspace.arguments
@@ -553,5 +575,9 @@ cdef void run_all_by_row(Plan plan, Workspace workspace, Job *job) noexcept nogi
 
 
 cdef Py_ssize_t block_bytes(Plan plan) noexcept:
-    """The memory of a block's registers."""
-    return 8 * plan.registers * stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))
+    """The memory of a block's registers, and of what its loops keep."""
+    cdef Py_ssize_t stride = stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))
+    cdef Py_ssize_t count = plan.registers
+    for loop in plan.all_loops:
+        count += numbers_of_loop(&(<LoopPlan>loop).code, segment_of(&(<LoopPlan>loop).code, stride))
+    return 8 * count * stride

@@ -9,27 +9,16 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastgrad.compiler.graph import OPERATION_ROWS
-from fastgrad.engine import Value, _number_of
+from fastgrad.compiler.tracing import Records
+from fastgrad.engine import _number_of
 from fastgrad.operations import BY_NAME
 
-__all__ = ["Records", "simplified"]
+__all__ = ["simplified"]
 
 NAMES = {row: name for name, row in OPERATION_ROWS.items()}
-
-
-class Records(NamedTuple):
-    """What engine._read_graph returns; the engine's records.pxi describes it."""
-
-    records: bytes
-    operands: bytes
-    constants: list[float]
-    leaves: list[Value]
-    # Of each node of `take`, which knows its index.
-    symbols: list[Any]
-    outputs: list[int]
 
 
 # A leaf has no operands and its number in the place of detail, a constant its value, a `take` its index.

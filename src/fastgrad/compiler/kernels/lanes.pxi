@@ -81,13 +81,18 @@ cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil
     cdef const Argument *argument = &block.arguments[i.left]
     cdef const double *g
     cdef double *out
+    cdef Py_ssize_t step = argument.gradient_row_step
     cdef Py_ssize_t j
     if i.out_adjoint < 0:
         return  # no cover: whatever is loaded is used, and so has a gradient where one is wanted
     g = lanes_of(block, i.out_adjoint)
-    out = argument.gradient + block.row * argument.columns + i.right
-    for j in range(block.lanes):
-        out[j * argument.columns] = g[j]
+    out = argument.gradient + block.row * step + i.right * argument.gradient_column_step
+    if i.fresh & FRESH_LEFT:
+        for j in range(block.lanes):
+            out[j * step] = g[j]
+    else:
+        for j in range(block.lanes):
+            out[j * step] += g[j]
 
 
 cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
@@ -129,6 +134,38 @@ cdef void forward_broadcast(const Instruction *i, const Block *block) noexcept n
 cdef void backward_broadcast(const Instruction *i, const Block *block) noexcept nogil:
     if i.left_adjoint >= 0:
         block.accumulators[i.left_adjoint] += sum_of(lanes_of(block, i.out_adjoint), block.lanes)
+
+
+# -- loops ---------------------------------------------------------------------------------------
+
+
+cdef void forward_loop(const Instruction *i, const Block *block) noexcept nogil:
+    block.forward_loop(i, block)
+
+
+cdef void backward_loop(const Instruction *i, const Block *block) noexcept nogil:
+    block.backward_loop(i, block)
+
+
+cdef void forward_store(const Instruction *i, const Block *block) noexcept nogil:
+    """Output `right` of a loop's step = left."""
+    cdef double *out = block.targets[i.right]
+    cdef const double *value
+    cdef Py_ssize_t j
+    if i.left >= 0:
+        value = lanes_of(block, i.left)
+        for j in range(block.lanes):
+            out[j] = value[j]
+    else:
+        fill(out, block.uniform[~i.left], block.lanes)
+
+
+cdef void backward_store(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const double *g = block.target_adjoints[i.right]
+    if i.left >= 0:
+        give(block, i.left_adjoint, i.fresh & FRESH_LEFT, g)
+    else:
+        block.accumulators[i.left_adjoint] += sum_of(g, block.lanes)
 
 
 # -- selection by an index -----------------------------------------------------------------------
