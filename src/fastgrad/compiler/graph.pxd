@@ -72,8 +72,6 @@ cdef class Graph:
     cdef bint is_valid_loop(self, Py_ssize_t index) noexcept
     cdef bint is_valid_result(self, Py_ssize_t index) noexcept
     cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1
-    cdef tuple parts(self)
-
     cdef inline int row(self, Py_ssize_t index) noexcept nogil:
         return self.records[3 * index]
 

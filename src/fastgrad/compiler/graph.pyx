@@ -247,7 +247,11 @@ cdef class Graph:
             used[self.operands[at]] = 1
         return 0
 
-    cdef tuple parts(self):
+    def _loops(self):
+        """Return the loops, in the order of their numbers."""
+        return self.loops
+
+    def _parts(self):
         """The arguments of Graph, but for the last three; the lists are copies."""
         return (
             self.records_bytes,

@@ -37,6 +37,8 @@ cdef class Workspace:
     cdef Py_ssize_t loop_count
     cdef void **owned
     cdef Py_ssize_t owned_count
+    # The numbers of a row, of each thread.
+    cdef list memories
     cdef Py_ssize_t bytes
 
     cdef void *room(self, Py_ssize_t count, size_t size) except NULL

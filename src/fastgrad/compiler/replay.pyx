@@ -17,7 +17,7 @@ from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport InputCode, LoopCode, LoopPlan, Plan
-from fastgrad.compiler.rows cimport RowGraph, RowState, all_finite, differentiate_row
+from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowState, all_finite, differentiate_row
 from fastgrad.ops cimport *
 
 __all__ = ["available_kernels"]
@@ -217,6 +217,8 @@ cdef void add_by_row(Worker *worker, double *own) noexcept nogil:
     cdef Block *block = &worker.block
     cdef Py_ssize_t lane
     for lane in range(block.lanes):
+        if interrupted(worker):
+            return
         differentiate_row(
             job.rows_of, &worker.state, worker.arguments, block.uniform, worker.seeds, block.row + lane,
             own + job.by_row,
@@ -249,6 +251,8 @@ cdef void mend_rows(Worker *worker) noexcept nogil:
     if finite:
         return
     for row in range(block.row, block.row + block.lanes):
+        if interrupted(worker):
+            return
         for at in range(worker.argument_count):
             argument = &worker.arguments[at]
             if argument.gradient == NULL:
@@ -385,6 +389,8 @@ cdef class Workspace:
     def __cinit__(self, Plan plan, Py_ssize_t block_rows, Py_ssize_t threads, Py_ssize_t parts):
         cdef Py_ssize_t number, loops = len(plan.all_loops)
         cdef Worker *worker
+        cdef RowMemory memory
+        self.memories = []
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
         self.stride = stride_of(block_rows)
         self.owned = <void **>zeroed(16 + 2 * loops + (10 + 7 * loops) * threads, sizeof(void *))
@@ -411,9 +417,9 @@ cdef class Workspace:
             add_loops(self, plan, worker)
             if plan.rows is not None:
                 worker.block_sums = self.numbers(plan.sums)
-                worker.state.values = self.numbers(plan.rows.of.size)
-                worker.state.gradients = self.numbers(plan.rows.of.size)
-                worker.state.reached = <char *>self.room(plan.rows.of.size, 1)
+                memory = RowMemory(plan.rows, False)
+                self.memories.append(memory)
+                worker.state = memory.state
         if threads > 1:
             self.lock = new_lock()
 
