@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias, Typ
 
 from fastgrad.compiler.graph import OPERATION_ROWS
 from fastgrad.compiler.nests import LEAF, Nest, assembled, described, leaves_of, nest_of, parts_of, rebuilt
-from fastgrad.compiler.tracing import Index, Records, Repeat, columns_of_argument, placeholder
+from fastgrad.compiler.tracing import Index, Records, Repeat, Selection, columns_of_argument, placeholder
 from fastgrad.engine import (
     Value,
     _differentiable_parts,
@@ -380,15 +380,20 @@ def body_of(outputs: list[Value], given: list[Value]) -> Records:
     inside = {id(value) for value in given}
     needed = {id(output) for output in outputs}
     order = _graph_order(outputs)
+    computed: set[int] = set()
     for node in order:
-        operands = _differentiable_parts(node)[2]
-        if not inside.isdisjoint(map(id, operands)):
+        operation, _, operands, _ = _differentiable_parts(node)
+        if operands:
+            computed.add(id(node))
+        if not inside.isdisjoint(map(id, operands)) or (operation == "custom" and selects_by(node, inside)):
             inside.add(id(node))
             needed.add(id(node))
             needed.update(map(id, operands))
     kept = [node for node in order if id(node) in needed]
-    return Records(*_read_graph(outputs, kept, {id(node) for node in kept if id(node) not in inside and has_operands(node)}))
+    return Records(*_read_graph(outputs, kept, computed - inside))
 
 
-def has_operands(node: Value) -> bool:
-    return bool(_differentiable_parts(node)[2])
+def selects_by(node: Value, given: set[int]) -> bool:
+    """Return whether a node of `take` has one of these as its index, which is no operand."""
+    symbol: object = node._op
+    return isinstance(symbol, Selection) and id(symbol.index) in given
