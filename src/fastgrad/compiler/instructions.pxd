@@ -80,6 +80,7 @@ cdef struct Argument:
 cdef struct LoopState
 cdef struct Block
 ctypedef void (*RunLoop)(const Instruction *, const Block *) noexcept nogil
+ctypedef void (*Run)(const Instruction *, Py_ssize_t, const Block *) noexcept nogil
 
 cdef struct Block:
     double *registers
@@ -109,11 +110,12 @@ cdef struct Block:
     RunLoop backward_loop
     LoopState *loops
 
-ctypedef void (*Run)(const Instruction *, Py_ssize_t, const Block *) noexcept nogil
-
 cdef struct Kernels:
     Run forward
     Run backward
+    # For blocks of one lane, whose registers lie side by side; a matrix needs whole vectors.
+    Run forward_one
+    Run backward_one
 
 
 cdef inline Py_ssize_t choice(const char *index, Py_ssize_t choices) noexcept nogil:

@@ -202,7 +202,7 @@ cdef bint run_steps(
         self.block.registers = self.frames + (frame * (step - framed) if step >= framed else 0)
         aim_inputs(self, outer, step, False)
         aim_outputs(self, outer, step)
-        if not run_stretches(self.worker, kernels.forward, code.forward, code.forward_count, &self.block):
+        if not run_stretches(self.worker, self.worker.job.run_forward, code.forward, code.forward_count, &self.block):
             return False
     return True
 
@@ -270,7 +270,7 @@ cdef bint step_back(LoopState *self, const Block *outer, Py_ssize_t step, Py_ssi
     for at in range(code.inputs):
         if code.given[at].active and code.given[at].argument < 0:
             fill_lanes(self.input_adjoint + at * stride, 0.0, lanes)
-    if not run_stretches(self.worker, kernels.backward, code.backward, code.backward_count, &self.block):
+    if not run_stretches(self.worker, self.worker.job.run_backward, code.backward, code.backward_count, &self.block):
         return False
     for at in range(code.states):
         if code.cleared[at]:

@@ -392,7 +392,7 @@ cdef class Workspace:
         cdef RowMemory memory
         self.memories = []
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
-        self.stride = stride_of(block_rows)
+        self.stride = stride_of(block_rows) if block_rows > 1 else 1
         self.owned = <void **>zeroed(16 + 2 * loops + (10 + 7 * loops) * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         # The gradients of uniform numbers follow the numbers: both are registers of what runs once.
@@ -448,9 +448,11 @@ cdef class Workspace:
 cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcept:
     """The number of rows of a block: as many as fit the cache, in blocks of about equal size."""
     cdef Py_ssize_t most, blocks
+    if (rows == 1 or wanted == 1) and not plan.has_matrix:
+        return 1
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
-        return min(wanted, most, rounded_up(rows))
+        return max(min(wanted, most, rounded_up(rows)), 2)
     most = CACHE_BYTES // (8 * max(registers_of(plan), 1)) // 8 * 8
     most = min(max(most, 16), MOST_LANES)
     # Make enough blocks for threads to finish together, but none too short for the kernels.
@@ -515,7 +517,8 @@ cdef int run_rows(
     cdef Py_ssize_t number
     job.forward, job.backward = plan.forward, plan.backward
     job.forward_count, job.backward_count = plan.forward_count, plan.backward_count
-    job.run_forward, job.run_backward = kernels.forward, kernels.backward
+    job.run_forward = kernels.forward_one if workspace.stride == 1 else kernels.forward
+    job.run_backward = kernels.backward_one if workspace.stride == 1 else kernels.backward
     job.rows, job.block_rows = rows, workspace.block_rows
     job.blocks = (rows + job.block_rows - 1) // job.block_rows
     job.parts = workspace.parts
