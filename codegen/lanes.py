@@ -260,7 +260,17 @@ def activations(table) -> list[str]:
             "pull", fitting, "lane g, const_lane out", derivative, "g[k], out[k]", "double **g, double **out"
         ),
         *one_of("is_fused", [o for o in fitting if o.fused]),
+        *of_one_number("activated", fitting, "double out", "{}_value(out)", "out"),
+        *of_one_number("pulled", fitting, "double g, double out", "{}_da(0.0, out) * g", "g"),
     ]
+
+
+def of_one_number(name: str, rows: list, arguments: str, expression: str, otherwise: str) -> list[str]:
+    """A function of one number for each row, or of what it is without one."""
+    choice = []
+    for o in rows:
+        choice += [f"    if row == {row(o)}:", f"        return {expression.format(o.name)}"]
+    return inline("double", name, f"int row, {arguments}", [*choice, f"    return {otherwise}"])
 
 
 def interpreter(name: str, branches, order: str) -> list[str]:
@@ -382,7 +392,7 @@ def interpreter_of_one_lane(name: str, table, own, rest, order: str) -> list[str
 
 
 # The instructions for which lanes.pxi has functions of one lane.
-OF_ONE_LANE = ("load", "store", "inner", "multiply_add")
+OF_ONE_LANE = ("load", "store", "inner", "multiply_add", "matrix")
 
 READS = {"left": "READS_LEFT", "right": "READS_RIGHT", "out": "READS_OUT", "all": "READS_ALL"}
 # Names of an operation's operands and result, and where an instruction has them.

@@ -88,7 +88,6 @@ cdef class Plan:
     cdef Py_ssize_t table_size
     # The most operands or results of a matrix.
     cdef Py_ssize_t widest
-    cdef bint has_matrix
     cdef Py_ssize_t registers
     cdef Py_ssize_t outputs
     # The uniform numbers are, in this order: parameters, arguments, constants, results of `once`.

@@ -332,7 +332,6 @@ cdef int lay_out_wides(Allocation self) except -1:
             offset += 3 * wide.inputs
         if step.results is not None:
             plan.widest = max(plan.widest, wide.inputs, wide.outputs)
-            plan.has_matrix = True
             wide.out = offset
             wide.out_adjoint = offset + wide.outputs
             wide.bias = offset + 2 * wide.outputs
@@ -812,7 +811,6 @@ cdef int connect(Plan root, Plan outer, Py_ssize_t parent) except -1:
         code.accumulators = root.sums
         root.sums += body.accumulators
         root.widest = max(root.widest, body.widest)
-        root.has_matrix = root.has_matrix or body.has_matrix
         for at in range(code.inner_count):
             code.inner[at] = body.loop_numbers[at]
         connect(root, body, number)

@@ -448,7 +448,7 @@ cdef class Workspace:
 cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcept:
     """The number of rows of a block: as many as fit the cache, in blocks of about equal size."""
     cdef Py_ssize_t most, blocks
-    if (rows == 1 or wanted == 1) and not plan.has_matrix:
+    if rows == 1 or wanted == 1:
         return 1
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)

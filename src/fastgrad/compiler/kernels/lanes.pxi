@@ -9,6 +9,10 @@ cdef extern from "vector_math.h" nogil:
         double **, double **, Py_ssize_t
     ) noexcept
     void add_sums "fg_sums"(Py_ssize_t, double *, double **, Py_ssize_t) noexcept
+    void matrix_one "fg_matrix_one"(
+        Py_ssize_t, Py_ssize_t, const double *, const double *, double *, const double *
+    ) noexcept
+    void outer_one "fg_outer_one"(Py_ssize_t, Py_ssize_t, double *, const double *, const double *) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
 
 
@@ -519,3 +523,48 @@ cdef inline void one_backward_multiply_add(
         sums[i.right_adjoint] += g * r[i.left]
     if i.third_adjoint >= 0:
         sums[i.third_adjoint] += g
+
+
+cdef inline void one_forward_matrix(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *table = block.table
+    cdef const double *bias = block.packed + wide.packed
+    # Room for addresses is room for as many numbers.
+    cdef double *x = <double *>block.first_pointers
+    cdef double *out = <double *>block.second_pointers
+    cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        x[k] = r[table[wide.left + k]]
+    matrix_one(wide.outputs, wide.inputs, bias + wide.outputs, bias, out, x)
+    for k in range(wide.outputs):
+        r[table[wide.out + k]] = activated(wide.activation, out[k])
+
+
+cdef inline void one_backward_matrix(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *table = block.table
+    cdef double *gradient = sums + wide.gradient
+    cdef double *g = <double *>block.second_pointers
+    cdef double *x = <double *>block.first_pointers
+    cdef Py_ssize_t k, active = 0
+    for k in range(wide.outputs):
+        g[k] = pulled(wide.activation, r[table[wide.out_adjoint + k]], r[table[wide.out + k]])
+    if wide.gradient >= 0:
+        for k in range(wide.outputs):
+            gradient[k] += g[k]
+    if wide.gradient >= 0 and wide.fresh_right:
+        for k in range(wide.inputs):
+            x[k] = r[table[wide.left + k]]
+        outer_one(wide.outputs, wide.inputs, gradient + wide.outputs, g, x)
+    if wide.transposed >= 0:
+        # The operands whose gradient is wanted are listed first.
+        while active < wide.inputs and table[wide.left_adjoint + active] >= 0:
+            x[active] = 0.0 if table[wide.fresh_left + active] else r[table[wide.left_adjoint + active]]
+            active += 1
+        matrix_one(active, wide.outputs, block.packed + wide.transposed, x, x, g)
+        for k in range(active):
+            r[table[wide.left_adjoint + k]] = x[k]
