@@ -247,6 +247,10 @@ cdef class Graph:
             used[self.operands[at]] = 1
         return 0
 
+    def _taken(self):
+        """Return what a loop's step takes, as (numbers from outside, states, inputs); None of a function."""
+        return self.taken
+
     def _loops(self):
         """Return the loops, in the order of their numbers."""
         return self.loops

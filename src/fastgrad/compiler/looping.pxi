@@ -334,9 +334,10 @@ cdef inline Py_ssize_t fewest_steps(const LoopCode *code) noexcept nogil:
 
 cdef Py_ssize_t segment_of(const LoopCode *code, Py_ssize_t stride) noexcept:
     """The steps of a segment: the more the cache has room for, the fewer are run again."""
+    cdef Py_ssize_t room = LOOP_BYTES if stride > 1 or code.nested else LOOP_BYTES_OF_ONE_ROW
     if not code.differentiates:
         return 1
-    cdef Py_ssize_t room = LOOP_BYTES // (8 * stride * max(code.registers, 1))
+    room //= 8 * stride * max(code.registers, 1)
     return min(max(fewest_steps(code), room), code.steps)
 
 

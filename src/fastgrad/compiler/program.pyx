@@ -94,6 +94,13 @@ cdef class Program:
 
         return listing(self)
 
+    def _graph(self):
+        return self.graph
+
+    def _names(self):
+        """Return the names of the arguments."""
+        return self.names
+
     @property
     def parameters(self):
         """The leaves that the program reads at each call, in a fixed order."""

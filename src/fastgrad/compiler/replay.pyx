@@ -44,8 +44,10 @@ cdef enum:
     # own: 256 KiB is 15 to 25 % slower for programs of 1000 registers and more, the same for smaller ones.
     CACHE_BYTES = 786432
     FEWEST_LANES = 128
-    # Memory for the registers of a segment's steps.
+    # Memory for the registers of a segment's steps. One row's are written and read in order, which needs no
+    # cache; to run the steps again takes longer.
     LOOP_BYTES = 262144
+    LOOP_BYTES_OF_ONE_ROW = 8388608
     # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
