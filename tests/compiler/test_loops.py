@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import fastgrad
 import fastgrad.functional as F
-from fastgrad import TracingError, Value, compile, scan, take, while_loop
+from fastgrad import TracingError, Value, compile, grad, scan, take, while_loop
 
 W = [Value(0.3), Value(-0.7), Value(1.1)]
 RNG = np.random.default_rng(0)
@@ -291,6 +291,31 @@ def test_what_where_did_not_choose_in_a_step_has_no_gradient():
     found = compile(of).input_gradients(x, u)
     assert_close(found[0], expected[0])
     assert_close(found[1], expected[1])
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_grad_of_a_loop_is_that_of_the_plain_loop(function):
+    def first(x, u):
+        found = grad(function(x, u), [x, *u, W[0], W[1]])
+        return sum([d * (k + 1.0) for k, d in enumerate(found)], Value(0.0))
+
+    assert_agrees(first, RNG.normal(size=3), RNG.normal(size=(3, 4)))
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_grad_of_a_loop_has_a_grad(function):
+    def second(x, u):
+        first = grad(function(x, u), [x, *u, W[0]])
+        found = grad(sum([d * d for d in first], Value(0.0)), [x, u[1], W[0]])
+        return sum([d * (k + 1.0) for k, d in enumerate(found)], Value(0.0))
+
+    assert_agrees(second, RNG.normal(size=3), RNG.normal(size=(3, 4)))
+
+
+def test_the_derivative_of_a_loop_is_a_loop():
+    compiled = compile(lambda x: grad(scan(lambda s, _: ((s * W[0]).tanh(), None), x, None, 1000)[0], x))
+    compiled(1.0)
+    assert "loop 1: 1000 steps of the derivative of <lambda>" in str(compiled)
 
 
 # -- shapes ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from fastgrad.engine import (
     apply,
 )
 
-__all__ = ["Steps", "scan", "while_loop"]
+__all__ = ["Made", "Source", "Steps", "order_of", "scan", "traced", "while_loop"]
 
 State = TypeVar("State")
 Number: TypeAlias = Value | SupportsFloat
@@ -82,6 +82,14 @@ class Steps(Sequence[Value]):
 
     def __repr__(self) -> str:
         return f"<what a loop makes in {len(self)} steps>"
+
+    def of_the_list(self) -> range:
+        """Return the places that these steps have among all of the loop's, in the order of its lists."""
+        repeat: Repeat = self.node._op  # type: ignore[assignment]
+        if not repeat.reverse:
+            return self.steps
+        last = repeat.steps - 1
+        return range(last - self.steps.start, last - self.steps.stop, -self.steps.step)
 
 
 # The trace of the step that is going on, or of the function.
@@ -353,12 +361,13 @@ def traced(
             given.append((1, len(operands), 0, 0, 1))
             elements = [as_value(element, f"the x of {name}") for element in source.elements]
             operands += elements[::-1] if reverse else elements
-    repeat = Repeat(name, records, places, steps, len(states), len(outside), len(made), given)
+    repeat = Repeat(
+        name, records, places, steps, len(states), len(outside), len(made), given, sources, reverse, level
+    )
     node = Value(float("nan"), operands, repeat)  # type: ignore[arg-type]
     _make_unknown(node, "a loop")
     last = rebuilt(kept, iter([result(node, number) for number in range(len(states))]))
-    order = range(steps)[::-1] if reverse else range(steps)
-    ys = [Steps(node, number, order, level, {}) for number in range(len(made))]
+    ys = [Steps(node, number, order_of(repeat), level, {}) for number in range(len(made))]
     return last, rebuilt(nest_of(y), iter(ys))
 
 
@@ -397,3 +406,8 @@ def selects_by(node: Value, given: set[int]) -> bool:
     """Return whether a node of `take` has one of these as its index, which is no operand."""
     symbol: object = node._op
     return isinstance(symbol, Selection) and id(symbol.index) in given
+
+
+def order_of(repeat: Repeat) -> range:
+    """Return the steps in the order of a loop's lists."""
+    return range(repeat.steps)[::-1] if repeat.reverse else range(repeat.steps)

@@ -133,8 +133,10 @@ cdef int analyse(Lowering self) except -1:
     cdef Py_ssize_t at
     cdef int row, kind
     cdef int32_t index, first, second, operand
+    cdef bytearray needed = needed_records(self)
     for index in range(<int32_t>graph.size):
         row, first, second = self.records[3 * index], self.records[3 * index + 1], self.records[3 * index + 2]
+        self.absorbed.items[index] = not needed[index]
         if row == ROW_LEAF and self.scope is not None:
             analyse_leaf(self, index)
         elif row == ROW_LEAF:
@@ -154,23 +156,47 @@ cdef int analyse(Lowering self) except -1:
                 operand = operands[at]
                 varying[index] |= varying[operand]
                 active[index] |= active[operand]
-                uses[operand] += 1
+                uses[operand] += needed[index]
             if row == ROW_LOOP:
                 analyse_loop(self, index)
             elif row == ROW_RESULT:
                 analyse_result(self, index)
         else:
             varying[index], active[index] = varying[first], active[first]
-            uses[first] += 1
+            uses[first] += needed[index]
             if has_two_operands(row):
                 varying[index] |= varying[second]
                 active[index] |= active[second]
-                uses[second] += 1
-            else:
+                uses[second] += needed[index]
+            elif needed[index]:
                 self.user.items[first] = index
-    for output in graph.outputs:
-        uses[<int32_t>output] += 1
+    for at, output in enumerate(graph.outputs):
+        uses[<int32_t>output] += is_read(self, at)
     return 0
+
+
+cdef bint is_read(Lowering self, Py_ssize_t output) except -1:
+    """Whether anybody reads an output: of what a loop's step makes, not all need be."""
+    cdef Scope scope = self.scope
+    if scope is None or scope.made_used is None or output < self.graph.taken[1]:
+        return True
+    return scope.made_used[output - self.graph.taken[1]]
+
+
+cdef bytearray needed_records(Lowering self):
+    """Of each record, whether an output that is read depends on it."""
+    cdef Graph graph = self.graph
+    cdef Py_ssize_t index
+    if self.scope is None:
+        return bytearray(b"\1") * graph.size
+    cdef bytearray needed = bytearray(graph.size)
+    for number, output in enumerate(graph.outputs):
+        if is_read(self, number):
+            needed[<Py_ssize_t>output] = 1
+    for index in range(graph.size - 1, -1, -1):
+        if needed[index]:
+            graph.mark_operands(index, needed)
+    return needed
 
 
 cdef int analyse_leaf(Lowering self, int32_t index) except -1:
@@ -626,7 +652,7 @@ cdef int emit_steps(Lowering self) except -1:
     for number, output in enumerate(self.graph.outputs):
         if self.scope is None:
             self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
-        elif number < self.graph.taken[1] or self.scope.made_used[number - self.graph.taken[1]]:
+        elif is_read(self, number):
             self.step(&self.steps, OPCODE_STORE, 0, output, number)
     return 0
 

@@ -388,7 +388,8 @@ cdef int place_loop(Allocation self, const Step *step) except -1:
         code.uniform[at] = -1 if self.varies(operand) else self.uniform_of(operand)
     for at in range(code.makes):
         code.made[at] = -1
-        code.made_active[at] = loop.scope.made_active[at] and self.lowering.purpose != FORWARD
+        code.made_active[at] = loop.scope.made_active[at] and loop.scope.made_used[at]
+        code.made_active[at] = code.made_active[at] and self.lowering.purpose != FORWARD
         if loop.scope.made_used[at]:
             # Side by side, and nowhere else: an argument stands for them.
             code.made[at] = as_offset(self.plan.registers + code.steps)

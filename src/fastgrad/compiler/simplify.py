@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastgrad.compiler.graph import OPERATION_ROWS
-from fastgrad.compiler.tracing import Records
+from fastgrad.compiler.tracing import Records, Repeat, Selection
 from fastgrad.engine import _number_of
 from fastgrad.operations import BY_NAME
 
@@ -21,7 +21,8 @@ __all__ = ["simplified"]
 NAMES = {row: name for name, row in OPERATION_ROWS.items()}
 
 
-# A leaf has no operands and its number in the place of detail, a constant its value, a `take` its index.
+# A leaf has no operands and its number in the place of detail, a constant its value; a `take`, a loop or its
+# result what is equal for equal ones, see `key_of`.
 Node = tuple[str, tuple[int, ...], Any]
 
 
@@ -118,7 +119,8 @@ def simplified(graph: Records) -> Records:
     simplifier = Simplifier()
     numbers = array("i", graph.records)
     operands = array("i", graph.operands)
-    indices = {id(symbol.index): symbol for symbol in graph.symbols}
+    keys = [key_of(symbol) for symbol in graph.symbols]
+    symbols = dict(zip(keys, graph.symbols, strict=True))
     new: list[int] = []
     for at in range(0, len(numbers), 3):
         row, first, second = numbers[at : at + 3]
@@ -134,13 +136,20 @@ def simplified(graph: Records) -> Records:
             given: Sequence[int] = (first, second)[: BY_NAME[name].operands]
         else:
             given = operands[first : first + second]
-        if name == "take":
-            detail, given = id(graph.symbols[given[0]].index), given[1:]
+        if name in ("take", "loop", "result"):
+            detail, given = keys[given[0]], given[1:]
         new.append(simplifier.operation(name, tuple(new[each] for each in given), detail))
-    return written(graph, simplifier.nodes, [new[output] for output in graph.outputs], indices)
+    return written(graph, simplifier.nodes, [new[output] for output in graph.outputs], symbols)
 
 
-def written(graph: Records, nodes: list[Node], outputs: list[int], symbols: dict[int, Any]) -> Records:
+def key_of(symbol: Any) -> tuple[str, int]:
+    """Return what is equal for symbols that make the same node of the same operands."""
+    if isinstance(symbol, Selection):
+        return "take", id(symbol.index)
+    return ("loop", id(symbol)) if isinstance(symbol, Repeat) else ("result", symbol.number)
+
+
+def written(graph: Records, nodes: list[Node], outputs: list[int], symbols: dict[Any, Any]) -> Records:
     """Return the records of the nodes that the outputs need."""
     needed = set(outputs)
     for number in range(len(nodes) - 1, -1, -1):
@@ -159,7 +168,7 @@ def written(graph: Records, nodes: list[Node], outputs: list[int], symbols: dict
             fields = [len(found.constants), 0]
             found.constants.append(detail)
         elif name not in BY_NAME or BY_NAME[name].operands > 2:
-            if name == "take":
+            if name in ("take", "loop", "result"):
                 fields.insert(0, len(found.symbols))
                 found.symbols.append(symbols[detail])
             start = len(operands)

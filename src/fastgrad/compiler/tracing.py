@@ -165,6 +165,9 @@ class Repeat:
         outside: int,
         makes: int,
         inputs: list[tuple[int, int, int, int, int]],
+        sources: list[Any],
+        reverse: bool,
+        level: object,
     ) -> None:
         self.name = name
         self.records = records
@@ -175,6 +178,11 @@ class Repeat:
         self.outside = outside
         self.makes = makes
         self.inputs = inputs
+        # The inputs as loops.Source, in the order of the lists; whether the steps go from the last to the first;
+        # and the step whose trace the loop is part of.
+        self.sources = sources
+        self.reverse = reverse
+        self.level = level
 
     def __repr__(self) -> str:
         return f"loop of {self.name}"
@@ -182,7 +190,7 @@ class Repeat:
     def loop(self, arguments: dict[int, tuple[int, int]]) -> Loop:
         """Return the loop as a graph has it; `arguments` has the places of the function's arguments by id."""
         taken = self.outside, self.states, len(self.inputs)
-        body = graph_of_records(self.records, (), self.places, arguments, taken)
+        body = graph_of_records(with_fewer(self.records), (), self.places, arguments, taken)
         inputs = tuple([Input(*each) for each in self.inputs])
         return Loop(body, self.name, self.steps, self.states, self.outside, inputs)
 
@@ -377,12 +385,16 @@ def graph_of(
     if refusal is not None:
         raise refusal
     single, outputs = flat_outputs(output)
-    graph = Records(*_read_graph(outputs))
-    if takes_derivatives:
-        from fastgrad.compiler.simplify import simplified
+    return single, with_fewer(Records(*_read_graph(outputs)))
 
-        graph = simplified(graph)
-    return single, graph
+
+def with_fewer(graph: Records) -> Records:
+    """Return fewer records for the same outputs, if the function takes derivatives."""
+    if not takes_derivatives:
+        return graph
+    from fastgrad.compiler.simplify import simplified
+
+    return simplified(graph)
 
 
 # The engine asks this before it refuses something.

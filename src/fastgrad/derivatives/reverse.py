@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 from fastgrad.derivatives.expressions import Scalar, multiply, rules, total
 from fastgrad.engine import Value, _differentiable_parts, _graph_order, _is_tracing, _reduce, apply
 from fastgrad.operations import BY_NAME, REDUCTIONS
+
+if TYPE_CHECKING:
+    from fastgrad.compiler.tracing import Repeat
+    from fastgrad.derivatives import loops_back
 
 __all__ = ["grad", "pull_back"]
 
@@ -60,19 +64,28 @@ def pull_back(outputs: list[Value], seeds: list[Scalar], xs: list[Value]) -> lis
         note_derivatives()
     order = _graph_order(outputs)
     wanted = {id(x) for x in xs}
-    active = dependent(order, wanted)
+    loops = LoopsBack() if tracing else None
+    active = dependent(order, wanted, loops)
     received: dict[int, list[Scalar]] = {}
     for output, seed in zip(outputs, seeds, strict=True):
         received.setdefault(id(output), []).append(seed)
     reached = Reached(outputs) if tracing else None
     found: dict[int, Scalar] = {}
     for node in reversed(order):
+        if loops is not None and loops.is_loop(node):
+            for operand, part in loops.shares(node, active):
+                received.setdefault(id(operand), []).append(part)
+                if reached is not None:
+                    reached.conditions.setdefault(id(operand), []).append(None)
+            continue
         parts = received.pop(id(node), None)
         if parts is None or id(node) not in active:
             continue
         upstream = total(parts)
         if id(node) in wanted:
             found[id(node)] = upstream
+        if loops is not None and loops.takes(node, upstream):
+            continue
         for share in shares(node, upstream, active, tracing):
             operand, factor, by, _ = share
             part = multiply(factor, by)
@@ -82,6 +95,8 @@ def pull_back(outputs: list[Value], seeds: list[Scalar], xs: list[Value]) -> lis
                 received[id(operand)].append(part)
             else:
                 received[id(operand)] = [part]
+    # Arguments that are columns a loop goes over are no operands of it.
+    found.update((key, total(parts)) for key, parts in received.items() if key in wanted)
     # No node of the graph itself, and none twice: who sets its data or label would change another.
     taken = set() if tracing else {id(node) for node in order}
     return [new_value(found.get(id(x), 0.0), taken) for x in xs]
@@ -96,13 +111,63 @@ def new_value(result: Scalar, taken: set[int]) -> Value:
     return result
 
 
-def dependent(order: list[Value], wanted: set[int]) -> set[int]:
+def dependent(order: list[Value], wanted: set[int], loops: LoopsBack | None) -> set[int]:
     """Return the ids of the nodes that depend on what is wanted, and of that itself."""
     active = set(wanted)
     for node in order:
-        if not active.isdisjoint(map(id, _differentiable_parts(node)[2])):
+        operands: Iterable[Value] = _differentiable_parts(node)[2]
+        if loops is not None and loops.is_loop(node):
+            operands = [*operands, *loops.columns(node)]
+        if not active.isdisjoint(map(id, operands)):
             active.add(id(node))
     return active
+
+
+class LoopsBack:
+    """The loops of a function that is compiled, and what each has received; see loops_back.py."""
+
+    def __init__(self) -> None:
+        from fastgrad.compiler.loops import order_of
+        from fastgrad.derivatives import loops_back
+
+        self.of = loops_back
+        self.order_of = order_of
+        self.received: dict[int, loops_back.Received] = {}
+
+    def is_loop(self, node: Value) -> bool:
+        return self.of.is_loop(node)
+
+    def columns(self, node: Value) -> list[Value]:
+        return self.of.columns_of(node)
+
+    def of_loop(self, node: Value) -> loops_back.Received:
+        return self.received.setdefault(id(node), self.of.Received())
+
+    def takes(self, node: Value, upstream: Scalar) -> bool:
+        """Keep what a loop's result has received for the loop; return whether the node is a result."""
+        found = self.of.loop_of_result(node, _differentiable_parts(node)[2])
+        if found is not None:
+            self.of_loop(found[0]).add(found[1], upstream)
+        return found is not None
+
+    def shares(self, node: Value, active: set[int]) -> list[tuple[Value, Scalar]]:
+        """Return what the operands of a loop, and its arguments, receive; pass on what other loops do."""
+        received = self.received.pop(id(node), None)
+        if received is None or id(node) not in active:
+            return []
+        operands = _differentiable_parts(node)[2]
+        shares, passed = self.of.loops_back(node, operands, received, active, pull_back)
+        for other, number, derivatives, steps in passed:
+            repeat: Repeat = other._op  # type: ignore[assignment]
+            if steps == self.order_of(repeat):
+                self.of_loop(other).lists.setdefault(number, []).append(derivatives)
+            elif steps == self.order_of(repeat)[::-1]:
+                self.of_loop(other).lists.setdefault(number, []).append(derivatives[::-1])
+            else:
+                for place, step in enumerate(steps):
+                    result = repeat.states + step * repeat.makes + number
+                    self.of_loop(other).add(result, derivatives[place])
+        return [(operand, part) for operand, part in shares if id(operand) in active]
 
 
 class Reached:
