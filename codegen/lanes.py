@@ -348,11 +348,12 @@ def branches_of_one_lane(o) -> tuple[list, list]:
         for operand, place in operands:
             side, fresh = SIDES[operand]
             term = f"{o.name}_d{operand}({given}, r[i.out]) * r[i.out_adjoint]"
+            target = f"r[i.{side}_adjoint]"
             if place == "lane":
                 body += [
                     f"if i.{side}_adjoint >= 0:",
                     f"    amount = {term}",
-                    f"    r[i.{side}_adjoint] = amount if i.fresh & {fresh} else r[i.{side}_adjoint] + amount",
+                    f"    {target} = amount if i.fresh & {fresh} else {target} + amount",
                 ]
             else:
                 body += [f"if i.{side}_adjoint >= 0:", f"    sums[i.{side}_adjoint] += {term}"]

@@ -56,3 +56,16 @@ def test_newtons_method_and_the_oscillator_find_their_solutions():
     *lines, oscillator = run("newton.py", "--epochs", "600").splitlines()
     assert "minimum at [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]" in lines
     assert float(oscillator.split()[-1]) < 0.05
+
+
+def test_a_network_in_c_gives_the_scores_it_was_trained_to():
+    lines = run("export_c.py").splitlines()
+    assert int(lines[0].split("%")[0]) > 85
+    if lines[1] != "there is no C compiler here":
+        assert float(lines[1].split()[-1]) < 1e-12
+
+
+def test_garch_finds_the_coefficients_it_was_simulated_with():
+    words = run("garch.py").splitlines()[-1].split()
+    found = dict(zip(words[::2], map(float, words[1::2]), strict=True))
+    assert found == pytest.approx({"omega": 0.05, "alpha": 0.1, "beta": 0.85}, abs=0.03)

@@ -59,8 +59,8 @@ cdef class Graph:
     cdef tuple parameters
     # For each leaf: (argument, column), or (-1, index of the parameter).
     cdef tuple leaves
-    # For each node of `take`: (argument, column) of its index. For each loop: (OUTSIDE, its number in `loops`).
-    # For each result of a loop: (STATE, its number among the loop's); see result_count.
+    # For each node of `take`: (argument, column) of its index. For each loop: (OUTSIDE, its number in
+    # `loops`). For each result of a loop: (STATE, its number among the loop's); see result_of.
     cdef tuple selections
     cdef tuple outputs
     cdef tuple loops
@@ -80,7 +80,6 @@ cdef class Graph:
 
     cdef inline int32_t second(self, Py_ssize_t index) noexcept nogil:
         return self.records[3 * index + 2]
-
 
     cdef inline Loop loop_of(self, Py_ssize_t index):
         """The loop of a record that is one."""

@@ -65,8 +65,8 @@ cdef list loops_of(Program program, Plan root):
         reader.loop = loop
         reader.read()
         lines.append(
-            f"loop {number}: {loop.code.steps} steps of {loop.loop.name}, a state of {loop.code.states} numbers, "
-            f"{loop.code.registers} registers"
+            f"loop {number}: {loop.code.steps} steps of {loop.loop.name}, "
+            f"a state of {loop.code.states} numbers, {loop.code.registers} registers"
         )
         lines += section("  once a batch:", reader.once, loop.body.once_count)
         lines += section("  in every step:", reader.forward, loop.body.forward_count)
@@ -236,7 +236,8 @@ cdef class Reader:
             return f"  {few(results) or 'nothing'} = loop {i.right} from {few(operands)}"
         if i.opcode == OPCODE_STORE:
             states = self.loop.code.states
-            return f"  {f'next state[{i.right}]' if i.right < states else f'y[{i.right - states}]'} = {operands[0]}"
+            target = f"next state[{i.right}]" if i.right < states else f"y[{i.right - states}]"
+            return f"  {target} = {operands[0]}"
         if roles.fields[1] == ROLE_OUTPUT:
             return f"  output {i.right} = {operands[0]}"
         if roles.fields[1] == ROLE_ARGUMENT:

@@ -1,8 +1,9 @@
 # Loops: a step's instructions run again and again on the same block of rows.
 #
-# On the way forward a loop keeps its state at the beginning of every segment of steps. On the way back it takes
-# the segments from the last to the first: it runs the segment's steps forward, each with registers of its own,
-# and then back. A loop within another's step keeps nothing: it begins its way back by going forward once more.
+# On the way forward a loop keeps its state at the beginning of every segment of steps. On the way back it
+# takes the segments from the last to the first: it runs the segment's steps forward, each with registers of
+# its own, and then back. A loop within another's step keeps nothing: it begins its way back by going forward
+# once more.
 #
 # What a step is given reaches it through arguments: each state, each number from outside that varies by row,
 # each input, and what other loops have made. Their addresses are set before each step.
@@ -77,7 +78,9 @@ cdef inline Argument *argument_of(const Block *block, Py_ssize_t number) noexcep
     return <Argument *>block.arguments + number
 
 
-cdef inline void aim(const Block *block, Argument *argument, const double *lanes, double *gradient) noexcept nogil:
+cdef inline void aim(
+    const Block *block, Argument *argument, const double *lanes, double *gradient
+) noexcept nogil:
     """Have an argument stand for lanes of this block, and for their gradient."""
     argument.kind = REALS
     argument.data = <const char *>(lanes - block.row)
@@ -202,7 +205,9 @@ cdef bint run_steps(
         self.block.registers = self.frames + (frame * (step - framed) if step >= framed else 0)
         aim_inputs(self, outer, step, False)
         aim_outputs(self, outer, step)
-        if not run_stretches(self.worker, self.worker.job.run_forward, code.forward, code.forward_count, &self.block):
+        if not run_stretches(
+            self.worker, self.worker.job.run_forward, code.forward, code.forward_count, &self.block
+        ):
             return False
     return True
 
@@ -270,7 +275,9 @@ cdef bint step_back(LoopState *self, const Block *outer, Py_ssize_t step, Py_ssi
     for at in range(code.inputs):
         if code.given[at].active and code.given[at].argument < 0:
             fill_lanes(self.input_adjoint + at * stride, 0.0, lanes)
-    if not run_stretches(self.worker, self.worker.job.run_backward, code.backward, code.backward_count, &self.block):
+    if not run_stretches(
+        self.worker, self.worker.job.run_backward, code.backward, code.backward_count, &self.block
+    ):
         return False
     for at in range(code.states):
         if code.cleared[at]:
@@ -299,7 +306,10 @@ cdef void backward_loop(const Instruction *i, const Block *outer) noexcept nogil
         first = segment * self.segment
         end = min(first + self.segment, code.steps)
         if self.filled != segment:
-            memcpy(self.state, self.kept + segment * code.states * stride, code.states * stride * sizeof(double))
+            memcpy(
+                self.state, self.kept + segment * code.states * stride,
+                code.states * stride * sizeof(double),
+            )
             if not run_steps(self, outer, first, end, False, first):
                 return
             self.filled = segment

@@ -551,7 +551,8 @@ cdef tuple place_of(Lowering self, tuple place):
     if place[0] >= 0:
         return place
     outside, states, _ = self.graph.taken
-    return self.scope.base + place[1] + (0, states, states + outside)[(STATE, OUTSIDE, INPUT).index(place[0])], 0
+    first = (0, states, states + outside)[(STATE, OUTSIDE, INPUT).index(place[0])]
+    return self.scope.base + place[1] + first, 0
 
 
 cdef int emit_loop(Lowering self, int32_t index) except -1:

@@ -86,7 +86,9 @@ def described(shape: Nest) -> str:
     if shape.kind is type(None):
         return "None"
     if shape.kind is dict:
-        inside = ", ".join(f"{key!r}: {described(part)}" for key, part in zip(shape.keys, shape.parts, strict=True))
+        inside = ", ".join(
+            f"{key!r}: {described(part)}" for key, part in zip(shape.keys, shape.parts, strict=True)
+        )
         return f"{{{inside}}}"
     if len(shape.parts) > 3 and len(set(shape.parts)) == 1:
         return f"a {shape.kind.__name__} of {len(shape.parts)}, each {described(shape.parts[0])}"

@@ -23,8 +23,6 @@ from fastgrad.engine import Value
 __all__ = ["load_compiled", "load_function", "load_method", "load_program", "saved_program"]
 
 if TYPE_CHECKING:
-    from typing_extensions import NotRequired
-
     from fastgrad.compiler.compiled import Compiled
 
 # Raised when a field of SavedProgram, or what it means, changes.
@@ -69,8 +67,8 @@ class SavedProgram(SavedGraph):
     arguments: list[tuple[str, str, int | None]]
     # Whether the function returns one Value and not a list of them.
     single: bool
-    # Left out if there are none: programs without loops load in versions that do not know them.
-    loops: NotRequired[list[SavedLoop]]
+    # Missing in what versions before loops have saved.
+    loops: list[SavedLoop]
 
 
 def little_endian(numbers: array[int]) -> bytes:
@@ -131,7 +129,7 @@ def saved_program(
     """Return a program of this graph as it is pickled."""
     from fastgrad import __version__
 
-    saved = SavedProgram(
+    return SavedProgram(
         **saved_graph(graph._parts()),
         format=FORMAT,
         fastgrad=__version__,
@@ -141,10 +139,8 @@ def saved_program(
             for argument, (kind, columns) in zip(names, describe_signature(signature), strict=True)
         ],
         single=single,
+        loops=[saved_loop(loop) for loop in graph._loops()],
     )
-    if graph._loops():
-        saved["loops"] = [saved_loop(loop) for loop in graph._loops()]
-    return saved
 
 
 def load_program(saved: SavedProgram) -> Program:

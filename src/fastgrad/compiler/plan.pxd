@@ -38,7 +38,7 @@ cdef struct LoopCode:
     # The first of the step's accumulators among all.
     Py_ssize_t accumulators
     InputCode *given
-    # Registers outside: of the last state and of its gradient, or -1; of what is made, all steps side by side.
+    # Registers outside: of the last state and its gradient, or -1; of what is made, all steps side by side.
     int32_t *results
     int32_t *result_adjoints
     int32_t *made
@@ -46,7 +46,7 @@ cdef struct LoopCode:
     char *cleared
     char *states_active
     char *made_active
-    # Of each number from outside: its index among the uniform numbers outside, or -1 if it varies by row.
+    # Of each number from outside: its index among the uniform numbers there, or -1 if it varies by row.
     int32_t *uniform
     # The numbers of the loops that are part of the step, and of the loop that this one is part of, or -1.
     int32_t *inner
@@ -101,7 +101,7 @@ cdef class Plan:
     cdef int32_t *accumulated
     cdef Py_ssize_t accumulators
     cdef Py_ssize_t sums
-    # The loops of this plan itself, and of a whole program all loops, by number, outer ones before inner ones.
+    # The loops of this plan itself, with their numbers, and of a whole program all, outer before inner ones.
     cdef list loops
     cdef list loop_numbers
     cdef list all_loops

@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
-from fastgrad.compiler.graph cimport ELEMENTS, COLUMNS, INPUT, STATE, Graph, Input, Loop
+from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, Graph, Input, Loop
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.memory cimport Integers, append, as_offset, zeroed
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS

@@ -40,8 +40,8 @@ cdef class Program:
         Py_ssize_t row, str place, Py_ssize_t *since
     ) except -1
     cdef int verify_loop(
-        self, RowProgram program, RowState *state, Py_ssize_t index, const Argument *arguments, Py_ssize_t row,
-        str place, Py_ssize_t *since
+        self, RowProgram program, RowState *state, Py_ssize_t index, const Argument *arguments,
+        Py_ssize_t row, str place, Py_ssize_t *since
     ) except -1
     cdef int verify_gradients(
         self, RowProgram program, RowState *state, const Argument *arguments, const double *parameters,

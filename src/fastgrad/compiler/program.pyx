@@ -379,7 +379,8 @@ cdef class Program:
             what = roles_of(kind << 2).name.decode()
             which = f" by operand {first.operand + 1}"
         else:
-            what = _described(kind, *operands_in_row(graph, first.record, values_of_row(program, state, first.of)))
+            a, b = operands_in_row(graph, first.record, values_of_row(program, state, first.of))
+            what = _described(kind, a, b)
             if has_two_operands(kind):
                 which = f" by the {'right' if first.operand else 'left'} operand"
         place = f"row {row}{f', step {first.step} of ' + loops if loops else ''}, instruction v{first.record}"
@@ -410,8 +411,7 @@ cdef tuple program_of_row(RowProgram program, const RowGraph *of):
 
 
 cdef const double *values_of_row(RowProgram program, RowState *state, const RowGraph *of) except? NULL:
-    """The values of a step: of its last one that was computed, the first in which a gradient is not finite."""
-    cdef RowProgram body
+    """The values of a step in the last of its runs, the first in which a gradient is not finite."""
     cdef const double *found
     cdef Py_ssize_t number
     if &program.of == of:

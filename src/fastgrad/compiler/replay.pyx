@@ -145,42 +145,6 @@ cdef extern from *:
     bint signals_pending "fastgrad_signals_pending"() noexcept nogil
 
 
-cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
-    """Compute the uniform numbers, which are the registers of these instructions."""
-    cdef Block block = block_of_once(plan, workspace)
-    kernels.forward(plan.once, plan.once_count, &block)
-    run_loops_once(workspace, &block)
-    pack(plan, workspace.uniform, workspace.packed)
-
-
-cdef void run_once_back(Plan plan, Workspace workspace) noexcept nogil:
-    """Add to the gradients of the operands, from the last instruction to the first."""
-    cdef Block block = block_of_once(plan, workspace)
-    if workspace.loop_count:
-        collect_loops(workspace, &block, workspace.total)
-        block = block_of_once(plan, workspace)
-    kernels.backward(plan.once_back, plan.once_back_count, &block)
-
-
-cdef Block block_of_once(Plan plan, Workspace workspace) noexcept nogil:
-    cdef Block block
-    memset(&block, 0, sizeof(Block))
-    block.registers = workspace.uniform
-    block.stride = block.lanes = 1
-    block.uniform = workspace.uniform
-    block.scratch = workspace.workers[0].block.scratch
-    block.table, block.wides = plan.table, plan.wides
-    return block
-
-
-cdef void pack(Plan plan, const double *u, double *packed) noexcept nogil:
-    """Copy the biases and weights of every matrix to where fg_matrix reads them."""
-    cdef const int32_t *source = plan.packed_from
-    cdef Py_ssize_t at
-    for at in range(plan.packed):
-        packed[at] = u[source[at]]
-
-
 cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
     cdef Job *job = worker.job
     cdef Block *block = &worker.block
@@ -366,6 +330,45 @@ cdef bint call_worker(Worker *worker) noexcept nogil:
     return worker.helper != NULL
 
 
+include "looping.pxi"
+
+
+cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
+    """Compute the uniform numbers, which are the registers of these instructions."""
+    cdef Block block = block_of_once(plan, workspace)
+    kernels.forward(plan.once, plan.once_count, &block)
+    run_loops_once(workspace, &block)
+    pack(plan, workspace.uniform, workspace.packed)
+
+
+cdef void run_once_back(Plan plan, Workspace workspace) noexcept nogil:
+    """Add to the gradients of the operands, from the last instruction to the first."""
+    cdef Block block = block_of_once(plan, workspace)
+    if workspace.loop_count:
+        collect_loops(workspace, &block, workspace.total)
+        block = block_of_once(plan, workspace)
+    kernels.backward(plan.once_back, plan.once_back_count, &block)
+
+
+cdef Block block_of_once(Plan plan, Workspace workspace) noexcept nogil:
+    cdef Block block
+    memset(&block, 0, sizeof(Block))
+    block.registers = workspace.uniform
+    block.stride = block.lanes = 1
+    block.uniform = workspace.uniform
+    block.scratch = workspace.workers[0].block.scratch
+    block.table, block.wides = plan.table, plan.wides
+    return block
+
+
+cdef void pack(Plan plan, const double *u, double *packed) noexcept nogil:
+    """Copy the biases and weights of every matrix to where fg_matrix reads them."""
+    cdef const int32_t *source = plan.packed_from
+    cdef Py_ssize_t at
+    for at in range(plan.packed):
+        packed[at] = u[source[at]]
+
+
 cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
     """Share the parts among this thread and others, who wake up while this one prepares the weights."""
     cdef Job *job = workspace.workers[0].job
@@ -380,9 +383,6 @@ cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
     share_parts(&workspace.workers[0])
     for number in range(1, helpers + 1):
         await_helper(workspace.workers[number].helper)
-
-
-include "looping.pxi"
 
 
 cdef class Workspace:

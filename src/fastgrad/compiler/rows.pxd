@@ -105,7 +105,9 @@ cdef void give_step_in_row(
     const RowGraph *of, RowState *state, Py_ssize_t index, const Argument *arguments, Py_ssize_t row,
     Py_ssize_t step
 ) noexcept nogil
-cdef void end_step_in_row(const RowGraph *of, RowState *state, Py_ssize_t index, Py_ssize_t step) noexcept nogil
+cdef void end_step_in_row(
+    const RowGraph *of, RowState *state, Py_ssize_t index, Py_ssize_t step
+) noexcept nogil
 cdef Singular gradients_in_row(
     const RowGraph *of, RowState *state, const Argument *arguments, const double *seeds,
     const double *parameters, Py_ssize_t row

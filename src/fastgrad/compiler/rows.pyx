@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawFree
 
-from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, INPUT, OUTSIDE, ROW_LOOP, ROW_RESULT, STATE
+from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, OUTSIDE, ROW_LOOP, ROW_RESULT, STATE
 from fastgrad.compiler.graph cimport Graph, Input, Loop, has_many_operands, has_symbol, has_two_operands
 from fastgrad.compiler.instructions cimport INDICES, Argument, choice
 from fastgrad.compiler.lowering cimport BACKWARD, INPUTS
@@ -141,7 +141,7 @@ cdef class RowMemory:
     cdef int fill(self, RowState *state, const RowGraph *of) except -1:
         cdef const RowLoop *loop
         cdef RowLoopState *numbers
-        cdef Py_ssize_t index
+        cdef Py_ssize_t index, count
         state.stops = self.stops
         state.values = <double *>self.room(of.size, sizeof(double))
         state.gradients = <double *>self.room(of.size, sizeof(double))
@@ -150,8 +150,9 @@ cdef class RowMemory:
         for index in range(of.loop_count):
             loop, numbers = &of.loops[index], &state.loops[index]
             self.fill(&numbers.body, loop.body)
-            numbers.given = <double *>self.room(loop.outside + loop.states + loop.inputs, sizeof(double))
-            numbers.given_gradients = <double *>self.room(loop.outside + loop.states + loop.inputs, sizeof(double))
+            count = loop.outside + loop.states + loop.inputs
+            numbers.given = <double *>self.room(count, sizeof(double))
+            numbers.given_gradients = <double *>self.room(count, sizeof(double))
             numbers.states = <double *>self.room((loop.steps + 1) * loop.states, sizeof(double))
             numbers.made = <double *>self.room(loop.steps * loop.makes, sizeof(double))
             numbers.last_gradients = <double *>self.room(loop.states, sizeof(double))
@@ -264,7 +265,9 @@ cdef void give_step_in_row(
             inputs[at] = state.loops[other].made[column * of.loops[other].makes + given.number]
 
 
-cdef void end_step_in_row(const RowGraph *of, RowState *state, Py_ssize_t index, Py_ssize_t step) noexcept nogil:
+cdef void end_step_in_row(
+    const RowGraph *of, RowState *state, Py_ssize_t index, Py_ssize_t step
+) noexcept nogil:
     """Keep the state after a step, and what it makes."""
     cdef const RowLoop *loop = &of.loops[number_of_loop(of, index)]
     cdef RowLoopState *numbers = &state.loops[number_of_loop(of, index)]
@@ -392,7 +395,8 @@ cdef void loop_back_in_row(
     memcpy(numbers.seeds, numbers.last_gradients, loop.states * sizeof(double))
     for step in range(loop.steps - 1, -1, -1):
         memcpy(
-            numbers.seeds + loop.states, numbers.made_gradients + step * loop.makes, loop.makes * sizeof(double)
+            numbers.seeds + loop.states, numbers.made_gradients + step * loop.makes,
+            loop.makes * sizeof(double),
         )
         values_of_step(of, state, index, arguments, row, step)
         found = gradients_in_row(body, &numbers.body, arguments, numbers.seeds, numbers.given, row)
@@ -426,7 +430,9 @@ cdef void loop_back_in_row(
         pass_in_row(of, state, operands[loop.states + at], gradients[at])
 
 
-cdef inline void pass_in_row(const RowGraph *of, RowState *state, int32_t operand, double amount) noexcept nogil:
+cdef inline void pass_in_row(
+    const RowGraph *of, RowState *state, int32_t operand, double amount
+) noexcept nogil:
     """Add to an operand's gradient what a loop has for it: 0 if no step has reached it."""
     if of.active[operand] and amount != 0.0:
         state.gradients[operand] += amount

@@ -178,8 +178,8 @@ class Repeat:
         self.outside = outside
         self.makes = makes
         self.inputs = inputs
-        # The inputs as loops.Source, in the order of the lists; whether the steps go from the last to the first;
-        # and the step whose trace the loop is part of.
+        # The inputs as scanning.Source, in the order of the lists; whether the steps go from the last to the
+        # first; and the step whose trace the loop is part of.
         self.sources = sources
         self.reverse = reverse
         self.level = level
@@ -340,7 +340,9 @@ def run_on_placeholders(
     rows: list[list[Value]] = []
     arguments: list[Any] = []
     for number, (kind, columns) in enumerate(describe_signature(signature)):
-        rows.append(placeholders(kind, f"the argument {names[number]} of {name}", columns or int(columns is None)))
+        rows.append(
+            placeholders(kind, f"the argument {names[number]} of {name}", columns or int(columns is None))
+        )
         arguments.append(rows[number][0] if columns is None else rows[number])
     places = {
         id(value): (number, column) for number, row in enumerate(rows) for column, value in enumerate(row)

@@ -11,10 +11,10 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastgrad.compiler import loops
+from fastgrad.compiler import scanning
 from fastgrad.compiler.graph import OPERATION_ROWS
-from fastgrad.compiler.loops import Made, Source, Steps, order_of, traced
 from fastgrad.compiler.nests import LEAF, Nest
+from fastgrad.compiler.scanning import Made, Source, Steps, order_of, traced
 from fastgrad.compiler.tracing import Index, Repeat, Selection, argument_rows, take
 from fastgrad.derivatives.expressions import Scalar
 from fastgrad.engine import Value, _dot, _make_unknown, _reduce, apply
@@ -35,10 +35,12 @@ class Received:
         self.lists: dict[int, list[Sequence[Scalar]]] = {}
 
     def add(self, number: int, part: Scalar) -> None:
+        """Add to what a result has received."""
         self.results.setdefault(number, []).append(part)
 
 
 def is_loop(node: Value) -> bool:
+    """Return whether a node is a loop."""
     return type(node._op) is Repeat
 
 
@@ -50,7 +52,7 @@ def loop_of_result(node: Value, operands: Sequence[Value]) -> tuple[Value, int] 
 
 def columns_of(node: Value) -> list[Value]:
     """Return the arguments that are inputs of a loop, and no operands of its node."""
-    repeat: Repeat = node._op  # type: ignore[assignment]
+    repeat: Repeat = node._op
     found: list[Value] = []
     for source in repeat.sources:
         if source.columns is not None:
@@ -67,10 +69,9 @@ def loops_back(
     And for lists that other loops have made: the other loop, the number among what it makes, the derivatives,
     and the other loop's steps that they belong to.
     """
-    repeat: Repeat = node._op  # type: ignore[assignment]
+    repeat: Repeat = node._op
     states, outside = repeat.states, repeat.outside
-    total = sum_of
-    last = [total(received.results.get(number, [])) for number in range(states)]
+    last = [sum_of(received.results.get(number, [])) for number in range(states)]
     order = order_of(repeat)
     before = states_before(node, operands, repeat)
     sources = [*before, *repeat.sources]
@@ -83,7 +84,7 @@ def loops_back(
                 parts[(key - states) // repeat.makes] = each
         lists = list(received.lists.get(number, []))
         if parts:
-            lists.append([total(parts.get(step, [])) for step in order])
+            lists.append([sum_of(parts.get(step, [])) for step in order])
         for each_list in lists:
             made = each_list if isinstance(each_list, Steps) and each_list.level is repeat.level else None
             sources.append(Source(each_list if made else list(each_list), made=made))
@@ -97,14 +98,19 @@ def loops_back(
         inputs = list(x[len(before) : len(before) + len(repeat.sources)])
         made = x[len(before) + len(repeat.sources) :]
         # A proxy stands for what is from outside: what that is computed from is no part of this step.
-        proxies = [apply("mul", operands[states + at], 1.0) if at in kept else operands[states + at] for at in range(outside)]
+        proxies = [
+            apply("mul", operands[states + at], 1.0) if at in kept else operands[states + at]
+            for at in range(outside)
+        ]
         outputs = instantiated(repeat, given, inputs, proxies)
         seeds: list[list[Scalar]] = [[each] for each in derivatives] + [[] for _ in range(repeat.makes)]
         for number, each in zip(weights, made, strict=True):
             seeds[states + number].append(each)
         by = [*given, *[proxies[at] for at in kept], *[inputs[at] for at in wanted]]
-        found = pull_back(outputs, [total(each) for each in seeds], by)
-        after = [total([one, other]) for one, other in zip(sums, found[states : states + len(kept)], strict=True)]
+        found = pull_back(outputs, [sum_of(each) for each in seeds], by)
+        after = [
+            sum_of([one, other]) for one, other in zip(sums, found[states : states + len(kept)], strict=True)
+        ]
         return found[:states] + [as_value(each) for each in after], found[states + len(kept) :]
 
     first = [as_value(each) for each in [*last, *[0.0] * len(kept)]]
@@ -248,7 +254,8 @@ def with_symbol(repeat: Repeat, symbol: Any, operands: list[Any], inputs: Sequen
         place = repeat.places.get(id(symbol.index))
         index = symbol.index if place is None else inputs[place[1]]
         assert isinstance(index, Index)
-        return take(operands, index)
+        found: Value = take(operands, index)
+        return found
     operands = [as_value(operand) for operand in operands]
     if isinstance(symbol, Repeat):
         symbol = with_operands(symbol, operands)
@@ -259,7 +266,7 @@ def with_symbol(repeat: Repeat, symbol: Any, operands: list[Any], inputs: Sequen
 
 def with_operands(repeat: Repeat, operands: list[Value]) -> Repeat:
     """Return a loop whose inputs are among these operands."""
-    level = loops.level
+    level = scanning.level
     sources: list[Source] = []
     for (kind, place, number, _, _), source in zip(repeat.inputs, repeat.sources, strict=True):
         if kind == 1:

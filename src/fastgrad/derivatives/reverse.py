@@ -127,7 +127,7 @@ class LoopsBack:
     """The loops of a function that is compiled, and what each has received; see loops_back.py."""
 
     def __init__(self) -> None:
-        from fastgrad.compiler.loops import order_of
+        from fastgrad.compiler.scanning import order_of
         from fastgrad.derivatives import loops_back
 
         self.of = loops_back
@@ -158,7 +158,7 @@ class LoopsBack:
         operands = _differentiable_parts(node)[2]
         shares, passed = self.of.loops_back(node, operands, received, active, pull_back)
         for other, number, derivatives, steps in passed:
-            repeat: Repeat = other._op  # type: ignore[assignment]
+            repeat: Repeat = other._op
             if steps == self.order_of(repeat):
                 self.of_loop(other).lists.setdefault(number, []).append(derivatives)
             elif steps == self.order_of(repeat)[::-1]:

@@ -48,7 +48,7 @@ class Argument(NamedTuple):
         place = self.name if self.columns is None else f"{self.name}[{column}]"
         return f"(double){place}" if self.whole else place
 
-    def index(self, column: str) -> str:
+    def whole_number(self, column: str) -> str:
         return self.name if self.columns is None else f"{self.name}[{column}]"
 
     def gradient(self, column: str) -> str | None:
@@ -113,7 +113,8 @@ def program_of(f: Any) -> Program:
         raise ValueError(f"{f.name} has no program yet: call it first, with arguments of the kind that C has")
     if len(programs) > 1:
         raise ValueError(
-            f"{f.name} has programs for {len(programs)} kinds of arguments: give one of {f.name}.programs.values()"
+            f"{f.name} has programs for {len(programs)} kinds of arguments: give one of "
+            f"{f.name}.programs.values()"
         )
     return programs[0]
 
@@ -162,7 +163,8 @@ class Source:
         given = [argument.declared() for argument in self.arguments]
         end = ["double *restrict work"] if self.work else []
         gradients = [f"double *restrict d_{each.name}" for each in self.arguments if not each.whole]
-        head = f"void {self.name}({', '.join([*given, 'const double *restrict p', 'double *restrict out', *end])})"
+        common = [*given, "const double *restrict p", "double *restrict out", *end]
+        head = f"void {self.name}({', '.join(common)})"
         back = (
             f"void {self.name}_gradient("
             + ", ".join(
@@ -180,14 +182,18 @@ class Source:
         )
         names = [each.name for each in self.arguments]
         quiet = [f"(void){each};" for each in [*names, "p"]]
-        quiet_back = [*quiet, *[f"(void)d_{each.name};" for each in self.arguments if not each.whole], "(void)dp;"]
+        quiet_back = [
+            *quiet,
+            *[f"(void)d_{each.name};" for each in self.arguments if not each.whole],
+            "(void)dp;",
+        ]
         upper = self.name.upper()
         numbers = ",\n    ".join(c_number(parameter.data) for parameter in parameters) or "0.0"
         lines = [
             f"/* {comment(self.program.name)}, compiled by fastgrad and written as C99: link with -lm.",
             "",
-            f"   {self.name} computes the outputs of a row; {self.name}_gradient computes them, and adds to the",
-            "   gradients by the arguments and by the parameters p, seed[k] being d result / d out[k].",
+            f"   {self.name} computes the outputs of a row; {self.name}_gradient computes them, and adds",
+            "   to the gradients by arguments and parameters p, where seed[k] is d result / d out[k].",
             f"   {self.name}_parameters are the parameters at the time of writing.",
             *([f"   work is room for {upper}_WORK numbers."] if self.work else []),
             "*/",
@@ -225,7 +231,9 @@ def argument_names(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         name = re.sub(r"\W+", "_", name, flags=re.ASCII)
-        while not name or name[0].isdigit() or TAKEN.fullmatch(name) or name in found or keyword.iskeyword(name):
+        while (
+            not name or name[0].isdigit() or TAKEN.fullmatch(name) or name in found or keyword.iskeyword(name)
+        ):
             name = f"a_{name}" if not name or name[0].isdigit() else f"{name}_"
         found.append(name)
     return found
@@ -357,12 +365,14 @@ class Body:
     def index_of(self, place: tuple[int, int]) -> str:
         which, number = place
         if which >= 0:
-            return self.source.arguments[which].index(str(number))
+            return self.source.arguments[which].whole_number(str(number))
         return f"(long)x[{number}]"
 
     def run_of(self, operands: Sequence[int]) -> tuple[int, int] | None:
         """Return (first, stride) if the operands are parameters at equal distances."""
-        places = [self.nodes[each].detail if self.nodes[each].operation == "leaf" else (0, 0) for each in operands]
+        places = [
+            self.nodes[each].detail if self.nodes[each].operation == "leaf" else (0, 0) for each in operands
+        ]
         if self.inside or any(which != -1 for which, _ in places):
             return None
         numbers = [number for _, number in places]
@@ -375,9 +385,11 @@ class Body:
     def backward(self) -> list[str]:
         """Return the statements that add to all gradients, after the outputs."""
         used = [number for number, node in enumerate(self.nodes) if self.active[number] and node.operands]
-        lines = [] if self.inside else [
-            f"out[{number}] = {self.atom(output)};" for number, output in enumerate(self.outputs)
-        ]
+        lines = (
+            []
+            if self.inside
+            else [f"out[{number}] = {self.atom(output)};" for number, output in enumerate(self.outputs)]
+        )
         for number in used:
             if self.nodes[number].operation != "loop":
                 lines.append(f"double g{number} = 0.0;")
@@ -404,9 +416,11 @@ class Body:
             return self.loops[number].backward()
         if node.operation == "result":
             return [f"{self.loops[node.operands[0]].gradient(node.detail)} += g{number};"]
-        lines = [line for line in self.shares(number, node)]
+        lines = list(self.shares(number, node))
         # What was not chosen gets nothing, even where a derivative is infinite.
-        return [f"if (g{number} != 0.0) {{", *[f"    {line}" for line in lines], "}"] if self.selects else lines
+        return (
+            [f"if (g{number} != 0.0) {{", *[f"    {line}" for line in lines], "}"] if self.selects else lines
+        )
 
     def shares(self, number: int, node: Node) -> Iterator[str]:
         operands = node.operands
@@ -475,7 +489,8 @@ class LoopText:
         ]
         if is_new:
             value.forward(False)
-        head = f"static void {self.name}({', '.join([*given, 'double *restrict next, double *restrict made', end])})"
+        common = [*given, "double *restrict next", "double *restrict made", end]
+        head = f"static void {self.name}({', '.join(common)})"
         if is_new:
             source.functions += function(head, [*quiet, "(void)next; (void)made;", *value.before(outputs)])
         if not self.body.history:
@@ -555,8 +570,10 @@ class LoopText:
         return lines
 
     def place(self, each: Any) -> str:
-        return f"{each.first} + t{self.key} * {each.stride}" if each.stride >= 0 else (
-            f"{each.first} - t{self.key} * {-each.stride}"
+        return (
+            f"{each.first} + t{self.key} * {each.stride}"
+            if each.stride >= 0
+            else (f"{each.first} - t{self.key} * {-each.stride}")
         )
 
     def inputs(self) -> list[str]:

@@ -493,13 +493,15 @@ cdef inline void one_backward_inner(
 ) noexcept nogil:
     cdef const Wide *wide = &block.wides[i.left]
     cdef const int32_t *table = block.table
-    cdef double g = r[i.out_adjoint]
+    cdef double g = r[i.out_adjoint], amount
     cdef Py_ssize_t k
     for k in range(wide.inputs):
         if table[wide.left_adjoint + k] >= 0:
-            one_give(r, table[wide.left_adjoint + k], table[wide.fresh_left + k], g * r[table[wide.right + k]])
+            amount = g * r[table[wide.right + k]]
+            one_give(r, table[wide.left_adjoint + k], table[wide.fresh_left + k], amount)
         if table[wide.right_adjoint + k] >= 0:
-            one_give(r, table[wide.right_adjoint + k], table[wide.fresh_right + k], g * r[table[wide.left + k]])
+            amount = g * r[table[wide.left + k]]
+            one_give(r, table[wide.right_adjoint + k], table[wide.fresh_right + k], amount)
     if i.third_adjoint >= 0:
         if i.third >= 0:
             one_give(r, i.third_adjoint, i.fresh & FRESH_THIRD, g)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
 
 from fastgrad.compiler.graph import OPERATION_ROWS
-from fastgrad.compiler.nests import LEAF, Nest, assembled, described, leaves_of, nest_of, parts_of, rebuilt
+from fastgrad.compiler.nests import LEAF, Nest, described, leaves_of, nest_of, parts_of, rebuilt
 from fastgrad.compiler.tracing import Index, Records, Repeat, Selection, columns_of_argument, placeholder
 from fastgrad.engine import (
     Value,
@@ -18,7 +17,6 @@ from fastgrad.engine import (
     _make_unknown,
     _read_graph,
     _refused,
-    _require_known,
     apply,
 )
 
@@ -52,12 +50,14 @@ class Made:
 
 
 class Steps(Sequence[Value]):
-    """What a loop makes in each step, in a function that is compiled: a Value for an index, Steps for a slice.
+    """What a loop makes in each step, in a compiled function: a Value for an index, Steps for a slice.
 
     Its elements are made when they are asked for: a loop that goes over all of them needs none.
     """
 
-    def __init__(self, node: Value, number: int, steps: range, level: object, known: dict[int, Value]) -> None:
+    def __init__(
+        self, node: Value, number: int, steps: range, level: object, known: dict[int, Value]
+    ) -> None:
         self.node = node
         self.number = number
         self.steps = steps
@@ -76,7 +76,7 @@ class Steps(Sequence[Value]):
             return Steps(self.node, self.number, self.steps[place], self.level, self.known)
         step = self.steps[operator.index(place)]
         if step not in self.known:
-            repeat: Repeat = self.node._op  # type: ignore[assignment]
+            repeat: Repeat = self.node._op
             self.known[step] = result(self.node, repeat.states + step * repeat.makes + self.number)
         return self.known[step]
 
@@ -85,7 +85,7 @@ class Steps(Sequence[Value]):
 
     def of_the_list(self) -> range:
         """Return the places that these steps have among all of the loop's, in the order of its lists."""
-        repeat: Repeat = self.node._op  # type: ignore[assignment]
+        repeat: Repeat = self.node._op
         if not repeat.reverse:
             return self.steps
         last = repeat.steps - 1
@@ -218,11 +218,13 @@ def sources_of(xs: Any, name: str) -> tuple[Nest, list[Source]]:
         for part in parts:
             if isinstance(part, Value) or not (hasattr(part, "__len__") or hasattr(part, "__iter__")):
                 raise TypeError(
-                    f"the xs of {name} are a {kind.__name__}, which has a list of all steps at each place, not "
-                    f"a {type(part).__name__}: give a list for one x a step"
+                    f"the xs of {name} are a {kind.__name__}, which has a list of all steps at each place, "
+                    f"not a {type(part).__name__}: give a list for one x a step"
                 )
         inside = [sources_of(part, name) for part in parts]
-        return Nest(kind, keys, tuple([shape for shape, _ in inside])), [s for _, each in inside for s in each]
+        return Nest(kind, keys, tuple([shape for shape, _ in inside])), [
+            s for _, each in inside for s in each
+        ]
     if isinstance(xs, Steps):
         return LEAF, [source_of(xs)]
     if isinstance(xs, (Value, str)) or not (hasattr(xs, "__iter__") or hasattr(xs, "tolist")):
@@ -297,21 +299,27 @@ def repeated(
         leaves = checked(state, kept, name)
         found = nest_of(y)
         if y_shape is not None and found != y_shape:
-            raise TypeError(f"{name} makes {described(y_shape)} in one step and {described(found)} in another")
+            raise TypeError(
+                f"{name} makes {described(y_shape)} in one step and {described(found)} in another"
+            )
         y_shape = found
         made.append([as_value(leaf, f"what {name} makes") for leaf in leaves_of(y)])
     if reverse:
         made.reverse()
     if y_shape is None:
         return rebuilt(kept, iter(leaves)), []
-    return rebuilt(kept, iter(leaves)), rebuilt(y_shape, iter([list(each) for each in zip(*made, strict=True)]))
+    return rebuilt(kept, iter(leaves)), rebuilt(
+        y_shape, iter([list(each) for each in zip(*made, strict=True)])
+    )
 
 
 def returned(pair: Any, name: str) -> tuple[Any, Any]:
     """Return the state and the y that a step returned; TypeError if it is not two."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         shown = f"{len(pair)} things" if isinstance(pair, (tuple, list)) else f"a {type(pair).__name__}"
-        raise TypeError(f"{name} must return two things, a state and what the step makes (or None): not {shown}")
+        raise TypeError(
+            f"{name} must return two things, a state and what the step makes (or None): not {shown}"
+        )
     return pair[0], pair[1]
 
 
@@ -356,7 +364,9 @@ def traced(
             operands.append(source.made.node)
         elif source.columns is not None:
             argument, start, stride = source.columns
-            given.append((0, argument, 0, *((start + (steps - 1) * stride, -stride) if reverse else (start, stride))))
+            given.append(
+                (0, argument, 0, *((start + (steps - 1) * stride, -stride) if reverse else (start, stride)))
+            )
         else:
             given.append((1, len(operands), 0, 0, 1))
             elements = [as_value(element, f"the x of {name}") for element in source.elements]
@@ -378,14 +388,14 @@ def kind_of(source: Source, name: str) -> str:
         return "real"
     if source.columns is None or not all(indices):
         raise _refused(
-            f"the x of {name} is an index in some step: it must be a column of one argument in every step, at "
-            "equal distances"
+            f"the x of {name} is an index in some step: it must be a column of one argument in every step, "
+            "at equal distances"
         )
     return "index"
 
 
 def body_of(outputs: list[Value], given: list[Value]) -> Records:
-    """Return the graph of a step: what depends on its state and its inputs. All else is taken from outside."""
+    """Return the graph of a step: what depends on its state and its inputs; all else is from outside."""
     inside = {id(value) for value in given}
     needed = {id(output) for output in outputs}
     order = _graph_order(outputs)
