@@ -54,6 +54,10 @@ cdef class Loop:
             raise ValueError("a damaged program: a loop does not fit its step")
         if len(body.outputs) < states or not all([isinstance(given, Input) for given in inputs]):
             raise ValueError("a damaged program: a loop has no step")
+        for place, number in body.selections:
+            # An index is read where the argument has it.
+            if place == INPUT and not (0 <= number < len(inputs) and inputs[number].kind == COLUMNS):
+                raise ValueError("a damaged program: an index in a loop is no column of an argument")
 
     def __reduce__(self):
         raise TypeError("a loop is pickled with its program")
@@ -98,7 +102,7 @@ cdef class Graph:
         for loop in self.loops:
             if not isinstance(loop, Loop):
                 raise TypeError(f"a loop of a program is a Loop, not a {type(loop).__name__}")
-        if self.taken is not None and (len(self.taken) != 3 or self.parameters):
+        if self.taken is not None and (len(self.taken) != 3 or min(self.taken) < 0 or self.parameters):
             raise ValueError("a damaged program: a step has parameters of its own")
         self.records = <const int32_t *><const char *>self.records_bytes
         self.operands = <const int32_t *><const char *>self.operands_bytes
@@ -190,7 +194,9 @@ cdef class Graph:
             return self.is_valid_result(index)
         if row == ROW_CUSTOM:
             argument, column = self.selections[self.operands[self.first(index)]]
-            return argument >= 0 or (argument == INPUT and self.is_valid_place(argument, column))
+            return argument >= 0 or (
+                self.taken is not None and argument == INPUT and self.is_valid_place(argument, column)
+            )
         return True
 
     cdef bint is_valid_loop(self, Py_ssize_t index) noexcept:

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t
 
 from fastgrad.compiler.graph cimport Graph, Loop
 from fastgrad.compiler.instructions cimport Instruction, Wide
-from fastgrad.compiler.lowering cimport Layout, Scope
+from fastgrad.compiler.lowering cimport LoopStep
 from fastgrad.compiler.rows cimport RowProgram
 
 # An input of a loop's step: columns from `first` of an argument, `stride` apart; or elements of the loop's
@@ -65,6 +65,8 @@ cdef class LoopPlan:
     cdef Loop loop
     cdef Plan body
     cdef LoopCode code
+
+    cdef int fill(self, LoopStep step, Plan body) except -1
 
 
 cdef class Plan:

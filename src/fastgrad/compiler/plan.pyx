@@ -56,7 +56,7 @@ cdef class Plan:
 cdef class LoopPlan:
     """A loop of a plan: the plan of its step, and where everything outside is that the step uses."""
 
-    def __cinit__(self, LoopStep step not None, Plan body not None):
+    cdef int fill(self, LoopStep step, Plan body) except -1:
         cdef LoopCode *code = &self.code
         self.loop, self.body = step.loop, body
         code.steps, code.states, code.outside = step.loop.steps, step.loop.states, step.loop.outside
@@ -72,6 +72,7 @@ cdef class LoopPlan:
         code.inner_count = len(body.loops)
         code.inner = <int32_t *>zeroed(code.inner_count, sizeof(int32_t))
         code.parent = -1
+        return 0
 
     def __dealloc__(self):
         PyMem_RawFree(self.code.given)
@@ -746,7 +747,8 @@ cdef int plan_loops(Allocation self, tuple kinds) except -1:
             body = plan_of(
                 loop.loop.body, lowering.purpose, kinds, loop.scope, lowering.layout, self.plan.repeats
             )
-            self.loop_plans[step.out] = plan = LoopPlan(loop, body)
+            self.loop_plans[step.out] = plan = LoopPlan()
+            plan.fill(loop, body)
             plan.code.base = loop.scope.base
             plan.code.nested = lowering.scope is not None
             plan.code.differentiates = loop.active and lowering.purpose != FORWARD
