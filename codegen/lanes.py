@@ -325,7 +325,17 @@ def activations(table) -> list[str]:
             "pull", fitting, "lane g, const_lane out", derivative, "g[k], out[k]", "double **g, double **out"
         ),
         *one_of("is_fused", [o for o in fitting if o.fused]),
+        *of_one_number("activated", fitting, "double out", "{}_value(out)", "out"),
+        *of_one_number("pulled", fitting, "double g, double out", "{}_da(0.0, out) * g", "g"),
     ]
+
+
+def of_one_number(name: str, rows: list, arguments: str, expression: str, otherwise: str) -> list[str]:
+    """A function of one number for each row, or of what it is without one."""
+    choice = []
+    for o in rows:
+        choice += [f"    if row == {row(o)}:", f"        return {expression.format(o.name)}"]
+    return inline("double", name, f"int row, {arguments}", [*choice, f"    return {otherwise}"])
 
 
 def interpreter(name: str, branches, order: str) -> list[str]:
@@ -398,8 +408,74 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
         backward += back
     lines += interpreter("forward", forward, "range(count)")
     lines += interpreter("backward", backward, "range(count)")
+    lines += interpreter_of_one_lane("forward", table, OF_ONE_LANE, forward, "range(count)")
+    lines += interpreter_of_one_lane("backward", table, OF_ONE_LANE, backward, "range(count)")
     return "\n".join(lines) + "\n"
 
+
+def one_lane(name: str, place: str) -> str:
+    """An operand of an instruction over one lane."""
+    side = SIDES[name][0]
+    return f"r[i.{side}]" if place == "lane" else f"u[~i.{side}]"
+
+
+def branches_of_one_lane(o) -> tuple[list, list]:
+    """The branches for a row of the table where the block is one lane and registers are single numbers."""
+    forward, backward = [], []
+    for kind, operands in KINDS[o.operands].items():
+        code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
+        given = ", ".join(one_lane(name, place) for name, place in operands)
+        forward.append((code, [f"r[i.out] = {o.name}_value({given})"]))
+        body = []
+        for operand, place in operands:
+            side, fresh = SIDES[operand]
+            term = f"{o.name}_d{operand}({given}, r[i.out]) * r[i.out_adjoint]"
+            target = f"r[i.{side}_adjoint]"
+            if place == "lane":
+                body += [
+                    f"if i.{side}_adjoint >= 0:",
+                    f"    amount = {term}",
+                    f"    {target} = amount if i.fresh & {fresh} else {target} + amount",
+                ]
+            else:
+                body += [f"if i.{side}_adjoint >= 0:", f"    sums[i.{side}_adjoint] += {term}"]
+        backward.append((code, body))
+    return forward, backward
+
+
+ONE_LANE = """
+
+cdef void run_{name}_one(const Instruction *first, Py_ssize_t count, const Block *block) noexcept nogil:
+    \"\"\"The same for a block of one lane, whose registers lie side by side.\"\"\"
+    cdef double *r = block.registers
+    cdef const double *u = block.uniform
+    cdef double *sums = block.accumulators
+    cdef const Instruction *i
+    cdef double amount
+    cdef Py_ssize_t at
+    cdef int opcode
+    for at in {order}:
+        i = &first[at]
+        opcode = i.opcode
+"""
+
+
+def interpreter_of_one_lane(name: str, table, own, rest, order: str) -> list[str]:
+    """An interpreter with the rows of one or two operands, and some instructions, written out in place."""
+    at = 0 if name == "forward" else 1
+    cases = [branch for o in table if o.operands < 3 for branch in branches_of_one_lane(o)[at]]
+    cases += [(f"OPCODE_{i.upper()}", [f"one_{name}_{i}(i, block, r, u, sums)"]) for i in own]
+    known = {code for code, _ in cases}
+    cases += [(code, [call]) for code, call in rest if code not in known]
+    lines = ONE_LANE.format(name=name, order=order).rstrip().replace('\\"', '"').split("\n")
+    for number, (code, body) in enumerate(cases):
+        lines.append(f"        {'el' if number else ''}if opcode == {code}:")
+        lines += [f"            {line}" for line in body]
+    return lines
+
+
+# The instructions for which lanes.pxi has functions of one lane.
+OF_ONE_LANE = ("load", "store", "inner", "multiply_add", "matrix")
 
 READS = {"left": "READS_LEFT", "right": "READS_RIGHT", "out": "READS_OUT", "all": "READS_ALL"}
 # Names of an operation's operands and result, and where an instruction has them.

@@ -16,7 +16,7 @@ from fastgrad.operations import TABLE, Operation
 # `sum` hides Python's from the examples after it.
 MODULES = {
     "fastgrad.engine": ["Value", "apply", "zero_grad", "TracingError"],
-    "fastgrad": ["check", "overfit", "compile", "take"],
+    "fastgrad": ["check", "overfit", "compile", "scan", "take", "while_loop"],
     "fastgrad.diagnosis": ["Finding", "Overfit"],
     "fastgrad.compiler": ["Compiled"],
     "fastgrad.derivatives": None,

@@ -5,7 +5,7 @@ from fastgrad.engine import TracingError, Value
 __version__ = "0.1.0.dev0"
 
 # Not compile: a star import must not replace the builtin.
-__all__ = ["TracingError", "Value", "check", "overfit", "take"]
+__all__ = ["TracingError", "Value", "check", "overfit", "scan", "take", "while_loop"]
 
 # Not from typing: importing that takes as long as importing all of fastgrad.
 TYPE_CHECKING = False
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from fastgrad.commands.run import load_ipython_extension as load_ipython_extension
     from fastgrad.commands.run import unload_ipython_extension as unload_ipython_extension
     from fastgrad.compiler import compile as compile
+    from fastgrad.compiler import scan as scan
     from fastgrad.compiler import take as take
+    from fastgrad.compiler import while_loop as while_loop
     from fastgrad.derivatives import grad as grad
     from fastgrad.diagnosis import check, overfit
 
@@ -33,8 +35,10 @@ LAZY = {
     "grad": "derivatives",
     "load_ipython_extension": "commands.run",
     "overfit": "diagnosis",
+    "scan": "compiler",
     "take": "compiler",
     "unload_ipython_extension": "commands.run",
+    "while_loop": "compiler",
 }
 SUBMODULES = ("data", "derivatives", "export", "functional", "nn", "optim", "saving", "testing", "viz")
 

@@ -9,7 +9,7 @@ import pytest
 
 from fastgrad import operations
 from fastgrad.compiler import opcodes
-from fastgrad.export import IN_ONNX, IN_TORCH
+from fastgrad.export.models import IN_ONNX, IN_TORCH
 from fastgrad.nn import KIND
 from fastgrad.operations import Operation, Reduction, Refusal, SeenAs
 

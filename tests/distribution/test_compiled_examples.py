@@ -66,3 +66,14 @@ def test_the_implicit_root_finds_the_orbit():
     assert rate == pytest.approx(1 / (1 - 0.5 * math.cos(anomaly)), abs=1e-5)
     assert acceleration == pytest.approx(-0.5 * math.sin(anomaly) * rate**3, abs=1e-5)
     assert float(last.split()[-1]) == pytest.approx(0.5, abs=1e-3)
+def test_a_network_in_c_gives_the_scores_it_was_trained_to():
+    lines = run("export_c.py").splitlines()
+    assert int(lines[0].split("%")[0]) > 85
+    if lines[1] != "there is no C compiler here":
+        assert float(lines[1].split()[-1]) < 1e-12
+
+
+def test_garch_finds_the_coefficients_it_was_simulated_with():
+    words = run("garch.py").splitlines()[-1].split()
+    found = dict(zip(words[::2], map(float, words[1::2]), strict=True))
+    assert found == pytest.approx({"omega": 0.05, "alpha": 0.1, "beta": 0.85}, abs=0.03)

@@ -27,7 +27,7 @@ from pathlib import Path
 # With numpy, which has allocators and bugs of its own, a failure would not say whose it is.
 sys.modules["numpy"] = None
 
-from fastgrad import Value, compile, engine, grad, nn, optim, saving, take  # noqa: A004, E402
+from fastgrad import Value, compile, engine, grad, nn, optim, saving, scan, take  # noqa: A004, E402
 from fastgrad.derivatives import custom_jvp  # noqa: E402
 from fastgrad.engine import _pool_statistics  # noqa: E402
 
@@ -262,6 +262,8 @@ def states():
 def function_of(a, b, c):
     def function(x, i):
         hidden = engine._linear(x, [[a, b], [b, c]], [c, a], "tanh")
+        state, ys = scan(lambda s, each: ((s * c + each).tanh(), s * a), x[0], x)
+        hidden += [state, scan(lambda s, each: (s + each * b, None), 0.0, ys)[0]]
         return engine._reduce("logsumexp", [*hidden, x[0] * b]) + take([a, b * x[1], x[0]], i) ** 2
 
     return function

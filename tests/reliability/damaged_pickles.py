@@ -15,7 +15,7 @@ import pickle
 import random
 import resource
 
-from fastgrad import Value, compile, engine, take  # noqa: A004
+from fastgrad import Value, compile, engine, scan, take  # noqa: A004
 from fastgrad.compiler.arguments import prepare_arguments
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import MLP
@@ -35,7 +35,9 @@ class Loader(pickle.Unpickler):
 @compile
 def function(x, i):
     hidden = engine._linear(x, [[p, 1.0], [p * 2, p]], None, "tanh")
-    return engine._reduce("logsumexp", [*hidden, x[0] * p]) + take([x[0], p, x[1]], i) ** 2
+    state, ys = scan(lambda s, each: (s * p + each, s * x[0]), x[0], x)
+    state = scan(lambda s, each: (s + each[0] * each[1], None), state, (ys, [p, x[1]]))[0]
+    return engine._reduce("logsumexp", [*hidden, state]) + take([x[0], p, x[1]], i) ** 2
 
 
 def graph():

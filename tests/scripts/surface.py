@@ -58,11 +58,20 @@ def parts_of_graph(leaf):
     return array.array("i", [0, 0, 0]).tobytes(), b"", [], (leaf,), [(-1, 0)], [], [0], True
 
 
+def step_graph():
+    """The graph of a step that leaves its state."""
+    return Graph(array.array("i", [0, 0, 0]).tobytes(), b"", [], (), [(-2, 0)], [], [0], True, (), (0, 1, 0))
+
+
 def whole():
     """Objects of fastgrad that are sound: no call may make them less so."""
     w = Value(2.0)
     custom, local = Value(3.0, (w,), "custom"), Value(4.0, (w, w), (1.0, 2.0))
-    compiled = fastgrad.compile(lambda x, i: fastgrad.take([w * x, w - x, w], i).tanh())
+    def function(x, i):
+        state, _ = fastgrad.scan(lambda s, each: (s * each + x, None), x, [w, 2.0, x])
+        return fastgrad.take([w * x, state, w], i).tanh()
+
+    compiled = fastgrad.compile(function)
     compiled.backward([1.0, 2.0], [0, 2])
     graph = Graph(*parts_of_graph(w))
     mlp = nn.MLP(2, [2, 1])
@@ -96,6 +105,10 @@ def sound_calls():
         "fastgrad.engine._layer_forward": (mlp.layers[0], nn.Neuron, [1.0, 2.0]),
         "fastgrad.functional.linear": ([w, x], [[w, x]], [w], "tanh"),
         "fastgrad.compiler.graph.Graph": parts_of_graph(w),
+        "fastgrad.compiler.graph.Input": (0, 0, 0, 0, 1),
+        "fastgrad.compiler.graph.Loop": (step_graph(), "step", 3, 1, 0, ()),
+        "fastgrad.scan": (lambda s, each: (s, None), 1.0, [1.0], 1, False),
+        "fastgrad.while_loop": (lambda s: -1.0, lambda s: s, 1.0, 1),
         "fastgrad.compiler.program.Program": (graph, (), (), "name", True),
         "fastgrad.compiler.arguments.prepare_arguments": (([1.0], 2.0), ("x", "y"), ("x",)),
         "fastgrad.compiler.arguments.prepare_numbers": ([1.0], "x", True),

@@ -5,6 +5,47 @@ from libc.stdint cimport int32_t
 
 from fastgrad.ops cimport *
 
+# A graph has neither dot products of one kind nor local derivatives: their numbers are a loop's and those of
+# its results.
+cdef enum:
+    ROW_LOOP = ROW_END
+    ROW_RESULT = ROW_END + 1
+    # What the place of a leaf begins with, if it is no argument: a parameter or, in a loop's step, what the
+    # step takes from outside; a number of its state; one of its inputs.
+    OUTSIDE = -1
+    STATE = -2
+    INPUT = -3
+
+# What a loop's step has as an input: columns of an argument, the elements of a list, or what another loop has
+# made.
+cdef enum InputKind:
+    COLUMNS
+    ELEMENTS
+    MADE
+
+
+cdef class Input:
+    # Of COLUMNS and MADE: the number of the argument, or of the operand that is the other loop; the first
+    # column, or the number of what the loop makes; from step to step. Of ELEMENTS: the first operand.
+    cdef readonly int kind
+    cdef readonly Py_ssize_t source
+    cdef readonly Py_ssize_t number
+    cdef readonly Py_ssize_t first
+    cdef readonly Py_ssize_t stride
+
+
+cdef class Loop:
+    # The step's graph: its outputs are the state after it, and what it makes.
+    cdef readonly Graph body
+    cdef readonly str name
+    cdef readonly Py_ssize_t steps
+    cdef readonly Py_ssize_t states
+    cdef readonly Py_ssize_t outside
+    cdef readonly tuple inputs
+
+    cdef inline Py_ssize_t makes(self) noexcept:
+        return len(self.body.outputs) - self.states
+
 
 @cython.final
 cdef class Graph:
@@ -18,15 +59,19 @@ cdef class Graph:
     cdef tuple parameters
     # For each leaf: (argument, column), or (-1, index of the parameter).
     cdef tuple leaves
-    # For each node of `take`: (argument, column) of its index.
+    # For each node of `take`: (argument, column) of its index. For each loop: (OUTSIDE, its number in
+    # `loops`). For each result of a loop: (STATE, its number among the loop's); see result_of.
     cdef tuple selections
     cdef tuple outputs
+    cdef tuple loops
+    # Of a loop's step: how many numbers it takes from outside, has as its state and as inputs. Else None.
+    cdef tuple taken
 
     cdef int validate(self) except -1
     cdef bint is_valid(self, Py_ssize_t index) noexcept
+    cdef bint is_valid_loop(self, Py_ssize_t index) noexcept
+    cdef bint is_valid_result(self, Py_ssize_t index) noexcept
     cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1
-    cdef tuple parts(self)
-
     cdef inline int row(self, Py_ssize_t index) noexcept nogil:
         return self.records[3 * index]
 
@@ -35,6 +80,23 @@ cdef class Graph:
 
     cdef inline int32_t second(self, Py_ssize_t index) noexcept nogil:
         return self.records[3 * index + 2]
+
+    cdef inline Loop loop_of(self, Py_ssize_t index):
+        """The loop of a record that is one."""
+        return self.loops[self.selections[self.operands[self.first(index)]][1]]
+
+    cdef inline Py_ssize_t result_of(self, Py_ssize_t index) except -1:
+        """The number of a result: a number of the last state, or what a step makes, step by step."""
+        return self.selections[self.operands[self.first(index)]][1]
+
+    cdef inline int32_t loop_operand(self, Py_ssize_t index, Py_ssize_t at) noexcept:
+        """The operand of a loop, or of a result, after the symbol."""
+        return self.operands[self.first(index) + 1 + at]
+
+
+cdef inline bint has_symbol(int row) noexcept nogil:
+    """Whether the first operand is an index into the selections."""
+    return row == ROW_CUSTOM or row == ROW_LOOP or row == ROW_RESULT
 
 
 cdef inline bint has_many_operands(int row) noexcept nogil:

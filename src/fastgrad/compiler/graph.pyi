@@ -1,10 +1,34 @@
 from typing import Any, final
 
+from typing_extensions import disjoint_base
+
 from fastgrad.engine import Value
 
-__all__ = ["OPERATION_ROWS", "Graph"]
+__all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop"]
 
 OPERATION_ROWS: dict[str, int]
+
+# What a loop's step has as an input; graph.pxd describes the fields.
+@disjoint_base
+class Input:
+    kind: int
+    source: int
+    number: int
+    first: int
+    stride: int
+    def __new__(cls, kind: int, source: int, number: int = 0, first: int = 0, stride: int = 1) -> Input: ...
+
+@disjoint_base
+class Loop:
+    body: Graph
+    name: str
+    steps: int
+    states: int
+    outside: int
+    inputs: tuple[Input, ...]
+    def __new__(
+        cls, body: Graph, name: str, steps: int, states: int, outside: int, inputs: tuple[Input, ...]
+    ) -> Loop: ...
 
 @final
 class Graph:
@@ -18,5 +42,14 @@ class Graph:
         selections: list[tuple[int, int]],
         outputs: list[int],
         numbered_here: bool = False,
+        loops: tuple[Loop, ...] = (),
+        taken: tuple[int, int, int] | None = None,
     ) -> Graph: ...
+    def is_valid_place(self, leaf: int, column: int) -> bool: ...
+    def places(self) -> Any: ...
+    def _taken(self) -> tuple[int, int, int]: ...
+    def _loops(self) -> tuple[Loop, ...]: ...
+    def _parts(
+        self,
+    ) -> tuple[bytes, bytes, list[float], tuple[Value, ...], list[Any], list[Any], list[int]]: ...
     def __reduce__(self) -> tuple[Any, ...]: ...

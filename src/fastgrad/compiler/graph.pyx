@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from fastgrad.engine import Value
 
-__all__ = ["OPERATION_ROWS", "Graph"]
+__all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop"]
 
 cdef enum:
     COLUMNS_END = 0x7fffffff
@@ -16,7 +16,51 @@ cdef enum:
 # The number of each operation, by the name that saved programs use.
 OPERATION_ROWS = {roles_of(row << 2).name.decode(): row for row in range(1, ROW_END)}
 OPERATION_ROWS.update(leaf=ROW_LEAF, constant=ROW_CONSTANT, take=ROW_CUSTOM, inner=ROW_INNER, local=ROW_LOCAL)
+OPERATION_ROWS.update(loop=ROW_LOOP, result=ROW_RESULT)
 OPERATION_ROWS.pop("")
+
+
+cdef class Input:
+    """What a loop's step has as an input, step by step; graph.pxd describes the fields."""
+
+    def __cinit__(
+        self, int kind, Py_ssize_t source, Py_ssize_t number=0, Py_ssize_t first=0, Py_ssize_t stride=1
+    ):
+        self.kind, self.source, self.number, self.first, self.stride = kind, source, number, first, stride
+
+    def __reduce__(self):
+        return Input, (self.kind, self.source, self.number, self.first, self.stride)
+
+
+cdef class Loop:
+    """A step that is repeated: its graph, how often, and what its inputs are.
+
+    In the graph that it is part of, its operands are the first state, what the step takes from outside, and
+    then those of its inputs.
+    """
+
+    def __cinit__(
+        self,
+        Graph body not None,
+        str name not None,
+        Py_ssize_t steps,
+        Py_ssize_t states,
+        Py_ssize_t outside,
+        tuple inputs not None,
+    ):
+        self.body, self.name, self.steps, self.states = body, name, steps, states
+        self.outside, self.inputs = outside, inputs
+        if not 0 < steps < COLUMNS_END or body.taken != (outside, states, len(inputs)):
+            raise ValueError("a damaged program: a loop does not fit its step")
+        if len(body.outputs) < states or not all([isinstance(given, Input) for given in inputs]):
+            raise ValueError("a damaged program: a loop has no step")
+        for place, number in body.selections:
+            # An index is read where the argument has it.
+            if place == INPUT and not (0 <= number < len(inputs) and inputs[number].kind == COLUMNS):
+                raise ValueError("a damaged program: an index in a loop is no column of an argument")
+
+    def __reduce__(self):
+        raise TypeError("a loop is pickled with its program")
 
 
 @cython.final
@@ -38,6 +82,8 @@ cdef class Graph:
         selections not None,
         outputs not None,
         bint numbered_here=False,
+        loops=(),
+        tuple taken=None,
     ):
         if not numbered_here:
             raise ValueError(
@@ -51,6 +97,13 @@ cdef class Graph:
         self.leaves = pairs_of(leaves)
         self.selections = pairs_of(selections)
         self.outputs = tuple([<Py_ssize_t>output for output in outputs])
+        self.loops = tuple(loops)
+        self.taken = None if taken is None else tuple([<Py_ssize_t>count for count in taken])
+        for loop in self.loops:
+            if not isinstance(loop, Loop):
+                raise TypeError(f"a loop of a program is a Loop, not a {type(loop).__name__}")
+        if self.taken is not None and (len(self.taken) != 3 or min(self.taken) < 0 or self.parameters):
+            raise ValueError("a damaged program: a step has parameters of its own")
         self.records = <const int32_t *><const char *>self.records_bytes
         self.operands = <const int32_t *><const char *>self.operands_bytes
         self.size = len(self.records_bytes) // 12
@@ -78,9 +131,32 @@ cdef class Graph:
             if type(constant) is not float:
                 raise TypeError(f"a constant of a program is a float, not a {type(constant).__name__}")
         for leaf, column in self.leaves:
-            if leaf < -1 or not 0 <= column < (len(self.parameters) if leaf < 0 else COLUMNS_END):
+            if not self.is_valid_place(leaf, column):
                 raise ValueError(f"a damaged program: there is no leaf ({leaf}, {column})")
         return 0
+
+    def is_valid_place(self, Py_ssize_t leaf, Py_ssize_t column):
+        """Whether a leaf may be here: an argument, a parameter or what a step has."""
+        if leaf >= 0:
+            return self.taken is None and 0 <= column < COLUMNS_END
+        if self.taken is None:
+            return leaf == OUTSIDE and 0 <= column < len(self.parameters)
+        return leaf >= INPUT and 0 <= column < self.taken[-1 - leaf]
+
+    def places(self):
+        """Yield the place of every argument that is read, as (argument, column)."""
+        yield from [place for place in self.leaves if place[0] >= 0]
+        for index in range(self.size):
+            if self.row(index) == ROW_CUSTOM:
+                place = self.selections[self.operands[self.first(index)]]
+                if place[0] >= 0:
+                    yield place
+        for loop in self.loops:
+            for given in loop.inputs:
+                if given.kind == COLUMNS:
+                    yield given.source, given.first
+                    yield given.source, given.first + (loop.steps - 1) * given.stride
+            yield from loop.body.places()
 
     cdef bint is_valid(self, Py_ssize_t index) noexcept:
         """Whether a record refers only to what is there and, in the graph, before it."""
@@ -90,27 +166,79 @@ cdef class Graph:
             return 0 <= first < len(self.leaves)
         if row == ROW_CONSTANT:
             return 0 <= first < len(self.constants)
-        if row < ROW_CONSTANT or row >= ROW_END or row == ROW_DOT:
+        if row < ROW_CONSTANT or row > ROW_RESULT or row == ROW_DOT:
             return False
         if not has_many_operands(row):
-            return 0 <= first < index and (not has_two_operands(row) or 0 <= second < index)
+            if has_two_operands(row) and not (0 <= second < index and self.row(second) != ROW_LOOP):
+                return False
+            return 0 <= first < index and self.row(first) != ROW_LOOP
         if first < 0 or second < 1 or first + second > len(self.operands_bytes) // 4:
             return False
-        if row >= ROW_FIRST_TERNARY and second != 3:
+        if ROW_FIRST_TERNARY <= row < ROW_END and second != 3:
             return False
         if row == ROW_CUSTOM or row == ROW_INNER:
             if second < 2:
                 return False
         if row == ROW_LOCAL and (second < 3 or second % 2 == 0):
             return False
-        if row == ROW_CUSTOM:
+        if has_symbol(row):
             if not 0 <= self.operands[first] < len(self.selections):
                 return False
             first, second = first + 1, second - 1
         for at in range(first, first + second):
             if not 0 <= self.operands[at] < index:
                 return False
+            if self.row(self.operands[at]) == ROW_LOOP and row != ROW_RESULT and row != ROW_LOOP:
+                return False
+        if row == ROW_LOOP:
+            return self.is_valid_loop(index)
+        if row == ROW_RESULT:
+            return self.is_valid_result(index)
+        if row == ROW_CUSTOM:
+            argument, column = self.selections[self.operands[self.first(index)]]
+            return argument >= 0 or (
+                self.taken is not None and argument == INPUT and self.is_valid_place(argument, column)
+            )
         return True
+
+    cdef bint is_valid_loop(self, Py_ssize_t index) noexcept:
+        """Whether the operands of a loop are as many, and of the kinds, that it needs."""
+        cdef Loop loop, other
+        cdef Input given
+        cdef Py_ssize_t count = self.second(index) - 1, at, end = 0
+        cdef tuple loops = ()
+        kind, number = self.selections[self.operands[self.first(index)]]
+        if kind != OUTSIDE or not 0 <= number < len(self.loops):
+            return False
+        loop = self.loops[number]
+        end = loop.states + loop.outside
+        for given in loop.inputs:
+            if given.kind == ELEMENTS:
+                if given.source != end:
+                    return False
+                end += loop.steps
+            elif given.kind == MADE:
+                if given.source != end or end >= count or self.row(self.loop_operand(index, end)) != ROW_LOOP:
+                    return False
+                other = self.loop_of(self.loop_operand(index, end))
+                loops += (end,)
+                if not 0 <= given.number < other.makes() or not stays_below(given, loop.steps, other.steps):
+                    return False
+                end += 1
+            elif given.kind != COLUMNS or given.source < 0 or not stays_below(given, loop.steps, COLUMNS_END):
+                return False
+        for at in range(min(count, end)):
+            if at not in loops and self.row(self.loop_operand(index, at)) == ROW_LOOP:
+                return False
+        return count == end
+
+    cdef bint is_valid_result(self, Py_ssize_t index) noexcept:
+        cdef Loop loop
+        if self.second(index) != 2 or self.row(self.loop_operand(index, 0)) != ROW_LOOP:
+            return False
+        loop = self.loop_of(self.loop_operand(index, 0))
+        kind, number = self.selections[self.operands[self.first(index)]]
+        return kind == STATE and 0 <= number < loop.states + loop.steps * loop.makes()
 
     cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1:
         """Mark the operands of a valid record as used."""
@@ -123,12 +251,20 @@ cdef class Graph:
             if has_two_operands(row):
                 used[second] = 1
             return 0
-        for at in range(first + (row == ROW_CUSTOM), first + second):
+        for at in range(first + has_symbol(row), first + second):
             used[self.operands[at]] = 1
         return 0
 
-    cdef tuple parts(self):
-        """The arguments of Graph, but for the last; the lists are copies."""
+    def _taken(self):
+        """Return what a loop's step takes, as (numbers from outside, states, inputs); None of a function."""
+        return self.taken
+
+    def _loops(self):
+        """Return the loops, in the order of their numbers."""
+        return self.loops
+
+    def _parts(self):
+        """The arguments of Graph, but for the last three; the lists are copies."""
         return (
             self.records_bytes,
             self.operands_bytes,
@@ -141,6 +277,15 @@ cdef class Graph:
 
     def __reduce__(self):
         raise TypeError("a graph is pickled with its program")
+
+
+cdef bint stays_below(Input given, Py_ssize_t steps, Py_ssize_t end) noexcept:
+    """Whether the columns of all steps are from 0 to the end."""
+    cdef Py_ssize_t last
+    if not -COLUMNS_END < given.stride < COLUMNS_END or steps >= COLUMNS_END:
+        return False
+    last = given.first + (steps - 1) * given.stride
+    return 0 <= given.first < end and 0 <= last < end
 
 
 cdef tuple pairs_of(pairs):

@@ -71,14 +71,21 @@ cdef struct Argument:
     const char *data
     Py_ssize_t row_step
     Py_ssize_t column_step
-    # Where the gradient by this argument goes, row by row, or NULL.
+    # Where the gradient by this argument goes, row by row, or NULL; the steps are numbers, not bytes.
     double *gradient
+    Py_ssize_t gradient_row_step
+    Py_ssize_t gradient_column_step
     Py_ssize_t columns
 
 # Where an output goes, row by row.
 cdef struct Place:
     char *data
     Py_ssize_t row_step
+
+cdef struct LoopState
+cdef struct Block
+ctypedef void (*RunLoop)(const Instruction *, const Block *) noexcept nogil
+ctypedef void (*Run)(const Instruction *, Py_ssize_t, const Block *) noexcept nogil
 
 cdef struct Block:
     double *registers
@@ -101,12 +108,20 @@ cdef struct Block:
     double *scratch
     double **first_pointers
     double **second_pointers
-
-ctypedef void (*Run)(const Instruction *, Py_ssize_t, const Block *) noexcept nogil
+    # Of a loop's step: where its outputs go, and where their gradients are; NULL for those that nobody reads.
+    double **targets
+    double **target_adjoints
+    # What runs a loop instruction.
+    RunLoop forward_loop
+    RunLoop backward_loop
+    LoopState *loops
 
 cdef struct Kernels:
     Run forward
     Run backward
+    # For blocks of one lane, whose registers lie side by side; a matrix needs whole vectors.
+    Run forward_one
+    Run backward_one
 
 
 cdef inline Py_ssize_t choice(const char *index, Py_ssize_t choices) noexcept nogil:

@@ -4,10 +4,10 @@
 
 from libc.stdint cimport int32_t
 
-from fastgrad.compiler.graph cimport Graph
+from fastgrad.compiler.graph cimport Graph, Loop
 from fastgrad.compiler.instructions cimport Instruction, Wide
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD
-from fastgrad.compiler.plan cimport Plan
+from fastgrad.compiler.plan cimport LoopPlan, Plan
 from fastgrad.compiler.program cimport Program
 from fastgrad.compiler.replay cimport block_bytes, chosen_kernels
 from fastgrad.ops cimport *
@@ -30,17 +30,48 @@ def listing(Program program not None):
     reader.read()
     return "\n".join([
         f"{program.name}({arguments})",
-        f"  {graph.size} nodes, {len(graph.parameters)} parameters, {len(graph.outputs)} outputs",
+        f"  {nodes_of(graph)} nodes, {len(graph.parameters)} parameters, {len(graph.outputs)} outputs",
         f"  {forward.once_count} instructions once a batch, {forward.forward_count} for every row, "
         f"{backward.backward_count} on the way back",
         f"  {forward.registers} registers forward, {backward.registers} with the way back; "
-        f"{forward.bytes + backward.bytes + len(graph.records_bytes) + len(graph.operands_bytes)} bytes, "
+        f"{forward.bytes + backward.bytes + bytes_of(graph)} bytes, "
         f"and {block_bytes(backward)} for a block of rows in each thread; "
         f"{forward.flops:.0f} flops a row; kernels: {chosen_kernels()}",
         *section("once a batch:", reader.once, backward.once_count),
         *section("for every row:", reader.forward, backward.forward_count),
         *section("and back:", reader.backward, backward.backward_count),
+        *loops_of(program, backward),
     ])
+
+
+cdef Py_ssize_t nodes_of(Graph graph) except -1:
+    """The nodes of a graph and of the steps of its loops."""
+    return graph.size + sum([nodes_of((<Loop>loop).body) for loop in graph.loops])
+
+
+cdef Py_ssize_t bytes_of(Graph graph) except -1:
+    """The memory of a graph and of the steps of its loops."""
+    cdef Py_ssize_t own = len(graph.records_bytes) + len(graph.operands_bytes)
+    return own + sum([bytes_of((<Loop>loop).body) for loop in graph.loops])
+
+
+cdef list loops_of(Program program, Plan root):
+    """The step of each loop, by its number."""
+    cdef LoopPlan loop
+    cdef Reader reader
+    cdef list lines = []
+    for number, loop in enumerate(root.all_loops):
+        reader = Reader(program, loop.body)
+        reader.loop = loop
+        reader.read()
+        lines.append(
+            f"loop {number}: {loop.code.steps} steps of {loop.loop.name}, "
+            f"a state of {loop.code.states} numbers, {loop.code.registers} registers"
+        )
+        lines += section("  once a batch:", reader.once, loop.body.once_count)
+        lines += section("  in every step:", reader.forward, loop.body.forward_count)
+        lines += section("  and back:", reader.backward, loop.body.backward_count)
+    return lines
 
 
 cdef list section(str title, list lines, Py_ssize_t count):
@@ -66,6 +97,8 @@ cdef class Reader:
     cdef list once
     cdef list forward
     cdef list backward
+    # Of a loop's step.
+    cdef LoopPlan loop
     # By register, and by index of a uniform number.
     cdef dict held
     cdef dict uniform
@@ -110,7 +143,12 @@ cdef class Reader:
         if roles.fields[0] == ROLE_MATRIX:
             wide = &self.plan.wides[i.left]
             return [f"v{self.plan.table[wide.made + at]}" for at in range(wide.outputs)]
+        if roles.fields[1] == ROLE_LOOP:
+            return [f"loop {i.right}[{at}]" for at in range(self.loop_plan(i).code.states)]
         return [f"v{made}"] if roles.out else []
+
+    cdef LoopPlan loop_plan(self, const Instruction *i):
+        return self.plan.loops[self.plan.loop_numbers.index(i.right)]
 
     cdef int keep(self, const Instruction *i, list results) except -1:
         cdef const Wide *wide
@@ -119,13 +157,39 @@ cdef class Reader:
             wide = &self.plan.wides[i.left]
             for at in range(wide.outputs):
                 self.held[self.plan.table[wide.out + at]] = results[at]
+        elif roles_of(i.opcode).fields[1] == ROLE_LOOP:
+            for at in range(len(results)):
+                if self.loop_plan(i).code.results[at] >= 0:
+                    self.held[self.loop_plan(i).code.results[at]] = results[at]
         elif results:
             self.held[i.out] = results[0]
         return 0
 
     cdef str argument(self, Py_ssize_t argument, Py_ssize_t column):
+        if argument >= len(self.program.names):
+            return self.given(argument, column)
         name = self.program.names[argument]
         return name if self.program.signature[argument] // 4 == 0 else f"{name}[{column}]"
+
+    cdef str given(self, Py_ssize_t argument, Py_ssize_t column):
+        """The name of an argument that stands for what a step is given, or for what a loop makes."""
+        cdef LoopPlan loop
+        cdef Py_ssize_t at
+        for loop in [self.loop] if self.loop is not None else []:
+            at = argument - loop.code.base
+            if 0 <= at < loop.code.states:
+                return f"state[{at}]"
+            at -= loop.code.states
+            if 0 <= at < loop.code.outside:
+                return f"outside[{at}]"
+            at -= loop.code.outside
+            if 0 <= at < loop.code.inputs:
+                return f"x[{at}]"
+        for number, loop in zip(self.plan.loop_numbers, self.plan.loops):
+            at = argument - loop.code.base - loop.code.states - loop.code.outside - loop.code.inputs
+            if 0 <= at < loop.code.makes:
+                return f"loop {number}'s y[{at}] of step {column}"
+        return f"argument {argument}"  # no cover: every argument is one of these
 
     cdef str name(self, int32_t operand, bint once):
         """The name of an operand."""
@@ -136,7 +200,7 @@ cdef class Reader:
         if operand in self.uniform:
             return self.uniform[operand]
         if operand < plan.parameters:
-            return f"p{operand}"
+            return f"p{operand}" if self.loop is None else f"outside[{operand}]"
         if operand < plan.parameters + plan.shared_count:
             operand -= <int32_t>plan.parameters
             return self.argument(plan.shared[2 * operand], plan.shared[2 * operand + 1])
@@ -169,6 +233,12 @@ cdef class Reader:
         cdef list operands = self.operands(i, once)
         if roles.fields[0] == ROLE_ARGUMENT:
             return f"  load {results[0]}"
+        if roles.fields[1] == ROLE_LOOP:
+            return f"  {few(results) or 'nothing'} = loop {i.right} from {few(operands)}"
+        if i.opcode == OPCODE_STORE:
+            states = self.loop.code.states
+            target = f"next state[{i.right}]" if i.right < states else f"y[{i.right - states}]"
+            return f"  {target} = {operands[0]}"
         if roles.fields[1] == ROLE_OUTPUT:
             return f"  output {i.right} = {operands[0]}"
         if roles.fields[1] == ROLE_ARGUMENT:
@@ -209,6 +279,9 @@ cdef class Reader:
             weights = self.plan.wides[i.left].fresh_right
             given.append("those of its weights" if weights else "those of its biases")
         read = few([f"d{name}" for name in results]) or f"the seed of output {i.right}"
+        if i.opcode == OPCODE_STORE:
+            states = self.loop.code.states
+            read = f"dnext state[{i.right}]" if i.right < states else f"dy[{i.right - states}]"
         return f"  {few(given)} from {read} through {roles.name.decode()}"
 
 

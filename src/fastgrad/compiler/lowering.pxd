@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t
 
-from fastgrad.compiler.graph cimport Graph
+from fastgrad.compiler.graph cimport Graph, Loop
 from fastgrad.compiler.memory cimport Integers
 
 cdef enum Purpose:
@@ -35,10 +35,48 @@ cdef class WideStep:
     cdef int activation
 
 
+cdef class Scope:
+    # What a loop's step knows of what it is given: which numbers from outside vary by row, and of which the
+    # gradient is wanted.
+    cdef list outside_varies
+    cdef list outside_active
+    cdef list states_active
+    cdef list inputs_active
+    # The same of what it makes, and whether anybody reads it.
+    cdef list made_active
+    cdef list made_used
+    # The first of the arguments that stand for what the step is given: states, outside, inputs, made.
+    cdef Py_ssize_t base
+
+
+cdef class LoopStep:
+    cdef Loop loop
+    cdef Scope scope
+    # Its number among all loops of the program.
+    cdef Py_ssize_t number
+    # The ids of the results that are read, each with the number of the state.
+    cdef list results
+    # Of each input that is a list: where its elements are among the operands of the step.
+    cdef list offsets
+    cdef bint active
+
+
+cdef class Layout:
+    # What all plans of a program share: the numbers of its loops, and of the arguments, those that stand for
+    # what the steps of loops are given among them.
+    cdef Py_ssize_t loops
+    cdef Py_ssize_t arguments
+
+
 cdef class Lowering:
     cdef Graph graph
     cdef int purpose
     cdef tuple kinds
+    # Of a loop's step; else None.
+    cdef Scope scope
+    cdef Layout layout
+    # The loops, by record.
+    cdef dict loops
     cdef int32_t *records
     cdef Integers varying
     cdef Integers active
@@ -73,4 +111,4 @@ cdef inline bint sums_up(int purpose) noexcept nogil:
     return purpose == BACKWARD or purpose == SHARED
 
 
-cdef Lowering lowered(Graph graph, int purpose, tuple kinds)
+cdef Lowering lowered(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout)

@@ -13,7 +13,8 @@ from libc.string cimport memcpy
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
-from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
+from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, INPUT, OUTSIDE, STATE, Graph, Input, Loop
+from fastgrad.compiler.graph cimport ROW_LOOP, ROW_RESULT, has_many_operands, has_symbol, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.memory cimport Integers, append, look_for_signals
 from fastgrad.ops cimport *
@@ -25,13 +26,27 @@ cdef class WideStep:
     pass
 
 
+cdef class Scope:
+    pass
+
+
+cdef class LoopStep:
+    pass
+
+
+cdef class Layout:
+    pass
+
+
 cdef class Lowering:
     """The passes' working state; ids index the first six arrays."""
 
-    def __cinit__(self, Graph graph, int purpose, tuple kinds):
+    def __cinit__(self, Graph graph, int purpose, tuple kinds, Scope scope, Layout layout):
         self.graph = graph
         self.purpose = purpose
         self.kinds = kinds
+        self.scope, self.layout = scope, layout
+        self.loops = {}
         self.wides = []
         self.matrices = {}
         self.constants = {}
@@ -118,9 +133,13 @@ cdef int analyse(Lowering self) except -1:
     cdef Py_ssize_t at
     cdef int row, kind
     cdef int32_t index, first, second, operand
+    cdef bytearray needed = needed_records(self)
     for index in range(<int32_t>graph.size):
         row, first, second = self.records[3 * index], self.records[3 * index + 1], self.records[3 * index + 2]
-        if row == ROW_LEAF:
+        self.absorbed.items[index] = not needed[index]
+        if row == ROW_LEAF and self.scope is not None:
+            analyse_leaf(self, index)
+        elif row == ROW_LEAF:
             argument, _ = graph.leaves[first]
             if argument < 0:
                 active[index] = self.purpose == BACKWARD or self.purpose == SHARED
@@ -133,25 +152,127 @@ cdef int analyse(Lowering self) except -1:
         elif row == ROW_CONSTANT:
             continue
         elif has_many_operands(row):
-            if row == ROW_CUSTOM:
+            if has_symbol(row):
                 varying[index] = 1
-            for at in range(first + (row == ROW_CUSTOM), first + second):
+            for at in range(first + has_symbol(row), first + second):
                 operand = operands[at]
                 varying[index] |= varying[operand]
-                uses[operand] += 1
+                uses[operand] += needed[index]
                 if row != ROW_LOCAL or (at - first) % 2:
                     active[index] |= active[operand]
+            if row == ROW_LOOP:
+                analyse_loop(self, index)
+            elif row == ROW_RESULT:
+                analyse_result(self, index)
         else:
             varying[index], active[index] = varying[first], active[first]
-            uses[first] += 1
+            uses[first] += needed[index]
             if has_two_operands(row):
                 varying[index] |= varying[second]
                 active[index] |= active[second]
-                uses[second] += 1
-            else:
+                uses[second] += needed[index]
+            elif needed[index]:
                 self.user.items[first] = index
-    for output in graph.outputs:
-        uses[<int32_t>output] += 1
+    for at, output in enumerate(graph.outputs):
+        uses[<int32_t>output] += is_read(self, at)
+    return 0
+
+
+cdef bint is_read(Lowering self, Py_ssize_t output) except -1:
+    """Whether anybody reads an output: of what a loop's step makes, not all need be."""
+    cdef Scope scope = self.scope
+    if scope is None or scope.made_used is None or output < self.graph.taken[1]:
+        return True
+    return scope.made_used[output - self.graph.taken[1]]
+
+
+cdef bytearray needed_records(Lowering self):
+    """Of each record, whether an output that is read depends on it."""
+    cdef Graph graph = self.graph
+    cdef Py_ssize_t index
+    if self.scope is None:
+        return bytearray(b"\1") * graph.size
+    cdef bytearray needed = bytearray(graph.size)
+    for number, output in enumerate(graph.outputs):
+        if is_read(self, number):
+            needed[<Py_ssize_t>output] = 1
+    for index in range(graph.size - 1, -1, -1):
+        if needed[index]:
+            graph.mark_operands(index, needed)
+    return needed
+
+
+cdef int analyse_leaf(Lowering self, int32_t index) except -1:
+    """What a loop's step is given."""
+    cdef Scope scope = self.scope
+    place, number = self.graph.leaves[self.records[3 * index + 1]]
+    if place == OUTSIDE:
+        self.varying.items[index] = scope.outside_varies[number]
+        self.active.items[index] = scope.outside_active[number]
+    else:
+        self.varying.items[index] = 1
+        self.active.items[index] = (scope.states_active if place == STATE else scope.inputs_active)[number]
+    return 0
+
+
+cdef int analyse_loop(Lowering self, int32_t index) except -1:
+    """What is known of the operands is known of what the step is given."""
+    cdef Graph graph = self.graph
+    cdef LoopStep step = LoopStep()
+    cdef Scope scope = Scope()
+    cdef Loop loop = graph.loop_of(index)
+    cdef Input given
+    cdef Lowering body
+    cdef LoopStep other
+    cdef bint settled = False
+    step.loop, step.scope, step.results, step.offsets = loop, scope, [], []
+    outside = [graph.loop_operand(index, loop.states + at) for at in range(loop.outside)]
+    scope.outside_varies = [self.varying.items[<int32_t>operand] for operand in outside]
+    scope.outside_active = [self.active.items[<int32_t>operand] for operand in outside]
+    scope.states_active = [self.active.items[graph.loop_operand(index, at)] for at in range(loop.states)]
+    scope.inputs_active = []
+    for given in loop.inputs:
+        if given.kind == COLUMNS:
+            active = self.purpose == INPUTS and self.kinds[given.source] != INDICES
+        elif given.kind == ELEMENTS:
+            active = any([
+                self.active.items[graph.loop_operand(index, given.source + at)] for at in range(loop.steps)
+            ])
+        else:
+            other = self.loops[graph.loop_operand(index, given.source)]
+            other.scope.made_used[given.number] = True
+            active = other.scope.made_active[given.number]
+        scope.inputs_active.append(active)
+    # A number of the state has a gradient if the next state's has, which depends on others.
+    while not settled:
+        body = Lowering(loop.body, self.purpose, self.kinds, scope, None)
+        analyse(body)
+        settled = True
+        for at in range(loop.states):
+            if body.active.items[<int32_t>loop.body.outputs[at]] and not scope.states_active[at]:
+                scope.states_active[at], settled = True, False
+    scope.made_active = [
+        body.active.items[<int32_t>output] != 0 for output in loop.body.outputs[loop.states:]
+    ]
+    scope.made_used = [False] * len(scope.made_active)
+    step.active = any(
+        scope.outside_active + scope.states_active + scope.inputs_active + scope.made_active
+    )
+    self.active.items[index] = step.active
+    self.loops[index] = step
+    return 0
+
+
+cdef int analyse_result(Lowering self, int32_t index) except -1:
+    cdef LoopStep step = self.loops[self.graph.loop_operand(index, 0)]
+    cdef Py_ssize_t number = self.graph.result_of(index)
+    if number < step.loop.states:
+        self.active.items[index] = step.scope.states_active[number]
+        step.results.append((index, number))
+    else:
+        number = (number - step.loop.states) % step.loop.makes()
+        self.active.items[index] = step.scope.made_active[number]
+        step.scope.made_used[number] = True
     return 0
 
 
@@ -182,9 +303,10 @@ cdef int follow_gradients(Lowering self) except -1:
     for index in range(<int32_t>graph.size):
         uses[index] = 0
         self.user.items[index] = -1
-    for output in graph.outputs:
-        uses[<int32_t>output] += 1
-        received[<int32_t>output] = 1
+    for at, output in enumerate(graph.outputs):
+        if self.scope is None or is_read(self, at):
+            uses[<int32_t>output] += 1
+            received[<int32_t>output] = 1
     for index in range(<int32_t>graph.size - 1, -1, -1):
         row, first, second = self.records[3 * index], self.records[3 * index + 1], self.records[3 * index + 2]
         active[index] = active[index] and received[index]
@@ -202,9 +324,11 @@ cdef int follow_gradients(Lowering self) except -1:
                     uses[operands[at]] += 1
                     uses[operands[at + 1]] += 1
         elif has_many_operands(row):
-            for at in range(first + (row == ROW_CUSTOM), first + second):
+            for at in range(first + has_symbol(row), first + second):
                 uses[operands[at]] += 1
                 received[operands[at]] |= active[index]
+            if row == ROW_LOOP:
+                (<LoopStep>self.loops[index]).active = active[index]
         else:
             uses[first] += 1
             received[first] |= active[index]
@@ -511,6 +635,44 @@ cdef int emit_local(Lowering self, Integers *steps, int32_t index) except -1:
     return self.step(steps, OPCODE_LOCAL, index, new_wide(self, wanted, derivatives), 0, operands[0])
 
 
+cdef tuple place_of(Lowering self, tuple place):
+    """The argument and its column; of what a step is given, the argument that stands for it."""
+    cdef Py_ssize_t states, outside
+    if place[0] >= 0:
+        return place
+    outside, states, _ = self.graph.taken
+    first = (0, states, states + outside)[(STATE, OUTSIDE, INPUT).index(place[0])]
+    return self.scope.base + place[1] + first, 0
+
+
+cdef int emit_loop(Lowering self, int32_t index) except -1:
+    cdef Graph graph = self.graph
+    cdef LoopStep step = self.loops[index]
+    cdef Loop loop = step.loop
+    cdef Input given
+    cdef list operands = [graph.loop_operand(index, at) for at in range(loop.states + loop.outside)]
+    step.number = self.layout.loops
+    self.layout.loops += 1
+    step.scope.base = self.layout.arguments
+    self.layout.arguments += loop.states + loop.outside + len(loop.inputs) + loop.makes()
+    for given in loop.inputs:
+        step.offsets.append(len(operands))
+        if given.kind == ELEMENTS:
+            operands += [graph.loop_operand(index, given.source + at) for at in range(loop.steps)]
+    return self.step(&self.steps, OPCODE_LOOP, index, new_wide(self, operands), step.number)
+
+
+cdef int emit_result(Lowering self, int32_t index) except -1:
+    """What a step makes is loaded; the last state is where the loop has put it."""
+    cdef LoopStep step = self.loops[self.graph.loop_operand(index, 0)]
+    cdef Py_ssize_t number = self.graph.result_of(index) - step.loop.states, at
+    if number < 0:
+        return 0
+    at = step.scope.base + step.loop.states + step.loop.outside + len(step.loop.inputs)
+    at += number % step.loop.makes()
+    return self.step(&self.steps, OPCODE_LOAD, index, <int32_t>at, <int32_t>(number // step.loop.makes()))
+
+
 cdef int emit_varying(Lowering self, int32_t index) except -1:
     """The steps of one record that varies by row."""
     cdef Graph graph = self.graph
@@ -523,11 +685,15 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
     if self.chain.items[index] >= 0:
         return emit_chain(self, index)
     if row == ROW_LEAF:
-        argument, column = graph.leaves[first]
+        argument, column = place_of(self, graph.leaves[first])
         return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
+    if row == ROW_LOOP:
+        return emit_loop(self, index)
+    if row == ROW_RESULT:
+        return emit_result(self, index)
     if row == ROW_CUSTOM:
         operands = [graph.operands[at] for at in range(first + 1, first + second)]
-        argument, column = graph.selections[graph.operands[first]]
+        argument, column = place_of(self, graph.selections[graph.operands[first]])
         return self.step(&self.steps, OPCODE_TAKE, index, new_wide(self, operands), argument, column)
     if row == ROW_LOCAL:
         return emit_local(self, &self.steps, index)
@@ -586,12 +752,16 @@ cdef int emit_steps(Lowering self) except -1:
             sum_chain_once(self, index)
         elif row != ROW_LEAF and row != ROW_CONSTANT:
             emit_once(self, index)
-        if self.purpose == FORWARD and index in outputs:
+        if self.scope is None and self.purpose == FORWARD and index in outputs:
             # At once, so that nothing is kept that only the caller needs.
             emit_outputs(self, index, outputs.pop(index))
     for number, output in enumerate(self.graph.outputs):
-        if output in outputs:
+        if output not in outputs:
+            continue
+        if self.scope is None:
             self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
+        elif is_read(self, number):
+            self.step(&self.steps, OPCODE_STORE, 0, output, number)
     return 0
 
 
@@ -601,9 +771,9 @@ cdef int emit_outputs(Lowering self, int32_t index, list numbers) except -1:
     return 0
 
 
-cdef Lowering lowered(Graph graph, int purpose, tuple kinds):
+cdef Lowering lowered(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout):
     """Run the passes over the records, in their order."""
-    cdef Lowering self = Lowering(graph, purpose, kinds)
+    cdef Lowering self = Lowering(graph, purpose, kinds, scope, layout)
     simplify_powers(self)
     analyse(self)
     follow_gradients(self)

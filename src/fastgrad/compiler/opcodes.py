@@ -20,9 +20,9 @@ __all__ = ["INSTRUCTIONS", "ROLES", "Instruction", "Role"]
 #     given       the number of a list of pairs: an operand, and the derivative by it, whose own gradient is 0
 #     matrix      the number of a list of operands, with the results, weights and biases of a matrix
 #     argument    the number of an argument of the call        column    one of its columns
-#     output      the number of an output
+#     output      the number of an output          loop      the number of a loop of the program
 Role: TypeAlias = Literal[
-    "", "operand", "result", "argument", "column", "output", "each", "pairs", "given", "matrix"
+    "", "operand", "result", "argument", "column", "output", "loop", "each", "pairs", "given", "matrix"
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -64,4 +64,8 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction("local", left="given", third="result"),
     # out = the operand that a column of an argument chooses.
     Instruction("take", left="each", right="argument", third="column"),
+    # A step that is repeated; the operands are its first state and what it takes from outside.
+    Instruction("loop", left="each", right="loop", out=False),
+    # In a loop's step: hand a number to the next step, or to the program around the loop.
+    Instruction("store", left="operand", right="column", out=False),
 )

@@ -13,10 +13,10 @@ import operator
 import sys
 from array import array
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from fastgrad.compiler.arguments import describe_signature
-from fastgrad.compiler.graph import OPERATION_ROWS, Graph
+from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Input, Loop
 from fastgrad.compiler.program import Program
 from fastgrad.engine import Value
 
@@ -31,17 +31,9 @@ KINDS = ("real", "index", "number", "whole number")
 OPERATION_NAMES = {row: name for name, row in OPERATION_ROWS.items()}
 
 
-class SavedProgram(TypedDict):
-    """A program in a pickle; `records` and `operands` are 32-bit integers, the lowest byte first."""
+class SavedGraph(TypedDict):
+    """A graph in a pickle; `records` and `operands` are 32-bit integers, the lowest byte first."""
 
-    format: int
-    # The version that saved it.
-    fastgrad: str
-    name: str
-    # (name, kind, columns) of each; the columns are None if a row has one number.
-    arguments: list[tuple[str, str, int | None]]
-    # Whether the function returns one Value and not a list of them.
-    single: bool
     operations: list[str]
     # Three integers a node, of which the first is an index into `operations`; see records.pxi.
     records: bytes
@@ -51,6 +43,32 @@ class SavedProgram(TypedDict):
     leaves: list[tuple[int, int]]
     selections: list[tuple[int, int]]
     outputs: list[int]
+
+
+class SavedLoop(SavedGraph):
+    """A loop in a pickle: its step's graph, and the rest of graph.Loop."""
+
+    step: str
+    steps: int
+    states: int
+    outside: int
+    inputs: list[Any]
+    loops: list[SavedLoop]
+
+
+class SavedProgram(SavedGraph):
+    """A program in a pickle."""
+
+    format: int
+    # The version that saved it.
+    fastgrad: str
+    name: str
+    # (name, kind, columns) of each; the columns are None if a row has one number.
+    arguments: list[tuple[str, str, int | None]]
+    # Whether the function returns one Value and not a list of them.
+    single: bool
+    # Missing in what versions before loops have saved.
+    loops: list[SavedLoop]
 
 
 def little_endian(numbers: array[int]) -> bytes:
@@ -70,30 +88,17 @@ def integers(saved: bytes) -> array[int]:
     return numbers
 
 
-def saved_program(
-    parts: tuple[bytes, bytes, list[float], tuple[Value, ...], list[Any], list[Any], list[int]],
-    signature: tuple[int, ...],
-    names: tuple[str, ...],
-    name: str,
-    single: bool,
-) -> SavedProgram:
-    """Return a program, whose graph has these parts, as it is pickled."""
-    from fastgrad import __version__
+Parts: TypeAlias = tuple[bytes, bytes, list[float], tuple[Value, ...], list[Any], list[Any], list[int]]
 
+
+def saved_graph(parts: Parts) -> SavedGraph:
+    """Return a graph as it is pickled."""
     records, operands, constants, parameters, leaves, selections, outputs = parts
     numbers = array("i", records)
     used = sorted(set(numbers[::3]))
     places = {row: place for place, row in enumerate(used)}
     numbers[::3] = array("i", [places[row] for row in numbers[::3]])
-    return SavedProgram(
-        format=FORMAT,
-        fastgrad=__version__,
-        name=name,
-        arguments=[
-            (argument, kind, columns)
-            for argument, (kind, columns) in zip(names, describe_signature(signature), strict=True)
-        ],
-        single=single,
+    return SavedGraph(
         operations=[OPERATION_NAMES[row] for row in used],
         records=little_endian(numbers),
         operands=little_endian(array("i", operands)),
@@ -102,6 +107,39 @@ def saved_program(
         leaves=leaves,
         selections=selections,
         outputs=outputs,
+    )
+
+
+def saved_loop(loop: Loop) -> SavedLoop:
+    """Return a loop as it is pickled."""
+    return SavedLoop(
+        **saved_graph(loop.body._parts()),
+        step=loop.name,
+        steps=loop.steps,
+        states=loop.states,
+        outside=loop.outside,
+        inputs=[(each.kind, each.source, each.number, each.first, each.stride) for each in loop.inputs],
+        loops=[saved_loop(inner) for inner in loop.body._loops()],
+    )
+
+
+def saved_program(
+    graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
+) -> SavedProgram:
+    """Return a program of this graph as it is pickled."""
+    from fastgrad import __version__
+
+    return SavedProgram(
+        **saved_graph(graph._parts()),
+        format=FORMAT,
+        fastgrad=__version__,
+        name=name,
+        arguments=[
+            (argument, kind, columns)
+            for argument, (kind, columns) in zip(names, describe_signature(signature), strict=True)
+        ],
+        single=single,
+        loops=[saved_loop(loop) for loop in graph._loops()],
     )
 
 
@@ -122,26 +160,45 @@ def load_program(saved: SavedProgram) -> Program:
 
 
 def program_of(saved: SavedProgram) -> Program:
-    """Return the program, its operations being those of this version that have the same names."""
+    """Return a pickled program."""
+    signature = []
+    for argument, kind, columns in saved["arguments"]:
+        if kind not in KINDS:
+            raise ValueError(f"a damaged program: {argument} is of an unknown kind, {kind!r}")
+        signature.append(KINDS.index(kind) + (0 if columns is None else 4 * (columns + 1)))
+    whose = f"{saved['name']}'s program was saved by fastgrad {saved['fastgrad']}"
+    loops = tuple([loop_of(loop, whose) for loop in saved.get("loops", ())])
+    names = tuple([argument for argument, _, _ in saved["arguments"]])
+    graph = graph_of(saved, loops, None, whose)
+    return Program(graph, tuple(signature), names, saved["name"], saved["single"])
+
+
+def loop_of(saved: SavedLoop, whose: str) -> Loop:
+    """Return a pickled loop."""
+    taken = saved["outside"], saved["states"], len(saved["inputs"])
+    body = graph_of(saved, tuple([loop_of(inner, whose) for inner in saved["loops"]]), taken, whose)
+    inputs = tuple([Input(*each) for each in saved["inputs"]])
+    return Loop(body, saved["step"], saved["steps"], saved["states"], saved["outside"], inputs)
+
+
+def graph_of(
+    saved: SavedGraph, loops: tuple[Loop, ...], taken: tuple[int, int, int] | None, whose: str
+) -> Graph:
+    """Return a pickled graph, its operations being those of this version that have the same names."""
     from fastgrad import __version__
 
     for operation in saved["operations"]:
         if operation not in OPERATION_ROWS:
             raise ValueError(
-                f"{saved['name']}'s program was saved by fastgrad {saved['fastgrad']} and needs the "
-                f"operation {operation!r}, which this fastgrad, {__version__}, does not have"
+                f"{whose} and needs the operation {operation!r}, which this fastgrad, {__version__}, does "
+                "not have"
             )
     rows = [OPERATION_ROWS[operation] for operation in saved["operations"]]
     numbers = integers(saved["records"])
     if not all(0 <= place < len(rows) for place in numbers[::3]):
         raise ValueError("a damaged program: there is an operation without a name in it")
     numbers[::3] = array("i", [rows[place] for place in numbers[::3]])
-    signature = []
-    for argument, kind, columns in saved["arguments"]:
-        if kind not in KINDS:
-            raise ValueError(f"a damaged program: {argument} is of an unknown kind, {kind!r}")
-        signature.append(KINDS.index(kind) + (0 if columns is None else 4 * (columns + 1)))
-    graph = Graph(
+    return Graph(
         numbers.tobytes(),
         integers(saved["operands"]).tobytes(),
         list(saved["constants"]),
@@ -150,9 +207,9 @@ def program_of(saved: SavedProgram) -> Program:
         list(saved["selections"]),
         list(saved["outputs"]),
         True,
+        loops,
+        taken,
     )
-    names = tuple([argument for argument, _, _ in saved["arguments"]])
-    return Program(graph, tuple(signature), names, saved["name"], saved["single"])
 
 
 def load_method(owner: type, name: str, instance: object) -> Any:

@@ -2,9 +2,71 @@
 
 from libc.stdint cimport int32_t
 
-from fastgrad.compiler.graph cimport Graph
+from fastgrad.compiler.graph cimport Graph, Loop
 from fastgrad.compiler.instructions cimport Instruction, Wide
+from fastgrad.compiler.lowering cimport LoopStep
 from fastgrad.compiler.rows cimport RowProgram
+
+# An input of a loop's step: columns from `first` of an argument, `stride` apart; or elements of the loop's
+# operands, from `offset`, if there is no such argument (-1).
+cdef struct InputCode:
+    int32_t argument
+    int32_t offset
+    Py_ssize_t first
+    Py_ssize_t stride
+    bint active
+
+# A loop as the replay runs it; the arrays belong to the LoopPlan.
+cdef struct LoopCode:
+    Py_ssize_t steps
+    Py_ssize_t states
+    Py_ssize_t outside
+    Py_ssize_t inputs
+    Py_ssize_t makes
+    # The first of the arguments that stand for states, numbers from outside, inputs and what is made.
+    Py_ssize_t base
+    # The list of its operands: the first state, numbers from outside, elements of inputs.
+    int32_t operands
+    # The step's instructions.
+    const Instruction *forward
+    const Instruction *backward
+    Py_ssize_t forward_count
+    Py_ssize_t backward_count
+    const int32_t *table
+    const Wide *wides
+    Py_ssize_t registers
+    # The first of the step's accumulators among all.
+    Py_ssize_t accumulators
+    InputCode *given
+    # Registers outside: of the last state and its gradient, or -1; of what is made, all steps side by side.
+    int32_t *results
+    int32_t *result_adjoints
+    int32_t *made
+    # Whether each state's gradient is set by no instruction of the way back, and so by the loop itself.
+    char *cleared
+    char *states_active
+    char *made_active
+    # Of each number from outside: its index among the uniform numbers there, or -1 if it varies by row.
+    int32_t *uniform
+    # The numbers of the loops that are part of the step, and of the loop that this one is part of, or -1.
+    int32_t *inner
+    Py_ssize_t inner_count
+    Py_ssize_t parent
+    bint nested
+    # Whether there is a way back, and whether it may be run more than once.
+    bint differentiates
+    bint repeats
+
+
+cdef class Plan
+
+
+cdef class LoopPlan:
+    cdef Loop loop
+    cdef Plan body
+    cdef LoopCode code
+
+    cdef int fill(self, LoopStep step, Plan body) except -1
 
 
 cdef class Plan:
@@ -39,14 +101,26 @@ cdef class Plan:
     cdef Py_ssize_t shared_count
     cdef double *initial
     # The accumulators are, in this order: sums of the outputs, gradients of uniform numbers, gradients of
-    # matrices. `accumulated` has the uniform number that each is the gradient of.
+    # matrices. `accumulated` has the uniform number that each is the gradient of. `sums` counts those of the
+    # steps of loops, too, which follow.
     cdef int32_t *accumulated
     cdef Py_ssize_t accumulators
+    cdef Py_ssize_t sums
+    # The loops of this plan itself, with their numbers, and of a whole program all, outer before inner ones.
+    cdef list loops
+    cdef list loop_numbers
+    cdef list all_loops
+    # The arguments of the call, and those that stand for what the steps of loops are given.
+    cdef Py_ssize_t all_arguments
+    # Whether the way back may be run more than once.
+    cdef bint repeats
     # The biases and weights of matrices, packed in the order in which they are used; `packed_from` has the
     # uniform number of each.
     cdef Py_ssize_t packed
     cdef int32_t *packed_from
     cdef double flops
+    # Instructions and arithmetic operations of a row, forward, those of all steps of loops among them.
+    cdef double work
     # (argument, column, number of choices) of every index.
     cdef list ranges
     cdef list workspaces

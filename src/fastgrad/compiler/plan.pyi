@@ -10,3 +10,7 @@ class Plan:
 # The working state of the passes over the steps.
 @disjoint_base
 class Allocation: ...
+
+# A loop of a plan.
+@disjoint_base
+class LoopPlan: ...

@@ -12,10 +12,11 @@ from libc.string cimport memcpy
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
-from fastgrad.compiler.graph cimport Graph
+from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, Graph, Input, Loop
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.memory cimport Integers, append, as_offset, look_for_signals, zeroed
-from fastgrad.compiler.lowering cimport FORWARD, INPUTS, SHARED, Lowering, Step, WideStep, lowered, sums_up
+from fastgrad.compiler.lowering cimport FORWARD, INPUTS, SHARED, sums_up
+from fastgrad.compiler.lowering cimport Layout, LoopStep, Lowering, Scope, Step, WideStep, lowered
 from fastgrad.compiler.rows cimport RowProgram, any_selects
 from fastgrad.ops cimport *
 
@@ -44,13 +45,46 @@ cdef class Plan:
         """The memory that the instructions take."""
         cdef Py_ssize_t forward = self.forward_count + self.once_count
         cdef Py_ssize_t backward = self.backward_count + self.once_back_count
-        return (
+        return sum([(<LoopPlan>loop).body.bytes for loop in self.loops]) + (
             (forward + backward) * <Py_ssize_t>sizeof(Instruction)
             + self.wide_count * <Py_ssize_t>sizeof(Wide)
             + (forward + self.backward_count + self.table_size) * <Py_ssize_t>sizeof(int32_t)
             + (self.accumulators + self.packed) * <Py_ssize_t>sizeof(int32_t)
             + self.uniforms * <Py_ssize_t>sizeof(double)
         )
+
+
+cdef class LoopPlan:
+    """A loop of a plan: the plan of its step, and where everything outside is that the step uses."""
+
+    cdef int fill(self, LoopStep step, Plan body) except -1:
+        cdef LoopCode *code = &self.code
+        self.loop, self.body = step.loop, body
+        code.steps, code.states, code.outside = step.loop.steps, step.loop.states, step.loop.outside
+        code.inputs, code.makes = len(step.loop.inputs), step.loop.makes()
+        code.given = <InputCode *>zeroed(code.inputs, sizeof(InputCode))
+        code.results = <int32_t *>zeroed(code.states, sizeof(int32_t))
+        code.result_adjoints = <int32_t *>zeroed(code.states, sizeof(int32_t))
+        code.cleared = <char *>zeroed(code.states, 1)
+        code.states_active = <char *>zeroed(code.states, 1)
+        code.made = <int32_t *>zeroed(code.makes, sizeof(int32_t))
+        code.made_active = <char *>zeroed(code.makes, 1)
+        code.uniform = <int32_t *>zeroed(code.outside, sizeof(int32_t))
+        code.inner_count = len(body.loops)
+        code.inner = <int32_t *>zeroed(code.inner_count, sizeof(int32_t))
+        code.parent = -1
+        return 0
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.code.given)
+        PyMem_RawFree(self.code.results)
+        PyMem_RawFree(self.code.result_adjoints)
+        PyMem_RawFree(self.code.cleared)
+        PyMem_RawFree(self.code.states_active)
+        PyMem_RawFree(self.code.made)
+        PyMem_RawFree(self.code.made_active)
+        PyMem_RawFree(self.code.uniform)
+        PyMem_RawFree(self.code.inner)
 
 
 cdef class Allocation:
@@ -71,6 +105,9 @@ cdef class Allocation:
     cdef Integers keeps
     cdef Integers targets
     cdef Py_ssize_t count
+    # The plans of loops, by record, and the number of each among all loops of the program.
+    cdef dict loop_plans
+    cdef list numbers
     # True while the steps that run once a batch are placed. Their registers are the uniform numbers; the
     # registers of their gradients follow.
     cdef bint once
@@ -79,6 +116,7 @@ cdef class Allocation:
         cdef Py_ssize_t size = lowering.varying.size, index
         self.lowering = lowering
         self.plan = plan
+        self.loop_plans = {}
         self.count = lowering.steps.size * <Py_ssize_t>sizeof(int32_t) // <Py_ssize_t>sizeof(Step)
         self.registers = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
         self.adjoint = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
@@ -150,6 +188,8 @@ cdef class Allocation:
                     need |= roles.reads[field]
             elif roles.fields[field] == ROLE_RESULT:
                 self.read(step.fields[field])
+            elif roles.fields[field] == ROLE_LOOP:
+                self.describe_loop(self.lowering.loops[step.out], self.lowering.wides[step.fields[0]])
             elif roles.fields[field] >= ROLE_EACH:
                 self.describe_wide(self.lowering.wides[step.fields[field]], roles, step.out)
         if need & READS_LEFT:
@@ -191,6 +231,17 @@ cdef class Allocation:
         if any_target and reads & (READS_OUT | READS_ALL):
             self.keep(out)
         if keep_all or (any_target and reads & READS_ALL):
+            for at in range(wide.size):
+                self.keep(ids[at])
+        return 0
+
+    cdef int describe_loop(self, LoopStep loop, WideStep wide) except -1:
+        """The last state is written; the way back needs all operands again."""
+        cdef const int32_t *ids = self.lowering.ids.items + wide.start
+        cdef Py_ssize_t at
+        for result, _ in loop.results:
+            append(&self.writes, result)
+        if loop.active and self.lowering.purpose != FORWARD:
             for at in range(wide.size):
                 self.keep(ids[at])
         return 0
@@ -324,9 +375,71 @@ cdef int place_operands(Allocation self, const Step *step, Instruction *instruct
         fields[field] = step.fields[field]
         if roles.fields[field] == ROLE_OPERAND or roles.fields[field] == ROLE_RESULT:
             fields[field] = self.place(step.fields[field])
+        elif roles.fields[field] == ROLE_LOOP:
+            place_loop(self, step)
         elif roles.fields[field] >= ROLE_EACH:
             place_wide(self, step.fields[field])
     return 0
+
+
+cdef int place_loop(Allocation self, const Step *step) except -1:
+    """Where a loop finds its operands, and puts its results."""
+    cdef LoopStep loop = self.lowering.loops[step.out]
+    cdef LoopPlan plan = self.loop_plans[step.out]
+    cdef LoopCode *code = &plan.code
+    cdef const int32_t *ids = self.lowering.ids.items + (<WideStep>self.lowering.wides[step.fields[0]]).start
+    cdef Input given
+    cdef Py_ssize_t at
+    cdef int32_t operand
+    code.operands = step.fields[0]
+    for at in range(code.states):
+        code.results[at] = code.result_adjoints[at] = -1
+        code.states_active[at] = loop.scope.states_active[at]
+    for result, number in loop.results:
+        code.results[<Py_ssize_t>number] = self.registers[<int32_t>result]
+    for at in range(code.outside):
+        operand = ids[code.states + at]
+        code.uniform[at] = -1 if self.varies(operand) else self.uniform_of(operand)
+    for at in range(code.makes):
+        code.made[at] = -1
+        code.made_active[at] = loop.scope.made_active[at] and loop.scope.made_used[at]
+        code.made_active[at] = code.made_active[at] and self.lowering.purpose != FORWARD
+        if loop.scope.made_used[at]:
+            # Side by side, and nowhere else: an argument stands for them.
+            code.made[at] = as_offset(self.plan.registers + code.steps)
+            code.made[at] -= <int32_t>code.steps
+            self.plan.registers += code.steps
+    for at in range(code.inputs):
+        given = plan.loop.inputs[at]
+        code.given[at].active = loop.scope.inputs_active[at] and self.lowering.purpose != FORWARD
+        code.given[at].first, code.given[at].stride = given.first, given.stride
+        code.given[at].offset = as_offset(loop.offsets[at])
+        if given.kind == ELEMENTS:
+            code.given[at].argument = -1
+        elif given.kind == COLUMNS:
+            code.given[at].argument = <int32_t>given.source
+        else:
+            code.given[at].argument = argument_of_made(self, step.out, given)
+    for argument, column, choices in plan.body.ranges:
+        self.plan.ranges += ranges_outside(plan, argument, column, choices)
+    return 0
+
+
+cdef int32_t argument_of_made(Allocation self, int32_t record, Input given) except -1:
+    """The argument that stands for what another loop has made."""
+    cdef LoopStep other = self.lowering.loops[self.lowering.graph.loop_operand(record, given.source)]
+    cdef Loop loop = other.loop
+    return <int32_t>(other.scope.base + loop.states + loop.outside + len(loop.inputs) + given.number)
+
+
+cdef list ranges_outside(LoopPlan self, Py_ssize_t argument, Py_ssize_t column, Py_ssize_t choices):
+    """The places of an index that the step takes from an argument, in all steps."""
+    cdef const InputCode *given
+    cdef Py_ssize_t first = self.code.base + self.code.states + self.code.outside
+    if not first <= argument < first + self.code.inputs:
+        return [(argument, column, choices)]
+    given = &self.code.given[argument - first]
+    return [(given.argument, given.first + step * given.stride, choices) for step in range(self.code.steps)]
 
 
 cdef int place_wide(Allocation self, int32_t number) except -1:
@@ -361,8 +474,38 @@ cdef int place_gradients(Allocation self, const Step *step, Instruction *instruc
         if roles.fields[field] == ROLE_OPERAND:
             instruction.fresh |= self.begin_gradient(step.fields[field]) << field
             adjoints[field] = self.gradient_place(step.fields[field])
+        elif roles.fields[field] == ROLE_LOOP:
+            place_loop_gradients(self, step)
         elif roles.fields[field] >= ROLE_EACH:
             place_wide_gradients(self, step.fields[field], roles)
+    if roles.fields[0] == ROLE_ARGUMENT and stores_gradient(self, step):
+        instruction.fresh = FRESH_LEFT
+    return 0
+
+
+cdef bint stores_gradient(Allocation self, const Step *step) except -1:
+    """Whether no other instruction adds to the gradient that this load does not add to, but stores."""
+    cdef Scope scope = self.lowering.scope
+    if scope is None:
+        return not self.lowering.graph.loops
+    # The state before a step; its place held the gradient of the state after it.
+    return 0 <= step.fields[0] - scope.base < self.lowering.graph.taken[1]
+
+
+cdef int place_loop_gradients(Allocation self, const Step *step) except -1:
+    """Where a loop finds the gradients of its results."""
+    cdef LoopStep loop = self.lowering.loops[step.out]
+    cdef LoopPlan plan = self.loop_plans[step.out]
+    cdef Py_ssize_t at
+    for result, number in loop.results:
+        plan.code.result_adjoints[<Py_ssize_t>number] = self.adjoint[<int32_t>result]
+    for at in range(plan.code.states):
+        plan.code.cleared[at] = plan.code.states_active[at]
+    for at in range(plan.body.forward_count):
+        # States that the step reads.
+        if plan.body.forward[at].opcode == OPCODE_LOAD:
+            if 0 <= plan.body.forward[at].left - plan.code.base < plan.code.states:
+                plan.code.cleared[plan.body.forward[at].left - plan.code.base] = False
     return 0
 
 
@@ -435,7 +578,9 @@ cdef int place_backward(Allocation self) except -1:
         step = self.step(time)
         self.describe(step)
         # Skip steps that neither add to a gradient nor have a result with one.
-        if self.targets.size or (self.writes.size and self.wanted(self.writes.items[0])):
+        if self.targets.size or (self.writes.size and self.wanted(self.writes.items[0])) or (
+            step.opcode == OPCODE_LOOP and self.wanted(step.out)
+        ):
             instruction = &plan.backward[plan.backward_count]
             plan.origin[plan.backward_count] = <int32_t>time
             plan.backward_count += 1
@@ -445,7 +590,7 @@ cdef int place_backward(Allocation self) except -1:
             operand = self.writes.items[at]
             if self.adjoint[operand] >= 0:
                 append(&self.free_registers, self.adjoint[operand])
-        if plan.purpose != INPUTS or plan.outputs == 1:
+        if not plan.repeats:
             # The way back of a Jacobian runs once an output and needs the values each time, so it keeps them.
             self.release(&self.keeps, 2 * self.count - 1 - time)
     return 0
@@ -544,12 +689,14 @@ cdef int number_uniforms(Allocation self) except -1:
     cdef Plan plan = self.plan
     cdef Graph graph = self.lowering.graph
     cdef int32_t index
-    plan.parameters = len(graph.parameters)
-    plan.arguments = len(self.lowering.kinds)
+    cdef tuple taken = graph.taken
+    plan.parameters = len(graph.parameters) if taken is None else taken[0]
+    plan.arguments = len(self.lowering.kinds) if taken is None else 0
     plan.uniforms = plan.parameters
     plan.shared = <int32_t *>zeroed(2 * len(graph.leaves), sizeof(int32_t))
     for index in range(<int32_t>graph.size):
         if graph.row(index) == ROW_LEAF and not self.varies(index):
+            # A parameter, or a number from outside of a loop's step; or a number that is an argument.
             argument, number = graph.leaves[graph.first(index)]
             if argument < 0:
                 self.uniform[index] = number
@@ -597,6 +744,8 @@ cdef double count_flops(Plan plan) noexcept:
         total += <double>roles.flops * wide.outputs * wide.inputs
         if wide.activation:
             total += <double>wide.outputs * roles_of(wide.activation << 2).flops
+    for loop in plan.loops:
+        total += <double>(<LoopPlan>loop).code.steps * (<LoopPlan>loop).body.flops
     return total
 
 
@@ -616,26 +765,67 @@ cdef int list_by_row(Allocation self) except -1:
     return 0
 
 
-cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
+cdef double count_work(Plan plan) noexcept:
+    """What a row costs: flops, and an instruction without arithmetic counts as one, as it copies."""
+    cdef double total = plan.flops + <double>plan.forward_count
+    for loop in plan.loops:
+        total += <double>(<LoopPlan>loop).code.steps * (
+            (<LoopPlan>loop).body.work - (<LoopPlan>loop).body.flops
+        )
+    return total
+
+
+cdef int plan_loops(Allocation self, tuple kinds) except -1:
+    """The plans of all loops that are steps of this plan."""
+    cdef Lowering lowering = self.lowering
+    cdef const Step *step
+    cdef LoopStep loop
+    cdef LoopPlan plan
+    cdef Plan body
+    cdef Py_ssize_t time
+    for time in range(self.count):
+        step = self.step(time)
+        if step.opcode == OPCODE_LOOP:
+            loop = lowering.loops[step.out]
+            body = plan_of(
+                loop.loop.body, lowering.purpose, kinds, loop.scope, lowering.layout, self.plan.repeats
+            )
+            self.loop_plans[step.out] = plan = LoopPlan()
+            plan.fill(loop, body)
+            plan.code.base = loop.scope.base
+            plan.code.nested = lowering.scope is not None
+            plan.code.differentiates = loop.active and lowering.purpose != FORWARD
+            plan.code.repeats = self.plan.repeats
+            self.plan.loops.append(plan)
+            self.numbers.append(loop.number)
+    return 0
+
+
+cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout, bint repeats):
     """Lower a graph for one purpose and place its numbers, pass by pass."""
-    cdef Lowering lowering = lowered(graph, purpose, kinds)
+    cdef Lowering lowering = lowered(graph, purpose, kinds, scope, layout)
     cdef Plan plan = Plan()
     cdef Allocation allocation
     plan.purpose = purpose
-    plan.outputs = len(graph.outputs)
+    plan.outputs = len(graph.outputs) if scope is None else 0
+    plan.repeats = repeats
     plan.ranges = []
     plan.workspaces = []
+    plan.loops = []
+    plan.loop_numbers = []
     allocation = Allocation(lowering, plan)
+    allocation.numbers = plan.loop_numbers
     for _ in range(plan.outputs):
         # The first accumulators are the outputs' sums and belong to no uniform number.
         append(&allocation.accumulated, -1)
     number_uniforms(allocation)
+    plan_loops(allocation, kinds)
     lifetimes(allocation)
     lay_out_wides(allocation)
     place_forward(allocation)
     if purpose != FORWARD:
         place_backward(allocation)
-        if any_selects(graph):
+        if scope is None and any_selects(graph):
             plan.rows = RowProgram(graph, purpose, kinds)
             plan.by_row = allocation.accumulated.size
             list_by_row(allocation)
@@ -645,4 +835,40 @@ cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
     fill_initial(allocation)
     plan.ranges = list(set(plan.ranges))
     plan.flops = count_flops(plan)
+    plan.work = count_work(plan)
+    return plan
+
+
+cdef int connect(Plan root, Plan outer, Py_ssize_t parent) except -1:
+    """Put the loops of a plan, and those within, in their places among all loops."""
+    cdef LoopPlan plan
+    cdef LoopCode *code
+    cdef Plan body
+    cdef Py_ssize_t at
+    for number, plan in zip(outer.loop_numbers, outer.loops):
+        root.all_loops[number] = plan
+        body, code = plan.body, &plan.code
+        code.parent = parent
+        code.forward, code.forward_count = body.forward, body.forward_count
+        code.backward, code.backward_count = body.backward, body.backward_count
+        code.table, code.wides, code.registers = body.table, body.wides, body.registers
+        code.accumulators = root.sums
+        root.sums += body.accumulators
+        root.widest = max(root.widest, body.widest)
+        for at in range(code.inner_count):
+            code.inner[at] = body.loop_numbers[at]
+        connect(root, body, number)
+    return 0
+
+
+cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
+    """The plan of a whole program for one purpose."""
+    cdef Layout layout = Layout()
+    cdef Plan plan
+    layout.arguments = len(kinds)
+    plan = plan_of(graph, purpose, kinds, None, layout, purpose == INPUTS and len(graph.outputs) > 1)
+    plan.sums = plan.accumulators
+    plan.all_arguments = layout.arguments
+    plan.all_loops = [None] * layout.loops
+    connect(plan, plan, -1)
     return plan

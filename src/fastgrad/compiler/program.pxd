@@ -50,12 +50,15 @@ cdef class Program:
     cdef bint has_rows(self, list arguments) except -1
     cdef Results target(self, tuple shape, object given, list arguments)
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
-    cdef int verify_row(
-        self, RowProgram graph, double *values, const Argument *arguments, const double *parameters,
-        Py_ssize_t row
+    cdef int verify_records(
+        self, RowProgram program, RowState *state, const Argument *arguments, const double *parameters,
+        Py_ssize_t row, str place, Py_ssize_t *since
     ) except -1
-    cdef tuple operands_in_row(self, Py_ssize_t index, const double *values)
+    cdef int verify_loop(
+        self, RowProgram program, RowState *state, Py_ssize_t index, const Argument *arguments,
+        Py_ssize_t row, str place, Py_ssize_t *since
+    ) except -1
     cdef int verify_gradients(
-        self, RowProgram graph, RowState *state, const Argument *arguments, const double *seeds,
-        Py_ssize_t row
+        self, RowProgram program, RowState *state, const Argument *arguments, const double *parameters,
+        const double *seeds, Py_ssize_t row
     ) except -1

@@ -14,13 +14,15 @@ from cpython.mem cimport PyMem_RawFree
 
 from fastgrad.compiler.arguments cimport Prepared, find_numpy, is_aligned, is_code
 from fastgrad.compiler.arguments cimport prepare_arguments, prepare_numbers, signature_of
-from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
+from fastgrad.compiler.graph cimport ROW_LOOP, Graph, Loop, has_many_operands, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, SHARED
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport Plan, make_plan
 from fastgrad.compiler.replay cimport Workspace, chosen_kernels, run_rows, workspace_for
-from fastgrad.compiler.rows cimport RowProgram, RowState, Singular, gradients_in_row, value_in_row
+from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowProgram, RowState, Singular
+from fastgrad.compiler.rows cimport begin_loop_in_row, end_step_in_row, give_step_in_row
+from fastgrad.compiler.rows cimport gradients_in_row, value_in_row
 from fastgrad.compiler.transforms cimport hessian_graph, jacobian_graph, tangent_graph, weighted_graph
 from fastgrad.compiler.watch cimport Snapshot
 from fastgrad.engine cimport add_gradients, read_leaves
@@ -129,7 +131,9 @@ cdef class Program:
         chosen_kernels()
         if len(names) != len(signature):
             raise ValueError(f"a program of {len(signature)} arguments has {len(names)} names")
-        for argument, column in (*[place for place in graph.leaves if place[0] >= 0], *graph.selections):
+        if graph.taken is not None:
+            raise ValueError("a damaged program: it is the step of a loop")
+        for argument, column in graph.places():
             if not 0 <= argument < len(signature) or not 0 <= column < max(signature[argument] // 4 - 1, 1):
                 raise ValueError(f"a damaged program: there is no argument ({argument}, {column})")
         self.graph = graph
@@ -144,7 +148,7 @@ cdef class Program:
     def __reduce__(self):
         from fastgrad.compiler.pickling import load_program, saved_program
 
-        saved = saved_program(self.graph.parts(), self.signature, self.names, self.name, self.single)
+        saved = saved_program(self.graph, self.signature, self.names, self.name, self.single)
         return load_program, (saved,)
 
     def __str__(self):
@@ -152,6 +156,13 @@ cdef class Program:
         from fastgrad.compiler.listing import listing
 
         return listing(self)
+
+    def _graph(self):
+        return self.graph
+
+    def _names(self):
+        """Return the names of the arguments."""
+        return self.names
 
     @property
     def parameters(self):
@@ -263,7 +274,8 @@ cdef class Program:
             argument.kind = INDICES if one.kind == INDICES or one.kind == WHOLE_NUMBER else REALS
             argument.data = one.data
             argument.row_step, argument.column_step = one.row_step, one.column_step
-            argument.columns = max(one.columns, 1)
+            argument.columns = argument.gradient_row_step = max(one.columns, 1)
+            argument.gradient_column_step = 1
             argument.gradient = NULL
         return workspace
 
@@ -538,76 +550,104 @@ cdef class Program:
         cdef Py_ssize_t rows = self.count_rows(arguments), row, since = 0, output
         cdef Workspace workspace
         cdef RowProgram graph = RowProgram(self.graph, purpose, self.kinds)
+        cdef RowMemory memory
         cdef double *seeds
-        cdef RowState state
         if rows == 0:
             return
         seeds = <double *>zeroed(plan.outputs, sizeof(double))
-        state.values = state.gradients = NULL
-        state.reached = NULL
         try:
-            state.values = <double *>zeroed(self.graph.size, sizeof(double))
-            state.gradients = <double *>zeroed(self.graph.size, sizeof(double))
-            state.reached = <char *>zeroed(self.graph.size, 1)
+            memory = RowMemory(graph, True)
             workspace = self.start(plan, arguments, rows, 1, 0)
             for row in range(rows):
-                since += self.graph.size
-                if since > VERIFIED_RECORDS:
-                    since = 0
-                    let_others_run()
-                self.verify_row(graph, state.values, workspace.arguments, workspace.uniform, row)
+                self.verify_records(
+                    graph, &memory.state, workspace.arguments, workspace.uniform, row, f"row {row}", &since
+                )
                 # All outputs together, or each by itself, as the call differentiates them.
                 for output in range(plan.outputs if purpose == INPUTS else 1 if purpose == BACKWARD else 0):
                     for at in range(plan.outputs):
                         seeds[<Py_ssize_t>at] = 1.0 if purpose == BACKWARD or at == output else 0.0
-                    self.verify_gradients(graph, &state, workspace.arguments, seeds, row)
+                    self.verify_gradients(
+                        graph, &memory.state, workspace.arguments, workspace.uniform, seeds, row
+                    )
             plan.workspaces.append(workspace)
         finally:
             PyMem_RawFree(seeds)
-            PyMem_RawFree(state.values)
-            PyMem_RawFree(state.gradients)
-            PyMem_RawFree(state.reached)
 
-    cdef int verify_row(
+    cdef int verify_records(
         self,
-        RowProgram graph,
-        double *values,
+        RowProgram program,
+        RowState *state,
         const Argument *arguments,
         const double *parameters,
         Py_ssize_t row,
+        str place,
+        Py_ssize_t *since,
     ) except -1:
         """Compute every record as the engine does."""
+        cdef const RowGraph *of = &program.of
+        cdef Graph graph = program.graph
         cdef Py_ssize_t index
         cdef int kind
-        for index in range(self.graph.size):
-            values[index] = value_in_row(&graph.of, index, values, arguments, parameters, row)
-            kind = self.graph.row(index)
-            if not isfinite(values[index]) and refuses(kind):
-                a, b = self.operands_in_row(index, values)
+        since[0] += of.size
+        if since[0] > VERIFIED_RECORDS:
+            since[0] = 0
+            let_others_run()
+        for index in range(of.size):
+            kind = graph.row(index)
+            if kind == ROW_LOOP:
+                self.verify_loop(program, state, index, arguments, row, place, since)
+                continue
+            state.values[index] = value_in_row(of, state, index, arguments, parameters, row)
+            if not isfinite(state.values[index]) and refuses(kind):
+                a, b = operands_in_row(graph, index, state.values)
                 try:
                     _refuse(kind, a, b)
                 except (ArithmeticError, ValueError) as error:
-                    raise type(error)(f"row {row}, instruction v{index}: {error}") from None
+                    raise type(error)(f"{place}, instruction v{index}: {error}") from None
         return 0
 
-    cdef tuple operands_in_row(self, Py_ssize_t index, const double *values):
-        """The one or two operands of a row of the table."""
-        right = values[self.graph.second(index)] if has_two_operands(self.graph.row(index)) else 0.0
-        return values[self.graph.first(index)], right
+    cdef int verify_loop(
+        self,
+        RowProgram program,
+        RowState *state,
+        Py_ssize_t index,
+        const Argument *arguments,
+        Py_ssize_t row,
+        str place,
+        Py_ssize_t *since,
+    ) except -1:
+        """Compute every step of a loop, record by record."""
+        cdef Loop loop = program.graph.loop_of(index)
+        cdef Py_ssize_t number = program.graph.loops.index(loop), step
+        cdef RowProgram body = program.bodies[number]
+        begin_loop_in_row(&program.of, state, index)
+        for step in range(loop.steps):
+            give_step_in_row(&program.of, state, index, arguments, row, step)
+            self.verify_records(
+                body, &state.loops[number].body, arguments, state.loops[number].given, row,
+                f"{place}, step {step} of {loop.name}", since,
+            )
+            end_step_in_row(&program.of, state, index, step)
+        return 0
 
     cdef int verify_gradients(
         self,
-        RowProgram graph,
+        RowProgram program,
         RowState *state,
         const Argument *arguments,
+        const double *parameters,
         const double *seeds,
         Py_ssize_t row,
     ) except -1:
         """Raise FloatingPointError if a wanted gradient is not finite."""
-        cdef Singular first = gradients_in_row(&graph.of, state, arguments, seeds, row)
+        cdef Singular first = gradients_in_row(&program.of, state, arguments, seeds, parameters, row)
+        cdef Graph graph
+        cdef RowProgram found
         if first.record < 0:
             return 0
-        kind = self.graph.row(first.record)
+        found, loops = program_of_row(program, first.of)
+        graph = found.graph
+        kind = graph.row(first.record)
         which = ""
         if kind == ROW_INNER:
             what = "a sum of products"
@@ -620,10 +660,11 @@ cdef class Program:
             what = roles_of(kind << 2).name.decode()
             which = f" by operand {first.operand + 1}"
         else:
-            what = _described(kind, *self.operands_in_row(first.record, state.values))
+            a, b = operands_in_row(graph, first.record, values_of_row(program, state, first.of))
+            what = _described(kind, a, b)
             if has_two_operands(kind):
                 which = f" by the {'right' if first.operand else 'left'} operand"
-        place = f"row {row}, instruction v{first.record}"
+        place = f"row {row}{f', step {first.step} of ' + loops if loops else ''}, instruction v{first.record}"
         if not isfinite(first.derivative):
             raise FloatingPointError(f"{place}: the derivative of {what}{which} is {first.derivative}")
         raise FloatingPointError(
@@ -720,6 +761,37 @@ def set_data(list leaves not None, theta):
     ]
     for leaf, number in zip(leaves, data):
         leaf.data = number
+
+
+cdef tuple operands_in_row(Graph graph, Py_ssize_t index, const double *values):
+    """The one or two operands of a row of the table."""
+    right = values[graph.second(index)] if has_two_operands(graph.row(index)) else 0.0
+    return values[graph.first(index)], right
+
+
+cdef tuple program_of_row(RowProgram program, const RowGraph *of):
+    """The program of a step, and the name of the step; that of the function has none."""
+    cdef RowProgram body
+    if &program.of == of:
+        return program, ""
+    for body, loop in zip(program.bodies, program.graph.loops):
+        found, name = program_of_row(body, of)
+        if found is not None:
+            return found, name or (<Loop>loop).name
+    return None, ""
+
+
+cdef const double *values_of_row(RowProgram program, RowState *state, const RowGraph *of) except? NULL:
+    """The values of a step in the last of its runs, the first in which a gradient is not finite."""
+    cdef const double *found
+    cdef Py_ssize_t number
+    if &program.of == of:
+        return state.values
+    for number in range(len(program.bodies)):
+        found = values_of_row(program.bodies[number], &state.loops[number].body, of)
+        if found != NULL:
+            return found
+    return NULL
 
 
 cdef int let_others_run() except -1:

@@ -11,6 +11,7 @@ cdef enum:
     MOST_PARTS = 32
 
 cdef struct Worker
+cdef struct LoopOnce
 
 
 cdef class Workspace:
@@ -30,8 +31,15 @@ cdef class Workspace:
     cdef Worker *workers
     cdef PyThread_type_lock lock
     cdef char *finished
+    # Of every loop, by number: the uniform numbers and their gradients, the packed weights, what runs once.
+    cdef double **loop_uniform
+    cdef double **loop_packed
+    cdef LoopOnce *loops_once
+    cdef Py_ssize_t loop_count
     cdef void **owned
     cdef Py_ssize_t owned_count
+    # The numbers of a row, of each thread.
+    cdef list memories
     cdef Py_ssize_t bytes
 
     cdef void *room(self, Py_ssize_t count, size_t size) except NULL

@@ -7,6 +7,7 @@ parts depend on the program and the number of rows, never on the number of threa
 depends on it.
 """
 
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -15,8 +16,8 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport sums_up
 from fastgrad.compiler.memory cimport zeroed
-from fastgrad.compiler.plan cimport Plan
-from fastgrad.compiler.rows cimport RowGraph, RowState, all_finite, differentiate_row
+from fastgrad.compiler.plan cimport InputCode, LoopCode, LoopPlan, Plan
+from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowState, all_finite, differentiate_row
 from fastgrad.ops cimport *
 
 __all__ = ["available_kernels"]
@@ -48,6 +49,10 @@ cdef enum:
     FEWEST_LANES = 128
     # Unless the registers would take more memory than this, for each thread.
     MOST_BYTES = 134217728
+    # Memory for the registers of a segment's steps. One row's are written and read in order, which needs no
+    # cache; to run the steps again takes longer.
+    LOOP_BYTES = 262144
+    LOOP_BYTES_OF_ONE_ROW = 8388608
     # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
@@ -145,38 +150,6 @@ cdef extern from *:
     bint signals_pending "fastgrad_signals_pending"() noexcept nogil
 
 
-cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
-    """Compute the uniform numbers, which are the registers of these instructions."""
-    cdef Block block = block_of_once(plan, workspace)
-    kernels.forward(plan.once, plan.once_count, &block)
-    pack(plan, workspace.uniform, workspace.packed)
-
-
-cdef void run_once_back(Plan plan, Workspace workspace) noexcept nogil:
-    """Add to the gradients of the operands, from the last instruction to the first."""
-    cdef Block block = block_of_once(plan, workspace)
-    kernels.backward(plan.once_back, plan.once_back_count, &block)
-
-
-cdef Block block_of_once(Plan plan, Workspace workspace) noexcept nogil:
-    cdef Block block
-    memset(&block, 0, sizeof(Block))
-    block.registers = workspace.uniform
-    block.stride = block.lanes = 1
-    block.uniform = workspace.uniform
-    block.scratch = workspace.workers[0].block.scratch
-    block.table, block.wides = plan.table, plan.wides
-    return block
-
-
-cdef void pack(Plan plan, const double *u, double *packed) noexcept nogil:
-    """Copy the biases and weights of every matrix to where fg_matrix reads them."""
-    cdef const int32_t *source = plan.packed_from
-    cdef Py_ssize_t at
-    for at in range(plan.packed):
-        packed[at] = u[source[at]]
-
-
 cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
     cdef Job *job = worker.job
     cdef Block *block = &worker.block
@@ -195,12 +168,12 @@ cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
         if job.rows_of != NULL:
             block.accumulators = worker.block_sums
             memset(worker.block_sums, 0, job.accumulators * sizeof(double))
-        if not run_stretches(worker, job.run_forward, job.forward, job.forward_count):
+        if not run_stretches(worker, job.run_forward, job.forward, job.forward_count, block):
             return
         for which in range(job.passes):
             if job.passes > 1:
                 aim_at(worker, which)
-            if not run_stretches(worker, job.run_backward, job.backward, job.backward_count):
+            if not run_stretches(worker, job.run_backward, job.backward, job.backward_count, block):
                 return
             if job.rows_of != NULL:
                 mend_rows(worker)
@@ -215,6 +188,8 @@ cdef void add_by_row(Worker *worker, double *own) noexcept nogil:
     cdef Block *block = &worker.block
     cdef Py_ssize_t lane
     for lane in range(block.lanes):
+        if interrupted(worker):
+            return
         differentiate_row(
             job.rows_of, &worker.state, worker.arguments, block.uniform, worker.seeds, block.row + lane,
             own + job.by_row,
@@ -247,6 +222,8 @@ cdef void mend_rows(Worker *worker) noexcept nogil:
     if finite:
         return
     for row in range(block.row, block.row + block.lanes):
+        if interrupted(worker):
+            return
         for at in range(worker.argument_count):
             argument = &worker.arguments[at]
             if argument.gradient == NULL:
@@ -258,13 +235,15 @@ cdef void mend_rows(Worker *worker) noexcept nogil:
                 break
 
 
-cdef bint run_stretches(Worker *worker, Run run, const Instruction *first, Py_ssize_t count) noexcept nogil:
+cdef bint run_stretches(
+    Worker *worker, Run run, const Instruction *first, Py_ssize_t count, const Block *block
+) noexcept nogil:
     """Run the instructions on a block; return whether all of them were."""
     cdef Py_ssize_t done = 0
     while done < count:
         if done and interrupted(worker):
             return False
-        run(first + done, min(<Py_ssize_t>STRETCH, count - done), &worker.block)
+        run(first + done, min(<Py_ssize_t>STRETCH, count - done), block)
         done += STRETCH
     return True
 
@@ -356,6 +335,45 @@ cdef bint call_worker(Worker *worker) noexcept nogil:
     return worker.helper != NULL
 
 
+include "looping.pxi"
+
+
+cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
+    """Compute the uniform numbers, which are the registers of these instructions."""
+    cdef Block block = block_of_once(plan, workspace)
+    kernels.forward(plan.once, plan.once_count, &block)
+    run_loops_once(workspace, &block)
+    pack(plan, workspace.uniform, workspace.packed)
+
+
+cdef void run_once_back(Plan plan, Workspace workspace) noexcept nogil:
+    """Add to the gradients of the operands, from the last instruction to the first."""
+    cdef Block block = block_of_once(plan, workspace)
+    if workspace.loop_count:
+        collect_loops(workspace, &block, workspace.total)
+        block = block_of_once(plan, workspace)
+    kernels.backward(plan.once_back, plan.once_back_count, &block)
+
+
+cdef Block block_of_once(Plan plan, Workspace workspace) noexcept nogil:
+    cdef Block block
+    memset(&block, 0, sizeof(Block))
+    block.registers = workspace.uniform
+    block.stride = block.lanes = 1
+    block.uniform = workspace.uniform
+    block.scratch = workspace.workers[0].block.scratch
+    block.table, block.wides = plan.table, plan.wides
+    return block
+
+
+cdef void pack(Plan plan, const double *u, double *packed) noexcept nogil:
+    """Copy the biases and weights of every matrix to where fg_matrix reads them."""
+    cdef const int32_t *source = plan.packed_from
+    cdef Py_ssize_t at
+    for at in range(plan.packed):
+        packed[at] = u[source[at]]
+
+
 cdef void run_threads(Plan plan, Workspace workspace) noexcept nogil:
     """Share the parts among this thread and others, who wake up while this one prepares the weights."""
     cdef Job *job = workspace.workers[0].job
@@ -376,11 +394,13 @@ cdef class Workspace:
     """The memory of a call: one piece for all threads, one for each."""
 
     def __cinit__(self, Plan plan, Py_ssize_t block_rows, Py_ssize_t threads, Py_ssize_t parts):
-        cdef Py_ssize_t number
+        cdef Py_ssize_t number, loops = len(plan.all_loops)
         cdef Worker *worker
+        cdef RowMemory memory
+        self.memories = []
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
-        self.stride = stride_of(block_rows)
-        self.owned = <void **>zeroed(13 + 9 * threads, sizeof(void *))
+        self.stride = stride_of(block_rows) if block_rows > 1 else 1
+        self.owned = <void **>zeroed(17 + 2 * loops + (12 + 7 * loops) * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         self.places = <Place *>self.room(plan.outputs, sizeof(Place))
         # The gradients of uniform numbers follow the numbers: both are registers of what runs once.
@@ -389,10 +409,11 @@ cdef class Workspace:
         self.seeds = self.numbers(plan.outputs)
         self.sums = self.numbers(plan.outputs)
         self.packed = self.numbers(plan.packed)
-        self.total = self.numbers(plan.accumulators)
-        self.part_accumulators = self.numbers(plan.accumulators * (parts if threads > 1 else 1))
+        self.total = self.numbers(plan.sums)
+        self.part_accumulators = self.numbers(plan.sums * (parts if threads > 1 else 1))
         self.finished = <char *>self.room(parts, 1)
         self.workers = <Worker *>self.room(threads, sizeof(Worker))
+        prepare_loops(self, plan)
         for number in range(threads):
             worker = &self.workers[number]
             worker.block.registers = self.numbers(plan.registers * self.stride)
@@ -400,12 +421,13 @@ cdef class Workspace:
             worker.block.first_pointers = <double **>self.room(2 * plan.widest, sizeof(double *))
             worker.block.second_pointers = worker.block.first_pointers + plan.widest
             worker.seeds = self.numbers(plan.outputs)
-            worker.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
+            worker.arguments = <Argument *>self.room(plan.all_arguments, sizeof(Argument))
+            add_loops(self, plan, worker)
             if plan.rows is not None:
-                worker.block_sums = self.numbers(plan.accumulators)
-                worker.state.values = self.numbers(plan.rows.of.size)
-                worker.state.gradients = self.numbers(plan.rows.of.size)
-                worker.state.reached = <char *>self.room(plan.rows.of.size, 1)
+                worker.block_sums = self.numbers(plan.sums)
+                memory = RowMemory(plan.rows, False)
+                self.memories.append(memory)
+                worker.state = memory.state
         if threads > 1:
             self.lock = new_lock()
 
@@ -433,11 +455,13 @@ cdef class Workspace:
 
 cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcept:
     """The number of rows of a block: as many as fit the cache, in blocks of about equal size."""
-    cdef Py_ssize_t lane_bytes = 8 * max(plan.registers, 1)
+    cdef Py_ssize_t lane_bytes = 8 * max(registers_of(plan), 1)
     cdef Py_ssize_t most, blocks
+    if rows == 1 or wanted == 1:
+        return 1
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
-        return min(wanted, most, rounded_up(rows))
+        return max(min(wanted, most, rounded_up(rows)), 2)
     most = max(CACHE_BYTES // lane_bytes, min(<Py_ssize_t>FEWEST_LANES, MOST_BYTES // lane_bytes))
     most = min(max(most // 8 * 8, 16), MOST_LANES)
     # Make enough blocks for threads to finish together.
@@ -446,9 +470,17 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     return rounded_up((rows + blocks - 1) // blocks)
 
 
+cdef Py_ssize_t registers_of(Plan plan) noexcept:
+    """The registers that a block works with: its own, and those of the steps of its loops."""
+    cdef Py_ssize_t count = plan.registers
+    for loop in plan.all_loops:
+        count += 4 * (<LoopPlan>loop).code.registers
+    return count
+
+
 cdef inline double work_of(Plan plan) noexcept nogil:
-    """The work of a row, in operations; an instruction without arithmetic counts as one, as it copies."""
-    return plan.flops + <double>plan.forward_count
+    """The work of a row, in operations; see count_work."""
+    return plan.work
 
 
 cdef inline bint is_short(Plan plan, Py_ssize_t rows) noexcept:
@@ -495,11 +527,12 @@ cdef int run_rows(
     cdef Py_ssize_t number
     job.forward, job.backward = plan.forward, plan.backward
     job.forward_count, job.backward_count = plan.forward_count, plan.backward_count
-    job.run_forward, job.run_backward = kernels.forward, kernels.backward
+    job.run_forward = kernels.forward_one if workspace.stride == 1 else kernels.forward
+    job.run_backward = kernels.backward_one if workspace.stride == 1 else kernels.backward
     job.rows, job.block_rows = rows, workspace.block_rows
     job.blocks = (rows + job.block_rows - 1) // job.block_rows
     job.parts = workspace.parts
-    job.accumulators = plan.accumulators
+    job.accumulators = plan.sums
     job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
     job.passes = passes
     job.arguments = workspace.arguments
@@ -563,5 +596,9 @@ cdef void run_all_by_row(Plan plan, Workspace workspace, Job *job) noexcept nogi
 
 
 cdef Py_ssize_t block_bytes(Plan plan) noexcept:
-    """The memory of a block's registers."""
-    return 8 * plan.registers * stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))
+    """The memory of a block's registers, and of what its loops keep."""
+    cdef Py_ssize_t stride = stride_of(lanes_for(plan, MOST_PARTS * MOST_LANES, 0))
+    cdef Py_ssize_t count = plan.registers
+    for loop in plan.all_loops:
+        count += numbers_of_loop(&(<LoopPlan>loop).code, segment_of(&(<LoopPlan>loop).code, stride))
+    return 8 * count * stride

@@ -8,12 +8,13 @@ not visit such an operand. So if a gradient of such a program is not finite, its
 """
 
 from libc.math cimport INFINITY, isfinite
-from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memset
+from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawFree
 
-from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
+from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, OUTSIDE, ROW_LOOP, ROW_RESULT, STATE
+from fastgrad.compiler.graph cimport Graph, Input, Loop, has_many_operands, has_symbol, has_two_operands
 from fastgrad.compiler.instructions cimport INDICES, REALS, Argument, choice
 from fastgrad.compiler.lowering cimport INPUTS, SHARED, sums_up
 from fastgrad.compiler.memory cimport zeroed
@@ -41,17 +42,25 @@ cdef class RowProgram:
         of.active = <char *>zeroed(of.size, 1)
         for index, number in enumerate(graph.constants):
             of.constants[index] = number
-        for index, (argument, column) in enumerate(graph.leaves):
-            of.leaves[3 * index], of.leaves[3 * index + 1] = argument, column
-        for index, (argument, column) in enumerate(graph.selections):
-            of.selections[2 * index], of.selections[2 * index + 1] = argument, column
+        for index, place in enumerate(graph.leaves):
+            of.leaves[3 * index], of.leaves[3 * index + 1] = place_in_row(graph, place)
+        for index in range(of.size):
+            if has_symbol(graph.row(index)):
+                at = graph.operands[graph.first(index)]
+                argument, column = graph.selections[at]
+                if graph.row(index) == ROW_CUSTOM:
+                    argument, column = place_in_row(graph, (argument, column))
+                of.selections[2 * at], of.selections[2 * at + 1] = argument, column
+        self.add_loops(purpose, kinds)
         for index, output in enumerate(graph.outputs):
             of.outputs[index] = output
         for index in range(of.size):
             row, first, second = graph.row(index), graph.first(index), graph.second(index)
             if row == ROW_LEAF:
                 of.leaves[3 * first + 2] = <int32_t>index
-                if of.leaves[3 * first] < 0:
+                if graph.taken is not None:
+                    of.active[index] = True
+                elif of.leaves[3 * first] < 0:
                     of.active[index] = sums_up(purpose)
                 else:
                     kind = kinds[of.leaves[3 * first]]
@@ -61,19 +70,101 @@ cdef class RowProgram:
             elif row == ROW_CONSTANT:
                 continue
             elif has_many_operands(row):
+                # The inputs of a loop may be wanted though none of its operands is.
+                of.active[index] = row == ROW_LOOP or row == ROW_RESULT
                 # Of a result and pairs of an operand and its derivative, the operands.
-                for at in range(first + (row == ROW_CUSTOM or row == ROW_LOCAL), first + second,
+                for at in range(first + (has_symbol(row) or row == ROW_LOCAL), first + second,
                                 2 if row == ROW_LOCAL else 1):
                     of.active[index] |= of.active[of.operands[at]]
             else:
                 of.active[index] = of.active[first] or (has_two_operands(row) and of.active[second])
 
+    cdef int add_loops(self, int purpose, tuple kinds) except -1:
+        cdef RowLoop *row_loop
+        cdef Loop loop
+        cdef Input given
+        cdef RowProgram body
+        cdef Py_ssize_t index, at
+        self.bodies = []
+        self.of.loop_count = len(self.graph.loops)
+        self.of.loops = <RowLoop *>zeroed(self.of.loop_count, sizeof(RowLoop))
+        for index in range(self.of.loop_count):
+            loop, row_loop = self.graph.loops[index], &self.of.loops[index]
+            body = RowProgram(loop.body, purpose, kinds)
+            self.bodies.append(body)
+            row_loop.body = &body.of
+            row_loop.steps, row_loop.states, row_loop.outside = loop.steps, loop.states, loop.outside
+            row_loop.inputs, row_loop.makes = len(loop.inputs), loop.makes()
+            row_loop.given = <RowInput *>zeroed(row_loop.inputs, sizeof(RowInput))
+            for at in range(row_loop.inputs):
+                given = loop.inputs[at]
+                row_loop.given[at].kind, row_loop.given[at].source = given.kind, given.source
+                row_loop.given[at].number, row_loop.given[at].first = given.number, given.first
+                row_loop.given[at].stride = given.stride
+        return 0
+
     def __dealloc__(self):
+        cdef Py_ssize_t index
+        for index in range(self.of.loop_count if self.of.loops != NULL else 0):
+            PyMem_RawFree(self.of.loops[index].given)
+        PyMem_RawFree(self.of.loops)
         PyMem_RawFree(self.of.constants)
         PyMem_RawFree(self.of.leaves)
         PyMem_RawFree(self.of.selections)
         PyMem_RawFree(self.of.outputs)
         PyMem_RawFree(self.of.active)
+
+
+cdef tuple place_in_row(Graph graph, tuple place):
+    """A place as a row has it: (argument, column), or -1 and the number of a parameter."""
+    if place[0] >= 0 or graph.taken is None:
+        return place
+    outside, states, _ = graph.taken
+    return -1, place[1] + (0 if place[0] == OUTSIDE else outside if place[0] == STATE else outside + states)
+
+
+cdef class RowMemory:
+    """Room for the numbers of one row of a program."""
+
+    def __cinit__(self, RowProgram program not None, bint stops):
+        self.owned = []
+        self.stops = stops
+        self.fill(&self.state, &program.of)
+
+    def __dealloc__(self):
+        for address in self.owned or ():
+            PyMem_RawFree(<void *><uintptr_t>address)
+
+    cdef void *room(self, Py_ssize_t count, size_t size) except NULL:
+        cdef void *memory = zeroed(count, size)
+        try:
+            self.owned.append(<uintptr_t>memory)
+        except MemoryError:  # no cover: in `nox -s faults`
+            PyMem_RawFree(memory)
+            raise
+        return memory
+
+    cdef int fill(self, RowState *state, const RowGraph *of) except -1:
+        cdef const RowLoop *loop
+        cdef RowLoopState *numbers
+        cdef Py_ssize_t index, count
+        state.stops = self.stops
+        state.values = <double *>self.room(of.size, sizeof(double))
+        state.gradients = <double *>self.room(of.size, sizeof(double))
+        state.reached = <char *>self.room(of.size, 1)
+        state.loops = <RowLoopState *>self.room(of.loop_count, sizeof(RowLoopState))
+        for index in range(of.loop_count):
+            loop, numbers = &of.loops[index], &state.loops[index]
+            self.fill(&numbers.body, loop.body)
+            count = loop.outside + loop.states + loop.inputs
+            numbers.given = <double *>self.room(count, sizeof(double))
+            numbers.given_gradients = <double *>self.room(count, sizeof(double))
+            numbers.states = <double *>self.room((loop.steps + 1) * loop.states, sizeof(double))
+            numbers.made = <double *>self.room(loop.steps * loop.makes, sizeof(double))
+            numbers.last_gradients = <double *>self.room(loop.states, sizeof(double))
+            numbers.made_gradients = <double *>self.room(loop.steps * loop.makes, sizeof(double))
+            numbers.seeds = <double *>self.room(loop.states + loop.makes, sizeof(double))
+        return 0
 
 
 cdef double value_of_many(int row, const int32_t *operands, int32_t count, const double *u) noexcept nogil:
@@ -101,6 +192,9 @@ cdef bint any_selects(Graph graph) noexcept:
     for index in range(graph.size):
         if graph.row(index) > 0 and selects(graph.row(index)):
             return True
+    for loop in graph.loops:
+        if any_selects((<Loop>loop).body):
+            return True
     return False
 
 
@@ -112,25 +206,110 @@ cdef double read_argument(const Argument *argument, Py_ssize_t row, Py_ssize_t c
 
 
 cdef int32_t chosen_of(
-    const RowGraph *of, const int32_t *record, const Argument *arguments, Py_ssize_t row
+    const RowGraph *of, const int32_t *record, const Argument *arguments, const double *parameters,
+    Py_ssize_t row
 ) noexcept nogil:
     """The record that a node of `take` selects in a row."""
     cdef const int32_t *place = of.selections + 2 * of.operands[record[1]]
-    cdef const char *data = arguments[place[0]].data
+    cdef const char *data
+    cdef int64_t index
+    if place[0] < 0:
+        # An input of a loop's step.
+        index = <int64_t>parameters[place[1]]
+        return of.operands[record[1] + 1 + choice(<const char *>&index, record[2] - 1)]
+    data = arguments[place[0]].data
     data += row * arguments[place[0]].row_step + place[1] * arguments[place[0]].column_step
     return of.operands[record[1] + 1 + choice(data, record[2] - 1)]
 
 
+cdef inline int32_t number_of_loop(const RowGraph *of, Py_ssize_t index) noexcept nogil:
+    return of.selections[2 * of.operands[of.records[3 * index + 1]] + 1]
+
+
+cdef inline Py_ssize_t number_of_result(const RowGraph *of, Py_ssize_t index) noexcept nogil:
+    return of.selections[2 * of.operands[of.records[3 * index + 1]] + 1]
+
+
+cdef inline int32_t loop_of_result(const RowGraph *of, Py_ssize_t index) noexcept nogil:
+    """The record of the loop that a result is of."""
+    return of.operands[of.records[3 * index + 1] + 1]
+
+
+cdef void begin_loop_in_row(const RowGraph *of, RowState *state, Py_ssize_t index) noexcept nogil:
+    """The first state, and the numbers from outside."""
+    cdef const RowLoop *loop = &of.loops[number_of_loop(of, index)]
+    cdef RowLoopState *numbers = &state.loops[number_of_loop(of, index)]
+    cdef const int32_t *operands = of.operands + of.records[3 * index + 1] + 1
+    cdef Py_ssize_t at
+    for at in range(loop.states):
+        numbers.states[at] = state.values[operands[at]]
+    for at in range(loop.outside):
+        numbers.given[at] = state.values[operands[loop.states + at]]
+
+
+cdef void give_step_in_row(
+    const RowGraph *of, RowState *state, Py_ssize_t index, const Argument *arguments, Py_ssize_t row,
+    Py_ssize_t step
+) noexcept nogil:
+    """The state before a step, and its inputs."""
+    cdef const RowLoop *loop = &of.loops[number_of_loop(of, index)]
+    cdef RowLoopState *numbers = &state.loops[number_of_loop(of, index)]
+    cdef const int32_t *operands = of.operands + of.records[3 * index + 1] + 1
+    cdef const RowInput *given
+    cdef double *inputs = numbers.given + loop.outside + loop.states
+    cdef Py_ssize_t at, column, other
+    memcpy(numbers.given + loop.outside, numbers.states + step * loop.states, loop.states * sizeof(double))
+    for at in range(loop.inputs):
+        given = &loop.given[at]
+        column = given.first + step * given.stride
+        if given.kind == COLUMNS:
+            inputs[at] = read_argument(&arguments[given.source], row, column)
+        elif given.kind == ELEMENTS:
+            inputs[at] = state.values[operands[given.source + step]]
+        else:
+            other = number_of_loop(of, operands[given.source])
+            inputs[at] = state.loops[other].made[column * of.loops[other].makes + given.number]
+
+
+cdef void end_step_in_row(
+    const RowGraph *of, RowState *state, Py_ssize_t index, Py_ssize_t step
+) noexcept nogil:
+    """Keep the state after a step, and what it makes."""
+    cdef const RowLoop *loop = &of.loops[number_of_loop(of, index)]
+    cdef RowLoopState *numbers = &state.loops[number_of_loop(of, index)]
+    cdef const int32_t *outputs = loop.body.outputs
+    cdef Py_ssize_t at
+    for at in range(loop.states):
+        numbers.states[(step + 1) * loop.states + at] = numbers.body.values[outputs[at]]
+    for at in range(loop.makes):
+        numbers.made[step * loop.makes + at] = numbers.body.values[outputs[loop.states + at]]
+
+
+cdef void values_of_step(
+    const RowGraph *of, RowState *state, Py_ssize_t index, const Argument *arguments, Py_ssize_t row,
+    Py_ssize_t step
+) noexcept nogil:
+    """Compute all records of a loop's step."""
+    cdef const RowGraph *body = of.loops[number_of_loop(of, index)].body
+    cdef RowLoopState *numbers = &state.loops[number_of_loop(of, index)]
+    cdef Py_ssize_t at
+    give_step_in_row(of, state, index, arguments, row, step)
+    for at in range(body.size):
+        numbers.body.values[at] = value_in_row(body, &numbers.body, at, arguments, numbers.given, row)
+
+
 cdef double value_in_row(
-    const RowGraph *of, Py_ssize_t index, const double *values, const Argument *arguments,
+    const RowGraph *of, RowState *state, Py_ssize_t index, const Argument *arguments,
     const double *parameters, Py_ssize_t row
 ) noexcept nogil:
-    """The value of one record, from those before it."""
+    """The value of one record, from those before it; a loop has its numbers in the state, and no value."""
+    cdef const double *values = state.values
     cdef const int32_t *record = of.records + 3 * index
     cdef const int32_t *operands = of.operands + record[1]
     cdef const int32_t *leaf
     cdef int kind = record[0]
-    cdef int32_t at, count = record[2]
+    cdef int32_t at, count = record[2], number
+    cdef Py_ssize_t step, place
     cdef double out
     if kind == ROW_LEAF:
         leaf = of.leaves + 3 * record[1]
@@ -138,9 +317,20 @@ cdef double value_in_row(
     if kind == ROW_CONSTANT:
         return of.constants[record[1]]
     if kind == ROW_CUSTOM:
-        return values[chosen_of(of, record, arguments, row)]
+        return values[chosen_of(of, record, arguments, parameters, row)]
     if kind == ROW_LOCAL:
         return values[operands[0]]
+    if kind == ROW_LOOP:
+        begin_loop_in_row(of, state, index)
+        for step in range(of.loops[number_of_loop(of, index)].steps):
+            values_of_step(of, state, index, arguments, row, step)
+            end_step_in_row(of, state, index, step)
+        return 0.0
+    if kind == ROW_RESULT:
+        number, place = number_of_loop(of, loop_of_result(of, index)), number_of_result(of, index)
+        if place < of.loops[number].states:
+            return state.loops[number].states[of.loops[number].steps * of.loops[number].states + place]
+        return state.loops[number].made[place - of.loops[number].states]
     if kind == ROW_INNER:
         out = values[operands[count - 1]] if count % 2 else 0.0
         for at in range(count // 2):
@@ -163,6 +353,7 @@ cdef inline void give_in_row(
         return
     if first.record < 0 and not isfinite(derivative * g):
         first.record, first.operand, first.gradient, first.derivative = record, place, g, derivative
+        first.of = of
     state.gradients[operand] += derivative * g
     state.reached[operand] = True
 
@@ -180,19 +371,102 @@ cdef double derivative_of_many(
     return ternary_dc(kind, values[operands[0]], values[operands[1]], values[operands[2]], out)
 
 
+cdef void result_back_in_row(const RowGraph *of, RowState *state, Py_ssize_t index) noexcept nogil:
+    """Pass a result's gradient on to the loop."""
+    cdef int32_t record = loop_of_result(of, index), number = number_of_loop(of, record)
+    cdef Py_ssize_t place = number_of_result(of, index)
+    cdef RowLoopState *numbers = &state.loops[number]
+    if place < of.loops[number].states:
+        numbers.last_gradients[place] += state.gradients[index]
+    else:
+        numbers.made_gradients[place - of.loops[number].states] += state.gradients[index]
+    state.reached[record] = True
+
+
+cdef void loop_back_in_row(
+    const RowGraph *of, RowState *state, Py_ssize_t index, const Argument *arguments, Py_ssize_t row,
+    Singular *first
+) noexcept nogil:
+    """Go back through all steps of a loop, computing the values of each step again."""
+    cdef const RowLoop *loop = &of.loops[number_of_loop(of, index)]
+    cdef RowLoopState *numbers = &state.loops[number_of_loop(of, index)]
+    cdef const RowGraph *body = loop.body
+    cdef const int32_t *operands = of.operands + of.records[3 * index + 1] + 1
+    cdef const int32_t *leaf
+    cdef const RowInput *given
+    cdef const Argument *argument
+    cdef double *gradients = numbers.given_gradients
+    cdef Py_ssize_t count = loop.outside + loop.states + loop.inputs, step, at, column, other
+    cdef Singular found
+    cdef double amount
+    memset(gradients, 0, count * sizeof(double))
+    memcpy(numbers.seeds, numbers.last_gradients, loop.states * sizeof(double))
+    for step in range(loop.steps - 1, -1, -1):
+        memcpy(
+            numbers.seeds + loop.states, numbers.made_gradients + step * loop.makes,
+            loop.makes * sizeof(double),
+        )
+        values_of_step(of, state, index, arguments, row, step)
+        found = gradients_in_row(body, &numbers.body, arguments, numbers.seeds, numbers.given, row)
+        if first.record < 0 and found.record >= 0:
+            first[0] = found
+            if first.step < 0:
+                first.step = step
+        if found.record >= 0 and state.stops:
+            return
+        memset(gradients + loop.outside, 0, (loop.states + loop.inputs) * sizeof(double))
+        for at in range(body.leaf_count):
+            leaf = body.leaves + 3 * at
+            gradients[leaf[1]] += numbers.body.gradients[leaf[2]]
+        memcpy(numbers.seeds, gradients + loop.outside, loop.states * sizeof(double))
+        for at in range(loop.inputs):
+            given, amount = &loop.given[at], gradients[loop.outside + loop.states + at]
+            column = given.first + step * given.stride
+            if given.kind == COLUMNS:
+                argument = &arguments[given.source]
+                if argument.gradient != NULL:
+                    argument.gradient[row * argument.columns + column] += amount
+            elif given.kind == ELEMENTS:
+                pass_in_row(of, state, operands[given.source + step], amount)
+            else:
+                other = number_of_loop(of, operands[given.source])
+                state.loops[other].made_gradients[column * of.loops[other].makes + given.number] += amount
+                state.reached[operands[given.source]] = True
+    for at in range(loop.states):
+        pass_in_row(of, state, operands[at], numbers.seeds[at])
+    for at in range(loop.outside):
+        pass_in_row(of, state, operands[loop.states + at], gradients[at])
+
+
+cdef inline void pass_in_row(
+    const RowGraph *of, RowState *state, int32_t operand, double amount
+) noexcept nogil:
+    """Add to an operand's gradient what a loop has for it: 0 if no step has reached it."""
+    if of.active[operand] and amount != 0.0:
+        state.gradients[operand] += amount
+        state.reached[operand] = True
+
+
 cdef Singular gradients_in_row(
-    const RowGraph *of, RowState *state, const Argument *arguments, const double *seeds, Py_ssize_t row
+    const RowGraph *of, RowState *state, const Argument *arguments, const double *seeds,
+    const double *parameters, Py_ssize_t row
 ) noexcept nogil:
     """Compute the gradients of all records from the values of a row; return the first that is not finite."""
     cdef Singular first
     cdef const int32_t *record
     cdef const int32_t *operands
     cdef const double *values = state.values
+    cdef const RowLoop *loop
     cdef Py_ssize_t index
     cdef int kind
     cdef int32_t at, count
     cdef double out
     first.record, first.operand, first.gradient, first.derivative = -1, 0, 0.0, 0.0
+    first.of, first.step = NULL, -1
+    for index in range(of.loop_count):
+        loop = &of.loops[index]
+        memset(state.loops[index].last_gradients, 0, loop.states * sizeof(double))
+        memset(state.loops[index].made_gradients, 0, loop.steps * loop.makes * sizeof(double))
     memset(state.gradients, 0, of.size * sizeof(double))
     memset(state.reached, 0, of.size)
     for index in range(of.output_count):
@@ -202,16 +476,23 @@ cdef Singular gradients_in_row(
     for index in range(of.size - 1, -1, -1):
         if not state.reached[index] or not of.active[index]:
             continue
+        if first.record >= 0 and state.stops:
+            return first
         record = of.records + 3 * index
         kind, count, out = record[0], record[2], values[index]
         operands = of.operands + record[1]
         if kind == ROW_LEAF:
             continue
         if kind == ROW_CUSTOM:
-            give_in_row(of, state, index, 0, chosen_of(of, record, arguments, row), 1.0, &first)
+            at = chosen_of(of, record, arguments, parameters, row)
+            give_in_row(of, state, index, 0, at, 1.0, &first)
         elif kind == ROW_LOCAL:
             for at in range(1, count, 2):
                 give_in_row(of, state, index, at // 2, operands[at], values[operands[at + 1]], &first)
+        elif kind == ROW_LOOP:
+            loop_back_in_row(of, state, index, arguments, row, &first)
+        elif kind == ROW_RESULT:
+            result_back_in_row(of, state, index)
         elif kind == ROW_INNER:
             for at in range(count // 2):
                 give_in_row(of, state, index, 0, operands[2 * at], values[operands[2 * at + 1]], &first)
@@ -240,6 +521,26 @@ cdef Singular gradients_in_row(
     return first
 
 
+cdef void clear_gradients(const RowGraph *of, const Argument *arguments, Py_ssize_t row) noexcept nogil:
+    """Set to 0 the gradients of a row by everything that the graph reads."""
+    cdef const int32_t *leaf
+    cdef const RowInput *given
+    cdef const Argument *argument
+    cdef Py_ssize_t index, at, step
+    for index in range(of.leaf_count):
+        leaf = of.leaves + 3 * index
+        if leaf[0] >= 0 and arguments[leaf[0]].gradient != NULL:
+            arguments[leaf[0]].gradient[row * arguments[leaf[0]].columns + leaf[1]] = 0.0
+    for index in range(of.loop_count):
+        for at in range(of.loops[index].inputs):
+            given = &of.loops[index].given[at]
+            argument = &arguments[given.source]
+            if given.kind == COLUMNS and argument.gradient != NULL:
+                for step in range(of.loops[index].steps):
+                    argument.gradient[row * argument.columns + given.first + step * given.stride] = 0.0
+        clear_gradients(of.loops[index].body, arguments, row)
+
+
 cdef void differentiate_row(
     const RowGraph *of, RowState *state, const Argument *arguments, const double *parameters,
     const double *seeds, Py_ssize_t row, double *amounts
@@ -249,8 +550,10 @@ cdef void differentiate_row(
     cdef const Argument *argument
     cdef Py_ssize_t index
     for index in range(of.size):
-        state.values[index] = value_in_row(of, index, state.values, arguments, parameters, row)
-    gradients_in_row(of, state, arguments, seeds, row)
+        state.values[index] = value_in_row(of, state, index, arguments, parameters, row)
+    if amounts == NULL:
+        clear_gradients(of, arguments, row)
+    gradients_in_row(of, state, arguments, seeds, parameters, row)
     for index in range(of.leaf_count):
         leaf = of.leaves + 3 * index
         if not of.active[leaf[2]]:
@@ -261,7 +564,7 @@ cdef void differentiate_row(
             amounts[of.parameter_count + index] += state.gradients[leaf[2]]
         else:
             argument = &arguments[leaf[0]]
-            argument.gradient[row * argument.columns + leaf[1]] = state.gradients[leaf[2]]
+            argument.gradient[row * argument.columns + leaf[1]] += state.gradients[leaf[2]]
 
 
 cdef bint all_finite(const double *numbers, Py_ssize_t count) noexcept nogil:

@@ -9,32 +9,23 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastgrad.compiler.graph import OPERATION_ROWS
-from fastgrad.engine import Value, _number_of
+from fastgrad.compiler.tracing import Records, Repeat, Selection
+from fastgrad.engine import _number_of
 from fastgrad.operations import BY_NAME
 
-__all__ = ["Records", "simplified"]
+__all__ = ["simplified"]
 
 NAMES = {row: name for name, row in OPERATION_ROWS.items()}
+WITH_SYMBOLS = ("take", "loop", "result")
 # How many operands the record of a row holds itself; those of other rows are in a list.
 COUNTS = {OPERATION_ROWS[name]: row.operands for name, row in BY_NAME.items() if row.operands < 3}
 
 
-class Records(NamedTuple):
-    """What engine._read_graph returns; the engine's records.pxi describes it."""
-
-    records: bytes
-    operands: bytes
-    constants: list[float]
-    leaves: list[Value]
-    # Of each node of `take`, which knows its index.
-    symbols: list[Any]
-    outputs: list[int]
-
-
-# A leaf has no operands and its number in the place of detail, a constant its value, a `take` its index.
+# A leaf has no operands and its number in the place of detail, a constant its value; a `take`, a loop or its
+# result what is equal for equal ones, see `key_of`.
 Node = tuple[str, tuple[int, ...], Any]
 
 
@@ -142,7 +133,8 @@ def simplified(graph: Records) -> Records:
     simplifier = Simplifier()
     numbers = array("i", graph.records)
     operands = array("i", graph.operands)
-    indices = {id(symbol.index): symbol for symbol in graph.symbols}
+    keys = [key_of(symbol) for symbol in graph.symbols]
+    symbols = dict(zip(keys, graph.symbols, strict=True))
     new: list[int] = []
     for row, first, second in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True):
         name = NAMES[row]
@@ -161,13 +153,20 @@ def simplified(graph: Records) -> Records:
             new.append(simplifier.operation(name, (new[first], new[second]), None))
             continue
         given: Sequence[int] = operands[first : first + second]
-        if name == "take":
-            detail, given = id(graph.symbols[given[0]].index), given[1:]
+        if name in WITH_SYMBOLS:
+            detail, given = keys[given[0]], given[1:]
         new.append(simplifier.operation(name, tuple(new[each] for each in given), detail))
-    return written(graph, simplifier.nodes, [new[output] for output in graph.outputs], indices)
+    return written(graph, simplifier.nodes, [new[output] for output in graph.outputs], symbols)
 
 
-def written(graph: Records, nodes: list[Node], outputs: list[int], symbols: dict[int, Any]) -> Records:
+def key_of(symbol: Any) -> tuple[str, int]:
+    """Return what is equal for symbols that make the same node of the same operands."""
+    if isinstance(symbol, Selection):
+        return "take", id(symbol.index)
+    return ("loop", id(symbol)) if isinstance(symbol, Repeat) else ("result", symbol.number)
+
+
+def written(graph: Records, nodes: list[Node], outputs: list[int], symbols: dict[Any, Any]) -> Records:
     """Return the records of the nodes that the outputs need."""
     needed = bytearray(len(nodes))
     for output in outputs:
@@ -198,7 +197,7 @@ def written(graph: Records, nodes: list[Node], outputs: list[int], symbols: dict
             found.constants.append(detail)
         else:
             first = len(operands)
-            if name == "take":
+            if name in WITH_SYMBOLS:
                 operands.append(len(found.symbols))
                 found.symbols.append(symbols[detail])
             operands.extend([places[each] for each in given])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn, SupportsFloat, SupportsIndex, Type
 
 from fastgrad.compiler.arguments import describe_signature
 from fastgrad.compiler.captures import Name, Reads
-from fastgrad.compiler.graph import Graph
+from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Input, Loop
 from fastgrad.compiler.interruptions import interrupts_run
 from fastgrad.compiler.program import Program
 from fastgrad.engine import (
@@ -137,11 +137,140 @@ def alike(row: Any, items: list[Any]) -> Any:
     return array
 
 
+class Records(NamedTuple):
+    """What engine._read_graph returns; the engine's records.pxi describes it."""
+
+    records: bytes
+    operands: bytes
+    constants: list[float]
+    leaves: list[Value]
+    # Of each node that has one: of `take`, of a loop, of a loop's result.
+    symbols: list[Any]
+    outputs: list[int]
+
+
+class Repeat:
+    """The operation of a loop: its step as a graph, how often it is repeated, and what its inputs are."""
+
+    _compiles = True
+    _record = OPERATION_ROWS["loop"]
+
+    def __init__(
+        self,
+        name: str,
+        records: Records,
+        places: dict[int, tuple[int, int]],
+        steps: int,
+        states: int,
+        outside: int,
+        makes: int,
+        inputs: list[tuple[int, int, int, int, int]],
+        sources: list[Any],
+        reverse: bool,
+        level: object,
+    ) -> None:
+        self.name = name
+        self.records = records
+        # Of each leaf of the step by id, and of each index: what it is; see graph.pxd.
+        self.places = places
+        self.steps = steps
+        self.states = states
+        self.outside = outside
+        self.makes = makes
+        self.inputs = inputs
+        # The inputs as scanning.Source, in the order of the lists; whether the steps go from the last to the
+        # first; and the step whose trace the loop is part of.
+        self.sources = sources
+        self.reverse = reverse
+        self.level = level
+
+    def __repr__(self) -> str:
+        return f"loop of {self.name}"
+
+    def loop(self, arguments: dict[int, tuple[int, int]]) -> Loop:
+        """Return the loop as a graph has it; `arguments` has the places of the function's arguments by id."""
+        taken = self.outside, self.states, len(self.inputs)
+        body = graph_of_records(with_fewer(self.records), (), self.places, arguments, taken)
+        inputs = tuple([Input(*each) for each in self.inputs])
+        return Loop(body, self.name, self.steps, self.states, self.outside, inputs)
+
+
+def graph_of_records(
+    found: Records,
+    parameters: tuple[Value, ...],
+    places: dict[int, tuple[int, int]],
+    arguments: dict[int, tuple[int, int]],
+    taken: tuple[int, int, int] | None = None,
+) -> Graph:
+    """Return the graph of records, its leaves and indices being at these places."""
+    selections: list[tuple[int, int]] = []
+    loops: list[Loop] = []
+    for symbol in found.symbols:
+        if isinstance(symbol, Repeat):
+            selections.append((-1, len(loops)))
+            loops.append(symbol.loop(arguments))
+        elif isinstance(symbol, Selection):
+            selections.append(place_of_index(symbol.index, places, arguments))
+        else:
+            selections.append((-2, symbol.number))
+    return Graph(
+        found.records,
+        found.operands,
+        found.constants,
+        parameters,
+        [places[id(leaf)] for leaf in found.leaves],
+        selections,
+        found.outputs,
+        True,
+        tuple(loops),
+        taken,
+    )
+
+
+def place_of_index(
+    index: Index, places: dict[int, tuple[int, int]], arguments: dict[int, tuple[int, int]]
+) -> tuple[int, int]:
+    """Return the place of an index: of an argument, or of an input of the step it is used in."""
+    place = places.get(id(index)) or arguments.get(id(index))
+    if place is None:
+        _require_known(index)
+        raise TracingError(f"{index.origin} selects in the step of another loop: let that have it as an x")
+    return place
+
+
+# Of the arguments of the function that is traced: the placeholders of each, and the place of each by its id.
+argument_rows: list[list[Value]] = []
+argument_places: dict[int, tuple[int, int]] = {}
+
+
+def columns_of_argument(elements: Sequence[Any]) -> tuple[int, int, int] | None:
+    """Return (argument, first column, stride) if all elements are columns of one argument; else None."""
+    places = [argument_places.get(id(element)) for element in elements[:2]]
+    if not places or places[0] is None or places[-1] is None:
+        return None
+    argument, first = places[0]
+    stride = (places[-1][1] - first) or 1
+    row = argument_rows[argument]
+    last = first + (len(elements) - 1) * stride
+    if len(elements) > 1 and (stride == 0 or not 0 <= last < len(row)):
+        return None
+    columns = [row[first + stride * step] for step in range(len(elements))]
+    return (argument, first, stride) if all(map(operator.is_, columns, elements)) else None
+
+
 def placeholder(kind: str, origin: str) -> Value:
     """Return the Value that stands for a number of an argument: an Index if it is an integer."""
     value = Index(origin) if kind in ("index", "whole number") else Value(float("nan"))
     _make_unknown(value, origin)
     return value
+
+
+def placeholders(kind: str, origin: str, count: int) -> list[Value]:
+    """Return as many placeholders of one argument, which may have 100,000 columns."""
+    if count == 0 or kind == "index":
+        return [placeholder(kind, origin) for _ in range(count)]
+    first = placeholder(kind, origin)
+    return [first, *[placeholder(kind, origin) for _ in range(count - 1)]]
 
 
 class Trace(NamedTuple):
@@ -207,26 +336,25 @@ def run_on_placeholders(
     name: str,
 ) -> Trace:
     """Run the function; TracingError if a placeholder was misused, even if the function caught the error."""
-    places: dict[int, tuple[int, int]] = {}
+    rows: list[list[Value]] = []
     arguments: list[Any] = []
     for number, (kind, columns) in enumerate(describe_signature(signature)):
-        origin = f"the argument {names[number]} of {name}"
-        row = [placeholder(kind, origin) for _ in range(1 if columns is None else columns)]
-        places.update((id(value), (number, column)) for column, value in enumerate(row))
-        arguments.append(row[0] if columns is None else row)
+        rows.append(
+            placeholders(kind, f"the argument {names[number]} of {name}", columns or int(columns is None))
+        )
+        arguments.append(rows[number][0] if columns is None else rows[number])
+    places = {
+        id(value): (number, column) for number, row in enumerate(rows) for column, value in enumerate(row)
+    }
     named = dict(zip(names[positional:], arguments[positional:], strict=True))
     before, before_numpy = random.getstate(), numpy_state()
-    single, graph = _traced(name, graph_of, function, arguments[:positional], named)
-    records, operands, constants, leaves, symbols, numbers = graph
-    parameters = [leaf for leaf in leaves if id(leaf) not in places]
-    indices = [symbol.index for symbol in symbols]
-    for leaf in parameters + [index for index in indices if id(index) not in places]:
+    single, found = _traced(name, graph_of, function, arguments[:positional], named, rows, places)
+    parameters = tuple([leaf for leaf in found.leaves if id(leaf) not in places])
+    for leaf in parameters:
         # An argument of another trace.
         _require_known(leaf)
-    numbered = {id(leaf): number for number, leaf in enumerate(parameters)}
-    leaf_places = [places.get(id(leaf)) or (-1, numbered[id(leaf)]) for leaf in leaves]
-    selections = [places[id(index)] for index in indices]
-    graph = Graph(records, operands, constants, tuple(parameters), leaf_places, selections, numbers, True)
+    everything = places | {id(leaf): (-1, number) for number, leaf in enumerate(parameters)}
+    graph = graph_of_records(found, parameters, everything, places)
     return Trace(graph, single, dict(modes_read), random.getstate() != before, numpy_state() != before_numpy)
 
 
@@ -237,23 +365,37 @@ def note_derivatives() -> None:
 
 
 def graph_of(
-    function: Callable[..., Any], arguments: list[Any], named: dict[str, Any]
-) -> tuple[bool, tuple[Any, ...]]:
+    function: Callable[..., Any],
+    arguments: list[Any],
+    named: dict[str, Any],
+    rows: list[list[Value]],
+    places: dict[int, tuple[int, int]],
+) -> tuple[bool, Records]:
     """Run the function; return whether its output is a single Value, and its graph."""
     global takes_derivatives
     modes_read.clear()
     takes_derivatives = False
-    output = function(*arguments, **named)
+    try:
+        argument_rows.extend(rows)
+        argument_places.update(places)
+        output = function(*arguments, **named)
+    finally:
+        argument_rows.clear()
+        argument_places.clear()
     refusal = _first_refusal()
     if refusal is not None:
         raise refusal
     single, outputs = flat_outputs(output)
-    graph = _read_graph(outputs)
-    if takes_derivatives:
-        from fastgrad.compiler.simplify import Records, simplified
+    return single, with_fewer(Records(*_read_graph(outputs)))
 
-        graph = simplified(Records(*graph))
-    return single, graph
+
+def with_fewer(graph: Records) -> Records:
+    """Return fewer records for the same outputs, if the function takes derivatives."""
+    if not takes_derivatives:
+        return graph
+    from fastgrad.compiler.simplify import simplified
+
+    return simplified(graph)
 
 
 # The engine asks this before it refuses something.

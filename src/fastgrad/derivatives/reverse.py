@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from fastgrad.derivatives.expressions import Rule, Scalar, rules
 from fastgrad.engine import Value, _chain_rule, _is_tracing, _reduce, apply
+
+if TYPE_CHECKING:
+    from fastgrad.compiler.tracing import Repeat
+    from fastgrad.derivatives import loops_back
 
 __all__ = ["grad", "pull_back"]
 
@@ -47,11 +51,59 @@ def pull_back(outputs: list[Value], seeds: list[Scalar], xs: list[Value]) -> lis
     from fastgrad.compiler.tracing import note_derivatives
 
     note_derivatives()
-    return _chain_rule(outputs, seeds, xs, rules_in_trace, choices, Reached)
+    return _chain_rule(outputs, seeds, xs, rules_in_trace, choices, Reached, LoopsBack())
 
 
 def rules_in_trace(name: str) -> tuple[Rule | float | int, ...]:
     return rules(name, tracing=True)
+
+
+class LoopsBack:
+    """The loops of a function that is compiled, and what each has received; see loops_back.py."""
+
+    def __init__(self) -> None:
+        from fastgrad.compiler.scanning import order_of
+        from fastgrad.derivatives import loops_back
+
+        self.of = loops_back
+        self.order_of = order_of
+        self.received: dict[int, loops_back.Received] = {}
+
+    def is_loop(self, node: Value) -> bool:
+        return self.of.is_loop(node)
+
+    def columns(self, node: Value) -> list[Value]:
+        return self.of.columns_of(node)
+
+    def of_loop(self, node: Value) -> loops_back.Received:
+        return self.received.setdefault(id(node), self.of.Received())
+
+    def takes(self, node: Value, operands: tuple[Value, ...], upstream: Scalar) -> bool:
+        """Keep what a loop's result has received for the loop; return whether the node is a result."""
+        found = self.of.loop_of_result(node, operands)
+        if found is not None:
+            self.of_loop(found[0]).add(found[1], upstream)
+        return found is not None
+
+    def shares(
+        self, node: Value, operands: tuple[Value, ...], active: set[int]
+    ) -> list[tuple[Value, Scalar]]:
+        """Return what the operands of a loop, and its arguments, receive; pass on what other loops do."""
+        received = self.received.pop(id(node), None)
+        if received is None:
+            return []
+        shares, passed = self.of.loops_back(node, operands, received, active, pull_back)
+        for other, number, derivatives, steps in passed:
+            repeat: Repeat = other._op
+            if steps == self.order_of(repeat):
+                self.of_loop(other).lists.setdefault(number, []).append(derivatives)
+            elif steps == self.order_of(repeat)[::-1]:
+                self.of_loop(other).lists.setdefault(number, []).append(derivatives[::-1])
+            else:
+                for place, step in enumerate(steps):
+                    result = repeat.states + step * repeat.makes + number
+                    self.of_loop(other).add(result, derivatives[place])
+        return [(operand, part) for operand, part in shares if id(operand) in active]
 
 
 class Reached:
@@ -72,6 +124,10 @@ class Reached:
             joined = _reduce("sum", known) if len(known) == len(conditions) else None
             self.conditions[id(node)] = conditions = [joined]
         return conditions[0]
+
+    def reaches(self, operand: Value) -> None:
+        """Note that an operand is reached in any case."""
+        self.conditions.setdefault(id(operand), []).append(None)
 
     def passed_to(
         self, operand: Value, factor: Scalar, chosen: Value | None, node: Value, part: Scalar

@@ -9,6 +9,10 @@ cdef extern from "vector_math.h" nogil:
         double **, double **, Py_ssize_t
     ) noexcept
     void add_sums "fg_sums"(Py_ssize_t, double *, double **, Py_ssize_t) noexcept
+    void matrix_one "fg_matrix_one"(
+        Py_ssize_t, Py_ssize_t, const double *, const double *, double *, const double *
+    ) noexcept
+    void outer_one "fg_outer_one"(Py_ssize_t, Py_ssize_t, double *, const double *, const double *) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
 
 
@@ -89,13 +93,18 @@ cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil
     cdef const Argument *argument = &block.arguments[i.left]
     cdef const double *g
     cdef double *out
+    cdef Py_ssize_t step = argument.gradient_row_step
     cdef Py_ssize_t j
     if i.out_adjoint < 0:
         return  # no cover: whatever is loaded is used, and so has a gradient where one is wanted
     g = lanes_of(block, i.out_adjoint)
-    out = argument.gradient + block.row * argument.columns + i.right
-    for j in range(block.lanes):
-        out[j * argument.columns] = g[j]
+    out = argument.gradient + block.row * step + i.right * argument.gradient_column_step
+    if i.fresh & FRESH_LEFT:
+        for j in range(block.lanes):
+            out[j * step] = g[j]
+    else:
+        for j in range(block.lanes):
+            out[j * step] += g[j]
 
 
 cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
@@ -144,6 +153,38 @@ cdef void forward_broadcast(const Instruction *i, const Block *block) noexcept n
 cdef void backward_broadcast(const Instruction *i, const Block *block) noexcept nogil:
     if i.left_adjoint >= 0:
         block.accumulators[i.left_adjoint] += sum_of(lanes_of(block, i.out_adjoint), block.lanes)
+
+
+# -- loops ---------------------------------------------------------------------------------------
+
+
+cdef void forward_loop(const Instruction *i, const Block *block) noexcept nogil:
+    block.forward_loop(i, block)
+
+
+cdef void backward_loop(const Instruction *i, const Block *block) noexcept nogil:
+    block.backward_loop(i, block)
+
+
+cdef void forward_store(const Instruction *i, const Block *block) noexcept nogil:
+    """Output `right` of a loop's step = left."""
+    cdef double *out = block.targets[i.right]
+    cdef const double *value
+    cdef Py_ssize_t j
+    if i.left >= 0:
+        value = lanes_of(block, i.left)
+        for j in range(block.lanes):
+            out[j] = value[j]
+    else:
+        fill(out, block.uniform[~i.left], block.lanes)
+
+
+cdef void backward_store(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const double *g = block.target_adjoints[i.right]
+    if i.left >= 0:
+        give(block, i.left_adjoint, i.fresh & FRESH_LEFT, g)
+    else:
+        block.accumulators[i.left_adjoint] += sum_of(g, block.lanes)
 
 
 # -- selection by an index -----------------------------------------------------------------------
@@ -434,3 +475,150 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
             active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,
             block.first_pointers, block.second_pointers, block.lanes,
         )
+
+
+# -- one lane ------------------------------------------------------------------------------------
+#
+# A block of one row whose registers lie side by side: the interpreters in loops.pxi compute each row of the
+# table in place, without loops. `r` are the registers, `u` the uniform numbers, `sums` the accumulators.
+
+
+cdef inline void one_give(double *r, int32_t adjoint, bint fresh, double amount) noexcept nogil:
+    r[adjoint] = amount if fresh else r[adjoint] + amount
+
+
+cdef inline void one_forward_load(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef const Argument *argument = &block.arguments[i.left]
+    cdef const char *data = argument.data + block.row * argument.row_step + i.right * argument.column_step
+    if argument.kind == REALS:
+        r[i.out] = (<const double *>data)[0]
+    else:
+        r[i.out] = <double>(<const int64_t *>data)[0]
+
+
+cdef inline void one_backward_load(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef const Argument *argument = &block.arguments[i.left]
+    cdef double *out = argument.gradient + block.row * argument.gradient_row_step
+    if i.out_adjoint >= 0:
+        out += i.right * argument.gradient_column_step
+        out[0] = r[i.out_adjoint] if i.fresh & FRESH_LEFT else out[0] + r[i.out_adjoint]
+
+
+cdef inline void one_forward_store(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    block.targets[i.right][0] = r[i.left] if i.left >= 0 else u[~i.left]
+
+
+cdef inline void one_backward_store(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    if i.left >= 0:
+        one_give(r, i.left_adjoint, i.fresh & FRESH_LEFT, block.target_adjoints[i.right][0])
+    else:
+        sums[i.left_adjoint] += block.target_adjoints[i.right][0]
+
+
+cdef inline void one_forward_inner(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    """The sum of the products in pairs, as forward_inner does it."""
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *left = &block.table[wide.left]
+    cdef const int32_t *right = &block.table[wide.right]
+    cdef double total = r[i.third] if i.third >= 0 else u[~i.third]
+    cdef Py_ssize_t k = 0
+    while k + 2 <= wide.inputs:
+        total += r[left[k]] * r[right[k]] + r[left[k + 1]] * r[right[k + 1]]
+        k += 2
+    if k < wide.inputs:
+        total += r[left[k]] * r[right[k]]
+    r[i.out] = total
+
+
+cdef inline void one_backward_inner(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *table = block.table
+    cdef double g = r[i.out_adjoint], amount
+    cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        if table[wide.left_adjoint + k] >= 0:
+            amount = g * r[table[wide.right + k]]
+            one_give(r, table[wide.left_adjoint + k], table[wide.fresh_left + k], amount)
+        if table[wide.right_adjoint + k] >= 0:
+            amount = g * r[table[wide.left + k]]
+            one_give(r, table[wide.right_adjoint + k], table[wide.fresh_right + k], amount)
+    if i.third_adjoint >= 0:
+        if i.third >= 0:
+            one_give(r, i.third_adjoint, i.fresh & FRESH_THIRD, g)
+        else:
+            sums[i.third_adjoint] += g
+
+
+cdef inline void one_forward_multiply_add(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    r[i.out] = u[~i.right] * r[i.left] + u[~i.third]
+
+
+cdef inline void one_backward_multiply_add(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef double g = r[i.out_adjoint]
+    if i.left_adjoint >= 0:
+        one_give(r, i.left_adjoint, i.fresh & FRESH_LEFT, u[~i.right] * g)
+    if i.right_adjoint >= 0:
+        sums[i.right_adjoint] += g * r[i.left]
+    if i.third_adjoint >= 0:
+        sums[i.third_adjoint] += g
+
+
+cdef inline void one_forward_matrix(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *table = block.table
+    cdef const double *bias = block.packed + wide.packed
+    # Room for addresses is room for as many numbers.
+    cdef double *x = <double *>block.first_pointers
+    cdef double *out = <double *>block.second_pointers
+    cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        x[k] = r[table[wide.left + k]]
+    matrix_one(wide.outputs, wide.inputs, bias + wide.outputs, bias, out, x)
+    for k in range(wide.outputs):
+        r[table[wide.out + k]] = activated(wide.activation, out[k])
+
+
+cdef inline void one_backward_matrix(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *table = block.table
+    cdef double *gradient = sums + wide.gradient
+    cdef double *g = <double *>block.second_pointers
+    cdef double *x = <double *>block.first_pointers
+    cdef Py_ssize_t k, active = 0
+    for k in range(wide.outputs):
+        g[k] = pulled(wide.activation, r[table[wide.out_adjoint + k]], r[table[wide.out + k]])
+    if wide.gradient >= 0:
+        for k in range(wide.outputs):
+            gradient[k] += g[k]
+    if wide.gradient >= 0 and wide.fresh_right:
+        for k in range(wide.inputs):
+            x[k] = r[table[wide.left + k]]
+        outer_one(wide.outputs, wide.inputs, gradient + wide.outputs, g, x)
+    if wide.transposed >= 0:
+        # The operands whose gradient is wanted are listed first.
+        while active < wide.inputs and table[wide.left_adjoint + active] >= 0:
+            x[active] = 0.0 if table[wide.fresh_left + active] else r[table[wide.left_adjoint + active]]
+            active += 1
+        matrix_one(active, wide.outputs, block.packed + wide.transposed, x, x, g)
+        for k in range(active):
+            r[table[wide.left_adjoint + k]] = x[k]

@@ -9,6 +9,8 @@ __all__ = ["address", "evaluate"]
 cdef Kernels kernels
 kernels.forward = run_forward
 kernels.backward = run_backward
+kernels.forward_one = run_forward_one
+kernels.backward_one = run_backward_one
 
 
 def address():

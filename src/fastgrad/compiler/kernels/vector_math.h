@@ -359,6 +359,60 @@ static inline void fg_matrix(
     }
 }
 
+/* The same for one lane: out[i] = start[i] + sum over k of weight[i][k] * in[k], four panels at a time, as an
+   addition to a sum waits for the last one. */
+FG_INLINE void fg_panels_one(
+    const int panels, const int rows, Py_ssize_t depth, const double *packed, const double *start,
+    double *out, const double *in
+) {
+    double total[4][FG_ROWS];
+    FG_UNROLL
+    for (int p = 0; p < panels; p++) {
+        FG_UNROLL
+        for (int i = 0; i < rows; i++) total[p][i] = start[p * FG_ROWS + i];
+    }
+    for (Py_ssize_t k = 0; k < depth; k++) {
+        const double x = in[k];
+        FG_UNROLL
+        for (int p = 0; p < panels; p++) {
+            const double *panel = packed + p * FG_ROWS * depth + k * rows;
+            FG_UNROLL
+            for (int i = 0; i < rows; i++) total[p][i] = fg_fma(panel[i], x, total[p][i]);
+        }
+    }
+    FG_UNROLL
+    for (int p = 0; p < panels; p++) {
+        FG_UNROLL
+        for (int i = 0; i < rows; i++) out[p * FG_ROWS + i] = total[p][i];
+    }
+}
+
+static inline void fg_matrix_one(
+    Py_ssize_t height, Py_ssize_t depth, const double *packed, const double *start, double *out,
+    const double *in
+) {
+    Py_ssize_t row = 0;
+    for (; row + 4 * FG_ROWS <= height; row += 4 * FG_ROWS)
+        fg_panels_one(4, FG_ROWS, depth, packed + row * depth, start + row, out + row, in);
+    for (; row + FG_ROWS <= height; row += FG_ROWS)
+        fg_panels_one(1, FG_ROWS, depth, packed + row * depth, start + row, out + row, in);
+    switch (height - row) {
+    case 3: fg_panels_one(1, 3, depth, packed + row * depth, start + row, out + row, in); break;
+    case 2: fg_panels_one(1, 2, depth, packed + row * depth, start + row, out + row, in); break;
+    case 1: fg_panels_one(1, 1, depth, packed + row * depth, start + row, out + row, in); break;
+    }
+}
+
+/* gradient[i * depth + k] += g[i] * in[k] */
+static inline void fg_outer_one(
+    Py_ssize_t height, Py_ssize_t depth, double *FG_RESTRICT gradient, const double *FG_RESTRICT g,
+    const double *FG_RESTRICT in
+) {
+    for (Py_ssize_t i = 0; i < height; i++)
+        for (Py_ssize_t k = 0; k < depth; k++)
+            gradient[i * depth + k] = fg_fma(g[i], in[k], gradient[i * depth + k]);
+}
+
 /* Adds to four numbers the sums of four vectors. */
 FG_INLINE void fg_add_across(double *numbers, const vec *v) {
 #if defined(__AVX__) && defined(__GNUC__)

@@ -47,6 +47,11 @@ cdef class ChainRule:
     cdef object choices
     # In a compiled function that chooses: under which conditions a node is reached. Else None.
     cdef object reached
+    # In a compiled function: what knows its loops; the addresses of the nodes that are active; and what those
+    # have received that are no operand of any node, the columns that a loop goes over. Else None.
+    cdef object loops
+    cdef set active_nodes
+    cdef dict columns
 
     def __dealloc__(self):
         PyMem_RawFree(self.table.keys)
@@ -89,7 +94,37 @@ cdef class ChainRule:
                     break
                 self.passes[at] = self.active[number_of(&self.table, operand)]
                 index += 1
+            if self.is_loop(at) and not self.passes[at]:
+                self.passes[at] = not self.active_nodes.isdisjoint(map(id, self.loops.columns(self.order[at])))
             self.active[at] = self.passes[at] or self.wanted[at]
+            if self.active[at] and self.active_nodes is not None:
+                self.active_nodes.add(id(self.order[at]))
+        return 0
+
+    cdef inline bint is_loop(self, Py_ssize_t at) except -1:
+        if self.loops is None or code_of(<Node *><PyObject *>self.order[at]) != CODE_CUSTOM:
+            return False
+        return self.loops.is_loop(self.order[at])
+
+    cdef inline bint is_taken(self, Py_ssize_t at, object upstream) except -1:
+        """Whether the node is a result of a loop, for which what it received is kept."""
+        cdef Node *node = <Node *><PyObject *>self.order[at]
+        if self.loops is None or code_of(node) != CODE_CUSTOM:
+            return False
+        return self.loops.takes(self.order[at], <tuple>node.left, upstream)
+
+    cdef int give_back_through(self, Py_ssize_t at) except -1:
+        """Give the operands of a loop, and the columns it goes over, their shares."""
+        cdef Node *node = <Node *><PyObject *>self.order[at]
+        cdef size_t place
+        for operand, part in self.loops.shares(self.order[at], <tuple>node.left, self.active_nodes):
+            place = place_of(&self.table, <PyObject *>operand)
+            if self.table.keys[place] == NULL:
+                self.columns[id(operand)] = mixed(ROW_ADD, self.columns.get(id(operand), 0.0), part)
+                continue
+            self.receive(self.table.numbers[place], part)
+            if self.reached is not None:
+                self.reached.reaches(operand)
         return 0
 
     cdef bint chooses(self) except -1:
@@ -264,7 +299,10 @@ cdef class ChainRule:
         cdef size_t place
         for x in xs:
             place = place_of(&self.table, <PyObject *>x)
-            result = None if self.table.keys[place] == NULL else self.received[self.table.numbers[place]]
+            if self.table.keys[place] != NULL:
+                result = self.received[self.table.numbers[place]]
+            else:
+                result = None if self.columns is None else self.columns.get(id(x))
             if result is None:
                 result = 0.0
             if not is_value(<PyObject *>result):
@@ -279,13 +317,14 @@ cdef class ChainRule:
 
 
 def _chain_rule(
-    list outputs not None, list seeds not None, list xs not None, rules, choices, conditions=None
+    list outputs not None, list seeds not None, list xs not None, rules, choices, conditions=None, loops=None
 ):
     """Return for each x the sum over the outputs of seed * d output / dx, as new Values.
 
     rules(name): the derivatives of a row, each a function of its operands and its result, or a number, or the
     index of an operand or, past the last, of the result. choices(node): what each operand of a node of `take`
-    is multiplied by. conditions(outputs), in a compiled function: what knows where a node is reached.
+    is multiplied by. conditions(outputs), in a compiled function: what knows where a node is reached;
+    loops: what knows its loops.
     """
     cdef ChainRule self = ChainRule()
     cdef Value first = Value(0.0)
@@ -295,17 +334,22 @@ def _chain_rule(
     for output in outputs:
         refuse_unknown((<Value>output).data, 0.0)
     self.rules, self.choices = rules, choices
+    if loops is not None:
+        self.loops, self.active_nodes, self.columns = loops, set(map(id, xs)), {}
     self.number(outputs, xs)
     if conditions is not None and self.chooses():
         self.reached = conditions(outputs)
     for output, seed in zip(outputs, seeds):
         self.receive(number_of(&self.table, <PyObject *>output), seed)
     for at in range(len(self.order) - 1, -1, -1):
+        if self.active[at] and self.is_loop(at):
+            self.give_back_through(at)
+            continue
         upstream = self.take_sum(at) if self.active[at] else None
         if upstream is None:
             continue
         if self.wanted[at]:
             self.received[at] = upstream
-        if self.passes[at]:
+        if self.passes[at] and not self.is_taken(at, upstream):
             self.give_shares(<Value>self.order[at], upstream)
     return self.found(xs, first)

@@ -9,6 +9,7 @@
 #     a reduction, or three     offset into the operands; their number
 #     ROW_CUSTOM                offset into the operands; their number; the first is an index into the symbols
 #     ROW_LOCAL                 offset into the operands (result, x1, dx1, .. xn, dxn); their number
+#     a loop, its results       the same as ROW_CUSTOM, with the row that the symbol names in `_record`
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
@@ -66,6 +67,8 @@ cdef class GraphReader:
     cdef list symbols
     cdef list constants
     cdef dict known_constants
+    # Nodes that are read as leaves, by id: what a loop's step takes from outside.
+    cdef set captured
 
     def __dealloc__(self):
         PyMem_RawFree(self.records.items)
@@ -136,8 +139,9 @@ cdef class GraphReader:
                 "compiled: the program would compute it from its operands; give the function a leaf of that "
                 "data"
             )
-        if row == ROW_LEAF:
-            if in_pool(node) and made_inside(node):
+        if row == ROW_LEAF or id(value) in self.captured:
+            # A placeholder of a loop's step is made inside.
+            if row == ROW_LEAF and in_pool(node) and made_inside(node) and not is_unknown(node.data):
                 return self.constant(node.data)
             self.leaves.append(value)
             return self.record(ROW_LEAF, len(self.leaves) - 1, 0)
@@ -151,7 +155,7 @@ cdef class GraphReader:
             self.symbols.append(symbol)
             append(&self.operands, <int32_t>(len(self.symbols) - 1))
             self.take_tuple(node.left, PyTuple_GET_SIZE(node.left))
-            return self.record(row, start, self.operands.size - start)
+            return self.record(getattr(symbol, "_record", row), start, self.operands.size - start)
         if row == ROW_LOCAL:
             return self.read_local(node)
         if row == ROW_DOT or row == ROW_INNER:
@@ -198,12 +202,13 @@ cdef class GraphReader:
         return 0
 
 
-def _read_graph(list outputs not None):
+def _read_graph(list outputs not None, list order=None, set captured=None):
     """Return the graph below the outputs as (records, operands, constants, leaves, symbols, outputs).
 
     The first two are bytes of 32-bit integers, described at the top of records.pxi; the last is the
     record of each output. To be called within _traced: a leaf that the traced function made is a
-    constant. Raises TracingError for a node without a rule of the table's.
+    constant. With an order, only its nodes are read, and those whose ids are captured as leaves. Raises
+    TracingError for a node without a rule of the table's.
     """
     cdef GraphReader reader = GraphReader()
     outputs = list(outputs)
@@ -211,7 +216,9 @@ def _read_graph(list outputs not None):
     if not traced_here():
         raise RuntimeError("a graph is read at the end of a trace")
     reader.leaves, reader.symbols, reader.constants, reader.known_constants = [], [], [], {}
-    order = topological_order(outputs)
+    reader.captured = set() if captured is None else captured
+    if order is None:
+        order = topological_order(outputs)
     reader.number(order)
     reader.keep_from_change(order)
     return (

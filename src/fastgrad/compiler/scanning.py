@@ -1,0 +1,423 @@
+"""scan and while_loop: a step that is repeated, which a compiled function has once and not unrolled."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
+
+from fastgrad.compiler.graph import OPERATION_ROWS
+from fastgrad.compiler.nests import LEAF, Nest, described, leaves_of, nest_of, parts_of, rebuilt
+from fastgrad.compiler.tracing import Index, Records, Repeat, Selection, columns_of_argument, placeholder
+from fastgrad.engine import (
+    Value,
+    _differentiable_parts,
+    _graph_order,
+    _is_tracing,
+    _make_unknown,
+    _read_graph,
+    _refused,
+    apply,
+)
+
+__all__ = ["Made", "Source", "Steps", "order_of", "scan", "traced", "while_loop"]
+
+State = TypeVar("State")
+Number: TypeAlias = Value | SupportsFloat
+
+
+class Source(NamedTuple):
+    """What one of a step's inputs is: in each step another element of a list."""
+
+    # All of them numbers that an argument has as columns, as (argument, first, stride); or what another loop
+    # makes, as Steps; or neither.
+    elements: Sequence[Any]
+    columns: tuple[int, int, int] | None = None
+    made: Steps | None = None
+
+
+class Made:
+    """The operation of a result of a loop: a number of its last state, or what a step makes."""
+
+    _compiles = True
+    _record = OPERATION_ROWS["result"]
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return "result"
+
+
+class Steps(Sequence[Value]):
+    """What a loop makes in each step, in a compiled function: a Value for an index, Steps for a slice.
+
+    Its elements are made when they are asked for: a loop that goes over all of them needs none.
+    """
+
+    def __init__(
+        self, node: Value, number: int, steps: range, level: object, known: dict[int, Value]
+    ) -> None:
+        self.node = node
+        self.number = number
+        self.steps = steps
+        self.level = level
+        self.known = known
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Value: ...
+    @overload
+    def __getitem__(self, place: slice) -> Steps: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> Value | Steps:
+        if isinstance(place, slice):
+            return Steps(self.node, self.number, self.steps[place], self.level, self.known)
+        step = self.steps[operator.index(place)]
+        if step not in self.known:
+            repeat: Repeat = self.node._op
+            self.known[step] = result(self.node, repeat.states + step * repeat.makes + self.number)
+        return self.known[step]
+
+    def __repr__(self) -> str:
+        return f"<what a loop makes in {len(self)} steps>"
+
+    def of_the_list(self) -> range:
+        """Return the places that these steps have among all of the loop's, in the order of its lists."""
+        repeat: Repeat = self.node._op
+        if not repeat.reverse:
+            return self.steps
+        last = repeat.steps - 1
+        return range(last - self.steps.start, last - self.steps.stop, -self.steps.step)
+
+
+# The trace of the step that is going on, or of the function.
+level: object = None
+
+
+def name_of(function: object) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def as_value(number: Any, what: str) -> Value:
+    """Return a number as a Value; TypeError for anything else."""
+    if isinstance(number, Value):
+        return number
+    if isinstance(number, str) or not hasattr(number, "__float__"):
+        raise TypeError(f"{what} is made of Values and numbers, not of {type(number).__name__}")
+    return Value(float(number))
+
+
+def result(node: Value, number: int) -> Value:
+    found = Value(float("nan"), (node,), Made(number))  # type: ignore[arg-type]
+    _make_unknown(found, "the result of a loop")
+    return found
+
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """Return (the last state, what the steps make): state, y = f(state, x) for each x of xs.
+
+    In a compiled function it is one loop: the program and its trace do not grow with the number of steps.
+    Arguments and results are those of jax's `lax.scan`.
+
+    f: takes a state and an x, returns a state of the same shape and a y.
+    init: the first state: a Value or a number, or a nest of them in lists, tuples and dicts.
+    xs: a list or an array, whose elements are a Value, a number or a nest; or a tuple or dict of such lists,
+    of which x is then a tuple or a dict; or None, for `length` steps in which x is None.
+    reverse: go from the last x to the first; ys keeps the order of xs.
+
+    What the steps make has the shape of y, with a list of all steps for each Value; in a compiled function,
+    a sequence. Raises TypeError that names f if the state does not keep its shape, or if x does not have
+    the same shape in each step; ValueError if lists differ in length.
+
+    >>> total, ys = scan(lambda total, x: (total + x, total * x), 0.0, [1.0, 2.0, 3.0])
+    >>> total.data, [y.data for y in ys]
+    (6.0, [0.0, 2.0, 9.0])
+    """
+    if not callable(f):
+        raise TypeError(f"scan repeats a function, not {type(f).__name__}")
+    name = name_of(f)
+    shape, sources = sources_of(xs, name)
+    steps = steps_of(sources, length, name)
+    first = [as_value(leaf, f"the state of {name}") for leaf in leaves_of(init)]
+    if steps == 0 or not _is_tracing():
+        return repeated(f, name, nest_of(init), first, shape, sources, steps, reverse)
+    return traced(f, name, nest_of(init), first, shape, sources, steps, reverse)
+
+
+def while_loop(
+    cond_fun: Callable[[State], Number | bool],
+    body_fun: Callable[[State], State],
+    init_val: State,
+    limit: int,
+) -> State:
+    """Return the state after body_fun was applied while cond_fun(state) is positive, at most `limit` times.
+
+    jax's `lax.while_loop`, with a limit: in a compiled function each row stops by its own condition, and all
+    rows together do `limit` steps. A condition is a Value that is positive where the loop goes on, as in
+    `where`: `lambda x: x - 1` for x > 1. A row that has not stopped after `limit` steps has the state it got
+    to. Only steps that were taken have a gradient.
+
+    Raises TypeError that names body_fun if the state does not keep its shape; ValueError for a limit below 1.
+
+    >>> while_loop(lambda x: x - 1.0, lambda x: x / 2.0, Value(10.0), limit=100).data
+    0.625
+    """
+    if not callable(cond_fun) or not callable(body_fun):
+        raise TypeError("while_loop takes two functions: of a condition, and of what is repeated")
+    name = name_of(body_fun)
+    limit = operator.index(limit)
+    if limit < 1:
+        raise ValueError(f"the limit of {name} must be at least 1, not {limit}")
+    shape = nest_of(init_val)
+
+    def step(state: Any, _: None) -> tuple[Any, None]:
+        new = checked(body_fun(state), shape, name)
+        going = as_value(cond_fun(state), f"the condition {name_of(cond_fun)}")
+        old = leaves_of(state)
+        chosen = [apply("where", going, after, before) for after, before in zip(new, old, strict=True)]
+        return rebuilt(shape, iter(chosen)), None
+
+    if _is_tracing():
+        step.__name__ = name
+        state: State = scan(step, init_val, None, limit)[0]
+        return state
+    state = rebuilt(shape, iter([as_value(leaf, f"the state of {name}") for leaf in leaves_of(init_val)]))
+    for _ in range(limit):
+        going = cond_fun(state)
+        if not (going.data > 0.0 if isinstance(going, Value) else going > 0):  # type: ignore[operator]
+            break
+        state = rebuilt(shape, iter(checked(body_fun(state), shape, name)))
+    return state
+
+
+def checked(state: Any, shape: Nest, name: str) -> list[Value]:
+    """Return the leaves of a state as Values; TypeError if it has not this shape."""
+    found = nest_of(state)
+    if found != shape:
+        raise TypeError(f"{name} was given the state {described(shape)}, and returns {described(found)}")
+    return [as_value(leaf, f"the state that {name} returns") for leaf in leaves_of(state)]
+
+
+# -- the inputs of the steps ---------------------------------------------------------------------------
+
+
+def sources_of(xs: Any, name: str) -> tuple[Nest, list[Source]]:
+    """Return the shape of an x, and of each of its leaves what it is in all steps."""
+    if xs is None or isinstance(xs, (tuple, dict)):
+        found = parts_of(xs)
+        assert found is not None
+        kind, keys, parts = found
+        for part in parts:
+            if isinstance(part, Value) or not (hasattr(part, "__len__") or hasattr(part, "__iter__")):
+                raise TypeError(
+                    f"the xs of {name} are a {kind.__name__}, which has a list of all steps at each place, "
+                    f"not a {type(part).__name__}: give a list for one x a step"
+                )
+        inside = [sources_of(part, name) for part in parts]
+        return Nest(kind, keys, tuple([shape for shape, _ in inside])), [
+            s for _, each in inside for s in each
+        ]
+    if isinstance(xs, Steps):
+        return LEAF, [source_of(xs)]
+    if isinstance(xs, (Value, str)) or not (hasattr(xs, "__iter__") or hasattr(xs, "tolist")):
+        raise TypeError(f"the xs of {name} are a list or an array, not {type(xs).__name__}")
+    elements = xs.tolist() if hasattr(xs, "tolist") else list(xs)
+    if not isinstance(elements, list):
+        raise TypeError(f"the xs of {name} are a list or an array, not a single number")
+    if all(map(is_leaf, elements)):
+        return LEAF, [source_of(elements)]
+    shapes = list(map(nest_of, elements))
+    for step, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise TypeError(
+                f"the x of {name} is {described(shapes[0])} in step 0 and {described(shape)} in step {step}"
+            )
+    leaves = [list(leaves_of(element)) for element in elements]
+    return shapes[0], [source_of(list(each)) for each in zip(*leaves, strict=True)]
+
+
+def is_leaf(element: Any) -> bool:
+    return isinstance(element, (Value, float, int))
+
+
+def source_of(elements: Sequence[Any]) -> Source:
+    if isinstance(elements, Steps):
+        if elements.level is level and len(elements):
+            return Source(elements, made=elements)
+        # Of a loop outside of this one's step: its elements are numbers that the step takes from outside.
+        return Source(list(elements))
+    return Source(elements, columns=columns_of_argument(elements))
+
+
+def steps_of(sources: list[Source], length: int | None, name: str) -> int:
+    """Return the number of steps; ValueError if it is not the same for all."""
+    lengths = {len(source.elements) for source in sources}
+    if length is not None:
+        lengths.add(operator.index(length))
+    if not lengths:
+        raise ValueError(f"scan of {name} needs xs, or a length")
+    if len(lengths) > 1:
+        raise ValueError(f"the xs of {name} differ in length: {', '.join(map(str, sorted(lengths)))}")
+    (steps,) = lengths
+    if steps < 0:
+        raise ValueError(f"the length of {name}'s loop must not be negative: {steps}")
+    return steps
+
+
+def x_of(element: Any) -> Any:
+    """Return an input as the step gets it: an integer may be an index for `take`."""
+    return Value(element) if isinstance(element, float) else element
+
+
+# -- eagerly -------------------------------------------------------------------------------------------
+
+
+def repeated(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    name: str,
+    kept: Nest,
+    leaves: list[Value],
+    shape: Nest,
+    sources: list[Source],
+    steps: int,
+    reverse: bool,
+) -> tuple[Any, Any]:
+    """Return what scan does, by a plain loop."""
+    made: list[list[Any]] = []
+    y_shape: Nest | None = None
+    for step in reversed(range(steps)) if reverse else range(steps):
+        x = rebuilt(shape, iter([x_of(source.elements[step]) for source in sources]))
+        state, y = returned(f(rebuilt(kept, iter(leaves)), x), name)
+        leaves = checked(state, kept, name)
+        found = nest_of(y)
+        if y_shape is not None and found != y_shape:
+            raise TypeError(
+                f"{name} makes {described(y_shape)} in one step and {described(found)} in another"
+            )
+        y_shape = found
+        made.append([as_value(leaf, f"what {name} makes") for leaf in leaves_of(y)])
+    if reverse:
+        made.reverse()
+    if y_shape is None:
+        return rebuilt(kept, iter(leaves)), []
+    return rebuilt(kept, iter(leaves)), rebuilt(
+        y_shape, iter([list(each) for each in zip(*made, strict=True)])
+    )
+
+
+def returned(pair: Any, name: str) -> tuple[Any, Any]:
+    """Return the state and the y that a step returned; TypeError if it is not two."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        shown = f"{len(pair)} things" if isinstance(pair, (tuple, list)) else f"a {type(pair).__name__}"
+        raise TypeError(
+            f"{name} must return two things, a state and what the step makes (or None): not {shown}"
+        )
+    return pair[0], pair[1]
+
+
+# -- in a function that is compiled --------------------------------------------------------------------
+
+
+def traced(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    name: str,
+    kept: Nest,
+    first: list[Value],
+    shape: Nest,
+    sources: list[Source],
+    steps: int,
+    reverse: bool,
+) -> tuple[Any, Any]:
+    """Return what scan does, as the results of one node."""
+    global level
+    outer = level
+    level = object()
+    try:
+        states = [placeholder("real", f"the state of {name} in a loop") for _ in first]
+        inputs = [placeholder(kind_of(source, name), f"the x of {name} in a loop") for source in sources]
+        state, y = returned(f(rebuilt(kept, iter(states)), rebuilt(shape, iter(inputs))), name)
+        outputs = checked(state, kept, name)
+        made = [as_value(leaf, f"what {name} makes") for leaf in leaves_of(y)]
+        records = body_of(outputs + made, states + inputs)
+    finally:
+        level = outer
+    places = {id(value): (-2, number) for number, value in enumerate(states)}
+    places |= {id(value): (-3, number) for number, value in enumerate(inputs)}
+    outside = [leaf for leaf in records.leaves if id(leaf) not in places]
+    places |= {id(value): (-1, number) for number, value in enumerate(outside)}
+    # A node without operands would be a leaf.
+    outside = outside or [Value(0.0)]
+    operands = [*first, *outside]
+    given: list[tuple[int, int, int, int, int]] = []
+    for source in sources:
+        if source.made is not None:
+            order = source.made.steps[::-1] if reverse else source.made.steps
+            given.append((2, len(operands), source.made.number, order.start, order.step))
+            operands.append(source.made.node)
+        elif source.columns is not None:
+            argument, start, stride = source.columns
+            given.append(
+                (0, argument, 0, *((start + (steps - 1) * stride, -stride) if reverse else (start, stride)))
+            )
+        else:
+            given.append((1, len(operands), 0, 0, 1))
+            elements = [as_value(element, f"the x of {name}") for element in source.elements]
+            operands += elements[::-1] if reverse else elements
+    repeat = Repeat(
+        name, records, places, steps, len(states), len(outside), len(made), given, sources, reverse, level
+    )
+    node = Value(float("nan"), operands, repeat)  # type: ignore[arg-type]
+    _make_unknown(node, "a loop")
+    last = rebuilt(kept, iter([result(node, number) for number in range(len(states))]))
+    ys = [Steps(node, number, order_of(repeat), level, {}) for number in range(len(made))]
+    return last, rebuilt(nest_of(y), iter(ys))
+
+
+def kind_of(source: Source, name: str) -> str:
+    """Return the kind of an input: an index or a real number."""
+    indices = [isinstance(element, Index) for element in source.elements] if source.made is None else []
+    if not any(indices):
+        return "real"
+    if source.columns is None or not all(indices):
+        raise _refused(
+            f"the x of {name} is an index in some step: it must be a column of one argument in every step, "
+            "at equal distances"
+        )
+    return "index"
+
+
+def body_of(outputs: list[Value], given: list[Value]) -> Records:
+    """Return the graph of a step: what depends on its state and its inputs; all else is from outside."""
+    inside = {id(value) for value in given}
+    needed = {id(output) for output in outputs}
+    order = _graph_order(outputs)
+    computed: set[int] = set()
+    for node in order:
+        operation, _, operands, _ = _differentiable_parts(node)
+        if operands:
+            computed.add(id(node))
+        if not inside.isdisjoint(map(id, operands)) or (operation == "custom" and selects_by(node, inside)):
+            inside.add(id(node))
+            needed.add(id(node))
+            needed.update(map(id, operands))
+    kept = [node for node in order if id(node) in needed]
+    return Records(*_read_graph(outputs, kept, computed - inside))
+
+
+def selects_by(node: Value, given: set[int]) -> bool:
+    """Return whether a node of `take` has one of these as its index, which is no operand."""
+    symbol: object = node._op
+    return isinstance(symbol, Selection) and id(symbol.index) in given
+
+
+def order_of(repeat: Repeat) -> range:
+    """Return the steps in the order of a loop's lists."""
+    return range(repeat.steps)[::-1] if repeat.reverse else range(repeat.steps)

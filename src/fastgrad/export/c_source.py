@@ -1,0 +1,641 @@
+"""to_c: a compiled function as one file of C99, with its value, its gradient and its parameters."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastgrad.compiler.arguments import describe_signature
+from fastgrad.compiler.compiled import Compiled
+from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Loop
+from fastgrad.compiler.program import Program
+from fastgrad.export.c_expressions import c_expression, c_number
+from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
+
+__all__ = ["to_c"]
+
+NAMES = {row: name for name, row in OPERATION_ROWS.items()}
+OPERATIONS = {operation.name: operation for operation in (*TABLE, *FUNCTIONS)}
+FOLDS = {reduction.name: reduction for reduction in REDUCTIONS}
+# The names that the file uses itself, and those of C.
+TAKEN = re.compile(
+    r"(v|g|t|i|o|s|n|m|x|gs|gm|go|gx|gp)\d+|g?e\d+_\d+|gs|go|gx|gnext|gmade|p|dp|out|seed|work|s|x|o|next|"
+    r"made|d_\w+|main|auto|break|case|char|const|continue|"
+    r"default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|restrict|return|short|"
+    r"signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while|exp|log|log1p|expm1|sqrt|"
+    r"tanh|sin|cos|tan|pow|fabs|floor|isfinite|erf|memcpy|memset|NAN|INFINITY|y[01n]|j[01n]|gamma"
+)
+
+
+class Argument(NamedTuple):
+    """One argument of the function in C."""
+
+    name: str
+    # None if a row has one number, which C gets by value.
+    columns: int | None
+    whole: bool
+
+    def declared(self) -> str:
+        kind = "long long" if self.whole else "double"
+        return f"{kind} {self.name}" if self.columns is None else f"const {kind} *restrict {self.name}"
+
+    def element(self, column: str) -> str:
+        place = self.name if self.columns is None else f"{self.name}[{column}]"
+        return f"(double){place}" if self.whole else place
+
+    def whole_number(self, column: str) -> str:
+        return self.name if self.columns is None else f"{self.name}[{column}]"
+
+    def gradient(self, column: str) -> str | None:
+        return None if self.whole else f"d_{self.name}[{column}]"
+
+
+class Node(NamedTuple):
+    """One record of a graph, as records.pxi describes it."""
+
+    operation: str
+    operands: Sequence[int]
+    # Of a leaf its place, of a constant its value, of take the place of its index, of a loop its number, of a
+    # result its number.
+    detail: Any
+
+
+def nodes_of(graph: Graph) -> Iterator[Node]:
+    records, operands, constants, _, leaves, selections, _ = graph._parts()
+    numbers, listed = array("i", records), array("i", operands)
+    for at in range(0, len(numbers), 3):
+        row, first, second = numbers[at : at + 3]
+        name = NAMES[row]
+        if name == "leaf":
+            yield Node(name, (), leaves[first])
+        elif name == "constant":
+            yield Node(name, (), constants[first])
+        elif name in OPERATIONS and OPERATIONS[name].operands < 3:
+            yield Node(name, (first, second)[: OPERATIONS[name].operands], None)
+        elif name in ("take", "loop", "result"):
+            place = selections[listed[first]]
+            yield Node(name, listed[first + 1 : first + second], place if name == "take" else place[1])
+        else:
+            yield Node(name, listed[first : first + second], None)
+
+
+def to_c(f: Compiled[Any] | Program, path: str | os.PathLike[str], *, name: str | None = None) -> None:
+    """Write a compiled function as one file of C99, which needs the C library alone.
+
+    The file has, for a row: `name(arguments, p, out)` for the outputs, and `name_gradient(arguments, p, seed,
+    out, d_argument.., dp)`, which adds to the gradients, times `seed`, one number an output. The parameters
+    are `name_parameters`, as they are now, in hexadecimal; `p` may be these or others. Loops are loops; a
+    function that has any takes room for `NAME_WORK` numbers, `work`, as its last argument. What the engine
+    refuses, such as the root of a negative number, is nan or infinite here.
+
+    f: a compiled function that was called for one kind of arguments, or one of its programs. name: of the
+    function in C, in the place of f's. Raises ValueError for one that was not called, or for several kinds;
+    and for a name that C does not allow.
+    """
+    program = program_of(f)
+    name = valid_name(program.name if name is None else name, name is not None)
+    text = Source(program, name).text()
+    Path(os.fspath(path)).write_text(text, encoding="ascii", errors="replace", newline="\n")
+
+
+def program_of(f: Any) -> Program:
+    if isinstance(f, Program):
+        return f
+    if not isinstance(f, Compiled):
+        raise TypeError(f"to_c writes a compiled function, not {type(f).__name__}")
+    programs = list(f.programs.values())
+    if not programs:
+        raise ValueError(f"{f.name} has no program yet: call it first, with arguments of the kind that C has")
+    if len(programs) > 1:
+        raise ValueError(
+            f"{f.name} has programs for {len(programs)} kinds of arguments: give one of "
+            f"{f.name}.programs.values()"
+        )
+    return programs[0]
+
+
+def valid_name(name: str, given: bool) -> str:
+    found = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "f"
+    if given and (found != name or TAKEN.fullmatch(name)):
+        raise ValueError(f"{name!r} is no name for a function in C")
+    if found[0].isdigit() or found == "lambda" or TAKEN.fullmatch(found):
+        found = f"f_{found}" if found != "lambda" else "f"
+    return found
+
+
+class Source:
+    """The text of a file, function by function."""
+
+    def __init__(self, program: Program, name: str) -> None:
+        self.program = program
+        self.name = name
+        self.arguments = [
+            Argument(argument, columns, kind in ("index", "whole number"))
+            for argument, (kind, columns) in zip(
+                argument_names(program._names()), describe_signature(program.signature), strict=True
+            )
+        ]
+        # The functions of loops' steps, inner ones first.
+        self.functions: list[str] = []
+        # The names of those that compute a step, by loop.
+        self.steps: dict[int, str] = {}
+        self.loops = 0
+        self.work = 0
+
+    def room(self, count: int) -> str:
+        """Return the address of a piece of `work`."""
+        self.work += count
+        return f"work + {self.work - count}"
+
+    def text(self) -> str:
+        graph = self.program._graph()
+        parts = graph._parts()
+        parameters = parts[3]
+        value, gradient = Body(self, graph), Body(self, graph)
+        value.forward(False)
+        gradient.forward(True)
+        outputs = [f"out[{number}] = {value.atom(output)};" for number, output in enumerate(parts[6])]
+        given = [argument.declared() for argument in self.arguments]
+        end = ["double *restrict work"] if self.work else []
+        gradients = [f"double *restrict d_{each.name}" for each in self.arguments if not each.whole]
+        common = [*given, "const double *restrict p", "double *restrict out", *end]
+        head = f"void {self.name}({', '.join(common)})"
+        back = (
+            f"void {self.name}_gradient("
+            + ", ".join(
+                [
+                    *given,
+                    "const double *restrict p",
+                    "const double *restrict seed",
+                    "double *restrict out",
+                    *gradients,
+                    "double *restrict dp",
+                    *end,
+                ]
+            )
+            + ")"
+        )
+        names = [each.name for each in self.arguments]
+        quiet = [f"(void){each};" for each in [*names, "p"]]
+        quiet_back = [
+            *quiet,
+            *[f"(void)d_{each.name};" for each in self.arguments if not each.whole],
+            "(void)dp;",
+        ]
+        upper = self.name.upper()
+        numbers = ",\n    ".join(c_number(parameter.data) for parameter in parameters) or "0.0"
+        lines = [
+            f"/* {comment(self.program.name)}, compiled by fastgrad and written as C99: link with -lm.",
+            "",
+            f"   {self.name} computes the outputs of a row; {self.name}_gradient computes them, and adds",
+            "   to the gradients by arguments and parameters p, where seed[k] is d result / d out[k].",
+            f"   {self.name}_parameters are the parameters at the time of writing.",
+            *([f"   work is room for {upper}_WORK numbers."] if self.work else []),
+            "*/",
+            "#include <math.h>",
+            *(["#include <string.h>"] if self.loops else []),
+            "",
+            f"enum {{ {upper}_OUTPUTS = {len(parts[6])}, {upper}_PARAMETERS = {len(parameters)}, "
+            f"{upper}_WORK = {self.work} }};",
+            "",
+            f"extern const double {self.name}_parameters[{max(len(parameters), 1)}];",
+            f"{head};",
+            f"{back};",
+            "",
+            f"const double {self.name}_parameters[{max(len(parameters), 1)}] = {{",
+            f"    {numbers}",
+            "};",
+            "",
+            *self.functions,
+            *function(head, [*quiet, *value.before(outputs)]),
+            *function(back, [*quiet_back, *gradient.before(gradient.backward())]),
+        ]
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def comment(text: str) -> str:
+    return text.replace("*/", "* /").replace("\\", "/")
+
+
+def function(head: str, lines: list[str]) -> list[str]:
+    return [head, "{", *[f"    {line}" for line in lines], "}", ""]
+
+
+def argument_names(names: Sequence[str]) -> list[str]:
+    """Return names that C allows, all different."""
+    found: list[str] = []
+    for name in names:
+        name = re.sub(r"\W+", "_", name, flags=re.ASCII)
+        while (
+            not name or name[0].isdigit() or TAKEN.fullmatch(name) or name in found or keyword.iskeyword(name)
+        ):
+            name = f"a_{name}" if not name or name[0].isdigit() else f"{name}_"
+        found.append(name)
+    return found
+
+
+class Body:
+    """The statements of one graph: of the function, or of a loop's step."""
+
+    def __init__(self, source: Source, graph: Graph, inside: bool = False) -> None:
+        self.source = source
+        self.graph = graph
+        self.inside = inside
+        self.nodes = list(nodes_of(graph))
+        self.outputs: list[int] = graph._parts()[6]
+        self.loops: dict[int, LoopText] = {}
+        # By node, those that compute it.
+        self.statements: dict[int, list[str]] = {}
+        self.active: list[bool] = []
+        for node in self.nodes:
+            self.active.append(
+                self.target_of_leaf(node.detail) is not None
+                if node.operation == "leaf"
+                else node.operation in ("loop", "result") or any(self.active[each] for each in node.operands)
+            )
+        self.selects = any(self.is_choice(node) for node in self.nodes)
+        self.history = False
+
+    def is_choice(self, node: Node) -> bool:
+        if node.operation == "loop":
+            return Body(self.source, self.graph._loops()[node.detail].body, True).selects
+        return node.operation in OPERATIONS and OPERATIONS[node.operation].selects
+
+    def atom(self, number: int) -> str:
+        """Return the text of a node's value."""
+        node = self.nodes[number]
+        if node.operation == "constant":
+            return c_number(node.detail)
+        if node.operation == "leaf":
+            return self.leaf(node.detail)
+        return f"v{number}"
+
+    def leaf(self, place: tuple[int, int]) -> str:
+        which, number = place
+        if which >= 0:
+            return self.source.arguments[which].element(str(number))
+        if not self.inside:
+            return f"p[{number}]"
+        return f"{('o', 's', 'x')[-1 - which]}[{number}]"
+
+    def target_of_leaf(self, place: tuple[int, int]) -> str | None:
+        which, number = place
+        if which >= 0:
+            return self.source.arguments[which].gradient(str(number))
+        if not self.inside:
+            return f"dp[{number}]"
+        return f"g{('o', 's', 'x')[-1 - which]}[{number}]"
+
+    def target(self, number: int) -> str:
+        node = self.nodes[number]
+        found = self.target_of_leaf(node.detail) if node.operation == "leaf" else f"g{number}"
+        assert found is not None
+        return found
+
+    # -- the way forward ------------------------------------------------------------------------------
+
+    def forward(self, history: bool) -> None:
+        """Write the statements that compute every node; with history, loops keep all states."""
+        self.history = history
+        for number, node in enumerate(self.nodes):
+            if node.operation == "loop":
+                text = LoopText(self, number, self.graph._loops()[node.detail])
+                self.loops[number] = text
+                self.statements[number] = text.forward()
+            elif node.operation not in ("leaf", "constant"):
+                self.statements[number] = self.value(number, node)
+
+    def before(self, lines: list[str]) -> list[str]:
+        """Return the statements that compute what these lines read, and the lines."""
+        read = set(re.findall(r"\bv\d+", "\n".join(lines)))
+        kept = [lines]
+        for number in reversed(self.statements):
+            if f"v{number}" in read or number in self.loops:
+                kept.append(self.statements[number])
+                read.update(re.findall(r"\bv\d+", "\n".join(self.statements[number])))
+        return [line for statements in reversed(kept) for line in statements]
+
+    def value(self, number: int, node: Node) -> list[str]:
+        given = [self.atom(each) for each in node.operands] if node.operation != "result" else []
+        if node.operation == "result":
+            return [f"const double v{number} = {self.loops[node.operands[0]].result(node.detail)};"]
+        if node.operation == "inner":
+            count = len(given)
+            first = [given[-1]] if count % 2 else []
+            terms = first + [f"{given[at]} * {given[at + 1]}" for at in range(0, count - 1, 2)]
+            return [f"const double v{number} = {' + '.join(terms)};"]
+        if node.operation == "take":
+            run = self.run_of(node.operands)
+            index = self.index_of(node.detail)
+            if run:
+                return [f"const double v{number} = p[{run[0]} + {run[1]} * {index}];"]
+            return [f"const double v{number} = (const double[]){{{', '.join(given)}}}[{index}];"]
+        if node.operation in FOLDS:
+            return self.fold(number, node, given)
+        special = self.power(node)
+        if special:
+            return [f"const double v{number} = {special};"]
+        names = dict(zip("abc", given, strict=False))
+        return [f"const double v{number} = {c_expression(OPERATIONS[node.operation].value, names)};"]
+
+    def power(self, node: Node) -> str:
+        """Return a square and an inverse as the compiler computes them."""
+        if node.operation == "pow" and self.nodes[node.operands[1]].operation == "constant":
+            exponent, base = self.nodes[node.operands[1]].detail, self.atom(node.operands[0])
+            return f"{base} * {base}" if exponent == 2.0 else f"1.0 / {base}" if exponent == -1.0 else ""
+        return ""
+
+    def fold(self, number: int, node: Node, given: list[str]) -> list[str]:
+        fold = FOLDS[node.operation]
+        lines = []
+        names = {"total": f"t{number}", "n": f"{len(given)}.0", "shift": f"i{number}"}
+        if "shift" in fold.step + fold.finish:
+            lines.append(f"double i{number} = -INFINITY;")
+            lines += [f"i{number} = {each} > i{number} ? {each} : i{number};" for each in given]
+            lines.append(f"i{number} = isfinite(i{number}) ? i{number} : 0.0;")
+        lines.append(f"double t{number} = 0.0;")
+        lines += [f"t{number} = {c_expression(fold.step, {**names, 'a': each})};" for each in given]
+        return [*lines, f"const double v{number} = {c_expression(fold.finish, names)};"]
+
+    def index_of(self, place: tuple[int, int]) -> str:
+        which, number = place
+        if which >= 0:
+            return self.source.arguments[which].whole_number(str(number))
+        return f"(long)x[{number}]"
+
+    def run_of(self, operands: Sequence[int]) -> tuple[int, int] | None:
+        """Return (first, stride) if the operands are parameters at equal distances."""
+        places = [
+            self.nodes[each].detail if self.nodes[each].operation == "leaf" else (0, 0) for each in operands
+        ]
+        if self.inside or any(which != -1 for which, _ in places):
+            return None
+        numbers = [number for _, number in places]
+        stride = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+        wanted = [numbers[0] + stride * at for at in range(len(numbers))]
+        return (numbers[0], stride) if numbers == wanted else None
+
+    # -- the way back ---------------------------------------------------------------------------------
+
+    def backward(self) -> list[str]:
+        """Return the statements that add to all gradients, after the outputs."""
+        used = [number for number, node in enumerate(self.nodes) if self.active[number] and node.operands]
+        lines = (
+            []
+            if self.inside
+            else [f"out[{number}] = {self.atom(output)};" for number, output in enumerate(self.outputs)]
+        )
+        for number in used:
+            if self.nodes[number].operation != "loop":
+                lines.append(f"double g{number} = 0.0;")
+        for place, output in enumerate(self.outputs):
+            if self.active[output]:
+                lines.append(f"{self.target(output)} += {self.seed(place)};")
+            elif self.inside:
+                lines.append(f"(void){self.seed(place).split('[')[0]};")
+        if not self.inside:
+            lines.append("(void)seed;")
+        for number in reversed(used):
+            lines += self.pull(number, self.nodes[number])
+        return lines
+
+    def seed(self, place: int) -> str:
+        if not self.inside:
+            return f"seed[{place}]"
+        states = self.graph._taken()[1]
+        return f"gnext[{place}]" if place < states else f"gmade[{place - states}]"
+
+    def pull(self, number: int, node: Node) -> list[str]:
+        """Return what a node gives to the gradients of its operands."""
+        if node.operation == "loop":
+            return self.loops[number].backward()
+        if node.operation == "result":
+            return [f"{self.loops[node.operands[0]].gradient(node.detail)} += g{number};"]
+        lines = list(self.shares(number, node))
+        # What was not chosen gets nothing, even where a derivative is infinite.
+        return (
+            [f"if (g{number} != 0.0) {{", *[f"    {line}" for line in lines], "}"] if self.selects else lines
+        )
+
+    def shares(self, number: int, node: Node) -> Iterator[str]:
+        operands = node.operands
+        given = [self.atom(each) for each in operands]
+        if node.operation == "inner":
+            for at in range(0, len(operands) - 1, 2):
+                for one, other in ((at, at + 1), (at + 1, at)):
+                    if self.active[operands[one]]:
+                        yield f"{self.target(operands[one])} += g{number} * {given[other]};"
+            if len(operands) % 2 and self.active[operands[-1]]:
+                yield f"{self.target(operands[-1])} += g{number};"
+        elif node.operation == "take":
+            run, index = self.run_of(operands), self.index_of(node.detail)
+            if run:
+                yield f"dp[{run[0]} + {run[1]} * {index}] += g{number};"
+                return
+            yield f"switch ({index}) {{"
+            for at, operand in enumerate(operands):
+                if self.active[operand]:
+                    yield f"case {at}: {self.target(operand)} += g{number}; break;"
+            yield "default: break;"
+            yield "}"
+        elif node.operation in FOLDS:
+            for operand, each in zip(operands, given, strict=True):
+                if self.active[operand]:
+                    names = {"a": each, "out": f"v{number}", "n": f"{len(operands)}.0"}
+                    derivative = c_expression(FOLDS[node.operation].derivative, names)
+                    yield f"{self.target(operand)} += {derivative} * g{number};"
+        elif self.power(node):
+            a = given[0]
+            derivative = f"2.0 * {a}" if "1.0 /" not in self.power(node) else f"-v{number} * v{number}"
+            yield f"{self.target(operands[0])} += {derivative} * g{number};"
+        else:
+            names = {**dict(zip("abc", given, strict=False)), "out": f"v{number}"}
+            for operand, derivative in zip(operands, OPERATIONS[node.operation].derivatives, strict=True):
+                if self.active[operand]:
+                    yield f"{self.target(operand)} += {c_expression(derivative, names)} * g{number};"
+
+
+class LoopText:
+    """The statements of one loop, and the functions of its step."""
+
+    def __init__(self, outside: Body, number: int, loop: Loop) -> None:
+        source = outside.source
+        self.body, self.loop, self.operands = outside, loop, outside.nodes[number].operands
+        self.key = source.loops
+        source.loops += 1
+        self.states, self.makes = loop.states, len(loop.body._parts()[6]) - loop.states
+        self.whole = [each for each in source.arguments if each.whole]
+        self.name = source.steps.setdefault(id(loop), f"{source.name}_step{self.key}")
+        self.define(self.name == f"{source.name}_step{self.key}")
+
+    def define(self, is_new: bool) -> None:
+        """Write the functions of the step."""
+        source = self.body.source
+        given = [
+            "const double *restrict o, const double *restrict s, const double *restrict x",
+            *[each.declared() for each in self.whole],
+        ]
+        quiet = ["(void)o; (void)s; (void)x; (void)work;", *[f"(void){each.name};" for each in self.whole]]
+        end = "double *restrict work"
+        value, gradient = Body(source, self.loop.body, True), Body(source, self.loop.body, True)
+        outputs = [
+            f"{f'next[{at}]' if at < self.states else f'made[{at - self.states}]'} = {value.atom(output)};"
+            for at, output in enumerate(value.outputs)
+        ]
+        if is_new:
+            value.forward(False)
+        common = [*given, "double *restrict next", "double *restrict made", end]
+        head = f"static void {self.name}({', '.join(common)})"
+        if is_new:
+            source.functions += function(head, [*quiet, "(void)next; (void)made;", *value.before(outputs)])
+        if not self.body.history:
+            return
+        gradient.forward(True)
+        lines = gradient.before(gradient.backward())
+        back = (
+            f"static void {self.name}_gradient("
+            + ", ".join(
+                [
+                    *given,
+                    "const double *restrict gnext, const double *restrict gmade",
+                    "double *restrict go, double *restrict gs, double *restrict gx",
+                    end,
+                ]
+            )
+            + ")"
+        )
+        quiet.append("(void)gnext; (void)gmade; (void)go; (void)gs; (void)gx;")
+        zero = [f"gs[{at}] = 0.0;" for at in range(self.states)]
+        zero += [f"gx[{at}] = 0.0;" for at in range(len(self.loop.inputs))]
+        source.functions += function(back, [*quiet, *zero, *lines])
+
+    def forward(self) -> list[str]:
+        """Return the statements that run all steps."""
+        k, loop, body = self.key, self.loop, self.body
+        atoms = [body.atom(each) for each in self.operands[: self.states + loop.outside]]
+        room = body.source.room
+        states = max(self.states, 1)
+        lines = [f"double o{k}[{max(loop.outside, 1)}];"]
+        lines += [f"o{k}[{at}] = {atom};" for at, atom in enumerate(atoms[self.states :])]
+        if body.history:
+            lines.append(f"double *const s{k} = {room((loop.steps + 1) * self.states)};")
+        else:
+            lines += [f"double s{k}[{states}], n{k}[{states}];", f"(void)n{k}; (void)s{k};"]
+        lines.append(f"double *const m{k} = {room(loop.steps * self.makes)};")
+        lines += [f"s{k}[{at}] = {atom};" for at, atom in enumerate(atoms[: self.states])]
+        if body.history:
+            lines += [
+                f"double gs{k}[{states}] = {{0.0}};",
+                f"double *const gm{k} = {room(loop.steps * self.makes)};",
+                f"memset(gm{k}, 0, {loop.steps * self.makes} * sizeof(double));",
+            ]
+        for at, each in enumerate(loop.inputs):
+            if each.kind == 1:
+                lines += self.elements(at, self.operands[each.source : each.source + loop.steps])
+        passed = "".join(f"{each.name}, " for each in self.whole)
+        made = f"m{k} + t{k} * {self.makes}"
+        lines += [
+            f"for (long t{k} = 0; t{k} < {loop.steps}; t{k}++) {{",
+            *[f"    {line}" for line in self.inputs()],
+        ]
+        if body.history:
+            lines.append(
+                f"    {self.name}(o{k}, s{k} + t{k} * {self.states}, x{k}, {passed}"
+                f"s{k} + (t{k} + 1) * {self.states}, {made}, work);"
+            )
+        else:
+            lines += [
+                f"    {self.name}(o{k}, s{k}, x{k}, {passed}n{k}, {made}, work);",
+                f"    memcpy(s{k}, n{k}, {self.states} * sizeof(double));",
+            ]
+        return [*lines, "}"]
+
+    def elements(self, at: int, operands: Sequence[int]) -> list[str]:
+        """Return the statements that list the elements of an input."""
+        k, body = self.key, self.body
+        atoms = [body.atom(each) for each in operands]
+        name = f"e{k}_{at}"
+        if all(body.nodes[each].operation == "constant" for each in operands):
+            return [f"static const double {name}[{len(atoms)}] = {{{', '.join(atoms)}}};"]
+        lines = [f"double *const {name} = {body.source.room(len(atoms))};"]
+        lines += [f"{name}[{step}] = {atom};" for step, atom in enumerate(atoms)]
+        if body.history:
+            lines.append(f"double *const g{name} = {body.source.room(len(atoms))};")
+            lines.append(f"memset(g{name}, 0, {len(atoms)} * sizeof(double));")
+        return lines
+
+    def place(self, each: Any) -> str:
+        return (
+            f"{each.first} + t{self.key} * {each.stride}"
+            if each.stride >= 0
+            else (f"{each.first} - t{self.key} * {-each.stride}")
+        )
+
+    def inputs(self) -> list[str]:
+        """Return the statements that set the inputs of a step."""
+        k = self.key
+        lines = [f"double x{k}[{max(len(self.loop.inputs), 1)}];", f"(void)x{k};"]
+        for at, each in enumerate(self.loop.inputs):
+            if each.kind == 0:
+                found = self.body.source.arguments[each.source].element(self.place(each))
+            elif each.kind == 1:
+                found = f"e{k}_{at}[t{k}]"
+            else:
+                other = self.body.loops[self.operands[each.source]]
+                found = f"m{other.key}[({self.place(each)}) * {other.makes} + {each.number}]"
+            lines.append(f"x{k}[{at}] = {found};")
+        return lines
+
+    def result(self, number: int) -> str:
+        if number >= self.states:
+            return f"m{self.key}[{number - self.states}]"
+        return f"s{self.key}[{number + self.loop.steps * self.states if self.body.history else number}]"
+
+    def gradient(self, number: int) -> str:
+        return f"gs{self.key}[{number}]" if number < self.states else f"gm{self.key}[{number - self.states}]"
+
+    def backward(self) -> list[str]:
+        """Return the statements that go back through all steps."""
+        k, loop, body = self.key, self.loop, self.body
+        inputs = max(len(loop.inputs), 1)
+        passed = "".join(f"{each.name}, " for each in self.whole)
+        lines = [
+            f"double go{k}[{max(loop.outside, 1)}] = {{0.0}};",
+            f"for (long t{k} = {loop.steps - 1}; t{k} >= 0; t{k}--) {{",
+            *[f"    {line}" for line in self.inputs()],
+            f"    double gx{k}[{inputs}], gp{k}[{max(self.states, 1)}];",
+            f"    {self.name}_gradient(o{k}, s{k} + t{k} * {self.states}, x{k}, {passed}gs{k}, "
+            f"gm{k} + t{k} * {self.makes}, go{k}, gp{k}, gx{k}, work);",
+            f"    memcpy(gs{k}, gp{k}, {self.states} * sizeof(double));",
+        ]
+        after = []
+        for at, each in enumerate(loop.inputs):
+            target: str | None
+            if each.kind == 0:
+                target = body.source.arguments[each.source].gradient(self.place(each))
+            elif each.kind == 1:
+                operands = self.operands[each.source : each.source + loop.steps]
+                if all(body.nodes[operand].operation == "constant" for operand in operands):
+                    continue
+                target = f"ge{k}_{at}[t{k}]"
+                after += [
+                    f"{body.target(operand)} += ge{k}_{at}[{step}];"
+                    for step, operand in enumerate(operands)
+                    if body.active[operand]
+                ]
+            else:
+                other = body.loops[self.operands[each.source]]
+                target = f"gm{other.key}[({self.place(each)}) * {other.makes} + {each.number}]"
+            if target is not None:
+                lines.append(f"    {target} += gx{k}[{at}];")
+        lines += ["}", *after]
+        for at, operand in enumerate(self.operands[: self.states + loop.outside]):
+            if body.active[operand]:
+                amount = f"gs{k}[{at}]" if at < self.states else f"go{k}[{at - self.states}]"
+                lines.append(f"{body.target(operand)} += {amount};")
+        return lines

@@ -1,0 +1,384 @@
+"""Loops: scan and while_loop give, compiled, what the plain loop gives, in a program that does not grow."""
+
+import pickle
+import signal
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastgrad.functional as F
+from evidence.loop_programs import PROGRAMS, W, accumulate
+from fastgrad import TracingError, Value, compile, grad, scan, take, while_loop
+
+RNG = np.random.default_rng(0)
+
+
+def assert_close(actual, expected):
+    actual, expected = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12 * max(1.0, np.abs(expected).max()))
+
+
+def eager(function, *arrays):
+    """Return outputs, the mean's gradients by W, and the gradients by the arrays, row by row."""
+    rows = len(arrays[0])
+    outputs, gradients = [], [np.zeros(a.shape) for a in arrays]
+    total = np.zeros(len(W))
+    for row in range(rows):
+        leaves = [[Value(float(v)) for v in np.atleast_1d(a[row])] for a in arrays]
+        for w in W:
+            w.grad = 0.0
+        output = function(*[each if a.ndim == 2 else each[0] for each, a in zip(leaves, arrays, strict=True)])
+        output.backward()
+        outputs.append(output.data)
+        total += [w.grad for w in W]
+        for each, gradient in zip(leaves, gradients, strict=True):
+            gradient[row] = [v.grad for v in each] if gradient.ndim == 2 else each[0].grad
+    return outputs, total / rows, gradients
+
+
+def assert_agrees(function, *arrays, **options):
+    """All calls of the compiled function against the plain loop."""
+    outputs, by_parameter, by_input = eager(function, *arrays)
+    compiled = compile(function)
+    assert_close(compiled(*arrays, **options), outputs)
+    for w in W:
+        w.grad = 0.0
+    assert_close(compiled.backward(*arrays, **options), np.mean(outputs))
+    assert_close([w.grad for w in W], by_parameter)
+    found = compiled.input_gradients(*arrays, **options)
+    for gradient, expected in zip(found if len(arrays) > 1 else [found], by_input, strict=True):
+        assert_close(gradient, expected)
+    return compiled
+
+
+@pytest.mark.parametrize("rows", [1, 3, 300])
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_a_compiled_loop_is_the_plain_loop(function, rows):
+    assert_agrees(function, RNG.normal(size=rows), RNG.normal(size=(rows, 4)))
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_with_numbers_for_arguments(function):
+    compiled = compile(function)
+    x, u = 0.4, np.array([[0.5, -0.2, 1.5, 0.3]])
+    outputs, _, (by_x, by_u) = eager(function, np.array([x]), u)
+    assert_close(compiled(x, u), outputs)
+    found = compiled.input_gradients(x, u)
+    assert_close(found[0], by_x)
+    assert_close(found[1], by_u)
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_strict_calls_raise_nothing_where_all_is_well(function):
+    assert_agrees(function, RNG.normal(size=2), RNG.normal(size=(2, 4)) + 0.1, strict=True)
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_threads_and_blocks_change_no_bit(function):
+    x, u = RNG.normal(size=4000), RNG.normal(size=(4000, 4))
+    compiled = compile(function)
+    found = []
+    for options in ({}, {"threads": 3}):
+        for w in W:
+            w.grad = 0.0
+        mean = compiled.backward(x, u, **options)
+        found.append([mean, *[w.grad for w in W], *compiled(x, u, **options)])
+    assert found[0] == found[1]
+    assert_close(compiled(x, u, block=1), compiled(x, u))
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_a_pickled_loop_runs_without_its_function(function):
+    x, u = RNG.normal(size=9), RNG.normal(size=(9, 4))
+    compiled = compile(function)
+    expected, gradients = compiled(x, u), compiled.input_gradients(x, u)
+    loaded = pickle.loads(pickle.dumps(compiled))
+    assert (loaded(x, u) == expected).all()
+    assert all((a == b).all() for a, b in zip(loaded.input_gradients(x, u), gradients, strict=True))
+    assert str(loaded).replace("\n", "") == str(compiled).replace("\n", "")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 100, 1000])
+@pytest.mark.parametrize("rows", [1, 40])
+def test_any_number_of_steps_gives_the_unrolled_gradients(steps, rows):
+    x, u = RNG.normal(size=rows), RNG.normal(size=(rows, steps))
+
+    def of(x, u):
+        return scan(lambda s, each: ((s * W[0] + each * x).tanh() + s * 0.9, None), x, u)[0]
+
+    assert_agrees(of, x, u)
+
+
+def test_outputs_of_several_numbers_have_a_jacobian():
+    x, u = RNG.normal(size=5), RNG.normal(size=(5, 30))
+
+    def of(x, u):
+        state, ys = scan(lambda s, each: ([s[1] * each, (s[0] + x).tanh()], s[0]), [x, W[0]], u)
+        return [state[0], state[1], ys[4]]
+
+    jacobian = compile(of).input_gradients(x, u)
+    for number in range(3):
+        single = compile(lambda x, u, *, number=number: of(x, u)[number]).input_gradients(x, u)
+        assert_close(jacobian[0][number], single[0])
+        assert_close(jacobian[1][number], single[1])
+
+
+def test_an_index_may_be_an_input():
+    table = [Value(float(k)) for k in range(5)]
+
+    def of(tokens):
+        return scan(lambda s, token: (s * 0.5 + take(table, token), None), 0.0, tokens)[0]
+
+    tokens = RNG.integers(0, 5, size=(7, 6))
+    compiled = compile(of)
+    expected = [of([int(t) for t in row]) for row in tokens]
+    assert_close(compiled(tokens), [value.data for value in expected])
+    compiled.backward(tokens)
+    found = [w.grad for w in table]
+    for w in table:
+        w.grad = 0.0
+    F.mean(expected).backward()
+    assert_close(found, [w.grad for w in table])
+    with pytest.raises(IndexError, match=r"tokens\[0, 3\] is 9"):
+        compiled(np.array([[0, 1, 2, 9, 0, 0]]))
+
+
+def test_a_program_does_not_grow_with_the_steps():
+    def size(steps):
+        compiled = compile(lambda x: scan(lambda s, _: ((s * W[0]).tanh() + x, None), x, None, steps)[0])
+        compiled.backward(np.ones(3))
+        return int(str(compiled).split(" bytes")[0].split()[-1])
+
+    assert size(10) == size(100_000)
+
+
+def test_the_listing_shows_the_step():
+    compiled = compile(accumulate)
+    compiled(np.ones(2), np.ones((2, 4)))
+    text = str(compiled)
+    assert "= loop 0 from x" in text
+    assert "loop 0: 4 steps of step, a state of 2 numbers" in text
+    assert "next state[0] = " in text
+
+
+def test_an_error_of_a_strict_call_names_step_and_instruction():
+    def step(s, _):
+        return (s - 1.0).sqrt(), None
+
+    compiled = compile(lambda x: scan(step, x, None, 5)[0])
+    with pytest.raises(ValueError, match=r"^row 1, step 2 of step, instruction v\d+: sqrt\(-1.0\)"):
+        compiled(np.array([1e9, 2.0]), strict=True)
+
+
+def test_a_strict_gradient_names_the_step():
+    compiled = compile(lambda x: scan(lambda s, _: ((s - 1.0).sqrt(), None), x, None, 3)[0])
+    with pytest.raises(FloatingPointError, match=r"row 0, step 2 of <lambda>, .* derivative of sqrt\(0.0\)"):
+        compiled.input_gradients(np.array([5.0]), strict=True)
+
+
+def test_what_where_did_not_choose_in_a_step_has_no_gradient():
+    def of(x, u):
+        return scan(lambda s, each: (F.where(each, s * each, s + each.log()), None), x, u)[0]
+
+    x, u = np.array([1.0, 2.0]), np.array([[1.0, 0.5, 2.0], [3.0, 1.0, 0.25]])
+    _, _, expected = eager(of, x, u)
+    found = compile(of).input_gradients(x, u)
+    assert_close(found[0], expected[0])
+    assert_close(found[1], expected[1])
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_grad_of_a_loop_is_that_of_the_plain_loop(function):
+    def first(x, u):
+        found = grad(function(x, u), [x, *u, W[0], W[1]])
+        return sum([d * (k + 1.0) for k, d in enumerate(found)], Value(0.0))
+
+    assert_agrees(first, RNG.normal(size=3), RNG.normal(size=(3, 4)))
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_grad_of_a_loop_has_a_grad(function):
+    def second(x, u):
+        first = grad(function(x, u), [x, *u, W[0]])
+        found = grad(sum([d * d for d in first], Value(0.0)), [x, u[1], W[0]])
+        return sum([d * (k + 1.0) for k, d in enumerate(found)], Value(0.0))
+
+    assert_agrees(second, RNG.normal(size=3), RNG.normal(size=(3, 4)))
+
+
+def test_the_derivative_of_a_loop_is_a_loop():
+    compiled = compile(lambda x: grad(scan(lambda s, _: ((s * W[0]).tanh(), None), x, None, 1000)[0], x))
+    compiled(1.0)
+    assert "loop 1: 1000 steps of the derivative of <lambda>" in str(compiled)
+
+
+# -- shapes ---------------------------------------------------------------------------------------
+
+
+def grows(state, x=None):
+    return (state, state), None
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: scan(grows, Value(1.0), [1.0]),
+            TypeError,
+            r"grows was given the state a Value, and returns \(",
+        ),
+        (lambda: scan(lambda s, x: s, Value(1.0), [1.0]), TypeError, "<lambda> must return two things"),
+        (lambda: scan(lambda s, x: (s, None), 1.0), ValueError, "<lambda> needs xs, or a length"),
+        (lambda: scan(lambda s, x: (s, None), 1.0, [1.0], 2), ValueError, "differ in length: 1, 2"),
+        (
+            lambda: scan(lambda s, x: (s, None), 1.0, ([1.0], [1.0, 2.0])),
+            ValueError,
+            "differ in length: 1, 2",
+        ),
+        (lambda: scan(lambda s, x: (s, None), 1.0, (1.0, 2.0)), TypeError, "the xs of <lambda> are a tuple"),
+        (
+            lambda: scan(lambda s, x: (s, None), 1.0, [1.0, [2.0]]),
+            TypeError,
+            r"a Value in step 0 and \[a Value\]",
+        ),
+        (
+            lambda: scan(lambda s, x: (s, None), "a", [1.0]),
+            TypeError,
+            "the state of <lambda> is made of Values",
+        ),
+        (lambda: scan(3, 1.0, [1.0]), TypeError, "scan repeats a function, not int"),
+        (
+            lambda: while_loop(lambda s: s, grows, Value(1.0), 3),
+            TypeError,
+            "grows was given the state a Value",
+        ),
+        (
+            lambda: while_loop(lambda s: s, grows, Value(1.0), 0),
+            ValueError,
+            "the limit of grows must be at least",
+        ),
+        (lambda: while_loop(3, grows, Value(1.0), 3), TypeError, "while_loop takes two functions"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+    def traced(x):
+        call()
+        return x
+
+    with pytest.raises(error, match=message):
+        compile(traced)(1.0)
+
+
+def test_no_steps_leave_the_state():
+    assert scan(lambda s, x: (s + x, s), 2.0, [])[0].data == 2.0
+    assert compile(lambda x: scan(lambda s, each: (s + each, s), x, [])[0])(3.0) == 3.0
+
+
+def test_a_number_of_the_state_cannot_leave_the_step():
+    kept = []
+
+    def step(s, x):
+        kept.append(s * 2.0)
+        return s + x, None
+
+    with pytest.raises(TracingError, match="the state of step in a loop cannot be used here"):
+        compile(lambda x: scan(step, x, [1.0, 2.0])[0] + kept[0])(1.0)
+
+
+def test_what_steps_make_is_a_sequence():
+    seen = []
+
+    def of(x):
+        _, ys = scan(lambda s, each: (s + each, s), x, [1.0, 2.0, 3.0])
+        seen.append((len(ys), len(ys[1:]), len(list(ys))))
+        assert ys[0] is ys[0] is ys[::-1][-1]
+        return sum(ys, Value(0.0)) + ys[-1]
+
+    assert compile(of)(1.0) == 1.0 + 2.0 + 4.0 + 4.0
+    assert seen == [(3, 2, 3)]
+
+
+# -- calls that take long -------------------------------------------------------------------------
+
+
+def long_loop(steps):
+    return compile(lambda x: scan(lambda s, _: ((s * W[0]).tanh() + x, None), x, None, steps)[0])
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timers")
+@pytest.mark.parametrize("what", ["__call__", "backward"])
+def test_ctrl_c_ends_a_loop(what):
+    compiled = long_loop(100_000_000)
+    compiled(np.ones(0))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            getattr(compiled, what)(np.ones(1))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_calls_in_several_threads_at_once():
+    compiled = long_loop(2000)
+    x = RNG.normal(size=50)
+    expected = compiled(x)
+    found = [None] * 4
+
+    def run(number):
+        found[number] = compiled(x)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all((each == expected).all() for each in found)
+
+
+# -- random steps ---------------------------------------------------------------------------------
+
+CHOICES = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12
+)
+
+
+@settings(max_examples=60)
+@given(CHOICES, st.integers(1, 3), st.integers(1, 6), st.booleans(), st.integers(1, 20))
+def test_random_steps(choices, states, steps, reverse, rows):
+    """Steps of random operations on states, inputs, parameters and a number from outside."""
+
+    def of(x, u):
+        def step(state, each):
+            numbers = [*state, each, x, *W, x * W[0]]
+            for operation, left, right in choices:
+                a, b = numbers[left % len(numbers)], numbers[right % len(numbers)]
+                numbers.append(
+                    (
+                        lambda: a * b,
+                        lambda: a + b,
+                        lambda: (a - b).tanh(),
+                        lambda: a.sin() * 0.5,
+                        lambda: F.maximum(a, b),
+                        lambda: (a * a + 1.0).sqrt(),
+                        lambda: F.dot([a, b], [b, a]),
+                    )[operation]()
+                )
+            new = [value.tanh() for value in (numbers * 2)[-states:]]
+            return new, numbers[-1]
+
+        state, ys = scan(step, [x * (k + 1) for k in range(states)], u[:steps], reverse=reverse)
+        return sum(state, ys[0] * W[2])
+
+    rng = np.random.default_rng(len(choices))
+    assert_agrees(of, rng.normal(size=rows), rng.normal(size=(rows, 6)))
