@@ -169,8 +169,8 @@ cdef class ChainRule:
         ):
             raise TypeError(
                 f"grad cannot differentiate the node {symbol_of(value)!r}: its _backward is Python code, "
-                "which gives numbers. Write it with the operations of Value; or give its local derivatives as "
-                "Values, Value(y, (a,), (dy_da,)), or its rule, with derivatives.custom_jvp"
+                "which gives numbers. Write it with the operations of Value; or give its local derivatives "
+                "as Values, Value(y, (a,), (dy_da,)), or its rule, with derivatives.custom_jvp"
             )
         if row == ROW_DOT or row == ROW_INNER:
             return self.give_products(value, activation_row(code), upstream)
