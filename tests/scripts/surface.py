@@ -19,6 +19,7 @@ import webbrowser
 import fastgrad
 from fastgrad import Value, engine, nn
 from fastgrad.compiler.graph import Graph
+from fastgrad.derivatives.custom import Rule, custom_jvp
 
 # What is shown is looked at elsewhere.
 webbrowser.open = lambda *arguments, **options: False
@@ -95,8 +96,12 @@ def sound_calls():
         "fastgrad.engine.Value": (1.0, (w, x), (1.0, 2.0), "label"),
         "fastgrad.engine.Value.__init__": (1.0, (w, x), (1.0, 2.0), "label"),
         "fastgrad.engine._put_together": (Value, "mul", 0, 6.0, 0.0, (w, x), None),
+        "fastgrad.engine._captured": ([w * x], (w,), w, x),
+        "fastgrad.engine._chain_rule": ([w * x], [1.0], [w], lambda name: (1, 0), list, None),
         "fastgrad.engine._described": (1, 0.0, -1.0),
+        "fastgrad.engine._given": (6.0, (w, x), (3.0, w), Rule(custom_jvp(len), (None, None))),
         "fastgrad.engine._number_of": ("where", 1.0, 2.0, 3.0),
+        "fastgrad.engine._operate": ("where", w, 2.0, x),
         "fastgrad.engine._refuse": (1, 0.0, -1.0),
         "fastgrad.engine._set_extras": (w, "label", "symbol", {"name": 1}),
         "fastgrad.engine._traced": ("name", len, [w]),

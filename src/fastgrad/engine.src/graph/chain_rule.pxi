@@ -143,8 +143,12 @@ cdef class ChainRule:
     cdef tuple rules_of(self, int row):
         cdef object found = self.known_rules[row]
         if found is None:
-            found = self.known_rules[row] = self.rules(ROW_NAMES[row])
-        return <tuple?>found
+            found = <tuple?>self.rules(ROW_NAMES[row])
+            count = 3 if row >= ROW_FIRST_TERNARY else 2 if ROW_FIRST_BINARY <= row < ROW_TABLE_END else 1
+            if len(found) != count:
+                raise ValueError(f"{ROW_NAMES[row]} needs {count} derivatives, not {len(found)}")
+            self.known_rules[row] = found
+        return <tuple>found
 
     cdef int receive(self, Py_ssize_t at, object part) except -1:
         """Add to what a node received; numbers at once."""
@@ -200,8 +204,8 @@ cdef class ChainRule:
         ):
             raise TypeError(
                 f"grad cannot differentiate the node {symbol_of(value)!r}: its _backward is Python code, "
-                "which gives numbers. Write it with the operations of Value; or give its local derivatives as "
-                "Values, Value(y, (a,), (dy_da,)), or its rule, with derivatives.custom_jvp"
+                "which gives numbers. Write it with the operations of Value; or give its local derivatives "
+                "as Values, Value(y, (a,), (dy_da,)), or its rule, with derivatives.custom_jvp"
             )
         if row == ROW_DOT or row == ROW_INNER:
             return self.give_products(value, activation_row(code), upstream)
@@ -209,14 +213,16 @@ cdef class ChainRule:
             rule = rule_of(node)
             factors = <tuple>derivatives_of(node)
             if rule is not None:
-                factors = rule.derivatives(value, <tuple>node.left)
+                factors = tuple(rule.derivatives(value, <tuple>node.left))
+                if len(factors) != PyTuple_GET_SIZE(node.left):
+                    raise ValueError(f"{len(<tuple>node.left)} operands need as many derivatives")
             for index in range(PyTuple_GET_SIZE(node.left)):
                 if self.wants(PyTuple_GET_ITEM(node.left, index)):
                     operand = <object>PyTuple_GET_ITEM(node.left, index)
                     self.give_share(value, operand, factors[index], upstream, None)
             return 0
         if row == ROW_CUSTOM:
-            for index, factor in enumerate(self.choices(value)):
+            for index, factor in zip(range(PyTuple_GET_SIZE(node.left)), self.choices(value)):
                 if self.wants(PyTuple_GET_ITEM(node.left, index)):
                     operand = <object>PyTuple_GET_ITEM(node.left, index)
                     self.give_share(value, operand, factor, upstream, factor)

@@ -53,6 +53,12 @@ cdef tuple local_parts(Node *node):
     return "local", 0, (*<tuple>node.left, *values), tuple(detail)
 
 
+cdef int require_rule(rule) except -1:
+    if rule is not None and (is_value(<PyObject *>rule) or not hasattr(rule, "derivatives")):
+        raise ValueError(f"local cannot have the rule {rule!r}")
+    return 0
+
+
 cdef int put_local(Value result, double data, tuple operands, object detail) except -1:
     """Make a new node what local_parts() described; ValueError if it describes none."""
     cdef Py_ssize_t count
@@ -64,8 +70,7 @@ cdef int put_local(Value result, double data, tuple operands, object detail) exc
     values = iter(operands[count:])
     derivatives = [next(values) if each is None else each for each in detail[:count]]
     rule = detail[count] if len(detail) > count else None
-    if rule is not None and not hasattr(rule, "derivatives"):
-        raise ValueError(f"local cannot have the rule {rule!r}")
+    require_rule(rule)
     return initialise(result, data, operands[:count], derivatives, "", rule)
 
 
@@ -103,6 +108,7 @@ def _given(data, tuple operands not None, tuple derivatives not None, rule):
     rule.derivatives(node, operands) returns the derivatives as Values that can be differentiated again, and
     rule.__name__ is the node's symbol.
     """
+    require_rule(rule)
     cdef Value result = owned(new_node(CODE_FRESH, 0.0))
     initialise(result, data, operands, derivatives, "", rule)
     return result
@@ -119,6 +125,9 @@ def _captured(list values not None, tuple own not None, Value first not None, Va
     cdef PyObject *operand
     cdef Py_ssize_t index
     cdef Node *node
+    require_values(left)
+    if not in_pool(<PyObject *>first):
+        raise TypeError("only a Value of no subclass has an age")
     while left:
         value = left.pop()
         address = <uintptr_t><PyObject *>value
