@@ -11,10 +11,10 @@ from fastgrad.compiler.nests import LEAF, Nest, described, leaves_of, nest_of, p
 from fastgrad.compiler.tracing import Index, Records, Repeat, Selection, columns_of_argument, placeholder
 from fastgrad.engine import (
     Value,
-    _differentiable_parts,
     _graph_order,
     _is_tracing,
     _make_unknown,
+    _parts_in_trace,
     _read_graph,
     _refused,
     apply,
@@ -401,7 +401,7 @@ def body_of(outputs: list[Value], given: list[Value]) -> Records:
     order = _graph_order(outputs)
     computed: set[int] = set()
     for node in order:
-        operation, _, operands, _ = _differentiable_parts(node)
+        operation, _, operands, _ = _parts_in_trace(node)
         if operands:
             computed.add(id(node))
         if not inside.isdisjoint(map(id, operands)) or (operation == "custom" and selects_by(node, inside)):

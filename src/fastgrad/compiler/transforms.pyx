@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 
-from fastgrad.compiler.graph cimport Graph, has_many_operands, has_two_operands
+from fastgrad.compiler.graph cimport ROW_LOOP, Graph, has_many_operands, has_two_operands
 from fastgrad.compiler.memory cimport Integers, append, as_offset, look_for_signals, zeroed
 from fastgrad.ops cimport *
 
@@ -59,8 +59,10 @@ cdef dict known_rules = {}
 
 
 def placeholder_derivative(derivative, list leaves):
-    """Return a derivative as a number, or its records if it is a function of placeholders."""
-    found = derivative(*leaves)
+    """Return a derivative as a number, or its records if it is one of placeholders or a function of them."""
+    if type(derivative) is float:
+        return derivative
+    found = leaves[derivative] if type(derivative) is int else derivative(*leaves)
     return _read_graph([found]) if isinstance(found, Value) else found
 
 
@@ -71,8 +73,12 @@ cdef Rule traced_rule(int row, int operand):
     cdef Rule rule = Rule()
     cdef Py_ssize_t at
     cdef str name = roles_of(row << 2).name.decode()
+    cdef int places = 3
+    if row < ROW_FIRST_REDUCTION:
+        places = 3 if has_two_operands(row) else 2
+    elif row >= ROW_FIRST_TERNARY:
+        places = 4
     derivative = rules(name, True)[operand]
-    cdef int places = 3 if ROW_FIRST_REDUCTION <= row < ROW_FIRST_TERNARY else derivative.__code__.co_argcount
     cdef list leaves = []
     for _ in range(places):
         leaf = Value(float("nan"))
@@ -413,6 +419,11 @@ cdef class Builder:
         cdef int32_t first, second, record
         for index in range(graph.size):
             row, first, second = graph.row(index), graph.first(index), graph.second(index)
+            if row == ROW_LOOP:
+                raise NotImplementedError(
+                    "this function has a loop, scan or while_loop: the derivatives of such are those of backward, "
+                    "of input_gradients, and of fastgrad.grad within the function"
+                )
             if row == ROW_LEAF:
                 record = self.leaf(graph.leaves[first])
             elif row == ROW_CONSTANT:
@@ -494,8 +505,10 @@ cdef class Builder:
     cdef int32_t instance(self, int row, const int32_t *three, list numbers, Py_ssize_t node) except -1:
         if row == ROW_CONSTANT:
             return self.constant(numbers[node])
-        if row >= ROW_FIRST_TERNARY:
+        if row == ROW_WHERE:
             return self.where(three[0], three[1], three[2])
+        if row >= ROW_FIRST_TERNARY:
+            return self.of_many(row, three, 3)
         if has_two_operands(row):
             return self.binary(row, three[0], three[1])
         return self.unary(row, three[0])
@@ -513,6 +526,9 @@ cdef class Builder:
             if count % 2 and at == count - 1:
                 return self.constant(1.0)
             return self.operand(record, at ^ 1)
+        if row == ROW_LOCAL:
+            # Pairs of an operand and the derivative by it follow the result, which none goes through.
+            return self.operand(record, at + 1) if at % 2 else NOTHING
         if row == ROW_CUSTOM:
             count, selection = self.operand_count(record), self.operand(record, 0)
             each = self.many.size

@@ -36,6 +36,12 @@ def _take_apart(Value self not None):
     return taken_apart(self)
 
 
+def _parts_in_trace(Value self not None):
+    """Return what _take_apart does, of a placeholder, too, while a function is traced."""
+    refuse_unknown(self.data, 0.0)
+    return taken_apart(self)
+
+
 def _has_own_backward(Value self not None):
     """Return whether the node's `_backward` is code of the user's."""
     cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
