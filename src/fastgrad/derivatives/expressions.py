@@ -141,7 +141,7 @@ def traced(name: str) -> Callable[[Scalar, Scalar], Condition]:
     def compare(a: Scalar, b: Scalar) -> Condition:
         if isinstance(a, Value) or isinstance(b, Value):
             # What is greater than 0 is positive, and so holds as it is.
-            return a if name == "greater" and b == 0.0 else apply(name, a, b)  # type: ignore[return-value]
+            return a if name == "greater" and type(b) is float and b == 0.0 else apply(name, a, b)  # type: ignore[return-value]
         return DECISIONS[name](a, b)
 
     return compare
