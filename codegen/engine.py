@@ -207,7 +207,7 @@ def render_ops(operations, instructions) -> str:
         lines += functions_of(operation)
     lines += switches(table)
     lines += one_of("commutes", [o for o in binary if o.commutes])
-    lines += one_of("selects", [o for o in binary + ternary if o.selects])
+    lines += one_of("selects", [o for o in table if o.selects])
     lines += one_of("is_compact", [o for o in binary if o.compact])
     lines += one_of("right_in_symbol", [o for o in binary if o.right_in_symbol])
     for part in ("outer", "inner"):

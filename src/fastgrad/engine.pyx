@@ -62,7 +62,7 @@ A number, its gradient and the operation that made it.
         return self**exponent
 
     def clip(self, min=None, max=None):
-        """Return self, at least min and at most max, either of which may be None; max wins if it is below min.
+        """Return self, at least min and at most max, either of which may be None; max wins over min.
 
         The derivative by self is 1 from min to max, as torch's clamp has it, and else 0.
         """

@@ -170,7 +170,11 @@ def test_the_library_keeps_what_the_bounds_assume(name):
                 continue
             with mpmath.workprec(320):
                 function = FUNCTIONS_OF_LIBRARY[name]
-                error = abs(mpmath.mpf(found) - function.value(mpmath.mpf(x)))
+                try:
+                    error = abs(mpmath.mpf(found) - function.value(mpmath.mpf(x)))
+                except OverflowError:
+                    # mpmath's erfc, of what has more digits than an exponent.
+                    continue
                 size = max(abs(found), float(function.size(mpmath.mpf(x))))
                 assert error <= LIBRARY[name] * math.ulp(size), x
 

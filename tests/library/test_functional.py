@@ -1,10 +1,13 @@
 """fastgrad.functional against PyTorch, and against values worked out by hand."""
 
 import copy
+import itertools
 import math
 import random
 import re
 
+import mpmath
+import numpy
 import pytest
 
 import fastgrad
@@ -198,12 +201,15 @@ def test_derivatives_of_the_rows_without_a_method(row):
     draw = random.Random(row.name)
     for _ in range(20):
         operands = [draw.uniform(-2, 2) for _ in range(row.operands)]
-        assert gradcheck(lambda *values: apply(row.name, *values), operands)
+        if row.name == "polygamma":
+            assert gradcheck(lambda x: F.polygamma(2, x), [abs(operands[1]) + 0.1])
+        else:
+            assert gradcheck(lambda *values: apply(row.name, *values), operands)
 
 
 @pytest.mark.parametrize("row", FUNCTIONS, ids=lambda row: row.name)
 def test_a_number_is_the_same_as_a_leaf(row):
-    numbers = [0.75, -1.5, 2.0][: row.operands]
+    numbers = [2.0 if row.name == "polygamma" else 0.75, -1.5, 2.0][: row.operands]
     expected = apply(row.name, *leaves(numbers)).data
     for place in range(row.operands):
         mixed = [Value(number) if index == place else number for index, number in enumerate(numbers)]
@@ -211,6 +217,190 @@ def test_a_number_is_the_same_as_a_leaf(row):
         assert out.data == expected
         out.backward()
     assert apply(row.name, *numbers).data == expected
+
+
+NUMBERS = (-2.5, -1.0, -0.75, -0.5, 0.0, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0)
+# What functional has and torch, by its name there.
+IN_TORCH = {
+    name: (lambda torch, name=name: getattr(torch, name))
+    for name in (
+        *(
+            "erf",
+            "erfc",
+            "expm1",
+            "log1p",
+            "log2",
+            "log10",
+            "lgamma",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "sinh",
+            "cosh",
+        ),
+        *("asinh", "acosh", "atanh", "floor", "ceil", "round", "sign"),
+    )
+} | {
+    "ndtr": lambda torch: torch.special.ndtr,
+    "gelu": lambda torch: torch.nn.functional.gelu,
+    "atan2": lambda torch: torch.atan2,
+    "hypot": lambda torch: torch.hypot,
+    "fmod": lambda torch: torch.fmod,
+    "remainder": lambda torch: torch.remainder,
+    "clip": lambda torch: torch.clip,
+}
+
+
+@pytest.mark.parametrize("name", IN_TORCH)
+def test_values_and_gradients_are_torchs(torch, name):
+    theirs = IN_TORCH[name](torch)
+    compared = 0
+    count = 3 if name == "clip" else getattr(F, name).__code__.co_argcount - (name == "gelu")
+    for numbers in itertools.product(NUMBERS, repeat=count):
+        operands = leaves(numbers)
+        try:
+            out = getattr(F, name)(*operands)
+        except (ArithmeticError, ValueError):
+            continue
+        tensors = [torch.tensor(number, dtype=torch.float64, requires_grad=True) for number in numbers]
+        expected = theirs(*tensors)
+        expected.backward()
+        out.backward()
+        assert out.data == pytest.approx(expected.item(), rel=1e-13, abs=1e-15), numbers
+        for mine, tensor in zip(operands, tensors, strict=True):
+            assert mine.grad == pytest.approx(tensor.grad.item(), rel=1e-12, abs=1e-15, nan_ok=True), numbers
+        compared += 1
+    assert compared >= 4
+
+
+def test_the_other_gelu_is_torchs(torch):
+    for number in (-30.0, *NUMBERS, 30.0):
+        x = Value(number)
+        F.gelu(x, approximate="tanh").backward()
+        tensor = torch.tensor(number, dtype=torch.float64, requires_grad=True)
+        expected = torch.nn.functional.gelu(tensor, approximate="tanh")
+        expected.backward()
+        assert F.gelu(number, "tanh").data == pytest.approx(expected.item(), rel=1e-12, abs=1e-15)
+        assert x.grad == pytest.approx(tensor.grad.item(), rel=1e-9, abs=1e-14)
+    with pytest.raises(ValueError, match="one of none, tanh"):
+        F.gelu(1.0, "erf")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: F.polygamma(1.5, 2.0), TypeError, "integer"),
+        (lambda: F.polygamma(101, 2.0), ValueError, "from 0 to 100"),
+        (lambda: F.polygamma(-1, 2.0), ValueError, "from 0 to 100"),
+        (lambda: F.polygamma(1, -3.0), ValueError, "a pole"),
+        (lambda: F.digamma(0.0), ValueError, "a pole"),
+        (lambda: F.lgamma(-2), ValueError, "a pole"),
+        (lambda: F.clip(1.0), TypeError, "a min or a max"),
+        (lambda: F.remainder(1.0, Value(0.0)), ZeroDivisionError, "division by zero"),
+        (lambda: F.asin(1.5), ValueError, "between -1 and 1"),
+    ],
+)
+def test_what_has_no_value_is_refused_in_words(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 5, 20, 100])
+def test_polygamma_is_mpmaths(order):
+    for x in (1e-3, 0.5, 1.0, 1.4616321449683622, 7.5, 40.0, 1e6, -0.5, -3.25, -20.1):
+        expected = mpmath.psi(order, mpmath.mpf(x))
+        if abs(expected) < 1e300:
+            assert F.polygamma(order, x).data == pytest.approx(float(expected), rel=1e-11)
+
+
+def test_conditions_are_those_of_where():
+    x = Value(1.0)
+    for condition in (F.greater(x, 0.5), F.logical_and(x, F.less(x, 2)), F.logical_not(F.equal(x, 2.0))):
+        assert condition.data == 1.0
+        y = F.where(condition, 3 * x, x.sqrt())
+        x.grad = 0.0
+        y.backward()
+        assert x.grad == 3.0
+    assert F.logical_or(-1.0, 0.0).data == 0.0
+    assert F.logical_and(math.nan, 1.0).data == 0.0
+    assert [F.greater_equal(1, 1).data, F.less_equal(2, 1).data, F.not_equal(1, 1).data] == [1.0, 0.0, 0.0]
+
+
+def test_a_step_hands_no_gradient_on():
+    """Not even 0 times the infinite derivative below it."""
+    x = Value(0.0)
+    (x.sqrt().floor() + x).backward()
+    assert x.grad == 1.0
+    compiled = fastgrad.compile(lambda x: x.sqrt().floor() + F.greater(x.sqrt(), 1.0) + x)
+    assert compiled.input_gradients(numpy.array([0.0, 4.0]))[0].tolist() == [1.0, 1.0]
+
+
+def test_conditions_in_a_compiled_function():
+    @fastgrad.compile
+    def payoff(s, k):
+        return F.where(F.logical_and(F.greater(s, k), F.less(s, 3.0)), (s % 2.0).erf(), F.floor(s))
+
+    s, k = numpy.array([0.5, 1.5, 2.5, 3.5]), 1.0
+    assert payoff(s, k) == pytest.approx([0.0, math.erf(1.5), math.erf(0.5), 3.0])
+    slopes = payoff.input_gradients(s, k)[0]
+    assert slopes == pytest.approx(
+        [0.0, *(2 / math.sqrt(math.pi) * math.exp(-(t**2)) for t in (1.5, 0.5)), 0.0]
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "log1p",
+            "expm1",
+            "arctan",
+            "arcsin",
+            "arccos",
+            "sinh",
+            "cosh",
+            "tanh",
+            "arcsinh",
+            "arctanh",
+            "tan",
+        ),
+        *("log2", "log10", "cbrt", "rint", "floor", "ceil", "sqrt", "exp", "log", "conjugate"),
+    ],
+)
+def test_numpys_functions_find_the_methods(name):
+    numbers = numpy.array([0.25, 0.75])
+    found = getattr(numpy, name)(numpy.array([Value(number) for number in numbers]))
+    assert [value.data for value in found] == pytest.approx(getattr(numpy, name)(numbers).tolist(), rel=1e-15)
+
+
+@pytest.mark.parametrize("name", ["arctan2", "hypot", "fmod", "remainder"])
+def test_numpys_functions_of_two_find_the_methods(name):
+    a, b = numpy.array([0.25, -3.5]), numpy.array([0.75, 2.0])
+    values = numpy.array([Value(number) for number in a])
+    expected = getattr(numpy, name)(a, b).tolist()
+    assert [value.data for value in getattr(numpy, name)(values, b)] == pytest.approx(expected, rel=1e-15)
+    method = getattr(values[0], {"remainder": "__mod__"}.get(name, name))
+    assert [value.data for value in method(b)] == pytest.approx(getattr(numpy, name)(a[0], b).tolist())
+
+
+def test_numpys_standard_deviation_of_values():
+    numbers = [1.0, 2.0, 4.0]
+    found = numpy.std(numpy.array([Value(number) for number in numbers]))
+    assert found.data == pytest.approx(numpy.std(numbers), rel=1e-15)
+
+
+def test_pythons_rounding_of_a_value_is_a_value():
+    x = Value(2.675)
+    assert [math.floor(x).data, math.ceil(x).data, round(x).data, round(x, 1).data] == [2.0, 3.0, 3.0, 2.7]
+    assert round(Value(2.5)).data == 2.0
+    assert round(Value(1234.0), -2).data == 1200.0
+
+
+@pytest.mark.parametrize("name", ["erf", "lgamma", "log1p"])
+def test_a_function_of_the_math_module_is_advised_against_by_the_methods_name(name):
+    with pytest.raises(fastgrad.TracingError, match=rf"write x\.{name}\(\) for math\.{name}\(x\)"):
+        fastgrad.compile(lambda x: getattr(math, name)(x))(numpy.array([1.0]))
 
 
 def test_the_hinge_is_the_max_margin_loss_of_micrograds_demo():

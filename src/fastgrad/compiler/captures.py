@@ -269,6 +269,8 @@ def advise(error: BaseException, failed: object) -> None:
         return
     if name in ("pow", "fabs"):
         way = "write x ** y for math.pow(x, y)" if name == "pow" else "write abs(x) for math.fabs(x)"
+    elif name in ("atan2", "hypot", "fmod"):
+        way = f"write x.{name}(y) for math.{name}(x, y)"
     elif hasattr(Value, name):
         way = f"write x.{name}() for math.{name}(x)"
     else:

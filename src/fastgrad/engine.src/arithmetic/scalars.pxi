@@ -155,5 +155,7 @@ def _refuse(int row, double a, double b):
 
 
 def _described(int row, double a, double b):
-    """The operation with this row and these operands, as an error shows it."""
+    """The operation with this row and these operands, as an error shows it; ValueError for no such row."""
+    if not 0 <= row < len(NAMES) or not NAMES[row]:
+        raise ValueError(f"there is no operation with the row {row}")
     return described(row, a, b)

@@ -97,9 +97,10 @@ FASTGRAD_SPECIAL double fastgrad_factorial_zeta(int n, double x) {
 FASTGRAD_SPECIAL double fastgrad_polygamma(double order, double x) {
     /* d^n cot(u) / du^n is a polynomial in cot(u). */
     double polynomial[103] = {0.0, 1.0}, cot, value, scale = FASTGRAD_PI;
-    const int n = order >= 0.0 && order <= 100.0 ? (int)order : -1;
+    const int known = order >= 0.0 && order <= 100.0 && order == floor(order) && x == x;
+    const int n = known ? (int)order : 0;
     int k, step;
-    if ((double)n != order || x != x) return order != order ? order : x != x ? x : NAN;
+    if (!known) return order != order ? order : x != x ? x : NAN;
     if (n == 0) return fastgrad_digamma(x);
     if (x > 0.0) {
         value = x < INFINITY ? fastgrad_factorial_zeta(n, x) : 0.0;

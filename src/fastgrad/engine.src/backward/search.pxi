@@ -133,6 +133,8 @@ cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
             return ternary_db(row, a, b, c, node.data) == 0.0
         return ternary_dc(row, a, b, c, node.data) == 0.0
     a = (<Node *>node.left).data
+    if row < ROW_FIRST_BINARY:
+        return unary_derivative(row, a, node.data) == 0.0
     b = (<Node *>node.right.node).data if owns_right(code) else node.right.constant
     if index == 0:
         return left_derivative(row, a, b, node.data) == 0.0
