@@ -197,6 +197,27 @@ def test_an_index_is_in_range_even_where_the_derivatives_do_not_need_it():
             call([2], [2.0], [3.0], argnums=1)
 
 
+@pytest.mark.parametrize("rows", [None, 0, 5])
+def test_input_gradients_of_many_outputs_are_those_of_each(rows):
+    def function(x, y, i, n):
+        a, b = (x[0], x[1]) if isinstance(x, list) else (x, x * 2.0)
+        return [a * y, F.where(a, b * n, y), take([a, y], i), a**2, b.exp() * y * n]
+
+    rng = np.random.default_rng(2)
+    x, y, i, n = (
+        (0.5, -0.25, 1, 3.0)
+        if rows is None
+        else (rng.normal(size=(rows, 2)), rng.normal(size=rows), np.arange(rows) % 2, 3.0)
+    )
+    found = compile(function).input_gradients(x, y, i, n)
+    for place in range(5):
+        one = compile(lambda *given: function(*given)[place]).input_gradients(x, y, i, n)
+        for many, single in zip(found, one, strict=True):
+            assert (many is None) == (single is None)
+            if many is not None:
+                np.testing.assert_allclose(many[place], single, rtol=1e-14, atol=1e-14)
+
+
 def test_forward_mode_carries_only_the_tangents_that_reach_a_number():
     def squares(x):
         return [each.sin() * each for each in x]

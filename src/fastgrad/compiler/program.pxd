@@ -50,6 +50,8 @@ cdef class Program:
     cdef bint has_rows(self, list arguments) except -1
     cdef Results target(self, tuple shape, object given, list arguments)
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
+    cdef object gradients_side_by_side(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
+    cdef object shaped_gradients(self, list gradients, list arguments)
     cdef int verify_records(
         self, RowProgram program, RowState *state, const Argument *arguments, const double *parameters,
         Py_ssize_t row, str place, Py_ssize_t *since

@@ -37,6 +37,9 @@ cdef extern from "Python.h":
 cdef enum:
     # The records that `_verify` computes between two looks for Ctrl-C: some milliseconds.
     VERIFIED_RECORDS = 65536
+    # `input_gradients` goes back once for each of so many outputs. For more, a program of all derivatives,
+    # which takes longer to make, runs once.
+    MOST_PASSES = 3
 
 cdef class Results:
     """An array that a call fills: numpy's if numpy is installed, else a memoryview of doubles.
@@ -334,6 +337,8 @@ cdef class Program:
 
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return d output / d argument row by row: an array an argument, None for indices."""
+        if len(self.graph.outputs) > MOST_PASSES:
+            return self.gradients_side_by_side(arguments, threads, block)
         cdef Plan plan = self.plan_for(INPUTS)
         cdef Py_ssize_t rows = self.count_rows(arguments), at, index
         cdef Workspace workspace = self.start(plan, arguments, rows, threads, block) if rows else None
@@ -356,11 +361,7 @@ cdef class Program:
                 workspace.seeds[at] = 1.0
             run_rows(plan, workspace, rows, workspace.seeds, NULL, 1 if self.single else plan.outputs)
             plan.workspaces.append(workspace)
-        gradients = [
-            None if results is None else self.shaped(results, arguments, not self.single)
-            for results in gradients
-        ]
-        return gradients[0] if len(gradients) == 1 else tuple(gradients)
+        return self.shaped_gradients(gradients, arguments)
 
     def derived(self, tuple key not None, tuple more not None=()):
         """Return the program of derivatives that a key describes; it is made at its first use.
@@ -537,6 +538,51 @@ cdef class Program:
             for other in range(count):
                 found.data[at * count + other] = row.data[other]
         return shared_out(found, shapes, outs)[0]
+
+    cdef object gradients_side_by_side(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
+        """What `input_gradients` returns, by a program of its own: all outputs in one pass."""
+        cdef Py_ssize_t rows = self.count_rows(arguments), index, at, column, width, number = 0
+        cdef Py_ssize_t outputs = len(self.graph.outputs)
+        cdef Prepared one
+        cdef Results results
+        cdef Workspace workspace
+        cdef Plan plan
+        cdef list gradients = []
+        cdef list groups = []
+        for index in range(len(arguments)):
+            one = arguments[index]
+            if one.kind == INDICES:
+                gradients.append(None)
+                continue
+            width = max(one.columns, 1)
+            groups.append(tuple([(index, column) for column in range(width)]))
+            gradients.append(Results(tuple([outputs, rows] if one.columns < 0 else [outputs, rows, width])))
+        if rows and groups:
+            program = <Program>self.derived(("jacobian", tuple(groups), False))
+            plan = program.plan_for(FORWARD)
+            workspace = program.start(plan, arguments, rows, threads, block)
+            for index in range(len(arguments)):
+                results = gradients[index]
+                if results is None:
+                    continue
+                one = arguments[index]
+                width = max(one.columns, 1)
+                for at in range(outputs):
+                    for column in range(width):
+                        workspace.places[number].data = <char *>(results.data + at * rows * width + column)
+                        workspace.places[number].row_step = width * <Py_ssize_t>sizeof(double)
+                        number += 1
+            run_rows(plan, workspace, rows, NULL, workspace.places, 1)
+            plan.workspaces.append(workspace)
+        return self.shaped_gradients(gradients, arguments)
+
+    cdef object shaped_gradients(self, list gradients, list arguments):
+        """One array for one argument, else a tuple of them."""
+        shaped = [
+            None if results is None else self.shaped(results, arguments, not self.single)
+            for results in gradients
+        ]
+        return shaped[0] if len(shaped) == 1 else tuple(shaped)
 
     def _verify(self, list arguments, str what="outputs"):
         """Raise what the engine would raise for the first row that it refuses.
