@@ -89,6 +89,7 @@ def sound_calls():
         "fastgrad.engine._put_together": (Value, "mul", 0, 6.0, 0.0, (w, x), None),
         "fastgrad.engine._described": (1, 0.0, -1.0),
         "fastgrad.engine._number_of": ("where", 1.0, 2.0, 3.0),
+        "fastgrad.engine._read_graph": ([w], [w], set()),
         "fastgrad.engine._refuse": (1, 0.0, -1.0),
         "fastgrad.engine._set_extras": (w, "label", "symbol", {"name": 1}),
         "fastgrad.engine._traced": ("name", len, [w]),
