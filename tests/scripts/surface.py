@@ -59,6 +59,7 @@ def whole():
     """Objects of fastgrad that are sound: no call may make them less so."""
     w = Value(2.0)
     custom, local = Value(3.0, (w,), "custom"), Value(4.0, (w, w), (1.0, 2.0))
+
     def function(x, i):
         state, _ = fastgrad.scan(lambda s, each: (s * each + x, None), x, [w, 2.0, x])
         return fastgrad.take([w * x, state, w], i).tanh()
