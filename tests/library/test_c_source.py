@@ -75,8 +75,8 @@ class InC:
 
 def assert_same(compiled, directory, *arrays, compiler="gcc"):
     """Every row of the program, in C."""
-    in_c = InC(compiled, directory, compiler)
     outputs = compiled(*arrays)
+    in_c = InC(compiled, directory, compiler)
     gradients = compiled.input_gradients(*arrays)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     for p in compiled.parameters:

@@ -68,6 +68,7 @@ def whole():
     """Objects of fastgrad that are sound: no call may make them less so."""
     w = Value(2.0)
     custom, local = Value(3.0, (w,), "custom"), Value(4.0, (w, w), (1.0, 2.0))
+
     def function(x, i):
         state, _ = fastgrad.scan(lambda s, each: (s * each + x, None), x, [w, 2.0, x])
         return fastgrad.take([w * x, state, w], i).tanh()
@@ -102,6 +103,7 @@ def sound_calls():
         "fastgrad.engine._given": (6.0, (w, x), (3.0, w), Rule(custom_jvp(len), (None, None))),
         "fastgrad.engine._number_of": ("where", 1.0, 2.0, 3.0),
         "fastgrad.engine._operate": ("where", w, 2.0, x),
+        "fastgrad.engine._read_graph": ([w], [w], set()),
         "fastgrad.engine._refuse": (1, 0.0, -1.0),
         "fastgrad.engine._set_extras": (w, "label", "symbol", {"name": 1}),
         "fastgrad.engine._traced": ("name", len, [w]),

@@ -232,7 +232,7 @@ def sources_of(xs: Any, name: str) -> tuple[Nest, list[Source]]:
     elements = xs.tolist() if hasattr(xs, "tolist") else list(xs)
     if not isinstance(elements, list):
         raise TypeError(f"the xs of {name} are a list or an array, not a single number")
-    if all(map(is_leaf, elements)):
+    if are_leaves(elements):
         return LEAF, [source_of(elements)]
     shapes = list(map(nest_of, elements))
     for step, shape in enumerate(shapes):
@@ -244,8 +244,9 @@ def sources_of(xs: Any, name: str) -> tuple[Nest, list[Source]]:
     return shapes[0], [source_of(list(each)) for each in zip(*leaves, strict=True)]
 
 
-def is_leaf(element: Any) -> bool:
-    return isinstance(element, (Value, float, int))
+def are_leaves(elements: list[Any]) -> bool:
+    # There may be 100,000 of a few classes.
+    return all(issubclass(kind, (Value, float, int)) for kind in set(map(type, elements)))
 
 
 def source_of(elements: Sequence[Any]) -> Source:
@@ -383,7 +384,8 @@ def traced(
 
 def kind_of(source: Source, name: str) -> str:
     """Return the kind of an input: an index or a real number."""
-    indices = [isinstance(element, Index) for element in source.elements] if source.made is None else []
+    some = source.elements if source.columns is None else source.elements[:1]
+    indices = [isinstance(element, Index) for element in some] if source.made is None else []
     if not any(indices):
         return "real"
     if source.columns is None or not all(indices):

@@ -11,11 +11,11 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastgrad.compiler import scanning
+from fastgrad.compiler import scanning, tracing
 from fastgrad.compiler.graph import OPERATION_ROWS
 from fastgrad.compiler.nests import LEAF, Nest
 from fastgrad.compiler.scanning import Made, Source, Steps, order_of, traced
-from fastgrad.compiler.tracing import Index, Repeat, Selection, argument_rows, take
+from fastgrad.compiler.tracing import Index, Repeat, Selection, take
 from fastgrad.derivatives.expressions import Scalar
 from fastgrad.engine import Value, _dot, _make_unknown, _reduce, apply
 from fastgrad.operations import BY_NAME
@@ -57,7 +57,7 @@ def columns_of(node: Value) -> list[Value]:
     for source in repeat.sources:
         if source.columns is not None:
             argument, first, stride = source.columns
-            found += [argument_rows[argument][first + stride * step] for step in range(repeat.steps)]
+            found += [tracing.argument_rows[argument][first + stride * step] for step in range(repeat.steps)]
     return found
 
 

@@ -121,7 +121,7 @@ def program_of(f: Any) -> Program:
 
 def valid_name(name: str, given: bool) -> str:
     found = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "f"
-    if given and (found != name or TAKEN.fullmatch(name)):
+    if given and (found != name or found[0].isdigit() or TAKEN.fullmatch(name)):
         raise ValueError(f"{name!r} is no name for a function in C")
     if found[0].isdigit() or found == "lambda" or TAKEN.fullmatch(found):
         found = f"f_{found}" if found != "lambda" else "f"
