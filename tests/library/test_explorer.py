@@ -171,6 +171,13 @@ def test_a_graph_over_the_limit_says_how_to_see_less():
         viz.explore(x, limit=30, open=False)
 
 
+def test_the_limit_is_of_micrograds_nodes():
+    (neuron,) = [nn.Neuron(4)([1.0, 2.0, 3.0, 4.0])]
+    assert len(page_data(viz.explore(neuron, limit=20, open=False))["boxes"]) <= 20
+    with pytest.raises(viz.TooManyNodesError, match="nodes, more than 12: explore a part of it"):
+        viz.explore(neuron, limit=12, open=False)
+
+
 @pytest.mark.parametrize("root", [None, 3.0, "a"])
 def test_only_a_value_has_a_page(root):
     with pytest.raises(TypeError, match="root must be a Value"):
