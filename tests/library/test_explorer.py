@@ -211,6 +211,12 @@ def test_a_script_opens_the_browser_and_a_notebook_does_not(shows, monkeypatch, 
     assert all(address.startswith("file:") for address in opened)
 
 
+def test_the_layout_library_comes_with_its_licence():
+    document = viz.explore(lecture(), open=False).document
+    assert "Copyright (c) 2012-2014 Chris Pettitt" in document
+    assert "sourceMappingURL" not in document
+
+
 def test_a_page_is_saved(tmp_path):
     page = viz.explore(lecture(), open=False)
     assert page.save(tmp_path / "graph.html").read_text(encoding="utf-8") == page.document

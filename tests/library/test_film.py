@@ -407,3 +407,43 @@ def test_the_demo_is_watched_and_trains_on_what_is_clicked(browser, monkeypatch,
     assert not training.is_alive()
     assert complaints == []
     assert "on 101 points: loss" in capsys.readouterr().out
+
+
+@pytest.fixture
+def demo(monkeypatch):
+    """The demo's module, with a page that is not opened."""
+    module = pytest.importorskip("fastgrad.commands.demo")
+    monkeypatch.setattr(serving.webbrowser, "open", lambda url: None)
+    return module
+
+
+def test_the_watched_demo_ends_with_its_result(demo, monkeypatch, capsys):
+    def interrupt(served):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving.Served, "is_watched", interrupt)
+    demo.watch_moons(10, 1337)
+    assert "after 0 steps on 100 points" in capsys.readouterr().out
+
+
+def test_the_watched_demo_fails_with_its_loss(demo, monkeypatch):
+    monkeypatch.setattr(demo, "eager_step", lambda *_: lambda rate: (math.nan, 0.5))
+    monkeypatch.setattr(serving.Served, "is_watched", lambda served: served.listening.append(None) or True)
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 0"):
+        demo.watch_moons(10, 1337)
+
+
+def test_the_demo_is_watched_from_the_command_line(demo, monkeypatch):
+    from fastgrad.__main__ import main
+
+    called = []
+    monkeypatch.setattr(demo, "watch_moons", lambda *options: called.append(options))
+    main(["demo", "--watch", "--steps", "7", "--compiled"])
+    assert called == [(7, 1337, True)]
+
+    def fail(*options):
+        raise FloatingPointError("the loss is nan")
+
+    monkeypatch.setattr(demo, "watch_moons", fail)
+    with pytest.raises(SystemExit, match="error: the loss is nan"):
+        main(["demo", "--watch"])
