@@ -1,5 +1,6 @@
 """The page of a graph: what it is given, shows and says, and what its controls do, in a real browser."""
 
+import gc
 import json
 import random
 import re
@@ -159,6 +160,8 @@ def test_own_nodes_are_run_once_for_what_they_give(overwrites):
 def test_looking_changes_nothing(name):
     root = EXPRESSIONS[name]()
     root.backward()
+    # What earlier tests left is not to be freed in between.
+    gc.collect()
     before = _pool_statistics()
     viz.explore(root, open=False)
     after = _pool_statistics()
