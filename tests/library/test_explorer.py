@@ -1,5 +1,6 @@
 """The page of a graph: what it is given, shows and says, and what its controls do, in a real browser."""
 
+import gc
 import json
 import random
 import re
@@ -159,6 +160,8 @@ def test_own_nodes_are_run_once_for_what_they_give(overwrites):
 def test_looking_changes_nothing(name):
     root = EXPRESSIONS[name]()
     root.backward()
+    # What earlier tests left is not to be freed in between.
+    gc.collect()
     before = _pool_statistics()
     viz.explore(root, open=False)
     after = _pool_statistics()
@@ -169,6 +172,13 @@ def test_a_graph_over_the_limit_says_how_to_see_less():
     x = sum((Value(1.0) for _ in range(20)), Value(0.0))
     with pytest.raises(viz.TooManyNodesError, match=r"explore a part of it|draw a part of it"):
         viz.explore(x, limit=30, open=False)
+
+
+def test_the_limit_is_of_micrograds_nodes():
+    (neuron,) = [nn.Neuron(4)([1.0, 2.0, 3.0, 4.0])]
+    assert len(page_data(viz.explore(neuron, limit=20, open=False))["boxes"]) <= 20
+    with pytest.raises(viz.TooManyNodesError, match="nodes, more than 12: explore a part of it"):
+        viz.explore(neuron, limit=12, open=False)
 
 
 @pytest.mark.parametrize("root", [None, 3.0, "a"])
@@ -202,6 +212,12 @@ def test_a_script_opens_the_browser_and_a_notebook_does_not(shows, monkeypatch, 
     viz.explore(Value(1.0) * 2)
     assert len(opened) == (0 if shows else 1)
     assert all(address.startswith("file:") for address in opened)
+
+
+def test_the_layout_library_comes_with_its_licence():
+    document = viz.explore(lecture(), open=False).document
+    assert "Copyright (c) 2012-2014 Chris Pettitt" in document
+    assert "sourceMappingURL" not in document
 
 
 def test_a_page_is_saved(tmp_path):

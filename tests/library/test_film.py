@@ -1,12 +1,15 @@
 """A recorded training run: what is kept, the page of it, and the page that is sent it while it trains."""
 
+import base64
 import json
 import math
 import random
 import re
 import threading
+import time
 import urllib.error
 import urllib.request
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -71,6 +74,16 @@ def test_of_a_long_run_evenly_spaced_steps_are_kept(model, monkeypatch):
     assert len({b - a for a, b in pairwise(steps)}) == 1
 
 
+def test_of_a_long_run_the_page_shows_evenly_spaced_steps(model, monkeypatch):
+    monkeypatch.setattr(filming, "SHOWN", 5)
+    film = viz.watch(model)
+    for step in range(17):
+        film.record(float(step))
+    data = page_data(film.page().document)
+    assert [frame["step"] for frame in data["frames"]] == [0, 4, 8, 12, 16]
+    assert len(data["losses"]) == 17
+
+
 def test_steps_may_be_left_out(model):
     film = viz.watch(model, every=3)
     for step in range(7):
@@ -89,8 +102,6 @@ def test_the_page_has_the_scores_of_each_step(model):
     grid = filming.points_on(film.grid)
     film.record(0.0)
     shown = film._shown(film.frames[-1])
-    import base64
-
     for byte, point in zip(base64.b64decode(shown["scores"])[::97], grid[::97], strict=True):
         assert abs(byte - (127 + 127 * max(-1, min(1, model(point).data / filming.FULL)))) <= 1
 
@@ -169,8 +180,6 @@ def test_a_film_without_steps_has_no_page(model):
 
 
 def test_bytes_of_the_page_say_nan_and_cut_off():
-    import base64
-
     packed = base64.b64decode(filming.packed([-2.0, -1.0, 0.0, 0.5, 1.0, 9.0, math.nan]))
     assert list(packed) == [0, 0, 127, 191, 254, 254, 255]
 
@@ -208,6 +217,43 @@ def test_a_notebook_shows_the_picture_as_it_changes(model, monkeypatch):
     assert len(shown) == 3
     assert "step 2: loss" in shown[-1]
     assert film.added() == []
+
+
+@pytest.mark.parametrize(("notebook", "kind"), [(True, serving.InNotebook), (False, serving.Served)])
+def test_a_live_film_is_shown_where_it_is_made(notebook, kind, model, monkeypatch):
+    from fastgrad.viz import pages
+
+    opened = []
+    monkeypatch.setattr(pages, "in_notebook", lambda: notebook)
+    monkeypatch.setattr(serving.webbrowser, "open", opened.append)
+    film = viz.watch(model, X, Y, live=True)
+    assert type(film.live) is kind
+    if not notebook:
+        assert opened == [film.live.url]
+        film.live.close()
+
+
+def test_a_picture_without_numbers_is_grey_and_has_no_curve(model):
+    grid = ((0.0, 1.0), (0.0, 1.0))
+    picture = bitmaps.picture_of(grid, 2, [math.nan] * 4, [[0.5, 0.5]], [], [(0, math.inf)])
+    assert "polyline" not in picture
+    [encoded] = re.findall(r"base64,([^\"]+)", picture)
+    assert zlib.decompress(base64.b64decode(encoded)[41:-16])[1:4] == bytes([128, 128, 128])
+
+
+def test_a_list_of_one_score_is_a_score():
+    w = Value(1.0)
+
+    class Listed(nn.Module):
+        def __init__(self):
+            self.w = w
+
+        def __call__(self, x):
+            return [w * float(x[0])]
+
+    film = viz.watch(Listed(), X, Y)
+    film.record(0.0)
+    assert film._shown(film.frames[0])["accuracy"] == 1.0
 
 
 # -- a page that is sent pictures ------------------------------------------------------------------
@@ -264,6 +310,33 @@ HAS_PICTURE = """(name) => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return data.some((byte) => byte > 0);
 }"""
+
+
+def test_pictures_are_sent_while_a_page_is_open(served, model, monkeypatch):
+    monkeypatch.setattr(serving, "PATIENCE", 0.0)
+    # Nobody is there yet.
+    served.live.show(served)
+    assert served.live.is_watched()
+    with urllib.request.urlopen(served.live.url + "frames", timeout=10) as stream:
+        while not served.live.listening:
+            pass
+        assert served.live.is_watched()
+        train(served, model, 1)
+        served.live.show(served)
+        line = stream.readline()
+        while not line.startswith(b"data: "):
+            line = stream.readline()
+        assert json.loads(line[6:])["step"] == 0
+        # A page that reads nothing misses pictures, and holds nothing up.
+        for _ in range(2 * serving.WAITING):
+            served.live.show(served)
+        # While nothing happens, a comment shows whether it is still there.
+        while not stream.readline().startswith(b":"):
+            pass
+    while served.live.listening:
+        served.live.show(served)
+        time.sleep(0.05)
+    assert not served.live.is_watched()
 
 
 # -- in a browser ----------------------------------------------------------------------------------
@@ -334,3 +407,43 @@ def test_the_demo_is_watched_and_trains_on_what_is_clicked(browser, monkeypatch,
     assert not training.is_alive()
     assert complaints == []
     assert "on 101 points: loss" in capsys.readouterr().out
+
+
+@pytest.fixture
+def demo(monkeypatch):
+    """The demo's module, with a page that is not opened."""
+    module = pytest.importorskip("fastgrad.commands.demo")
+    monkeypatch.setattr(serving.webbrowser, "open", lambda url: None)
+    return module
+
+
+def test_the_watched_demo_ends_with_its_result(demo, monkeypatch, capsys):
+    def interrupt(served):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving.Served, "is_watched", interrupt)
+    demo.watch_moons(10, 1337)
+    assert "after 0 steps on 100 points" in capsys.readouterr().out
+
+
+def test_the_watched_demo_fails_with_its_loss(demo, monkeypatch):
+    monkeypatch.setattr(demo, "eager_step", lambda *_: lambda rate: (math.nan, 0.5))
+    monkeypatch.setattr(serving.Served, "is_watched", lambda served: served.listening.append(None) or True)
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 0"):
+        demo.watch_moons(10, 1337)
+
+
+def test_the_demo_is_watched_from_the_command_line(demo, monkeypatch):
+    from fastgrad.__main__ import main
+
+    called = []
+    monkeypatch.setattr(demo, "watch_moons", lambda *options: called.append(options))
+    main(["demo", "--watch", "--steps", "7", "--compiled"])
+    assert called == [(7, 1337, True)]
+
+    def fail(*options):
+        raise FloatingPointError("the loss is nan")
+
+    monkeypatch.setattr(demo, "watch_moons", fail)
+    with pytest.raises(SystemExit, match="error: the loss is nan"):
+        main(["demo", "--watch"])

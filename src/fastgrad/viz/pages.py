@@ -131,11 +131,13 @@ def plain(thing: Any) -> Any:
 
 
 def part(name: str) -> str:
-    """Return a file of the pages, without the address of a map for debuggers, which is not there."""
+    """Return a file of the pages; a library with its licence, and without the address of its source map."""
     text = (FOLDER / name).read_text(encoding="utf-8")
-    return "".join(
-        line for line in text.splitlines(keepends=True) if not line.startswith("//# sourceMappingURL")
-    )
+    if not name.endswith(".min.js"):
+        return text
+    licence = (FOLDER / name.replace(".min.js", ".LICENSE.txt")).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("//# sourceMappingURL")]
+    return f"/*\n{licence}*/\n{''.join(lines)}"
 
 
 def whole_page(title: str, stem: str, scripts: Sequence[str], data: Any, picture: str = "") -> str:

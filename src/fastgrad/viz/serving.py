@@ -111,7 +111,7 @@ class Served:
         if self.listening:
             self.seen = time.monotonic()
             self.patience = PATIENCE
-        return time.monotonic() - self.seen < self.patience
+        return bool(self.listening) or time.monotonic() - self.seen < self.patience
 
     def close(self) -> None:
         """End the server."""
