@@ -22,19 +22,25 @@ from command import BuildModules, BuildPython  # noqa: E402
 from needs import is_writable  # noqa: E402
 
 MSVC = sys.platform == "win32"
+# The platform built for, not that of the machine: macOS builds for both of its processors from either, and at
+# once; Pyodide is built for on Linux.
+PLATFORM = sysconfig.get_platform()
 # Bits are promised: `c + a*b` must not be contracted into one fused instruction.
 FLAGS = ["/O2", "/fp:precise"] if MSVC else ["-O3", "-ffp-contract=off", "-Wall", "-Wextra"]
 if not MSVC:
     # A module exports its PyInit function and nothing else.
     FLAGS.append("-fvisibility=hidden")
-if sys.platform == "linux":
+if PLATFORM.startswith("linux"):
     # Where the loop of backward() falls by chance, the same instructions take 6.8 or 8.2 ns a node.
     FLAGS += ["-falign-functions=64", "-falign-loops=32"]
 # A Python of 32 bits may run on a kernel of 64, whose platform it is then said to have.
 WIDE = sys.maxsize > 2**32
-if not MSVC and not WIDE and sysconfig.get_platform().endswith(("x86_64", "i386", "i686")):
+if not MSVC and not WIDE and PLATFORM.endswith(("x86_64", "i386", "i686")):
     # The x87's registers keep more than a double has; then bits depend on where a number is kept.
     FLAGS += ["-msse2", "-mfpmath=sse"]
+if PLATFORM.startswith("emscripten"):
+    # Every browser of the last years has vectors of two doubles.
+    FLAGS.append("-msimd128")
 MACROS = [("CYTHON_USE_TYPE_SPECS", "0")]
 if os.environ.get("FASTGRAD_ASSERTIONS"):
     MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
@@ -53,9 +59,8 @@ if os.environ.get("FASTGRAD_COVERAGE"):
 
 # The same kernels for each instruction set, one of which is chosen at run time. Where multiply-adds are
 # fused, in matrices and elementary functions, vector_math.h says so.
-# The platform built for, not that of the machine: macOS builds for both from either, and at once.
 # MSVC has neither the vector types of vector_math.h nor GCC's way to ask for a processor's instruction sets.
-X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and WIDE and not MSVC
+X86 = PLATFORM.endswith(("x86_64", "amd64")) and WIDE and not MSVC
 KERNEL_FLAGS = ["/O2"] if MSVC else [*FLAGS, "-fno-math-errno", "-fno-trapping-math"]
 # A loop with a call in it is no vector code, and what a row of the table computes may be too large for
 # the compiler to inline on its own.

@@ -481,7 +481,7 @@ def test_without_matplotlib_the_error_says_how_to_install_it(name, missing, monk
     monkeypatch.setitem(sys.modules, missing, None)
     # A package keeps its modules as attributes, too, where `from` looks first.
     monkeypatch.delattr(matplotlib, "pyplot", raising=False)
-    with pytest.raises(ModuleNotFoundError, match=rf"{name} needs matplotlib.*: pip .* 'fastgrad\[viz\]'"):
+    with pytest.raises(ModuleNotFoundError, match=rf'{name} needs matplotlib.*: pip .* "fastgrad\[viz\]"'):
         PLOTS[name]()
 
 

@@ -4,6 +4,7 @@
 #     ports.sh arm64 | s390x          Debian trixie's Python, emulated by qemu (about 10 times slower)
 #     ports.sh i386                   Debian trixie's Python, natively on a processor of 64 bits
 #     ports.sh 3.14 | 3.15            Debian forky's python3.14 or python3.15
+#     ports.sh pyodide                the npm package in Node, by Debian forky's Emscripten; without numpy
 #     ports.sh free-threaded          python3.14t: the one on the PATH, or built from Debian's source
 #
 # What follows the name is given to pytest. Runs as root on Debian, with debootstrap, and for another
@@ -109,6 +110,67 @@ test_emulated() {
         nice /environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
 }
 
+# Headers of CPython for Pyodide: those of the same version for Linux, and what Pyodide's own build says of itself.
+make_pyodide_headers() {
+    local root=$1 folder=$2
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp -r "$root/usr/include/python3.14/." "$folder"
+    (
+        cd "$ports/pyodide"
+        node --input-type=module -e '
+            import { loadPyodide } from "pyodide";
+            const python = await loadPyodide();
+            console.log(python.runPython("import json, sysconfig; json.dumps(sysconfig.get_config_vars())"));
+        '
+    ) | python3 -c '
+import json, re, sys
+
+values = json.load(sys.stdin)
+for name in re.findall(r"^(?:#define|/\* #undef) (\w+)", open(sys.argv[1]).read(), re.MULTILINE):
+    if values.get(name) not in (None, "") and (values[name] != 0 or name.startswith("SIZEOF")):
+        print("#define", name, values[name])
+' "$root/usr/include/x86_64-linux-gnu/python3.14/pyconfig.h" >"$folder/pyconfig.h"
+}
+
+# Compile with Emscripten, and run the suite in Node.
+test_in_pyodide() {
+    local root=$ports/forky wheels=$ports/pyodide/wheels
+    [ -e "$root/usr/bin/emcc" ] || chroot "$root" sh -c "
+        apt-get -o Acquire::Check-Valid-Until=false update
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends emscripten"
+    mkdir -p "$wheels"
+    (cd "$ports/pyodide" && npm install --silent pyodide@314)
+    # The last hypothesis without a module in Rust.
+    python3 -m pip download --quiet --no-deps --python-version 3.14 --only-binary :all: --platform any \
+        --dest "$wheels" pytest pluggy iniconfig packaging pygments 'hypothesis<6.150' sortedcontainers \
+        micrograd mpmath tqdm graphviz
+    make_pyodide_headers "$root" "$root/pyodide-headers"
+    copy_checkout "$root/checkout"
+    [ -e "$ports/host" ] || python3 -m venv "$ports/host"
+    "$ports/host/bin/pip" install --quiet 'cython>=3.3,<3.4'
+    (
+        cd "$root/checkout"
+        "$ports/host/bin/python" codegen/render.py
+        for source in $(find src -name '*.pyx' ! -name 'avx*'); do
+            "$ports/host/bin/cython" -I src "$source"
+        done
+    )
+    chroot "$root" sh -ec '
+        cd /checkout/src
+        export EM_CACHE=/emscripten-cache
+        flags="-fPIC -fwasm-exceptions -sSUPPORT_LONGJMP=wasm"
+        for source in $(find fastgrad -name "*.c"); do
+            module=${source%.c}
+            nice emcc -O2 -ffp-contract=off -msimd128 $flags -DNDEBUG -DCYTHON_USE_TYPE_SPECS=0 \
+                -I/pyodide-headers -c "$source" -o "$module.o"
+            nice emcc -O2 -sSIDE_MODULE=2 $flags -sEXPORTED_FUNCTIONS="_PyInit_$(basename "$module")" \
+                "$module.o" -o "$module.cpython-314-wasm32-emscripten.so"
+        done'
+    cp "$top/tests/reliability/pyodide.mjs" "$ports/pyodide"
+    nice node "$ports/pyodide/pyodide.mjs" "$root/checkout/src/fastgrad" "$root/checkout.tests" "$wheels" "$@"
+}
+
 # Say where python3.14t is, and build it first if need be.
 free_threaded_python() {
     local name
@@ -148,6 +210,10 @@ i386)
     needed='/checkout[test-core]'
     test_in_root forky python3.15 "$@"
     ;;
+pyodide)
+    make_root forky forky amd64 python3.14 python3.15
+    test_in_pyodide "$@"
+    ;;
 free-threaded)
     python=$(free_threaded_python)
     copy_checkout "$ports/checkout"
@@ -158,7 +224,7 @@ free-threaded)
     PYTHON_GIL=1 "$ports/environment/bin/python" -m pytest -q -p no:cacheprovider -m 'not distribution' "$@"
     ;;
 *)
-    sed -n '4,7s/^# *//p' "$0" >&2
+    sed -n '4,8s/^# *//p' "$0" >&2
     exit 2
     ;;
 esac
