@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import os
 import re
 from array import array
@@ -24,12 +23,15 @@ OPERATIONS = {operation.name: operation for operation in (*TABLE, *FUNCTIONS)}
 FOLDS = {reduction.name: reduction for reduction in REDUCTIONS}
 # The names that the file uses itself, and those of C.
 TAKEN = re.compile(
-    r"(v|g|t|i|o|s|n|m|x|gs|gm|go|gx|gp)\d+|g?e\d+_\d+|gs|go|gx|gnext|gmade|p|dp|out|seed|work|s|x|o|next|"
-    r"made|d_\w+|main|auto|break|case|char|const|continue|"
+    r"(v|g|t|i|o|s|n|m|x|gs|gm|go|gx|gp)\d+|g?e\d+_\d+|p|dp|out|seed|work|d_\w+|main|"
+    r"auto|break|case|char|const|continue|"
     r"default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|restrict|return|short|"
     r"signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while|exp|log|log1p|expm1|sqrt|"
     r"tanh|sin|cos|tan|pow|fabs|floor|isfinite|erf|memcpy|memset|NAN|INFINITY|y[01n]|j[01n]|gamma"
 )
+
+# Those of a step, which of all arguments has the indices alone.
+TAKEN_IN_STEP = re.compile("s|x|o|next|made|gs|go|gx|gnext|gmade")
 
 
 class Argument(NamedTuple):
@@ -123,7 +125,7 @@ def valid_name(name: str, given: bool) -> str:
     found = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "f"
     if given and (found != name or found[0].isdigit() or TAKEN.fullmatch(name)):
         raise ValueError(f"{name!r} is no name for a function in C")
-    if found[0].isdigit() or found == "lambda" or TAKEN.fullmatch(found):
+    if found[0].isdigit() or found == "lambda" or TAKEN.fullmatch(found) or TAKEN_IN_STEP.fullmatch(found):
         found = f"f_{found}" if found != "lambda" else "f"
     return found
 
@@ -134,10 +136,12 @@ class Source:
     def __init__(self, program: Program, name: str) -> None:
         self.program = program
         self.name = name
+        kinds = describe_signature(program.signature)
+        whole = [kind in ("index", "whole number") for kind, _ in kinds]
         self.arguments = [
-            Argument(argument, columns, kind in ("index", "whole number"))
-            for argument, (kind, columns) in zip(
-                argument_names(program._names()), describe_signature(program.signature), strict=True
+            Argument(argument, columns, one_whole)
+            for argument, (_, columns), one_whole in zip(
+                argument_names(program._names(), whole), kinds, whole, strict=True
             )
         ]
         # The functions of loops' steps, inner ones first.
@@ -226,15 +230,15 @@ def function(head: str, lines: list[str]) -> list[str]:
     return [head, "{", *[f"    {line}" for line in lines], "}", ""]
 
 
-def argument_names(names: Sequence[str]) -> list[str]:
+def argument_names(names: Sequence[str], whole: Sequence[bool]) -> list[str]:
     """Return names that C allows, all different."""
     found: list[str] = []
-    for name in names:
-        name = re.sub(r"\W+", "_", name, flags=re.ASCII)
-        while (
-            not name or name[0].isdigit() or TAKEN.fullmatch(name) or name in found or keyword.iskeyword(name)
-        ):
-            name = f"a_{name}" if not name or name[0].isdigit() else f"{name}_"
+    for given, one_whole in zip(names, whole, strict=True):
+        name = re.sub(r"\W+", "_", given, flags=re.ASCII)
+        if not name or name[0].isdigit():
+            name = f"a_{name}"
+        while TAKEN.fullmatch(name) or (one_whole and TAKEN_IN_STEP.fullmatch(name)) or name in found:
+            name += "_"
         found.append(name)
     return found
 
