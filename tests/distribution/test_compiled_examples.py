@@ -66,6 +66,8 @@ def test_the_implicit_root_finds_the_orbit():
     assert rate == pytest.approx(1 / (1 - 0.5 * math.cos(anomaly)), abs=1e-5)
     assert acceleration == pytest.approx(-0.5 * math.sin(anomaly) * rate**3, abs=1e-5)
     assert float(last.split()[-1]) == pytest.approx(0.5, abs=1e-3)
+
+
 def test_a_network_in_c_gives_the_scores_it_was_trained_to():
     lines = run("export_c.py").splitlines()
     assert int(lines[0].split("%")[0]) > 85

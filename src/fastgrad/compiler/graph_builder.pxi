@@ -280,8 +280,8 @@ cdef class Builder:
             row, first, second = graph.row(index), graph.first(index), graph.second(index)
             if row == ROW_LOOP:
                 raise NotImplementedError(
-                    "this function has a loop, scan or while_loop: the derivatives of such are those of backward, "
-                    "of input_gradients, and of fastgrad.grad within the function"
+                    "this function has a loop, scan or while_loop: the derivatives of such are those of "
+                    "backward, of input_gradients, and of fastgrad.grad within the function"
                 )
             if row == ROW_LEAF:
                 record = self.leaf(graph.leaves[first])

@@ -95,7 +95,8 @@ cdef class ChainRule:
                 self.passes[at] = self.active[number_of(&self.table, operand)]
                 index += 1
             if self.is_loop(at) and not self.passes[at]:
-                self.passes[at] = not self.active_nodes.isdisjoint(map(id, self.loops.columns(self.order[at])))
+                columns = self.loops.columns(self.order[at])
+                self.passes[at] = not self.active_nodes.isdisjoint(map(id, columns))
             self.active[at] = self.passes[at] or self.wanted[at]
             if self.active[at] and self.active_nodes is not None:
                 self.active_nodes.add(id(self.order[at]))
