@@ -100,13 +100,23 @@ def derivatives_agree(function, compiled, eager, arrays, options):
 GRID = np.array([0.3, 1.7, 2.5, 0.01, 4.0, 1.0, 0.7])
 UNARY = [operation for operation in TABLE if operation.operands == 1]
 BINARY = [operation for operation in (*TABLE, *FUNCTIONS) if operation.operands == 2]
+# A multiple of the operand and a number, for those that are not for any operand.
+INSIDE = {"asin": (0.1, -0.2), "acos": (0.1, -0.2), "atanh": (0.1, -0.2), "acosh": (0.5, 1.1)}
 TERNARY = [operation for operation in FUNCTIONS if operation.operands == 3]
+
+
+def applied(operation, *operands):
+    """The operation, of operands that suit it."""
+    factor, summand = INSIDE.get(operation.name, (1.0, 0.0))
+    if operation.name == "polygamma":
+        return apply("polygamma", 2.0, operands[0] * operands[1])
+    return apply(operation.name, operands[0] * factor + summand, *operands[1:])
 
 
 @pytest.mark.parametrize("operation", UNARY, ids=lambda o: o.name)
 def test_an_operation_of_one_operand(operation):
     p = Value(0.4)
-    assert_agrees(lambda x: getattr(x * p, operation.method)(), [p], GRID)
+    assert_agrees(lambda x: applied(operation, x * p), [p], GRID)
 
 
 @pytest.mark.parametrize("operation", BINARY, ids=lambda o: o.name)
@@ -116,6 +126,8 @@ def test_an_operation_of_two_operands(operation, kinds):
 
     def function(x, y):
         pool = {"x": x, "y": y, "p": p, "q": q, "c": Value(1.5)}
+        if operation.name == "polygamma":
+            return applied(operation, pool[kinds[0]], pool[kinds[1]]) + 0 * (x + y + p + q)
         return apply(operation.name, pool[kinds[0]], pool[kinds[1]]) + 0 * (x + y + p + q)
 
     assert_agrees(function, [p, q], GRID, GRID[::-1].copy())
@@ -130,7 +142,8 @@ def test_a_gradient_is_an_operands_first_or_adds_to_others(operation, kinds, als
     def function(x, y):
         pool = {"x": x * 1.1, "y": y * 0.9, "p": p}
         operands = [pool[kind] for kind in kinds[: operation.operands]]
-        out = apply(operation.name, *operands)
+        inside = operation.name in INSIDE or operation.name == "polygamma"
+        out = applied(operation, *operands) if inside else apply(operation.name, *operands)
         # Used after the operation, and so with a gradient before it on the way back.
         return out * operands[0] * operands[-1] if also_used else out
 
@@ -189,8 +202,34 @@ FUNCTIONAL = {
     "softplus": lambda x: F.softplus(x[0]) * F.softplus(BIAS[1]),
     "softmax": lambda x: F.dot(F.softmax(x), WEIGHT[2]),
     "sum": lambda x: F.sum(x) * F.sum([x[0], BIAS[0], 2.0]),
+    "polygamma": lambda x: F.polygamma(1, x[0] * x[0] + BIAS[1]),
+    "clip": lambda x: F.clip(x[0] * BIAS[1], -0.25, x[1]) + F.clip(x[2], max=0.5),
+    "gelu": lambda x: F.gelu(x[0]) * F.gelu(BIAS[1] * x[1], "tanh"),
+    "acosh": lambda x: F.acosh(1.5 + x[0] * x[0]),
     "where": lambda x: F.where(x[0] - 0.5, x[1] * BIAS[1], F.where(True, x[2], 0.0)),
 }
+
+
+OPERANDS = {
+    **dict.fromkeys(
+        ("erf", "erfc", "expm1", "tan", "atan", "sinh", "cosh", "asinh"), lambda x: [x[0] * BIAS[1]]
+    ),
+    **dict.fromkeys(("floor", "ceil", "sign", "ndtr", "logical_not", "cbrt"), lambda x: [x[0] * BIAS[1]]),
+    **dict.fromkeys(("log1p", "log2", "log10", "lgamma", "digamma"), lambda x: [x[0] * x[0] + BIAS[1]]),
+    **dict.fromkeys(("asin", "acos", "atanh"), lambda x: [0.5 * x[0].tanh()]),
+    **dict.fromkeys(
+        ("atan2", "hypot", "fmod", "remainder", "equal", "not_equal"), lambda x: [x[0], x[1] * BIAS[1]]
+    ),
+    **dict.fromkeys(("greater", "greater_equal", "less", "less_equal"), lambda x: [BIAS[1], x[1]]),
+    **dict.fromkeys(("logical_and", "logical_or"), lambda x: [x[0], x[1]]),
+}
+
+
+def on_operands(function, operands):
+    return lambda x: function(*operands(x)) * x[2]
+
+
+FUNCTIONAL |= {name: on_operands(getattr(F, name), operands) for name, operands in OPERANDS.items()}
 
 
 @pytest.mark.parametrize("name", [*F.__all__, "sum"])
@@ -541,7 +580,9 @@ def test_an_operation_on_every_result_of_a_matrix_agrees_with_the_engine(operati
 
     def function(x):
         sums = [sum(w * v for w, v in zip(row, x)) + 0.1 for row in weights]
-        return sum(getattr(total, operation.method)() * (k - 1.5) for k, total in enumerate(sums))
+        inside = operation.name in INSIDE
+        results = [applied(operation, t) if inside else getattr(t, operation.method)() for t in sums]
+        return sum(result * (k - 1.5) for k, result in enumerate(results))
 
     assert_agrees(function, [w for row in weights for w in row], np.linspace(0.1, 1.3, 39).reshape(13, 3))
 
