@@ -218,7 +218,9 @@ cdef class Graph:
                     return False
                 end += loop.steps
             elif given.kind == MADE:
-                if given.source != end or end >= count or self.row(self.loop_operand(index, end)) != ROW_LOOP:
+                if given.source != end or end >= count:
+                    return False
+                if not is_some_loop(self, self.loop_operand(index, end)):
                     return False
                 other = self.loop_of(self.loop_operand(index, end))
                 loops += (end,)
@@ -234,7 +236,7 @@ cdef class Graph:
 
     cdef bint is_valid_result(self, Py_ssize_t index) noexcept:
         cdef Loop loop
-        if self.second(index) != 2 or self.row(self.loop_operand(index, 0)) != ROW_LOOP:
+        if self.second(index) != 2 or not is_some_loop(self, self.loop_operand(index, 0)):
             return False
         loop = self.loop_of(self.loop_operand(index, 0))
         kind, number = self.selections[self.operands[self.first(index)]]
@@ -277,6 +279,19 @@ cdef class Graph:
 
     def __reduce__(self):
         raise TypeError("a graph is pickled with its program")
+
+
+cdef bint is_some_loop(Graph self, Py_ssize_t index) noexcept:
+    """Whether a record, which is not known to be valid yet, names a loop that there is."""
+    cdef int64_t first = self.first(index), second = self.second(index)
+    if self.row(index) != ROW_LOOP or first < 0 or second < 1:
+        return False
+    if first + second > len(self.operands_bytes) // 4:
+        return False
+    if not 0 <= self.operands[first] < len(self.selections):
+        return False
+    kind, number = self.selections[self.operands[first]]
+    return kind == OUTSIDE and 0 <= number < len(self.loops)
 
 
 cdef bint stays_below(Input given, Py_ssize_t steps, Py_ssize_t end) noexcept:
