@@ -198,7 +198,7 @@ cdef class Allocation:
             self.keep(step.fields[1])
         if need & READS_OUT:
             self.keep(step.out)
-        if self.writes.size and not self.wanted(self.writes.items[0]):
+        if roles.out and not self.wanted(step.out):
             # A result without a gradient has none to pass on: local derivatives are such.
             self.keeps.size = self.targets.size = 0
         return 0

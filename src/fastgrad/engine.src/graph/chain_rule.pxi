@@ -307,7 +307,9 @@ cdef class ChainRule:
         for x in xs:
             place = place_of(&self.table, <PyObject *>x)
             if self.table.keys[place] != NULL:
-                result = self.received[self.table.numbers[place]]
+                # A loop may give a column its share after the column was visited.
+                result = self.take_sum(self.table.numbers[place])
+                self.received[self.table.numbers[place]] = result
             else:
                 result = None if self.columns is None else self.columns.get(id(x))
             if result is None:
