@@ -54,7 +54,7 @@ def agrees_with_backward(y, leaves):
 
 @each_row
 def test_operations_of_numbers_alone_are_numbers(row):
-    numbers = [0.5, 1.5, -2.0][: row.operands]
+    numbers = {"acosh": [1.5], "polygamma": [2.0, 1.5]}.get(row.name, [0.5, 1.5, -2.0][: row.operands])
     expected = apply(row.name, *numbers).data
     found = operate(row.name, *numbers)
     assert type(found) is float
