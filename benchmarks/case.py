@@ -80,7 +80,7 @@ def test_speed(benchmark, workload: Workload, implementation: str, step: str) ->
 
 
 def test_agreement(workload: Workload, implementation: str) -> None:
-    """Compare value and gradients after one pass with the reference's; 0 is within rounding of the largest."""
+    """Compare value and gradients after one pass with the reference's, 0 to rounding of the largest."""
     reference = workload.prepare(workload.reference)
     run_once(reference)
     expected = reference.numbers()

@@ -1,4 +1,4 @@
-"""The numbers of the problems: ADBench's files from the folder that `--adbench` names, else drawn from a seed."""
+"""The numbers of the problems: ADBench's files from the folder of `--adbench`, else drawn from a seed."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -96,11 +96,11 @@ def sequence(layers: int, length: int) -> Sequence:
         main, state, extra, rest = numpy.split(numbers, numpy.cumsum(sizes))
     else:
         draw = numpy.random.default_rng(SEED)
-        main, state, extra = (
-            draw.uniform(size=n * bits) for n in (2 * layers * 4, 2 * layers, 3)
-        )
+        main, state, extra = (draw.uniform(size=n * bits) for n in (2 * layers * 4, 2 * layers, 3))
         rest = draw.integers(0, 2, size=length * bits).astype(float)
     return Sequence(
-        main.reshape(-1, 4 * bits), extra.reshape(3, bits), state.reshape(-1, bits),
+        main.reshape(-1, 4 * bits),
+        extra.reshape(3, bits),
+        state.reshape(-1, bits),
         rest[: length * bits].reshape(length, bits),
     )

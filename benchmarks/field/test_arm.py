@@ -64,7 +64,10 @@ def on_c() -> Case:
 
     def step() -> None:
         library.jacobians(
-            ctypes.c_ssize_t(ROWS), ctypes.c_void_p(joints.ctypes.data), links, ctypes.c_void_p(out.ctypes.data)
+            ctypes.c_ssize_t(ROWS),
+            ctypes.c_void_p(joints.ctypes.data),
+            links,
+            ctypes.c_void_p(out.ctypes.data),
         )
 
     return Case({"step": step}, lambda: flat([out]))

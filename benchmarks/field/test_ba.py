@@ -65,7 +65,9 @@ def on_jax(adjustment):
             seen = x * cosine + jnp.cross(axis, x) * sine + axis * (axis @ x) * (1 - cosine)
             p = seen[:2] / seen[2]
             r2 = p @ p
-            return weight * (p * (1 + camera[9] * r2 + camera[10] * r2**2) * camera[6] + camera[7:9] - feature)
+            return weight * (
+                p * (1 + camera[9] * r2 + camera[10] * r2**2) * camera[6] + camera[7:9] - feature
+            )
 
         blocks = jax.jit(jax.vmap(jax.jacrev(errors, (0, 1, 2))))
         arrays = [jnp.asarray(a) for a in adjustment()]

@@ -43,7 +43,9 @@ def on_torch() -> Case:
     import torch
 
     numbers, indices, targets = problem()
-    table = torch.nn.Embedding(ENTRIES, COLUMNS, sparse=True, dtype=torch.float64, _weight=torch.tensor(numbers))
+    table = torch.nn.Embedding(
+        ENTRIES, COLUMNS, sparse=True, dtype=torch.float64, _weight=torch.tensor(numbers)
+    )
     batch, wanted = torch.tensor(indices), torch.tensor(targets)
     state = {}
 

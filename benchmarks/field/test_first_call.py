@@ -1,4 +1,4 @@
-"""From a function to its first result: fastgrad's trace, jax's trace and compilation, of the same programs."""
+"""From a function to its first result: fastgrad's trace beside jax's trace and compilation."""
 
 from benchmarks.case import Case, one_step, test_agreement, test_speed  # noqa: F401
 from benchmarks.field import test_hmm, test_lorenz
@@ -32,7 +32,12 @@ WORKLOADS = [
         rounds=3,
     )
     for name, title, ours, theirs in (
-        ("lorenz", f"Lorenz of {STEPS} steps", lambda: test_lorenz.of_one_row(STEPS), lambda: test_lorenz.of_jax(STEPS)),
+        (
+            "lorenz",
+            f"Lorenz of {STEPS} steps",
+            lambda: test_lorenz.of_one_row(STEPS),
+            lambda: test_lorenz.of_jax(STEPS),
+        ),
         ("hmm", "hidden Markov model", test_hmm.of_one_row, test_hmm.of_jax),
     )
 ]

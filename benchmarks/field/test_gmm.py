@@ -1,8 +1,8 @@
 """ADBench's Gaussian mixtures: the log-likelihood of 1,000 points with a Wishart prior, by all parameters.
 
-F. Srajer, Z. Kukelova, A. Fitzgibbon, "A benchmark of selected algorithmic differentiation tools" (2018), with
-GradBench's corrections of its signs. A component's precision is the product of a lower triangle with its own
-transpose; the triangle's diagonal is exponentiated.
+F. Srajer, Z. Kukelova, A. Fitzgibbon, "A benchmark of selected algorithmic differentiation tools" (2018),
+with GradBench's corrections of its signs. A component's precision is the product of a lower triangle with
+its own transpose; the triangle's diagonal is exponentiated.
 """
 
 from math import lgamma, log, pi, sqrt
@@ -27,7 +27,7 @@ def of_one_row(m: data.Mixture) -> Rows:
     import fastgrad.functional as F
     from fastgrad import Value
 
-    (n, d), k = m.points.shape, len(m.alphas)
+    n, d = m.points.shape
     alphas = [Value(a) for a in m.alphas.tolist()]
     means = [[Value(a) for a in row] for row in m.means.tolist()]
     factors = [[Value(a) for a in row] for row in m.factors.tolist()]
@@ -93,9 +93,7 @@ def on_torch(m: data.Mixture):
         import torch
 
         d, rows, columns = arrays(m)
-        alphas, means, factors = (
-            torch.tensor(a, requires_grad=True) for a in (m.alphas, m.means, m.factors)
-        )
+        alphas, means, factors = (torch.tensor(a, requires_grad=True) for a in (m.alphas, m.means, m.factors))
         points = torch.tensor(m.points)
         state = {}
 

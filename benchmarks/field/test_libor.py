@@ -6,7 +6,6 @@ ratio is what the field calls the adjoint factor.
 """
 
 import ctypes
-from math import sqrt
 
 import numpy
 import pytest
@@ -99,6 +98,7 @@ def on_jax(paths: int, gradient: bool = True):
 
         def price(market, row):
             interval, rates, volatilities = market
+
             def step(rates, now):
                 number, normal = now
                 later = indices > number
@@ -174,9 +174,7 @@ def on_values(paths: int):
                 parameter.grad = 0.0
             total = 0.0
             for row in rows:
-                price = portfolio(
-                    interval, rates, volatilities, row, interval.sqrt(), Value.exp, Value.relu
-                )
+                price = portfolio(interval, rates, volatilities, row, interval.sqrt(), Value.exp, Value.relu)
                 price.backward()
                 total += price.data
             state["numbers"] = [total / paths, *(parameter.grad / paths for parameter in parameters)]

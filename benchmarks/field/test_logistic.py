@@ -1,4 +1,4 @@
-"""Logistic regression on 100,000 rows of 20 numbers: the mean loss and its gradient, as numpy has it by hand."""
+"""Logistic regression on 100,000 rows of 20 numbers: the mean loss and its gradient, beside numpy by hand."""
 
 import numpy
 

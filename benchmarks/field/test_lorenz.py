@@ -1,4 +1,4 @@
-"""Lorenz' equations by 500 steps of Runge and Kutta from 2,000 starts: where they end, by three parameters."""
+"""Lorenz' equations by 500 steps of Runge and Kutta from 2,000 starts: their end by three parameters."""
 
 import numpy
 
@@ -29,9 +29,7 @@ def integrated(x, parameters, steps: int):
         k2 = lorenz(*moved(x, k1, INTERVAL / 2), *parameters)
         k3 = lorenz(*moved(x, k2, INTERVAL / 2), *parameters)
         k4 = lorenz(*moved(x, k3, INTERVAL), *parameters)
-        x = [
-            a + INTERVAL / 6 * (b + 2.0 * c + 2.0 * d + e) for a, b, c, d, e in zip(x, k1, k2, k3, k4)
-        ]
+        x = [a + INTERVAL / 6 * (b + 2.0 * c + 2.0 * d + e) for a, b, c, d, e in zip(x, k1, k2, k3, k4)]
     return x[0] * x[0] + x[1] * x[1] + x[2] * x[2]
 
 

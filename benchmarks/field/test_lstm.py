@@ -59,8 +59,14 @@ def of_jax(layers: int):
             for layer in range(0, 2 * layers, 2):
                 weights, bias = main[layer].reshape(4, bits), main[layer + 1].reshape(4, bits)
                 hidden, cell = state[layer], state[layer + 1]
-                forget, enter = jax.nn.sigmoid(x * weights[0] + bias[0]), jax.nn.sigmoid(hidden * weights[1] + bias[1])
-                leave, change = jax.nn.sigmoid(x * weights[2] + bias[2]), jnp.tanh(hidden * weights[3] + bias[3])
+                forget, enter = (
+                    jax.nn.sigmoid(x * weights[0] + bias[0]),
+                    jax.nn.sigmoid(hidden * weights[1] + bias[1]),
+                )
+                leave, change = (
+                    jax.nn.sigmoid(x * weights[2] + bias[2]),
+                    jnp.tanh(hidden * weights[3] + bias[3]),
+                )
                 cell = cell * forget + enter * change
                 x = leave * jnp.tanh(cell)
                 changed += [x, cell]

@@ -1,1 +1,1 @@
-"""A tool for GradBench (github.com/gradbench/gradbench): `python -m benchmarks.gradbench` answers its messages."""
+"""A tool for GradBench (github.com/gradbench/gradbench): `python -m benchmarks.gradbench`."""

@@ -1,7 +1,8 @@
 """GradBench's protocol: a message of JSON a line on stdin, an answer a line on stdout.
 
-`start` names the tool, `define` asks for a problem, `evaluate` runs one of its functions on an input; any other
-message is acknowledged. A function that this tool does not have, or that fails, is an answer with `error`.
+`start` names the tool, `define` asks for a problem, `evaluate` runs one of its functions on an input; any
+other message is acknowledged. A function that this tool does not have, or that fails, is an answer with
+`error`.
 """
 
 import json

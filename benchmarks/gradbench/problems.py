@@ -189,9 +189,7 @@ def determinant(rows: list[list[Value]]) -> Value:
     """By minors of the first row."""
     if len(rows) == 1:
         return rows[0][0]
-    terms = [
-        x * determinant([row[:k] + row[k + 1 :] for row in rows[1:]]) for k, x in enumerate(rows[0])
-    ]
+    terms = [x * determinant([row[:k] + row[k + 1 :] for row in rows[1:]]) for k, x in enumerate(rows[0])]
     return sum(terms[::2]) - sum(terms[1::2])
 
 
