@@ -75,7 +75,7 @@ def rounds_of(results: dict, figure: Figure) -> list | None:
 def origin(results: dict) -> str:
     """One line that says where and when the figures were taken."""
     where = results["machine"]
-    clock = ", time of the processor" if results.get("clock") == "cpu" else ""
+    clock = ", CPU time" if results.get("clock") == "cpu" else ""
     return f"{where['processor']}, {where['system']}, {where['python']}, one core, {results['date']}{clock}"
 
 
@@ -149,7 +149,8 @@ def ranking(results: dict) -> Iterator[str]:
         times = sorted((middle(rounds), name) for name, rounds in entry["rounds"].items())
         names = [IMPLEMENTATIONS[name].label for _, name in times]
         ahead = f"{shown(times[1][0] / times[0][0])} x" if len(times) > 1 else ""
-        rows.append([entry["title"], names[0], ahead, names[1] if len(names) > 1 else ""])
+        title = entry["title"] + ("" if entry["step"] == "step" else f", {entry['step']}")
+        rows.append([title, names[0], ahead, names[1] if len(names) > 1 else ""])
     yield from table(["workload", "first", "ahead by", "of"], rows)
 
 

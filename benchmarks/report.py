@@ -64,8 +64,8 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block after so long; where the system has no such timer, never."""
+def time_limit(seconds: float, clock: str) -> Iterator[None]:
+    """Raise TimeoutError in the block after so long by the clock, where the system has such a timer."""
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -73,13 +73,17 @@ def time_limit(seconds: float) -> Iterator[None]:
     def stop(number, frame) -> None:
         raise TimeoutError(f"not done after {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timer, number = {
+        "wall": (signal.ITIMER_REAL, signal.SIGALRM),
+        "cpu": (signal.ITIMER_PROF, signal.SIGPROF),
+    }[clock]
+    before = signal.signal(number, stop)
+    signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(timer, 0.0)
+        signal.signal(number, before)
 
 
 def turn(case: Case, timed: tuple[str, ...], clock: str) -> dict[str, float]:
@@ -111,7 +115,7 @@ def ready(workload: Workload, clock: str) -> dict[str, Case]:
     for name, make in workload.cases.items():
         if missing(name) is None:
             case = make()
-            with suppress(TimeoutError), time_limit(FIRST_TURN_SECONDS):
+            with suppress(TimeoutError), time_limit(FIRST_TURN_SECONDS, clock):
                 turn(case, workload.steps, clock)
                 cases[name] = case
     # The modules of all implementations: with them, each turn's collection took 0.3 s.
