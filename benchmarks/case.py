@@ -89,4 +89,10 @@ def test_agreement(workload: Workload, implementation: str) -> None:
     numbers = case.numbers()
     assert len(numbers) == (1 if implementation == "float" else len(expected))
     zero = 1e-12 * max(1.0, *map(abs, expected))
-    assert numbers == pytest.approx(expected[: len(numbers)], rel=workload.tolerance, abs=zero)
+    # pytest.approx takes minutes for the million numbers of a Jacobian.
+    wrong = [
+        (number, right)
+        for number, right in zip(numbers, expected)
+        if not abs(number - right) <= max(zero, workload.tolerance * abs(right))
+    ]
+    assert wrong[:5] == []
