@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from benchmarks import documents
+from benchmarks.field import data
 
 
 def pytest_addoption(parser):
@@ -11,12 +12,16 @@ def pytest_addoption(parser):
         type=Path,
         help="text file of one document a line for the character-level GPT",
     )
+    parser.addoption("--adbench", type=Path, help="folder of ADBench's data")
 
 
 def pytest_configure(config):
     chosen = config.getoption("--documents", default=None)
     if chosen is not None:
         documents.choose(chosen)
+    folder = config.getoption("--adbench", default=None)
+    if folder is not None:
+        data.choose(folder)
 
 
 def pytest_generate_tests(metafunc):

@@ -137,4 +137,43 @@ FOOTPRINT_GOALS = {
     "wheel": Goal("wheel", ours("wheel", ""), None, 1.0, "MB"),
 }
 
+FIELD_GOALS = [
+    *[
+        times_faster(f"GMM {size}, speed of {rival}'s", f"gmm-{size}", rival, 1.0)
+        for size in ("d2-k5", "d10-k25", "d20-k50", "d64-k25")
+        for rival in ("jax", "torch")
+    ],
+    times_faster("BA ba4, times faster than jax", "ba4", "jax", 5.0),
+    times_faster("BA ba4, speed of hand-written C", "ba4", "c", 1.3),
+    times_faster("LIBOR, price and gradient, times faster than jax", "libor", "jax", 6.0),
+    times_faster("LIBOR, price and gradient, speed of C a path at a time", "libor", "c-rows", 1.0),
+    times_faster("LIBOR, price and gradient, speed of C of 16 paths side by side", "libor", "c", 1.0),
+    Goal(
+        "LIBOR, price and gradient over price, compiled",
+        Figure("libor", "step", "compiled"),
+        Figure("libor-price", "step", "compiled"),
+        2.5,
+    ),
+    Goal(
+        "LIBOR, price and gradient over the price of C a path at a time",
+        Figure("libor", "step", "compiled"),
+        Figure("libor-price", "step", "c-rows"),
+        1.0,
+    ),
+    Goal(
+        "Asian option, price and gradient over price, compiled",
+        Figure("asian-factor", "price and gradient", "compiled"),
+        Figure("asian-factor", "price", "compiled"),
+        2.0,
+    ),
+    Goal("microgpt, a step of one name, compiled", Figure("names-1", "step", "compiled"), None, 0.040, "ms"),
+    Goal("microgpt, a step of 32 names, compiled", Figure("names-32", "step", "compiled"), None, 0.256, "ms"),
+    times_faster("logistic regression, speed of numpy by hand", "logistic", "numpy", 1.0),
+    times_faster("hidden Markov model, times faster than jax", "hmm", "jax", 1.5),
+    times_faster("six-joint arm, speed of hand-written C", "arm", "c", 1.0),
+    times_faster("Lorenz, times faster than jax", "lorenz", "jax", 1.0),
+    times_faster("embedding, speed of torch's sparse gradient", "embedding", "torch", 1.0),
+    times_faster("LSTM of 2 layers, unrolled, speed of jax's", "lstm-l2", "jax", 1.0),
+]
+
 GOALS = [*SPEED_GOALS, *COMPILED_GOALS, *FOOTPRINT_GOALS.values()]

@@ -32,13 +32,15 @@ IMPLEMENTATIONS = {
     "jax": Implementation("jax.jit, float64", "jax", "#9467bd"),
     "xad": Implementation("xad", "xad", "#8c564b"),
     "casadi": Implementation("CasADi", "casadi", "#e377c2"),
+    "numpy": Implementation("numpy by hand", "numpy", "#bcbd22"),
     "c": Implementation("hand-written C", None, "#1f77b4"),
+    "c-rows": Implementation("hand-written C, a row at a time", None, "#aec7e8"),
 }
 
 
 def missing(name: str) -> str | None:
     """Return why an implementation cannot run here, or None."""
-    if name == "c":
+    if name in ("c", "c-rows"):
         return None if sys.platform != "win32" and shutil.which("cc") else "no C compiler called cc"
     module = IMPLEMENTATIONS[name].module
     if module is not None and importlib.util.find_spec(module) is None:
@@ -72,7 +74,7 @@ def require(name: str) -> None:
 
 def version(name: str) -> str:
     """Return the version of an installed implementation: of its package, of Python or of cc."""
-    if name == "c":
+    if name in ("c", "c-rows"):
         return subprocess.check_output(["cc", "--version"], text=True).splitlines()[0]
     module = IMPLEMENTATIONS[name].module
     if module is None:

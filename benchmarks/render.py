@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks.goals import GOALS, Figure, Goal
+from benchmarks.goals import FIELD_GOALS, GOALS, Figure, Goal
 from benchmarks.implementations import IMPLEMENTATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "benchmarks.json"
+FIELD_RESULTS = ROOT / "docs" / "benchmarks-field.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 CHART = ROOT / "docs" / "benchmarks.svg"
 README = ROOT / "README.md"
@@ -23,6 +24,12 @@ HEADLINES = (
     ("moons", "step", "moons demo, a full-batch step"),
     ("gpt", "forward and backward", "scalar GPT, forward and backward of a document"),
     ("digits", "step", "digits classifier, a step of 32 images"),
+)
+FIELD_HEADLINES = (
+    ("ba4", "step", "ADBench BA, 204,472 observations, Jacobian"),
+    ("gmm-d64-k25", "step", "ADBench GMM, 53,625 parameters, gradient"),
+    ("libor", "step", "LIBOR swaptions, 4,096 paths, price and 161 sensitivities"),
+    ("names-32", "step", "microgpt, a step of 32 names, Adam included"),
 )
 README_COLUMNS = ("fastgrad", "compiled", "micrograd", "float", "torch", "jax", "c")
 
@@ -68,7 +75,8 @@ def rounds_of(results: dict, figure: Figure) -> list | None:
 def origin(results: dict) -> str:
     """One line that says where and when the figures were taken."""
     where = results["machine"]
-    return f"{where['processor']}, {where['system']}, {where['python']}, one core, {results['date']}"
+    clock = ", CPU time" if results.get("clock") == "cpu" else ""
+    return f"{where['processor']}, {where['system']}, {where['python']}, one core, {results['date']}{clock}"
 
 
 def table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
@@ -85,9 +93,9 @@ def label(entry: dict, name: str) -> str:
     return IMPLEMENTATIONS[name].label + (f", timed on 1/{share} of it" if share else "")
 
 
-def goal_table(results: dict) -> Iterator[str]:
+def goal_table(results: dict, goals: list[Goal]) -> Iterator[str]:
     rows = []
-    for goal in GOALS:
+    for goal in goals:
         number = number_of(results, goal)
         if number is None:
             rows.append([goal.what, "", "", "not measured"])
@@ -98,9 +106,13 @@ def goal_table(results: dict) -> Iterator[str]:
     yield from table(["goal", "reach", "measured", ""], rows)
 
 
+HEADS = {"fastgrad": "of fastgrad's time", "compiled": "of compiled fastgrad's time"}
+
+
 def workload_tables(results: dict) -> Iterator[str]:
     for entry in results["workloads"]:
-        ours = entry["rounds"]["fastgrad"]
+        reference = entry.get("reference", "fastgrad")
+        ours = entry["rounds"][reference]
         rows = []
         for name, times in sorted(entry["rounds"].items(), key=lambda item: middle(item[1])):
             ratio = median(x / y for x, y in zip(times, ours) if x is not None and y is not None)
@@ -110,9 +122,7 @@ def workload_tables(results: dict) -> Iterator[str]:
         for name, seconds in entry.get("over", {}).items():
             rows.append([IMPLEMENTATIONS[name].label, f"over {seconds:g} s", "", ""])
         yield f"\n### {entry['title']}: {entry['step']}\n"
-        yield from table(
-            ["implementation", f"{entry['unit']}, median", "all rounds", "of fastgrad's time"], rows
-        )
+        yield from table(["implementation", f"{entry['unit']}, median", "all rounds", HEADS[reference]], rows)
 
 
 def footprint_tables(results: dict) -> Iterator[str]:
@@ -127,10 +137,54 @@ def footprint_tables(results: dict) -> Iterator[str]:
 
 def tables(results: dict) -> str:
     """Every figure, as Markdown."""
-    return "\n".join([*goal_table(results), *workload_tables(results), *footprint_tables(results)])
+    goals = [*GOALS, *FIELD_GOALS]
+    measured = [goal for goal in goals if number_of(results, goal) is not None]
+    return "\n".join([*goal_table(results, measured), *workload_tables(results), *footprint_tables(results)])
 
 
-def page(results: dict) -> str:
+def ranking(results: dict) -> Iterator[str]:
+    """Who is first in each workload, and by how much."""
+    rows = []
+    for entry in results["workloads"]:
+        times = sorted((middle(rounds), name) for name, rounds in entry["rounds"].items())
+        names = [IMPLEMENTATIONS[name].label for _, name in times]
+        ahead = f"{shown(times[1][0] / times[0][0])} x" if len(times) > 1 else ""
+        title = entry["title"] + ("" if entry["step"] == "step" else f", {entry['step']}")
+        rows.append([title, names[0], ahead, names[1] if len(names) > 1 else ""])
+    yield from table(["workload", "first", "ahead by", "of"], rows)
+
+
+def field_section(results: dict) -> str:
+    """The section of docs/benchmarks.md on the problems that others defined."""
+    versions = ", ".join(
+        f"{IMPLEMENTATIONS[name].label} ({number})" for name, number in results["versions"].items()
+    )
+    return f"""## The field's own benchmarks
+
+Problems, sizes, constants and, where a folder of it is given, data of others: ADBench (bundle adjustment,
+Gaussian mixtures, LSTM), Giles' LIBOR swaptions, microgpt on names. Our own code, in `benchmarks/field`; from
+[benchmarks-field.json](benchmarks-field.json), written by
+
+```
+python -m benchmarks.report --field --adbench FOLDER --documents names.txt --clock cpu
+```
+
+{origin(results)}. {versions}.
+
+Each result agrees with that of jax, torch, numpy or C to 1e-9, Lorenz' to 1e-8 (`pytest benchmarks/field`).
+"Hand-written C" of LIBOR is an adjoint of 16 paths side by side, "a row at a time" the same a path at a time,
+both with `-O3 -march=native -ffast-math`. `python -m benchmarks.gradbench` is a tool for
+[GradBench](https://github.com/gradbench/gradbench), for its gmm, ba, llsq, kmeans, lse, det and ode; ht and
+lstm need a forward mode and loops that are not unrolled.
+
+{chr(10).join(ranking(results))}
+
+{chr(10).join(goal_table(results, FIELD_GOALS))}
+{chr(10).join(workload_tables(results))}
+"""
+
+
+def page(results: dict, field: dict) -> str:
     """docs/benchmarks.md."""
     versions = ", ".join(
         f"{IMPLEMENTATIONS[name].label} ({number})" for name, number in results["versions"].items()
@@ -154,20 +208,22 @@ after the time given has no figure.
 
 ## Goals
 
-{chr(10).join(goal_table(results))}
+{chr(10).join(goal_table(results, GOALS))}
 
 ## Figures
 {chr(10).join(workload_tables(results))}
 {chr(10).join(footprint_tables(results))}
-"""
+
+{field_section(field)}"""
 
 
-def readme_table(results: dict) -> str:
+def readme_table(results: dict, field: dict) -> str:
     """The README's table, with what it was measured on."""
     names = [name for name in README_COLUMNS if name in results["versions"]]
     rows = []
-    for key, step, title in HEADLINES:
-        entry = entry_of(results, key, step)
+    found = [(title, entry_of(results, key, step)) for key, step, title in HEADLINES]
+    found += [(title, entry_of(field, key, step)) for key, step, title in FIELD_HEADLINES]
+    for title, entry in found:
         if entry is None:
             continue
         cells = [
@@ -180,18 +236,21 @@ def readme_table(results: dict) -> str:
         [
             *table(header, rows),
             "",
-            f"{origin(results)}. All figures, goals and versions: [docs/benchmarks.md](docs/benchmarks.md).",
+            f"{origin(results)}. The last {len(FIELD_HEADLINES)} rows, problems that others defined:",
+            f"{origin(field)};",
+            "`python -m benchmarks.report --field`. All figures, goals and versions:",
+            "[docs/benchmarks.md](docs/benchmarks.md).",
         ]
     )
 
 
-def with_table(readme: str, results: dict) -> str:
+def with_table(readme: str, results: dict, field: dict) -> str:
     """Return the README with its table replaced; unchanged if it has no marks."""
     if BEGIN not in readme or END not in readme:
         return readme
     before, rest = readme.split(BEGIN, 1)
     _, after = rest.split(END, 1)
-    return f"{before}{BEGIN}\n{readme_table(results)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{readme_table(results, field)}\n{END}{after}"
 
 
 def draw(results: dict, path: Path) -> None:
@@ -229,9 +288,9 @@ def draw(results: dict, path: Path) -> None:
     pyplot.close(figure)
 
 
-def write_all(results: dict) -> None:
+def write_all(results: dict, field: dict) -> None:
     """Write the page, the chart and the README's table."""
-    PAGE.write_text(page(results))
+    PAGE.write_text(page(results, field))
     draw(results, CHART)
     if README.exists():
-        README.write_text(with_table(README.read_text(), results))
+        README.write_text(with_table(README.read_text(), results, field))

@@ -4,7 +4,8 @@ All implementations of a workload run in turn in one process, on one core, round
 the median of the rounds, and a ratio is the median of the rounds' ratios. Each workload's results are kept in
 .benchmarks/report.json as soon as it is done, from where `--resume` goes on after an interruption. All of
 them go to docs/benchmarks.json; the page docs/benchmarks.md, the chart docs/benchmarks.svg and the table
-between the marks in README.md are made from that file, again at any time with `--render`.
+between the marks in README.md are made from that file, again at any time with `--render`. `--field` runs
+benchmarks/field instead, the problems that others defined, and writes docs/benchmarks-field.json.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from statistics import median
 
 from benchmarks import documents, footprint, render
 from benchmarks.case import Case, Workload
+from benchmarks.field import data
 from benchmarks.implementations import IMPLEMENTATIONS, missing, prepare_process, version
 
 FILES = (
@@ -36,6 +38,21 @@ FILES = (
     "benchmarks.test_names_gpt",
     "benchmarks.test_compiled",
 )
+FIELD_FILES = (
+    "benchmarks.field.test_ba",
+    "benchmarks.field.test_gmm",
+    "benchmarks.field.test_libor",
+    "benchmarks.field.test_asian",
+    "benchmarks.field.test_names",
+    "benchmarks.field.test_logistic",
+    "benchmarks.field.test_hmm",
+    "benchmarks.field.test_lorenz",
+    "benchmarks.field.test_arm",
+    "benchmarks.field.test_lennard_jones",
+    "benchmarks.field.test_embedding",
+    "benchmarks.field.test_lstm",
+    "benchmarks.field.test_first_call",
+)
 # A turn repeats its steps for this long, so that fast ones run with warm caches.
 TURN_SECONDS = 0.02
 # An implementation sits out the rounds after it has used this much of a workload's time.
@@ -43,11 +60,12 @@ PATIENCE_SECONDS = 6.0
 # It takes no part if its first turn takes longer than this.
 FIRST_TURN_SECONDS = 20.0
 UNFINISHED = render.ROOT / ".benchmarks" / "report.json"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block after so long; where the system has no such timer, never."""
+def time_limit(seconds: float, clock: str) -> Iterator[None]:
+    """Raise TimeoutError in the block after so long by the clock, where the system has such a timer."""
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -55,45 +73,50 @@ def time_limit(seconds: float) -> Iterator[None]:
     def stop(number, frame) -> None:
         raise TimeoutError(f"not done after {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timer, number = {
+        "wall": (signal.ITIMER_REAL, signal.SIGALRM),
+        "cpu": (signal.ITIMER_PROF, signal.SIGPROF),
+    }[clock]
+    before = signal.signal(number, stop)
+    signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(timer, 0.0)
+        signal.signal(number, before)
 
 
-def turn(case: Case, timed: tuple[str, ...]) -> dict[str, float]:
+def turn(case: Case, timed: tuple[str, ...], clock: str) -> dict[str, float]:
     """Run the steps over and over for a moment; return the median seconds of each timed step.
 
     Once before, untimed: a step that is timed finds warm caches, and the garbage of a step like itself. With
     none to collect, a step of micrograd's takes half of what each costs in a training loop.
     """
     times: dict[str, list[float]] = {name: [] for name in case.steps if name in timed}
+    now = CLOCKS[clock]
     gc.collect()
     for step in case.steps.values():
         step()
     end = time.perf_counter() + TURN_SECONDS
     while True:
         for name, step in case.steps.items():
-            start = time.perf_counter()
+            start = now()
             step()
-            seconds = time.perf_counter() - start
+            seconds = now() - start
             if name in times:
                 times[name].append(seconds)
         if time.perf_counter() > end:
             return {name: median(seconds) for name, seconds in times.items()}
 
 
-def ready(workload: Workload) -> dict[str, Case]:
+def ready(workload: Workload, clock: str) -> dict[str, Case]:
     """Return the cases after a first turn of each, without those that took too long."""
     cases = {}
     for name, make in workload.cases.items():
         if missing(name) is None:
             case = make()
-            with suppress(TimeoutError), time_limit(FIRST_TURN_SECONDS):
-                turn(case, workload.steps)
+            with suppress(TimeoutError), time_limit(FIRST_TURN_SECONDS, clock):
+                turn(case, workload.steps, clock)
                 cases[name] = case
     # The modules of all implementations: with them, each turn's collection took 0.3 s.
     gc.collect()
@@ -101,9 +124,9 @@ def ready(workload: Workload) -> dict[str, Case]:
     return cases
 
 
-def compare(workload: Workload) -> list[dict]:
+def compare(workload: Workload, clock: str) -> list[dict]:
     """Return an entry of docs/benchmarks.json for each step: the rounds' times in the workload's unit."""
-    cases = ready(workload)
+    cases = ready(workload, clock)
     used = dict.fromkeys(cases, 0.0)
     scale = {"ns": 1e9, "ms": 1e3}[workload.unit] / workload.operations
     rounds: dict[str, dict[str, list[float | None]]] = {
@@ -112,7 +135,7 @@ def compare(workload: Workload) -> list[dict]:
     for _ in range(workload.rounds):
         for name, case in cases.items():
             start = time.perf_counter()
-            seconds = {} if used[name] > PATIENCE_SECONDS else turn(case, workload.steps)
+            seconds = {} if used[name] > PATIENCE_SECONDS else turn(case, workload.steps, clock)
             used[name] += time.perf_counter() - start
             for step, results in rounds.items():
                 if name in results:
@@ -125,6 +148,7 @@ def compare(workload: Workload) -> list[dict]:
             "title": workload.title,
             "step": step,
             "unit": workload.unit,
+            "reference": workload.reference,
             "rounds": results,
             "shares": {name: share for name, share in workload.shares.items() if name in cases},
             "over": dict.fromkeys(gave_up, FIRST_TURN_SECONDS),
@@ -148,10 +172,11 @@ def machine() -> dict[str, str]:
     }
 
 
-def unmeasured() -> dict:
+def unmeasured(clock: str) -> dict:
     """Return what docs/benchmarks.json holds before anything is measured."""
     installed = [name for name in IMPLEMENTATIONS if missing(name) is None]
     return {
+        "clock": clock,
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "versions": {name: version(name) for name in installed},
@@ -168,7 +193,7 @@ def run(results: dict, files: list[str], with_footprint: bool) -> None:
         for workload in importlib.import_module(file).WORKLOADS:
             if workload.key not in done:
                 start = time.perf_counter()
-                results["workloads"] += compare(workload)
+                results["workloads"] += compare(workload, results["clock"])
                 keep(results, f"{workload.title}: {time.perf_counter() - start:.0f} s")
                 gc.collect()
     for figure in footprint.FOOTPRINTS if with_footprint else ():
@@ -198,22 +223,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--render", action="store_true", help="measure nothing, rewrite what is made")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted report")
-    parser.add_argument("--only", nargs="+", default=FILES, help="modules to run; prints, writes nothing")
+    parser.add_argument("--only", nargs="+", default=None, help="modules to run; prints, writes nothing")
     parser.add_argument("--documents", type=Path, help="text file of one document a line, for the GPT")
+    parser.add_argument("--field", action="store_true", help="run the problems that others defined")
+    parser.add_argument("--adbench", type=Path, help="folder of ADBench's data, for those problems")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: where others use the processor")
     options = parser.parse_args()
     if options.documents is not None:
         documents.choose(options.documents.resolve())
+    if options.adbench is not None:
+        data.choose(options.adbench.resolve())
     if not options.render:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-        everything = tuple(options.only) == FILES
-        results = json.loads(UNFINISHED.read_text()) if options.resume else unmeasured()
-        run(results, list(options.only), with_footprint=everything)
-        if not everything:
+        results = json.loads(UNFINISHED.read_text()) if options.resume else unmeasured(options.clock)
+        everything = FIELD_FILES if options.field else FILES
+        files = list(everything if options.only is None else options.only)
+        run(results, files, with_footprint=not options.field and options.only is None)
+        if options.only is not None:
             print(render.tables(results))
             return
-        UNFINISHED.replace(render.RESULTS)
-    render.write_all(json.loads(render.RESULTS.read_text()))
+        UNFINISHED.replace(render.FIELD_RESULTS if options.field else render.RESULTS)
+    render.write_all(*(json.loads(path.read_text()) for path in (render.RESULTS, render.FIELD_RESULTS)))
 
 
 if __name__ == "__main__":

@@ -127,18 +127,10 @@ def on_torch() -> Case:
     return Case({"forward and backward": gradients, "Adam": update}, numbers)
 
 
-def on_jax() -> Case:
+def loss_on_jax():
+    """Return `document_loss(weights, tokens)` over arrays."""
     import jax
     import jax.numpy as jnp
-
-    text = gpt.load_text()
-    state = {
-        "weights": {key: jnp.array(matrix) for key, matrix in gpt.initial_weights(text.vocabulary).items()},
-        "step": 0,
-    }
-    state["first"] = jax.tree.map(jnp.zeros_like, state["weights"])
-    state["second"] = jax.tree.map(jnp.zeros_like, state["weights"])
-    documents = cycle([jnp.array(document) for document in text.documents])
 
     def normalise(x):
         return x * ((x * x).mean(-1, keepdims=True) + gpt.EPSILON) ** -0.5
@@ -159,7 +151,12 @@ def on_jax() -> Case:
         logs = jax.nn.log_softmax(x @ weights["logits"].T)
         return -logs[jnp.arange(len(targets)), targets].mean()
 
-    differentiate = jax.jit(jax.value_and_grad(document_loss))
+    return document_loss
+
+
+def adam_on_jax():
+    """Return `adam(weights, first, second, grads, step)`: the changed weights and moments."""
+    import jax
 
     @jax.jit
     def adam(weights, first, second, grads, step):
@@ -172,6 +169,23 @@ def on_jax() -> Case:
             return p - ADAM.lr * (m / correct1) / ((v / correct2) ** 0.5 + ADAM.eps)
 
         return jax.tree.map(move, weights, first, second), first, second
+
+    return adam
+
+
+def on_jax() -> Case:
+    import jax
+    import jax.numpy as jnp
+
+    text = gpt.load_text()
+    state = {
+        "weights": {key: jnp.array(matrix) for key, matrix in gpt.initial_weights(text.vocabulary).items()},
+        "step": 0,
+    }
+    state["first"] = jax.tree.map(jnp.zeros_like, state["weights"])
+    state["second"] = jax.tree.map(jnp.zeros_like, state["weights"])
+    documents = cycle([jnp.array(document) for document in text.documents])
+    differentiate, adam = jax.jit(jax.value_and_grad(loss_on_jax())), adam_on_jax()
 
     def gradients() -> None:
         loss, grads = differentiate(state["weights"], next(documents))

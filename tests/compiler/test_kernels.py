@@ -202,3 +202,12 @@ def test_what_cancels_in_the_engine_cancels_over_lanes(function):
     x = np.random.default_rng(0).uniform(0.1, 3.0, 500)
     expected = [function(Value(a), Value(a)).data for a in x.tolist()]
     np.testing.assert_array_equal(compile(function)(x, x), expected)
+
+
+def test_after_the_way_back_through_a_matrix_tiny_numbers_are_numbers_again():
+    tiny = 5e-324
+    w = [[Value(1.0), Value(2.0)], [Value(3.0), Value(4.0)]]
+    loss = compile(lambda x, scale: scale * sum(y * y for y in F.linear(x, w)))
+    loss.backward(np.ones((16, 2)), np.full(16, tiny))
+    assert np.float64(tiny) * 1.0 == tiny
+    assert loss(np.ones((16, 2)), np.full(16, tiny)).tolist() == [58 * tiny] * 16

@@ -603,3 +603,28 @@ def test_an_activation_is_part_of_the_matrix_instruction():
     compiled(np.zeros((2, 3)))
     assert "tanh of matrix 4 x 3" in str(compiled)
     assert " = tanh v" not in str(compiled)
+
+
+def test_matrices_of_the_same_weights_add_to_the_same_gradients():
+    draw = random.Random(3)
+    w = [[Value(draw.gauss(0, 1)) for _ in range(3)] for _ in range(2)]
+    b = [Value(draw.gauss(0, 1)) for _ in range(2)]
+
+    def both(x, y):
+        # The weights over other lanes, over lanes that want no gradient, and as a matrix of another shape.
+        first = F.linear(x, w, b)
+        second = F.linear([a * first[0] for a in y], w, b)
+        flat = [*w[0], *w[1], b[0]]
+        third = sum(a * c for a, c in zip(flat, [*x, *y, *x])) + b[1]
+        return sum(a * a for a in (*first, *second, third))
+
+    rows = [[draw.gauss(0, 1) for _ in range(3)] for _ in range(40)]
+    others = [[draw.gauss(0, 1) for _ in range(3)] for _ in range(40)]
+    parameters = [*w[0], *w[1], *b]
+    compile(both).backward(rows, others)
+    found = [p.grad for p in parameters]
+    for p in parameters:
+        p.grad = 0.0
+    total = sum(both([*map(Value, x)], [*map(Value, y)]) for x, y in zip(rows, others)) / 40
+    total.backward()
+    assert found == pytest.approx([p.grad for p in parameters], rel=1e-12)

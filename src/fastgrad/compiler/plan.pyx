@@ -111,12 +111,15 @@ cdef class Allocation:
     # True while the steps that run once a batch are placed. Their registers are the uniform numbers; the
     # registers of their gradients follow.
     cdef bint once
+    # Where the columns of a matrix that want a gradient are: by its `packed`, and how many.
+    cdef dict transposed
 
     def __cinit__(self, Lowering lowering not None, Plan plan not None):
         cdef Py_ssize_t size = lowering.varying.size, index
         self.lowering = lowering
         self.plan = plan
         self.loop_plans = {}
+        self.transposed = {}
         self.count = lowering.steps.size * <Py_ssize_t>sizeof(int32_t) // <Py_ssize_t>sizeof(Step)
         self.registers = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
         self.adjoint = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
@@ -319,12 +322,13 @@ cdef Py_ssize_t end_of(Py_ssize_t offset, WideStep step) except -1:
 
 
 cdef int lay_out_wides(Allocation self) except -1:
-    """Offsets of everything that a wide instruction lists."""
+    """Offsets of everything that a wide instruction lists; those of equal matrices are shared."""
     cdef Plan plan = self.plan
     cdef Lowering lowering = self.lowering
     cdef int32_t number, offset = 0
     cdef Wide *wide
     cdef WideStep step
+    cdef dict packed = {}
     plan.wide_count = len(lowering.wides)
     plan.wides = <Wide *>zeroed(plan.wide_count, sizeof(Wide))
     for number in range(plan.wide_count):
@@ -353,8 +357,10 @@ cdef int lay_out_wides(Allocation self) except -1:
             wide.weights = offset + 4 * wide.outputs
             offset += 4 * wide.outputs + wide.outputs * wide.inputs
             wide.activation = step.activation
-            wide.packed = as_offset(plan.packed)
-            plan.packed += wide.outputs * (1 + <Py_ssize_t>wide.inputs)
+            same = (step.size, *step.weights, *step.biases)
+            wide.packed = packed.setdefault(same, as_offset(plan.packed))
+            if wide.packed == plan.packed:
+                plan.packed += wide.outputs * (1 + <Py_ssize_t>wide.inputs)
     plan.table_size = offset
     plan.table = <int32_t *>zeroed(offset, sizeof(int32_t))
     return 0
@@ -515,7 +521,7 @@ cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *role
     cdef WideStep step = self.lowering.wides[number]
     cdef const int32_t *ids = self.lowering.ids.items + step.start
     cdef bint weights
-    cdef Py_ssize_t at
+    cdef Py_ssize_t at, active = 0
     for at in range(wide.inputs):
         plan.table[wide.fresh_left + at] = self.begin_gradient(ids[at])
         plan.table[wide.left_adjoint + at] = self.gradient_place(ids[at])
@@ -534,8 +540,11 @@ cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *role
     # For a matrix, whether the weights want a gradient and not the bias alone.
     wide.fresh_right = weights
     if wide.inputs and plan.table[wide.left_adjoint] >= 0:
-        wide.transposed = as_offset(plan.packed)
-        plan.packed += wide.outputs * wide.inputs
+        while active < wide.inputs and plan.table[wide.left_adjoint + active] >= 0:
+            active += 1
+        wide.transposed = self.transposed.setdefault((wide.packed, active), as_offset(plan.packed))
+        if wide.transposed == plan.packed:
+            plan.packed += wide.outputs * active
     return 0
 
 
@@ -627,11 +636,14 @@ cdef int place_accumulators(Allocation self) except -1:
     cdef Plan plan = self.plan
     cdef Py_ssize_t number, at
     cdef Wide *wide
+    cdef dict gradients = {}
     for number in range(plan.wide_count):
         wide = &plan.wides[number]
         if wide.packed < 0 or wide.gradient < 0:
             continue
-        wide.gradient = <int32_t>self.accumulated.size
+        wide.gradient = gradients.setdefault(wide.packed, <int32_t>self.accumulated.size)
+        if wide.gradient < self.accumulated.size:
+            continue
         for at in range(wide.outputs):
             append(&self.accumulated, plan.table[wide.bias + at])
         for at in range(wide.outputs * wide.inputs):

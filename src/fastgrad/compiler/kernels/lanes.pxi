@@ -14,6 +14,8 @@ cdef extern from "vector_math.h" nogil:
     ) noexcept
     void outer_one "fg_outer_one"(Py_ssize_t, Py_ssize_t, double *, const double *, const double *) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
+    unsigned int flush_tiny "fg_flush_tiny"() noexcept
+    void keep_tiny "fg_keep_tiny"(unsigned int) noexcept
 
 
 cdef inline double *lanes_of(const Block *block, int32_t number) noexcept nogil:
@@ -449,6 +451,7 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
 cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nogil:
     cdef const Wide *wide = &block.wides[i.left]
     cdef double *gradient = block.accumulators + wide.gradient
+    cdef unsigned int mode = flush_tiny()
     cdef Py_ssize_t k, active = 0
     for k in range(wide.outputs):
         block.second_pointers[k] = lanes_of(block, block.table[wide.out_adjoint + k])
@@ -475,6 +478,7 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
             active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,
             block.first_pointers, block.second_pointers, block.lanes,
         )
+    keep_tiny(mode)
 
 
 # -- one lane ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__) && defined(__AVX__)
+#if defined(__GNUC__) && defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__GNUC__) && defined(__aarch64__)
 #include <arm_neon.h>
@@ -82,6 +82,21 @@ FG_INLINE vec fg_fma_vec(vec a, vec b, vec c) {
     return a * b + c;
 #endif
 }
+
+/* Have this thread take numbers below 2.2e-308 for 0 until fg_keep_tiny. Intel's processors need some 150 cycles
+   for a product with such a number. Where a softmax is sure of itself, gradients are full of them: a mixture of
+   25 components in 64 dimensions took 7 times as long. */
+#if defined(__GNUC__) && defined(__SSE2__)
+FG_INLINE unsigned fg_flush_tiny(void) {
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);
+    return before;
+}
+FG_INLINE void fg_keep_tiny(unsigned before) { _mm_setcsr(before); }
+#else
+FG_INLINE unsigned fg_flush_tiny(void) { return 0; }
+FG_INLINE void fg_keep_tiny(unsigned before) { (void)before; }
+#endif
 
 FG_INLINE vec fg_load(const double *p) { return *(const vec *)p; }
 FG_INLINE void fg_store(double *p, vec v) { *(vec *)p = v; }

@@ -1,0 +1,1 @@
+"""Benchmarks that others defined, with their problems, data and constants, and our own code of them."""

@@ -1,0 +1,1 @@
+"""A tool for GradBench (github.com/gradbench/gradbench): `python -m benchmarks.gradbench`."""
