@@ -106,7 +106,7 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
 
 
 def how_made(node: Value) -> tuple[str, int, tuple[Value, ...], object]:
-    """Return how a node was made; local derivatives that are Values, which `_prev` does not show, as numbers."""
+    """Return how a node was made; local derivatives that are Values, which `_prev` hides, are numbers."""
     operation, form, operands, detail = _take_apart(node)
     if operation == "local":
         count = len(operands) - detail.count(None)
