@@ -259,11 +259,12 @@ def states():
 # -- compiled programs ------------------------------------------------------------------------
 
 
-def function_of(a, b, c):
+def function_of(a, b, c, loops=True):
     def function(x, i):
         hidden = engine._linear(x, [[a, b], [b, c]], [c, a], "tanh")
-        state, ys = scan(lambda s, each: ((s * c + each).tanh(), s * a), x[0], x)
-        hidden += [state, scan(lambda s, each: (s + each * b, None), 0.0, ys)[0]]
+        if loops:
+            state, ys = scan(lambda s, each: ((s * c + each).tanh(), s * a), x[0], x)
+            hidden += [state, scan(lambda s, each: (s + each * b, None), 0.0, ys)[0]]
         return engine._reduce("logsumexp", [*hidden, x[0] * b]) + take([a, b * x[1], x[0]], i) ** 2
 
     return function
@@ -297,7 +298,7 @@ def reading():
 def program_of(call):
     def scenario():
         a, b, c = leaves()
-        compiled = compile(function_of(a, b, c))
+        compiled = compile(function_of(a, b, c, loops=call is not differentiate))
         compiled(ROWS, [0, 1, 2])
         return Record(lambda: call(compiled), a, b, c, objects=call is not pickle_program)
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import math
+from importlib.resources import files
 
-__all__ = ["c_expression", "c_number"]
+__all__ = ["c_expression", "c_number", "special_functions"]
+
+# Functions of the table that the C library has not.
+SPECIAL = ("digamma", "mod", "polygamma")
 
 OPERATORS: dict[type, str] = {
     ast.Add: "+",
@@ -39,6 +43,16 @@ def c_number(number: float) -> str:
     return f"({shown})" if shown.startswith("-") else shown
 
 
+def special_functions(lines: list[str]) -> list[str]:
+    """Return the lines of the functions that these lines call and the C library has not: the engine's own."""
+    if not any(f"fastgrad_{name}(" in line for line in lines for name in SPECIAL):
+        return []
+    header = files("fastgrad").joinpath("engine.src/arithmetic/special.h").read_text("utf-8")
+    # Without the guard, whose end is the last line, and what is included already.
+    body = header[header.index("#include <math.h>") : header.rindex("#endif")]
+    return body.splitlines()[1:]
+
+
 def c_expression(expression: str, names: dict[str, str]) -> str:
     """Return an expression of the table in C, with these texts in the place of its names."""
     return rendered(ast.parse(expression, mode="eval").body, names)
@@ -67,5 +81,6 @@ def rendered(node: ast.expr, names: dict[str, str]) -> str:
             f"({rendered(node.test, names)} ? {rendered(node.body, names)} : {rendered(node.orelse, names)})"
         )
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return f"{node.func.id}({', '.join(rendered(each, names) for each in node.args)})"
+        called = f"fastgrad_{node.func.id}" if node.func.id in SPECIAL else node.func.id
+        return f"{called}({', '.join(rendered(each, names) for each in node.args)})"
     raise ValueError(f"there is no C for {ast.unparse(node)}")

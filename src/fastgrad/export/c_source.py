@@ -13,7 +13,7 @@ from fastgrad.compiler.arguments import describe_signature
 from fastgrad.compiler.compiled import Compiled
 from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Loop
 from fastgrad.compiler.program import Program
-from fastgrad.export.c_expressions import c_expression, c_number
+from fastgrad.export.c_expressions import c_expression, c_number, special_functions
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
 
 __all__ = ["to_c"]
@@ -193,6 +193,11 @@ class Source:
         ]
         upper = self.name.upper()
         numbers = ",\n    ".join(c_number(parameter.data) for parameter in parameters) or "0.0"
+        code = [
+            *self.functions,
+            *function(head, [*quiet, *value.before(outputs)]),
+            *function(back, [*quiet_back, *gradient.before(gradient.backward())]),
+        ]
         lines = [
             f"/* {comment(self.program.name)}, compiled by fastgrad and written as C99: link with -lm.",
             "",
@@ -215,9 +220,8 @@ class Source:
             f"    {numbers}",
             "};",
             "",
-            *self.functions,
-            *function(head, [*quiet, *value.before(outputs)]),
-            *function(back, [*quiet_back, *gradient.before(gradient.backward())]),
+            *special_functions(code),
+            *code,
         ]
         return "\n".join(lines).rstrip() + "\n"
 

@@ -152,12 +152,13 @@ const special = (() => {
     let factorial = 1, sum = 0;
     for (let k = 2; k <= n; k++) factorial *= k;
     for (; x < 10 + s; x += 1) sum += Math.pow(x, -s);
-    let rest = x / n + 0.5, factor = s / x;
+    let rest = 0.5, factor = s / x;
     BERNOULLI.forEach((number, k) => {
       rest += number * factor;
       factor *= ((s + 2 * k + 1) * (s + 2 * k + 2)) / (x * x);
     });
-    return factorial * (sum + rest * Math.pow(x, -s));
+    // Not Math.pow(x, -s) times x: that may be 0 where the product is not.
+    return factorial * (sum + Math.pow(x, -n) * (1 / n + rest / x));
   };
   const polygamma = (order, x) => {
     if (order !== order || x !== x) return NaN;
@@ -181,7 +182,7 @@ const special = (() => {
       polynomial = next;
     }
     const cot = cotPi(x);
-    const value = polynomial.reduceRight((total, coefficient) => total * cot + coefficient, 0);
+    const value = polynomial.reduceRight((total, coefficient) => total * cot + coefficient);
     return -factorialZeta(n, 1 - x) - scale * value;
   };
   const trigamma = (x) => polygamma(1, x);
