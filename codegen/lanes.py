@@ -5,6 +5,7 @@ import re
 
 from expressions import (
     OPERANDS,
+    cases,
     doubles,
     flops,
     functions_called,
@@ -33,6 +34,73 @@ cdef extern from "vector_math.h" nogil:
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "log1p": 1, "tanh": 1, "pow": 2}
 # Those that are right only for operands near 0. Where all lanes are, a loop of its own calls them.
 NEAR_FUNCTIONS = ("sin", "cos")
+
+
+# Functions that loops over lanes have as vector code, on some processors.
+VECTORISED = {*OWN_FUNCTIONS, "sqrt", "fabs", "floor", "ceil", "rint"}
+
+
+def is_scalar(o) -> bool:
+    """Whether a row's functions are calls of the C library, which no loop of its own would speed up."""
+    return o.compact and o.operands < 3 and not set(functions_called([o], [])) <= VECTORISED
+
+
+# Such rows share these loops.
+SCALAR_LOOPS = """
+
+cdef void forward_scalar(const Instruction *i, const Block *block) noexcept nogil:
+    cdef int row = i.opcode >> 2
+    cdef lane out = lanes_of(block, i.out)
+    cdef const double *a = lanes_of(block, i.left)
+    cdef const double *b = a
+    cdef Py_ssize_t j
+    if row >= ROW_FIRST_BINARY:
+        b = lanes_of(block, i.right)
+    for j in range(block.lanes):
+        out[j] = scalar_value(row, a[j], b[j])
+
+
+cdef void backward_scalar(const Instruction *i, const Block *block) noexcept nogil:
+    cdef int row = i.opcode >> 2
+    cdef const_lane out = lanes_of(block, i.out)
+    cdef const_lane g = lanes_of(block, i.out_adjoint)
+    cdef const double *a = lanes_of(block, i.left)
+    cdef const double *b = a
+    cdef lane amount = block.scratch
+    cdef Py_ssize_t j
+    if row >= ROW_FIRST_BINARY:
+        b = lanes_of(block, i.right)
+    if i.left_adjoint >= 0:
+        for j in range(block.lanes):
+            amount[j] = scalar_da(row, a[j], b[j], out[j]) * g[j]
+        give(block, i.left_adjoint, i.fresh & FRESH_LEFT, block.scratch)
+    if row >= ROW_FIRST_BINARY and i.right_adjoint >= 0:
+        for j in range(block.lanes):
+            amount[j] = scalar_db(row, a[j], b[j], out[j]) * g[j]
+        give(block, i.right_adjoint, i.fresh & FRESH_RIGHT, block.scratch)
+"""
+
+
+def scalar_functions(rows) -> list[str]:
+    """The value and the derivatives of the rows that share loops, each as one function of the row."""
+    lines = []
+    for name, part, of in (
+        ("scalar_value", "value", rows),
+        ("scalar_da", "da", rows),
+        ("scalar_db", "db", [o for o in rows if o.operands == 2]),
+    ):
+        out = "" if part == "value" else ", out"
+        arguments = {1: f"a{out}", 2: f"a, b{out}"}
+        choice = [(row(o), [f"return {o.name}_{part}({arguments[o.operands]})"]) for o in of]
+        parameters = "int row, double a, double b" + (", double out" if out else "")
+        lines += [
+            "",
+            "",
+            f"cdef double {name}({parameters}) noexcept nogil:",
+            *cases("row", choice),
+            "    return a",
+        ]
+    return lines
 
 
 def loop(statement: str, operands, frequent, indent: str) -> list[str]:
@@ -360,7 +428,7 @@ def interpreter(name: str, branches, order: str) -> list[str]:
 def render_functions(table, reductions, instructions, notice: str) -> str:
     """row_functions.pxi: what loops are made of: each row's value and derivatives, and the activations."""
     # Linear reductions are sums of products before they get here.
-    numbers = [row(o) for o in (*table, *[r for r in reductions if not r.linear])]
+    numbers = ["ROW_FIRST_BINARY", *(row(o) for o in (*table, *[r for r in reductions if not r.linear]))]
     numbers += [f"OPCODE_{i.name.upper()}" for i in instructions.INSTRUCTIONS]
     numbers = "(\n    " + ",\n    ".join(numbers) + ",\n)"
     called = [name for name in functions_called(table, reductions) if name not in OWN_FUNCTIONS]
@@ -372,7 +440,8 @@ def render_functions(table, reductions, instructions, notice: str) -> str:
     own += [f'    double near_{name} "fg_{name}"(double) noexcept' for name in NEAR_FUNCTIONS]
     own.append('    bint all_near "fg_near"(const_lane, Py_ssize_t) noexcept')
     scalars = [line for o in table for line in (*functions_of(o), *functions_near(o))]
-    return "\n".join([notice, header, *own, *scalars, *activations(table)]) + "\n"
+    shared = scalar_functions([o for o in table if is_scalar(o)])
+    return "\n".join([notice, header, *own, *scalars, *shared, *activations(table)]) + "\n"
 
 
 def functions_near(o) -> list[str]:
@@ -396,7 +465,14 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
     special = [i.name for i in instructions.INSTRUCTIONS]
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]
     backward = [(f"OPCODE_{name.upper()}", f"backward_{name}(i, block)") for name in special]
+    if any(map(is_scalar, table)):
+        lines += SCALAR_LOOPS.rstrip().split("\n")
     for o in table:
+        if is_scalar(o):
+            code = f"({row(o)} << 2)"
+            forward.append((code, "forward_scalar(i, block)"))
+            backward.append((code, "backward_scalar(i, block)"))
+            continue
         text, ahead, back = compact_loops(o) if o.compact or o.operands == 3 else loops(o)
         lines += text
         forward += ahead

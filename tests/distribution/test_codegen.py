@@ -202,7 +202,6 @@ def test_no_more_codes_than_a_node_can_tell_apart(codegen, spare, fits):
             codegen.table.verify(table(functions=rows), opcodes)
 
 
-
 @pytest.mark.parametrize(
     ("names", "message"),
     [

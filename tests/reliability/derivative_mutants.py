@@ -23,6 +23,8 @@ from fastgrad.engine import apply
 SMALL = "0.0 if b == 0.0 and (not {}) else b * pow(a, b - 1.0)"
 SOFTPLUS = "1.0 / (1.0 + exp(-a)) if {} else exp(a) / (1.0 + exp(a))"
 SILU = "(1.0 + out * exp(-a)) / (1.0 + exp(-a)) if {} else (exp(a) + out) / (1.0 + exp(a))"
+ANGLE = "0.0 if {0} == 0.0 and {1} == 0.0 else {6} / hypot({2}, {3}) / hypot({4}, {5})"
+EVEN = [[f"-{name}" if at == place else name for at, name in enumerate("ababab")] for place in range(6)]
 EQUIVALENT = {
     "1.0 if a > 0.0 else 0.0",
     "cos(-a)",
@@ -35,6 +37,15 @@ EQUIVALENT = {
     *map(SOFTPLUS.format, ("a > 0.0", "a >= 1.0", "a >= -1.0", "out >= 0.0")),
     *map(SILU.format, ("a > 0.0", "a >= 1.0", "a >= -1.0")),
     "0.0 if a >= 0.0 else a",
+    # Even functions.
+    "cosh(-a)",
+    *("1.0 / hypot(-1.0, a)", "1.0 / hypot(1.0, -a)"),
+    *(ANGLE.format(*signs, side) for side in ("b", "-a") for signs in EVEN),
+    # The quotient is an integer, but for rounding.
+    "-((a - out) / b)",
+    # Where the result is an operand.
+    "1.0 if a >= b and a <= out else 0.0",
+    *("1.0 if a < out and b < c else 0.0", "1.0 if a < b and out < c else 0.0"),
     # What is equal was decided before.
     *(f"0.5 if a == b else 0.0 if {test} else 1.0" for test in ("a <= b", "a >= b")),
     *(f"0.5 if a == b else 0.0 if {test} else 1.0" for test in ("a < out", "out > b", "a > out", "out < b")),
