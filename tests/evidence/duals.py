@@ -136,6 +136,8 @@ def hypot(a, b):
 
 def atan2(a, b):
     """At the origin both derivatives are 0, as in torch."""
+    if a.value == 0 and b.value < 0:
+        raise ValueError("the sign of the angle is that of the zero, which mpmath's numbers have not")
     square = a.value**2 + b.value**2
     by_a, by_b = (b.value / square, -a.value / square) if square else (mpf(0), mpf(0))
     return chained(mpmath.atan2(a.value, b.value), (a, by_a), (b, by_b))

@@ -189,15 +189,17 @@ def duals_value(function):
 
 
 def polygamma(n, x):
-    """Orders are small integers, whatever the bound of a sum with 1 is; left of 0 it is a difference."""
+    """Orders are small integers, whatever the bound of a sum with 1 is.
+
+    Left of 0 it is a difference with a polynomial in cot(pi x), whose errors grow with the order.
+    """
     n, x = mpmath.nint(bounded(n).value), bounded(x)
-    value = psi(n, x.value)
-    right = abs(psi(n, 1 - x.value)) if x.value < 0 else 0
-    return Bounded(
-        value,
-        rounded(value, mpmath.inf if x.error else 0, 2 * POLYGAMMA, SMALLEST).error
-        + 2 * (POLYGAMMA + n) * HALF_ULP * right,
-    )
+    value = mpmath.mpf(psi(n, x.value))
+    found = rounded(value, mpmath.inf if x.error else 0, 2 * POLYGAMMA, SMALLEST)
+    if x.value < 0:
+        parts = abs(value) + abs(psi(n, 1 - x.value))
+        return Bounded(value, found.error + 2 * (POLYGAMMA + 3 * n) * HALF_ULP * parts)
+    return found
 
 
 class Bounds(NamedTuple):

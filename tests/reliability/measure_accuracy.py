@@ -38,9 +38,12 @@ the row's own expression.
   operands.
 - **of the bound**: over *all* operands, the largest share that an error took of the bound that running error
   analysis (Higham 2002, section 3.3) gives for the row's expression, with 1 ulp for the C library's exp, log,
-  sin, cos and pow, 2 for its log1p, 3 for its tanh, and 2 for exp, log and tanh over lanes. Over 100 % the
-  check fails. A derivative like `1 - out * out` cancels where tanh is near 1: few ulp of its terms, which are
-  many of the result.
+  sin, cos and pow, 2 for its log1p, 3 for its tanh, and 2 for exp, log and tanh over lanes; 1 or 2 for its
+  inverse and hyperbolic functions, 4 for cbrt, lgamma and digamma, 5 for erfc, 10 for polygamma, of which the
+  last and digamma count the size of what cancels left of 0, polygamma 3 more for each order.
+  Over 100 % the check fails. A derivative like `1 - out * out` cancels where tanh is near 1: few ulp of its
+  terms, which are many of the result. The slope of erf and the value of ndtr, far out, are as far off as the
+  rounding of the exponent makes them.
 - **lost**: operands at which an intermediate result leaves the range of doubles though the exact result is in
   it, and which are therefore wrong: `b * a**(b - 1)` at a subnormal a, `2 * a / n` near the largest
   double, a sum whose partial sums overflow.
