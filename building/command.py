@@ -102,5 +102,18 @@ class BuildPython(build_py):
         super().run()
         if not self.editable_mode:
             for file in sorted((ROOT / "examples").iterdir()):
-                if file.suffix in {".py", ".ipynb"}:
-                    copy_if_changed(file, Path(self.build_lib, "fastgrad", "examples", file.name))
+                target = Path(self.build_lib, "fastgrad", "examples", file.name)
+                if file.suffix == ".py":
+                    copy_if_changed(file, target)
+                elif file.suffix == ".ipynb":
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_text(without_outputs(file.read_text("utf-8")), "utf-8")
+
+
+def without_outputs(notebook: str) -> str:
+    """Return a notebook as it is before it runs: its pictures are larger than all the rest of a wheel."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
