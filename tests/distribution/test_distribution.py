@@ -95,7 +95,9 @@ def test_a_wheel_says_that_it_is_typed(installed):
 
 
 def test_a_wheel_holds_no_sources_of_extension_modules(installed):
-    assert [file for file in installed if file.suffix in SOURCES] == []
+    # `export.to_c` writes this one into the files it makes.
+    written = PurePosixPath("engine.src/arithmetic/special.h")
+    assert [file for file in installed if file.suffix in SOURCES and file != written] == []
 
 
 def test_a_wheel_holds_every_pxd_that_its_pxds_cimport(installed):

@@ -374,6 +374,9 @@ def is_pythons(error):
     """Whether an error that should be a MemoryError was raised by Python's library, not by fastgrad."""
     if isinstance(error, pickle.PicklingError):
         return True
+    if isinstance(error, SystemError) and "Missing frame when calling profile function" in str(error):
+        # CPython 3.13 had no memory for the frame that it shows to a profile function.
+        return True
     trace = error.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next

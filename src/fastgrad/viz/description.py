@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from fastgrad.engine import Value, _graph_order, _has_own_backward, _put_together, _take_apart
+from fastgrad.engine import Value, _age, _graph_order, _has_own_backward, _put_together, _take_apart
 from fastgrad.operations import BY_NAME, REDUCTIONS
 from fastgrad.testing import kept_gradients
 from fastgrad.viz.walking import walk
@@ -124,22 +124,21 @@ def in_order_of_backward(root: Value, nodes: Iterable[Value]) -> list[Value]:
     operands_of = {node: set(how_made(node)[2]) for node in nodes}
     if any(map(_has_own_backward, operands_of)):
         return _graph_order([root])
-    # Addresses rise in the order of creation, but where the memory of a freed graph is used again.
     waiting = {node: len(operands) for node, operands in operands_of.items()}
     users = defaultdict(list)
     for node, operands in operands_of.items():
         for operand in operands:
             users[operand].append(node)
-    ready = [(id(node), node) for node, count in waiting.items() if not count]
+    ready = [(_age(node), id(node), node) for node, count in waiting.items() if not count]
     heapq.heapify(ready)
     order = []
     while ready:
-        _, node = heapq.heappop(ready)
+        _, _, node = heapq.heappop(ready)
         order.append(node)
         for user in users[node]:
             waiting[user] -= 1
             if not waiting[user]:
-                heapq.heappush(ready, (id(user), user))
+                heapq.heappush(ready, (_age(user), id(user), user))
     return order
 
 

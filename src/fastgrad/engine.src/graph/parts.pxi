@@ -42,6 +42,14 @@ def _parts_in_trace(Value self not None):
     return taken_apart(self)
 
 
+def _age(Value self not None):
+    """Return a number that grows in the order in which nodes are made; -1 of an instance of a subclass."""
+    cdef Node *node = <Node *><PyObject *>self
+    if not in_pool(node):
+        return -1
+    return <Py_ssize_t>chunk_of(node).number * SLOTS + slot_of(node)
+
+
 def _has_own_backward(Value self not None):
     """Return whether the node's `_backward` is code of the user's."""
     cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
