@@ -691,3 +691,10 @@ def test_an_interrupt_ends_the_making_of_derivatives(alarm):
     with pytest.raises(KeyboardInterrupt):
         function.latest.derived(("hessian", tuple((0, k) for k in range(8))))
     assert function(X).shape == (1, 8)
+
+
+def test_an_index_out_of_range_is_refused_where_there_is_nothing_to_compute():
+    chosen = compile(lambda i: take([-1.0], i) ** -i)
+    with pytest.raises(IndexError):
+        chosen.jacobian([1, 1], argnums="parameters")
+    assert chosen.jacobian([0, 0], argnums="parameters").shape == (2, 0)

@@ -449,6 +449,9 @@ cdef class Program:
                     number += 1
             run_rows(plan, workspace, rows, NULL, workspace.places, 1)
             plan.workspaces.append(workspace)
+        else:
+            # Nothing is computed, as of no parameters; what refuses the call does so all the same.
+            self.check_indices(plan.ranges if self.ranges is None else self.ranges, arguments, rows)
         return [
             handed_over(results, given, bool(by_row or shape))
             for results, given, shape in zip(targets, outs, shapes)
