@@ -406,8 +406,8 @@ def of_one_number(name: str, rows: list, arguments: str, expression: str, otherw
     return inline("double", name, f"int row, {arguments}", [*choice, f"    return {otherwise}"])
 
 
-def interpreter(name: str, branches, order: str) -> list[str]:
-    lines = [
+def interpreter(name: str, branches) -> list[str]:
+    return [
         "",
         "",
         f"cdef void run_{name}(",
@@ -416,13 +416,11 @@ def interpreter(name: str, branches, order: str) -> list[str]:
         "    cdef const Instruction *i",
         "    cdef Py_ssize_t at",
         "    cdef int opcode",
-        f"    for at in {order}:",
+        "    for at in range(count):",
         "        i = &first[at]",
         "        opcode = i.opcode",
+        *cases("opcode", [(code, [call]) for code, call in branches], "        "),
     ]
-    for number, (code, call) in enumerate(branches):
-        lines += [f"        {'el' if number else ''}if opcode == {code}:", f"            {call}"]
-    return lines
 
 
 def render_functions(table, reductions, instructions, notice: str) -> str:
@@ -482,10 +480,10 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
         lines += text
         forward += ahead
         backward += back
-    lines += interpreter("forward", forward, "range(count)")
-    lines += interpreter("backward", backward, "range(count)")
-    lines += interpreter_of_one_lane("forward", table, OF_ONE_LANE, forward, "range(count)")
-    lines += interpreter_of_one_lane("backward", table, OF_ONE_LANE, backward, "range(count)")
+    lines += interpreter("forward", forward)
+    lines += interpreter("backward", backward)
+    lines += interpreter_of_one_lane("forward", table, OF_ONE_LANE, forward)
+    lines += interpreter_of_one_lane("backward", table, OF_ONE_LANE, backward)
     return "\n".join(lines) + "\n"
 
 
@@ -530,24 +528,21 @@ cdef void run_{name}_one(const Instruction *first, Py_ssize_t count, const Block
     cdef double amount
     cdef Py_ssize_t at
     cdef int opcode
-    for at in {order}:
+    for at in range(count):
         i = &first[at]
         opcode = i.opcode
 """
 
 
-def interpreter_of_one_lane(name: str, table, own, rest, order: str) -> list[str]:
+def interpreter_of_one_lane(name: str, table, own, rest) -> list[str]:
     """An interpreter with the rows of one or two operands, and some instructions, written out in place."""
     at = 0 if name == "forward" else 1
-    cases = [branch for o in table if o.operands < 3 for branch in branches_of_one_lane(o)[at]]
-    cases += [(f"OPCODE_{i.upper()}", [f"one_{name}_{i}(i, block, r, u, sums)"]) for i in own]
-    known = {code for code, _ in cases}
-    cases += [(code, [call]) for code, call in rest if code not in known]
-    lines = ONE_LANE.format(name=name, order=order).rstrip().replace('\\"', '"').split("\n")
-    for number, (code, body) in enumerate(cases):
-        lines.append(f"        {'el' if number else ''}if opcode == {code}:")
-        lines += [f"            {line}" for line in body]
-    return lines
+    branches = [branch for o in table if o.operands < 3 for branch in branches_of_one_lane(o)[at]]
+    branches += [(f"OPCODE_{i.upper()}", [f"one_{name}_{i}(i, block, r, u, sums)"]) for i in own]
+    known = {code for code, _ in branches}
+    branches += [(code, [call]) for code, call in rest if code not in known]
+    head = ONE_LANE.format(name=name).rstrip().split("\n")
+    return [*head, *cases("opcode", branches, "        ")]
 
 
 # The instructions for which lanes.pxi has functions of one lane.

@@ -5,8 +5,7 @@ from libc.stdint cimport int32_t
 
 from fastgrad.ops cimport *
 
-# A graph has neither dot products of one kind nor local derivatives: their numbers are a loop's and those of
-# its results.
+# The rows of a loop and of its results follow those of the table.
 cdef enum:
     ROW_LOOP = ROW_END
     ROW_RESULT = ROW_END + 1
