@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from fastgrad.compiler import scanning, tracing
@@ -165,19 +166,8 @@ def states_before(node: Value, operands: Sequence[Value], repeat: Repeat) -> lis
     records = repeat.records
     # A state that the step does not read has no record: what it was does not matter.
     outputs = [*records.outputs, *[numbers[at] for at in range(repeat.states) if at in numbers]]
-    more = Repeat(
-        repeat.name,
-        records._replace(outputs=outputs),
-        repeat.places,
-        repeat.steps,
-        repeat.states,
-        repeat.outside,
-        len(outputs) - repeat.states,
-        repeat.inputs,
-        repeat.sources,
-        repeat.reverse,
-        repeat.level,
-    )
+    more = copy(repeat)
+    more.records, more.makes = records._replace(outputs=outputs), len(outputs) - repeat.states
     again = Value(float("nan"), operands, more)  # type: ignore[arg-type]
     _make_unknown(again, "a loop")
     found: list[Source] = []
@@ -268,27 +258,15 @@ def with_symbol(repeat: Repeat, symbol: Any, operands: list[Any], inputs: Sequen
 
 def with_operands(repeat: Repeat, operands: list[Value]) -> Repeat:
     """Return a loop whose inputs are among these operands."""
-    level = scanning.level
-    sources: list[Source] = []
+    again = copy(repeat)
+    again.sources, again.level = [], scanning.level
     for (kind, place, number, _, _), source in zip(repeat.inputs, repeat.sources, strict=True):
         if kind == 1:
             elements = operands[place : place + repeat.steps]
-            sources.append(Source(elements[::-1] if repeat.reverse else elements))
+            again.sources.append(Source(elements[::-1] if repeat.reverse else elements))
         elif kind == 2:
-            made = Steps(operands[place], number, source.made.steps, level, {})
-            sources.append(Source(made, made=made))
+            made = Steps(operands[place], number, source.made.steps, again.level, {})
+            again.sources.append(Source(made, made=made))
         else:
-            sources.append(source)
-    return Repeat(
-        repeat.name,
-        repeat.records,
-        repeat.places,
-        repeat.steps,
-        repeat.states,
-        repeat.outside,
-        repeat.makes,
-        repeat.inputs,
-        sources,
-        repeat.reverse,
-        level,
-    )
+            again.sources.append(source)
+    return again
