@@ -56,16 +56,26 @@ def on_values(paths: int):
     return prepare
 
 
+def market_of_values():
+    from fastgrad import Value
+
+    return [Value(number) for number in MARKET]
+
+
+def compiled_price(market):
+    """The payoff of one path, compiled."""
+    import fastgrad
+    from fastgrad import Value
+
+    return fastgrad.compile(lambda row: payoff(*market, row, Value.exp, Value.relu))
+
+
 def on_compiled(paths: int):
     """The same payoff of one path, compiled."""
 
     def prepare() -> Case:
-        import fastgrad
-        from fastgrad import Value
-
-        rows = normals(paths)
-        market = [Value(number) for number in MARKET]
-        price = fastgrad.compile(lambda row: payoff(*market, row, Value.exp, Value.relu))
+        rows, market = normals(paths), market_of_values()
+        price = compiled_price(market)
         state = {}
 
         def step() -> None:

@@ -3,18 +3,14 @@
 import numpy
 
 from benchmarks.case import Case, Workload, test_agreement, test_speed  # noqa: F401
-from benchmarks.option import MARKET, STEPS, normals, payoff
+from benchmarks.option import MARKET, STEPS, compiled_price, market_of_values, normals
 
 PATHS = 20_000
 
 
 def on_compiled() -> Case:
-    import fastgrad
-    from fastgrad import Value
-
-    rows = normals(PATHS)
-    market = [Value(number) for number in MARKET]
-    price = fastgrad.compile(lambda row: payoff(*market, row, Value.exp, Value.relu))
+    rows, market = normals(PATHS), market_of_values()
+    price = compiled_price(market)
     state = {}
 
     def gradient() -> None:
