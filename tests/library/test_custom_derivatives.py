@@ -394,6 +394,19 @@ def test_what_only_derivatives_use_gets_no_gradient():
     assert (w.grad, v.grad) == (1.0, 0.0)
 
 
+def test_a_sum_that_only_derivatives_use_has_no_way_back():
+    p = Value(0.5)
+
+    def function(x):
+        u = p * x
+        return Value(1.0, (u.tanh(),), (2.0 + x.exp() + u,))
+
+    compiled = fastgrad.compile(function)
+    compiled.backward([1.0, 2.0])
+    assert "matrix" in str(compiled).partition("and back:")[0]
+    assert "matrix" not in str(compiled).partition("and back:")[2]
+
+
 def test_a_choice_passes_over_given_derivatives():
     compiled = fastgrad.compile(lambda x: F.where(x, Value(x, (x,), (1.0 / x,)), 2.0 * x))
     assert compiled.input_gradients([2.0, 0.0]).tolist() == [0.5, 2.0]

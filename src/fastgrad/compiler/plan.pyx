@@ -201,8 +201,9 @@ cdef class Allocation:
             self.keep(step.fields[1])
         if need & READS_OUT:
             self.keep(step.out)
-        if roles.out and not self.wanted(step.out):
-            # A result without a gradient has none to pass on: local derivatives are such.
+        if self.writes.size and step.opcode != OPCODE_LOOP and not self.wanted(self.writes.items[0]):
+            # A result without a gradient has none to pass on: local derivatives are such. Of the results of
+            # a matrix, all have one or none.
             self.keeps.size = self.targets.size = 0
         return 0
 

@@ -56,7 +56,7 @@ def _has_own_backward(Value self not None):
     return extras != NULL and (<Extras>extras).backward is not None
 
 
-cdef tuple local_parts(Node *node):
+cdef tuple local_parts(Node *node, int form):
     """What taken_apart() returns for a node of ROW_LOCAL."""
     cdef tuple derivatives = (<tuple>derivatives_of(node))[:PyTuple_GET_SIZE(node.left)]
     cdef list values = [each for each in derivatives if is_value(<PyObject *>each)]
@@ -64,7 +64,7 @@ cdef tuple local_parts(Node *node):
     rule = rule_of(node)
     if rule is not None:
         detail.append(rule)
-    return "local", 0, (*<tuple>node.left, *values), tuple(detail)
+    return "local", form, (*<tuple>node.left, *values), tuple(detail)
 
 
 cdef int require_rule(rule) except -1:
@@ -101,9 +101,9 @@ cdef tuple taken_apart(Value self):
         return name, 0, (), None
     if row == ROW_CUSTOM:
         symbol = symbol_of(self)
-        return name, 0, <tuple>node.left, symbol if is_plain_symbol(symbol) else ""
+        return name, own_data, <tuple>node.left, symbol if is_plain_symbol(symbol) else ""
     if row == ROW_LOCAL:
-        return local_parts(node)
+        return local_parts(node, own_data)
     if row == ROW_DOT or row == ROW_INNER:
         form |= has_passed_on | own_data
         return name, form, <tuple>node.left + <tuple>node.right.node, len(<tuple>node.left)
@@ -192,16 +192,17 @@ def _put_together(
     row = ROWS[operation]
     if row == ROW_LEAF or row == ROW_CUSTOM or row == ROW_LOCAL:
         result = cls.__new__(cls)
-        if row == ROW_LOCAL:
-            put_local(result, data, operands, detail)
-            result.grad = grad
-            return result
         # The symbol was set to a tuple, which the constructor would take for derivatives.
         is_detail = row == ROW_CUSTOM and is_plain_symbol(detail)
-        initialise(result, data, operands, detail if is_detail else "", "")
+        if row == ROW_LOCAL:
+            put_local(result, data, operands, detail)
+        else:
+            initialise(result, data, operands, detail if is_detail else "", "")
         if row == ROW_CUSTOM and not is_detail:
             result._op = detail
         result.grad = grad
+        if own_data:
+            require_extras(<Node *><PyObject *>result).own_data = True
         return result
     if not fits(row, form, operands, detail):
         raise ValueError(f"{operation} of form {form} cannot have {len(operands)} operands and {detail!r}")
