@@ -507,9 +507,18 @@ def render_stub(table, template: str) -> str:
     return NOTICE + template.replace(STUB_MARK, "\n".join(lines) + "\n")
 
 
-def render_memory() -> str:
-    """node_memory.pxi: the file with the memory of nodes, for the Python that builds."""
-    return included("node/singles.pxi" if HAS_NO_LOCK else "node/chunks.pxi")
+# The parts of the engine of which a build has one of two: with the pool, and without the lock.
+ALTERNATIVES = {
+    "node_memory": ("node/chunks.pxi", "node/singles.pxi"),
+    "node_walks": ("node/chunk_walks.pxi", "node/single_walks.pxi"),
+    "graph_walks": ("backward/survey.pxi", "backward/collect.pxi"),
+    "sweep_from": ("backward/chunk_sweep.pxi", "backward/numbered_sweep.pxi"),
+}
+
+
+def render_alternatives() -> dict[str, str]:
+    """Return the file that includes one of two parts, for the Python that builds, by its name."""
+    return {f"{name}.pxi": included(parts[HAS_NO_LOCK]) for name, parts in ALTERNATIVES.items()}
 
 
 def render_checks() -> str:

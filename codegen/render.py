@@ -9,8 +9,8 @@ from pathlib import Path
 
 from engine import (
     NOTICE,
+    render_alternatives,
     render_checks,
-    render_memory,
     render_methods,
     render_ops,
     render_refusals,
@@ -43,7 +43,7 @@ def render_all(package: Path = PACKAGE) -> list[Path]:
         package / "engine.pyi": render_stub(methods, template),
         engine / "refusals.pxi": render_refusals(table, reductions, operations.ACTIVATIONS),
         engine / "rules.pxi": render_rules(table),
-        engine / "node_memory.pxi": render_memory(),
+        **{engine / name: text for name, text in render_alternatives().items()},
         engine / "checks.pxi": render_checks(),
         engine / "operators.pxi": render_methods(methods),
         kernels / "row_functions.pxi": render_functions(table, reductions, instructions, NOTICE),

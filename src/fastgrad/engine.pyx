@@ -12,7 +12,8 @@ include "engine.src/generated/node_memory.pxi"   # where nodes live: chunks.pxi 
 include "engine.src/node/accessors.pxi"          # what a node says of itself
 include "engine.src/node/references.pxi"         # what a node owns: making, tracking, changing, freeing
 include "engine.src/generated/checks.pxi"        # invariants.pxi, where there is a pool
-include "engine.src/backward/search.pxi"         # the order by depth-first search, and who needs it
+include "engine.src/generated/graph_walks.pxi"   # who needs a search: survey.pxi or collect.pxi
+include "engine.src/backward/search.pxi"         # the order by depth-first search
 include "engine.src/graph/placeholders.pxi"      # what a trace refuses
 include "engine.src/generated/refusals.pxi"      # names and errors of the table
 include "engine.src/arithmetic/numbers.pxi"      # what counts as a number
@@ -177,14 +178,20 @@ A number, its gradient and the operation that made it.
     @property
     def label(self):
         """A name for pictures; any object, '' unless set."""
-        cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
-        if extras == NULL or (<Extras>extras).label is None:
+        cdef PyObject *found = extras_of(<Node *><PyObject *>self)
+        cdef Extras extras
+        if found == NULL:
             return ""
-        return (<Extras>extras).label
+        extras = <Extras>found
+        with critical_section(extras):
+            label = extras.label
+        return "" if label is None else label
 
     @label.setter
     def label(self, value):
-        require_extras(<Node *><PyObject *>self).label = value
+        cdef Extras extras = require_extras(<Node *><PyObject *>self)
+        with critical_section(extras):
+            extras.label = value
         track_holder(<Node *><PyObject *>self, value)
 
     @property
@@ -194,7 +201,9 @@ A number, its gradient and the operation that made it.
 
     @_op.setter
     def _op(self, symbol):
-        require_extras(<Node *><PyObject *>self).symbol = symbol
+        cdef Extras extras = require_extras(<Node *><PyObject *>self)
+        with critical_section(extras):
+            extras.symbol = symbol
         track_holder(<Node *><PyObject *>self, symbol)
 
     @property
@@ -217,18 +226,19 @@ A number, its gradient and the operation that made it.
     @property
     def _backward(self):
         """A callable that adds this node's contribution to its operands' grad; assignable."""
-        cdef PyObject *extras = extras_of(<Node *><PyObject *>self)
-        if extras != NULL and (<Extras>extras).backward is not None:
-            return (<Extras>extras).backward
-        return self._propagate
+        backward = backward_of(extras_of(<Node *><PyObject *>self))
+        return self._propagate if backward is None else backward
 
     @_backward.setter
     def _backward(self, function):
         cdef Node *node = <Node *><PyObject *>self
+        cdef Extras extras
         if not callable(function):
             raise TypeError(f"_backward must be callable, not {type(function).__name__}")
         mark_irregular(node)
-        require_extras(node).backward = function
+        extras = require_extras(node)
+        with critical_section(extras):
+            extras.backward = function
         track_used(node)
 
     @property

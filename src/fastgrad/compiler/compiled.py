@@ -34,7 +34,7 @@ from fastgrad.compiler.structures import (
     structure_of,
 )
 from fastgrad.compiler.tracing import trace
-from fastgrad.engine import TracingError, _refused
+from fastgrad.engine import TracingError, _one_at_a_time, _refused
 
 __all__ = ["Compiled"]
 
@@ -126,7 +126,7 @@ class Compiled(Methods[Returned]):
             arguments = self._bound(arguments, options)
         signature, ready, program = self._find(arguments, self._names_of(len(arguments)))
         if program is None:
-            program = self.latest = self._traced(signature)
+            program = _one_at_a_time(self._found_or_traced, signature, ready)
         if strict:
             program._verify(ready, what)
         return program, ready, threads, block
@@ -167,17 +167,18 @@ class Compiled(Methods[Returned]):
         }
         arguments = self._bound(arguments, options)
         structures = tuple([structure_of(argument) for argument in arguments])
-        if structures not in self.of_structures:
+        inner = self.of_structures.get(structures)
+        if inner is None:
             function = flattened(self.function, self.name, self.names, self.positional, structures)
-            self.of_structures[structures] = Compiled(
+            made: Compiled[Any] = Compiled(
                 function,
                 self.threads,
                 self.strict,
                 self.block,
                 shared_columns(self.shared, self.names, structures),
             )
+            inner = self.of_structures.setdefault(structures, made)
         columns = columns_of(arguments)
-        inner = self.of_structures[structures]
         result = inner(*columns, **given) if what == "outputs" else getattr(inner, what)(*columns, **given)
         if what != "input_gradients":
             return result
@@ -202,6 +203,13 @@ class Compiled(Methods[Returned]):
         self.of_structures.clear()
         self.reads = Reads()
         self.latest, self.snapshot = None, self.reads.snapshot()
+
+    def _found_or_traced(self, signature: tuple[int, ...], ready: list[Any]) -> Program:
+        """Return the program that another thread has made meanwhile, or trace the function for it."""
+        program: Program | None = self._program_for(ready)
+        if program is None:
+            program = self.latest = self._traced(signature)
+        return program
 
     def _traced(self, signature: tuple[int, ...]) -> Program:
         """Trace the function for a signature; first drop all programs if a watched name has changed."""

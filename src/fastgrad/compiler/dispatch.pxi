@@ -2,6 +2,8 @@
 
 from types import GenericAlias
 
+from cython cimport critical_section
+
 from fastgrad.compiler.arguments import StructureError
 from fastgrad.engine import _is_tracing, _refused
 
@@ -68,13 +70,19 @@ cdef class Programs:
 
     cdef Program traced(self, list ready):
         """The program for these arguments, or None if the function must be traced."""
-        cdef Program program = self.latest
+        cdef Program program
+        cdef Snapshot snapshot
+        cdef dict programs
+        # Another thread may trace meanwhile. What can fail stays out of the section, where Cython would leak.
+        with critical_section(self):
+            program, programs, snapshot = self.latest, self.programs, self.snapshot
         if program is None or not program.fits(ready):
-            program = self.programs.get(signature_of(ready))
+            program = programs.get(signature_of(ready))
         if program is not None:
-            if self.snapshot is None or not self.snapshot.is_current():
+            if snapshot is None or not snapshot.is_current():
                 return None
-            self.latest = program
+            with critical_section(self):
+                self.latest = program
         return program
 
     def _find(self, tuple arguments not None, tuple names not None):
@@ -84,6 +92,10 @@ cdef class Programs:
         """
         cdef list ready = prepare_arguments(arguments, names, self.shared)
         return signature_of(ready), ready, self.traced(ready)
+
+    def _program_for(self, list ready not None):
+        """Return the program for arguments that are ready, or None if the function must be traced."""
+        return self.traced(ready)
 
     cdef bint is_unbound_call(self, tuple arguments) except -1:
         """Whether a method is called on its class, with the instance as the first argument."""

@@ -11,6 +11,8 @@ from libc.math cimport sqrt
 from libc.stdint cimport int32_t, uintptr_t
 from libc.string cimport memcpy, memset
 
+from cython cimport critical_section
+
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 
 from fastgrad.compiler.instructions cimport *
@@ -499,11 +501,16 @@ cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_s
     cdef Py_ssize_t parts = parts_for(plan, rows, (rows + block_rows - 1) // block_rows)
     cdef Workspace found
     threads = min(threads, parts)
-    while plan.workspaces:
-        found = plan.workspaces.pop()
+    while True:
+        found = None
+        # A `break` or `return` in here would leak a reference (Cython 3.3.1).
+        with critical_section(plan):
+            if plan.workspaces:
+                found = plan.workspaces.pop()
+        if found is None:
+            return Workspace(plan, block_rows, threads, parts)
         if found.block_rows == block_rows and found.threads == threads and found.parts == parts:
             return found
-    return Workspace(plan, block_rows, threads, parts)
 
 
 cdef void collect(Plan plan, const double *total, double *gradient) noexcept nogil:

@@ -20,9 +20,10 @@ cdef bint is_replaced(str name) except -1:
 cdef int look_for_replaced() except -1:
     """See which operations were assigned; looking for them gives the class a version."""
     global replaced, replaced_version
-    replaced = any([is_replaced(name) for name in NEURON_OPERATORS])
+    cdef int found = any([is_replaced(name) for name in NEURON_OPERATORS])
     for code in range(1, len(ACTIVATIONS)):
-        replaced |= is_replaced(ACTIVATIONS[code]) << code
+        found |= is_replaced(ACTIVATIONS[code]) << code
+    replaced = found
     replaced_version = value_type.tp_version_tag
     return 0
 
@@ -40,19 +41,62 @@ cdef int set_attributes(object holder, dict values) except -1:
     return 0
 
 
+cdef enum:
+    WEIGHTS
+    BIAS
+    IS_NONLINEAR
+    FUNCTION
+
+
 cdef class _NeuronFields:
     """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
 
-    cdef public object w
-    cdef public object b
-    cdef public object nonlin
-    cdef public object activation
+    cdef object weights
+    cdef object bias
+    cdef object is_nonlinear
+    cdef object function
 
     cpdef bint _uses_replaced(self) except -1:
         """Return whether the user has assigned to Value an operation that this neuron computes with."""
         if not any_replaced():
             return False
-        return replaced & (1 | 1 << (activation_code(self.activation) if self.nonlin else 0)) != 0
+        return replaced & (1 | 1 << (activation_code(self.function) if self.is_nonlinear else 0)) != 0
+
+    @property
+    def w(self):
+        """The weights."""
+        return part_of(self, WEIGHTS)
+
+    @w.setter
+    def w(self, value):
+        set_part(self, WEIGHTS, value)
+
+    @property
+    def b(self):
+        """The bias."""
+        return part_of(self, BIAS)
+
+    @b.setter
+    def b(self, value):
+        set_part(self, BIAS, value)
+
+    @property
+    def nonlin(self):
+        """Whether the activation is applied."""
+        return part_of(self, IS_NONLINEAR)
+
+    @nonlin.setter
+    def nonlin(self, value):
+        set_part(self, IS_NONLINEAR, value)
+
+    @property
+    def activation(self):
+        """The name of the activation."""
+        return part_of(self, FUNCTION)
+
+    @activation.setter
+    def activation(self, value):
+        set_part(self, FUNCTION, value)
 
     def __getstate__(self):
         return self.w, self.b, self.nonlin, self.activation, vars(self)
@@ -65,6 +109,53 @@ cdef class _NeuronFields:
             return
         self.w, self.b, self.nonlin, self.activation, attributes = state
         vars(self).update(attributes)
+
+
+cdef struct Setting:
+    PyObject *neuron
+    int part
+    PyObject *value
+
+
+cdef object part_at(_NeuronFields neuron, int part):
+    if part == WEIGHTS:
+        return neuron.weights
+    if part == BIAS:
+        return neuron.bias
+    return neuron.is_nonlinear if part == IS_NONLINEAR else neuron.function
+
+
+cdef object part_of(_NeuronFields neuron, int part):
+    with critical_section(neuron):
+        value = part_at(neuron, part)
+    return value
+
+
+cdef void carry_out_setting(void *argument) noexcept:
+    cdef Setting *setting = <Setting *>argument
+    cdef _NeuronFields neuron = <_NeuronFields>setting.neuron
+    if setting.part == WEIGHTS:
+        neuron.weights = <object>setting.value
+    elif setting.part == BIAS:
+        neuron.bias = <object>setting.value
+    elif setting.part == IS_NONLINEAR:
+        neuron.is_nonlinear = <object>setting.value
+    else:
+        neuron.function = <object>setting.value
+
+
+cdef int set_part(_NeuronFields neuron, int part, object value) except -1:
+    """Set a part that other threads may be computing with, and read without counting references."""
+    cdef Setting setting
+    setting.neuron, setting.part, setting.value = <PyObject *>neuron, part, <PyObject *>value
+    with critical_section(neuron):
+        # Kept until the others go on: what is freed may run code of the user's.
+        old = part_at(neuron, part)
+        if POOL or old is None:
+            carry_out_setting(&setting)
+        else:
+            run_alone(carry_out_setting, &setting)
+    return 0
 
 
 cdef class _LayerFields:
@@ -87,6 +178,12 @@ cdef class _LayerFields:
         vars(self).update(attributes)
 
 
+cdef object neurons_of(_LayerFields layer):
+    with critical_section(layer):
+        neurons = layer.neurons
+    return neurons
+
+
 cdef int require_fields(object kind, PyTypeObject *base) except -1:
     """Raise TypeError unless instances of the class have the base's fields; the class may be None."""
     if kind is not None and not (isinstance(kind, type) and PyType_IsSubtype(<PyTypeObject *>kind, base)):
@@ -96,45 +193,50 @@ cdef int require_fields(object kind, PyTypeObject *base) except -1:
 
 cdef bint is_plain(_LayerFields layer, PyObject *neuron_type) except -1:
     """Whether the neurons are a list, each exactly of the type whose __call__ is known here."""
-    cdef PyObject *neurons = <PyObject *>layer.neurons
+    cdef object neurons = neurons_of(layer)
+    cdef PyObject *neuron
     cdef Py_ssize_t index
     cdef bint some_replaced = any_replaced()
-    if type(layer.neurons) is not list:
+    if type(neurons) is not list:
         return False
-    for index in range(PyList_GET_SIZE(layer.neurons)):
-        if <PyObject *>Py_TYPE(PySequence_Fast_ITEMS(neurons)[index]) != neuron_type:
+    if not POOL:
+        # Other threads may change the list.
+        neurons = list(neurons)
+    for index in range(PyList_GET_SIZE(neurons)):
+        neuron = PyList_GET_ITEM(neurons, index)
+        if <PyObject *>Py_TYPE(neuron) != neuron_type:
             return False
-        if some_replaced and (<_NeuronFields>PySequence_Fast_ITEMS(neurons)[index])._uses_replaced():
+        if some_replaced and (<_NeuronFields>neuron)._uses_replaced():
             return False
     return True
 
 
 cdef inline bint same_activation(PyObject *neuron, int code) noexcept:
     """Whether a row's code has the neuron's activation, as far as identity shows."""
-    cdef PyObject *activation = <PyObject *>(<_NeuronFields>neuron).activation
-    if (<_NeuronFields>neuron).nonlin is True:
+    cdef PyObject *activation = <PyObject *>(<_NeuronFields>neuron).function
+    if (<_NeuronFields>neuron).is_nonlinear is True:
         return activation == PyTuple_GET_ITEM(<PyObject *>ACTIVATIONS, code & 3)
-    return (<_NeuronFields>neuron).nonlin is False and code & 3 == 0
+    return (<_NeuronFields>neuron).is_nonlinear is False and code & 3 == 0
 
 
-cdef bint is_current(_LayerFields layer, PyObject *neuron_type, Py_ssize_t count, Py_ssize_t inputs) noexcept:
-    """Whether the neurons are so many of that type and inputs, each with the row of what it is made of.
+cdef bint is_current(list of, Rows rows, PyObject *neuron_type, Py_ssize_t count, Py_ssize_t inputs) noexcept:
+    """Whether these neurons are so many of that type and inputs, each with the row of what it is made of.
 
     With references counted for every neuron, this took longer than the products.
     """
-    cdef PyObject **neurons = PySequence_Fast_ITEMS(<PyObject *>layer.neurons)
-    cdef PyObject **tuples = PySequence_Fast_ITEMS(<PyObject *>layer.rows.tuples)
-    cdef char *codes = PyByteArray_AS_STRING(layer.rows.codes)
+    cdef PyObject **neurons = PySequence_Fast_ITEMS(<PyObject *>of)
+    cdef PyObject **tuples = PySequence_Fast_ITEMS(<PyObject *>rows.tuples)
+    cdef char *codes = PyByteArray_AS_STRING(rows.codes)
     cdef PyObject *w
     cdef PyObject *b
     cdef Py_ssize_t index
-    if PyList_GET_SIZE(layer.neurons) != count or not layer.rows.fits(count):
+    if PyList_GET_SIZE(of) != count or not rows.fits(count):
         return False
     for index in range(count):
         if <PyObject *>Py_TYPE(neurons[index]) != neuron_type:
             return False
-        w = <PyObject *>(<_NeuronFields>neurons[index]).w
-        b = <PyObject *>(<_NeuronFields>neurons[index]).b
+        w = <PyObject *>(<_NeuronFields>neurons[index]).weights
+        b = <PyObject *>(<_NeuronFields>neurons[index]).bias
         if b == <PyObject *>None:
             return False
         if not same_activation(neurons[index], codes[index]):
@@ -144,7 +246,14 @@ cdef bint is_current(_LayerFields layer, PyObject *neuron_type, Py_ssize_t count
     return True
 
 
-cdef bint refresh_layer(_LayerFields layer, Py_ssize_t inputs) except -1:
+cdef Rows rows_of(_LayerFields layer):
+    cdef Rows rows
+    with critical_section(layer):
+        rows = layer.rows
+    return rows
+
+
+cdef bint refresh_layer(_LayerFields layer, Rows rows, Py_ssize_t inputs) except -1:
     """See every change of the neurons since the last call; return False if one has no bias.
 
     Raises ValueError if one has other inputs.
@@ -153,13 +262,15 @@ cdef bint refresh_layer(_LayerFields layer, Py_ssize_t inputs) except -1:
     cdef Py_ssize_t index, size
     cdef int activation
     cdef list neurons = list(layer.neurons)
-    layer.rows.resize(len(neurons))
+    rows.resize(len(neurons))
     for index in range(len(neurons)):
         neuron = neurons[index]
-        activation = activation_code(neuron.activation) if neuron.nonlin else 0
-        if neuron.b is None:
+        with critical_section(neuron):
+            w, b, nonlin, name = neuron.weights, neuron.bias, neuron.is_nonlinear, neuron.function
+        activation = activation_code(name) if nonlin else 0
+        if b is None:
             return False
-        size = layer.rows.refresh(index, neuron.w, neuron.b, activation)
+        size = rows.refresh(index, w, b, activation)
         if size != inputs + 1:
             raise ValueError(f"a neuron of {size - 1} inputs was given {inputs}")
     return True
@@ -168,26 +279,35 @@ cdef bint refresh_layer(_LayerFields layer, Py_ssize_t inputs) except -1:
 cdef tuple outputs_as_before(_LayerFields layer, PyObject *neuron_type, tuple x):
     """One node a neuron, in a tuple that may be the next layer's inputs; None if any neuron has changed."""
     cdef tuple out
+    cdef object neurons
+    cdef Rows rows
+    cdef bint current
     if any_replaced() or type(layer.neurons) is not list:
         return None
     # Before the look at the neurons: asking for memory may run a finaliser, which may change them.
     out = PyTuple_New(PyList_GET_SIZE(layer.neurons))
-    if type(layer.neurons) is not list:
+    neurons, rows = neurons_of(layer), rows_of(layer)
+    if type(neurons) is not list:
         return None
-    if not is_current(layer, neuron_type, PyTuple_GET_SIZE(<PyObject *>out), PyTuple_GET_SIZE(<PyObject *>x)):
+    with critical_section(neurons):
+        current = is_current(neurons, rows, neuron_type, len(out), len(x))
+    if not current:
         return None
-    layer.rows.fill(<PyObject *>x, PySequence_Fast_ITEMS(<PyObject *>out))
+    rows.fill(<PyObject *>x, PySequence_Fast_ITEMS(<PyObject *>out))
     return out
 
 
 cdef tuple outputs_of_changed(_LayerFields layer, tuple x):
     """The same where a neuron may have changed; None if one has no bias."""
     cdef tuple out
-    if not refresh_layer(layer, PyTuple_GET_SIZE(<PyObject *>x)):
+    cdef Rows rows = rows_of(layer).own()
+    if not refresh_layer(layer, rows, PyTuple_GET_SIZE(<PyObject *>x)):
         return None
-    out = PyTuple_New(PyList_GET_SIZE(layer.rows.tuples))
-    layer.rows.require(PyTuple_GET_SIZE(<PyObject *>out), PyTuple_GET_SIZE(<PyObject *>x) + 1)
-    layer.rows.fill(<PyObject *>x, PySequence_Fast_ITEMS(<PyObject *>out))
+    out = PyTuple_New(PyList_GET_SIZE(rows.tuples))
+    rows.require(PyTuple_GET_SIZE(<PyObject *>out), PyTuple_GET_SIZE(<PyObject *>x) + 1)
+    with critical_section(layer):
+        layer.rows = rows
+    rows.fill(<PyObject *>x, PySequence_Fast_ITEMS(<PyObject *>out))
     return out
 
 

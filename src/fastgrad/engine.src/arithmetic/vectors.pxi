@@ -121,6 +121,16 @@ cdef class Rows:
         self.tuples = []
         self.codes = bytearray()
 
+    cdef Rows own(self):
+        """What may be changed: without the lock a copy, as other threads may use the rows meanwhile."""
+        cdef Rows copied
+        if POOL:
+            return self
+        copied = Rows()
+        copied.tuples, copied.codes = list(self.tuples), bytearray(self.codes)
+        copied.tracked, copied.late_tracks = self.tracked, self.late_tracks
+        return copied
+
     cdef inline bint fits(self, Py_ssize_t size) noexcept:
         return self.late_tracks == late_tracks and PyList_GET_SIZE(self.tuples) == size
 
@@ -256,6 +266,19 @@ cdef class _Matrix(list):
         return type(self), (list(self),)
 
 
+cdef Rows known_rows(_Matrix matrix):
+    cdef Rows rows
+    with critical_section(matrix):
+        rows = matrix.rows
+    return Rows() if rows is None else rows.own()
+
+
+cdef int know_rows(_Matrix matrix, Rows rows) except -1:
+    with critical_section(matrix):
+        matrix.rows = rows
+    return 0
+
+
 def dot(w, x, b=None, activation="linear"):
     """Return activation(b + w1 * x1 + ... + wn * xn) as one node, for Values or numbers.
 
@@ -309,12 +332,7 @@ def linear(x, weight, bias=None, activation="linear"):
         raise ValueError(f"linear of {len(matrix)} rows of weights was given {len(biases)} biases")
     if biases is not None and any([b is None for b in biases]):
         raise TypeError("a bias must be a Value or a number, not NoneType")
-    if type(weight) is _Matrix:
-        if (<_Matrix>weight).rows is None:
-            (<_Matrix>weight).rows = Rows()
-        rows = (<_Matrix>weight).rows
-    else:
-        rows = Rows()
+    rows = known_rows(weight) if type(weight) is _Matrix else Rows()
     rows.resize(len(matrix))
     for index in range(len(matrix)):
         size = rows.refresh(index, matrix[index], None if biases is None else biases[index], code)
@@ -322,6 +340,8 @@ def linear(x, weight, bias=None, activation="linear"):
             raise ValueError(
                 f"row {index} has {size - width + len(inputs)} weights for {len(inputs)} inputs"
             )
+    if type(weight) is _Matrix:
+        know_rows(weight, rows)
     return rows.nodes(inputs, width)
 
 

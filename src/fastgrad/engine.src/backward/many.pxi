@@ -38,17 +38,14 @@ cdef inline double before_activation(Node *node, int code) noexcept nogil:
     return node.grad * activation_derivative(code, node.data)
 
 
-cdef inline Node *dot_before(Node *node, PyObject *inputs) noexcept nogil:
+cdef inline Node *dot_before(Node *node, PyObject *inputs, Node **at) noexcept nogil:
     """The node made before this one if it is to be pulled: a dot product of leaves with these inputs."""
-    cdef Chunk *chunk = chunk_of(node)
-    cdef int slot = slot_of(node) - 1
-    if slot < FIRST_SLOT:
-        chunk = chunk.older
-        slot = SLOTS - 1
-    if chunk == NULL or not chunk.reached[slot] or not is_dot(chunk.code[slot]):
+    cdef Node *before = made_before(node, at)
+    if before == NULL or not chunk_of(before).reached[slot_of(before)]:
         return NULL
-    node = node_at(chunk, slot)
-    return node if node.right.node == inputs else NULL
+    if not is_dot(chunk_of(before).code[slot_of(before)]):
+        return NULL
+    return before if before.right.node == inputs else NULL
 
 
 cdef inline bint begins_four(Node **four, Sweep *sweep) noexcept nogil:
@@ -61,7 +58,7 @@ cdef inline bint begins_four(Node **four, Sweep *sweep) noexcept nogil:
     if not sweep.inputs_computed:
         return False
     for which in range(3):
-        four[which + 1] = dot_before(four[which], four[0].right.node)
+        four[which + 1] = dot_before(four[which], four[0].right.node, sweep.at - which)
         if four[which + 1] == NULL:
             return False
     return True
@@ -86,7 +83,7 @@ cdef inline void pull_four_dots(Node **four, Sweep *sweep) noexcept nogil:
         chunk.reached[slot_of(four[which])] = False
         chunk.pulled |= bit_of(four[which])
         if PyTuple_GET_SIZE(weights[which]) > size:
-            (<Node *>PyTuple_GET_ITEM(weights[which], size)).grad += g[which]
+            add_gradient(<Node *>PyTuple_GET_ITEM(weights[which], size), g[which], sweep)
     sweep.pending -= 3
     for index in range(size):
         x = <Node *>PyTuple_GET_ITEM(inputs, index)
@@ -94,7 +91,7 @@ cdef inline void pull_four_dots(Node **four, Sweep *sweep) noexcept nogil:
         for which in range(4):
             w = <Node *>PyTuple_GET_ITEM(weights[which], index)
             x_grad += w.data * g[which]
-            w.grad += x_data * g[which]
+            add_gradient(w, x_data * g[which], sweep)
         x.grad = x_grad
 
 
@@ -121,8 +118,8 @@ cdef inline void pull_dot(Node *node, int code, Sweep *sweep) noexcept nogil:
         w = <Node *>PyTuple_GET_ITEM(node.left, index)
         x = <Node *>PyTuple_GET_ITEM(node.right.node, index)
         w_data = w.data
-        w.grad += x.data * g
-        x.grad += w_data * g
+        add_gradient(w, x.data * g, sweep)
+        add_gradient(x, w_data * g, sweep)
     if PyTuple_GET_SIZE(node.left) > size:
         give(<Node *>PyTuple_GET_ITEM(node.left, size), g, sweep)
 

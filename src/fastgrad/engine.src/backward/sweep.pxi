@@ -22,85 +22,44 @@ cdef inline void pull(Node *node, int code, Sweep *sweep) noexcept nogil:
         pull_nothing(node, sweep)
 
 
-cdef void sweep_from(Node *root, bint whole_graph) noexcept nogil:
-    """Pull from the root and, in reverse order of creation, from every node it reaches.
-
-    Every rule has its only call in here, so that the compiler puts them all, and `mark`, into the loop:
-    with calls of `mark` instead, a node takes 8.3 ns, not 6.
-    """
-    cdef Sweep sweep
-    cdef Chunk *chunk
-    cdef uint64_t pulled
-    cdef int slot, last
-    if not in_pool(root) or chunk_of(root).code[slot_of(root)] <= CODE_FRESH:
-        return
-    chunk = chunk_of(root)
-    slot = slot_of(root)
-    last = FIRST_SLOT if whole_graph else slot
-    chunk.reached[slot] = True
-    sweep.pending = 1
-    sweep.whole_graph = whole_graph
-    sweep.marked_inputs = NULL
-    sweep.inputs_computed = False
-    while True:
-        pulled = 0
-        while slot >= last:
-            if chunk.reached[slot]:
-                chunk.reached[slot] = False
-                pulled |= (<uint64_t>1) << slot
-                # 12 nodes ahead: at 1e6 nodes, wider than the cache, 43 -> 36 ns a node.
-                if slot >= FIRST_SLOT + 12:
-                    prefetch_operands(node_at(chunk, slot - 12))
-                sweep.pending -= 1
-                pull(node_at(chunk, slot), chunk.code[slot], &sweep)
-            slot -= 1
-        chunk.pulled |= pulled
-        if sweep.pending == 0:
-            return
-        slot = SLOTS - 1
-        chunk = chunk.older
-        while not any_reached(chunk):
-            chunk = chunk.older
+include "../generated/sweep_from.pxi"
 
 
 cdef int run_ordered(Value root) except -1:
     """backward() for graphs in which the user's own code takes part."""
     cdef list order = topological_order([root], True)
-    cdef Py_ssize_t seen = expansions
+    cdef Py_ssize_t seen = counted(&expansions)
     cdef object current
-    cdef PyObject *extras
     # Not before the order is known: without the memory for it nothing has changed.
     root.grad = 1.0
     while order:
-        if seen != expansions:
+        if seen != counted(&expansions):
             # A `_backward` has looked at a graph, and so may have replaced operands in this one: they are
             # put before what uses them, and the order of all others stays.
             order = topological_order(order, True)
-            seen = expansions
+            seen = counted(&expansions)
         current = order.pop()
         if not in_pool(<PyObject *>current):
             current._backward()
             continue
-        extras = extras_of(<Node *><PyObject *>current)
-        if extras != NULL and (<Extras>extras).backward is not None:
-            (<Extras>extras).backward()
-        else:
+        backward = backward_of(extras_of(<Node *><PyObject *>current))
+        if backward is None:
             propagate(<Node *><PyObject *>current)
+        else:
+            backward()
     return 0
 
 
 cdef int run_backward(Value root) except -1:
-    global search_count
     cdef Node *node = <Node *><PyObject *>root
     refuse_effect("backward()")
     if node.data != node.data:
         require_known(node.data)
-    if irregular_count > 0 and holds_irregular(node):
-        search_count += 1
+    if counted(&irregular_count) > 0 and holds_irregular(node):
+        count(&search_count, 1)
         run_ordered(root)
     else:
-        node.grad = 1.0
-        sweep_from(node, True)
+        sweep_all_from(node)
     after_backward()
     return 0
 
@@ -110,10 +69,12 @@ cdef int propagate(Node *node) except -1:
     cdef int code = code_of(node)
     cdef Py_ssize_t index
     cdef PyObject *derivative
+    cdef double amount
     if in_pool(node):
         sweep_from(node, False)
     elif code == CODE_LOCAL:
         for index in range(PyTuple_GET_SIZE(node.left)):
             derivative = PyTuple_GET_ITEM(derivatives_of(node), index)
-            (<Node *>PyTuple_GET_ITEM(node.left, index)).grad += derivative_number(derivative) * node.grad
+            amount = derivative_number(derivative) * node.grad
+            add_atomically(&(<Node *>PyTuple_GET_ITEM(node.left, index)).grad, amount)
     return 0

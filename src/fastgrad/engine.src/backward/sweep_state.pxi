@@ -10,6 +10,9 @@ cdef struct Sweep:
     PyObject *marked_inputs
     # Whether all of those are computed, so that none is a leaf among the weights as well.
     bint inputs_computed
+    # Without a pool: where in the order the sweep is, and whether other threads add to its leaves' gradients.
+    Node **at
+    bint shared
 
 
 cdef inline void mark(Node *node, Sweep *sweep) noexcept nogil:
@@ -25,9 +28,16 @@ cdef inline void mark(Node *node, Sweep *sweep) noexcept nogil:
         sweep.pending += 1
 
 
+cdef inline void add_gradient(Node *operand, double amount, Sweep *sweep) noexcept nogil:
+    if not POOL and (sweep.shared or not in_pool(operand)):
+        add_atomically(&operand.grad, amount)
+    else:
+        operand.grad += amount
+
+
 cdef inline void give(Node *operand, double amount, Sweep *sweep) noexcept nogil:
     """Add to an operand's gradient and see to it that the operand is visited."""
-    operand.grad += amount
+    add_gradient(operand, amount, sweep)
     mark(operand, sweep)
 
 

@@ -57,35 +57,36 @@ cdef int expand(Value self) except -1:
     if row < ROW_FIRST_BINARY or row >= ROW_TABLE_END:
         return 0
     if outer != ROW_LEAF:
-        return expand_two(self, outer, inner_row(row), form)
+        return expand_two(self, code, outer, inner_row(row))
     # The exponent of `x**2` is in its symbol, in micrograd as here.
     if form != NODE_NODE and not (right_in_symbol(row) and form != CONSTANT_NODE):
-        return expand_constant(self, row, form)
+        return expand_constant(self, code)
     return 0
 
 
-cdef int expand_constant(Value self, int row, int form) except -1:
+cdef int expand_constant(Value self, int code) except -1:
     """Show the constant operand as a leaf."""
     cdef Node *node = <Node *><PyObject *>self
+    cdef int row = row_of(code), form = form_of(code)
     cdef Value operand = <Value>node.left
     cdef double constant = node.right.constant
     cdef double g = passed_on(node)
     if form == CONSTANT_NODE:
         derivative = left_derivative(row, constant, operand.data, node.data)
-        replace(self, code_for(row, NODE_NODE), shown_leaf(constant, share(derivative, g)), operand)
+        replace(self, code, code_for(row, NODE_NODE), shown_leaf(constant, share(derivative, g)), operand)
     else:
         derivative = right_derivative(row, operand.data, constant, node.data)
-        replace(self, code_for(row, NODE_NODE), operand, shown_leaf(constant, share(derivative, g)))
+        replace(self, code, code_for(row, NODE_NODE), operand, shown_leaf(constant, share(derivative, g)))
     return 0
 
 
-cdef int expand_two(Value self, int outer, int inner, int form) except -1:
+cdef int expand_two(Value self, int code, int outer, int inner) except -1:
     """Show `a - b` as a + (b * -1) and `a / b` as a * b**-1; with a constant `a`, as (...) + a."""
     cdef Node *node = <Node *><PyObject *>self
     cdef Value left = <Value>node.left
     cdef Value right
     cdef double a, b, g = passed_on(node)
-    if form == NODE_NODE:
+    if form_of(code) == NODE_NODE:
         right = <Value>node.right.node
         a, b = left.data, binary_value(inner, right.data, -1.0)
         right = shown_inner(inner, right, b, share(right_derivative(outer, a, b, node.data), g))
@@ -95,7 +96,7 @@ cdef int expand_two(Value self, int outer, int inner, int form) except -1:
         right = shown_leaf(b, share(right_derivative(outer, a, b, node.data), g))
     # The inner node is younger than the node that uses it, which no sweep can follow.
     mark_irregular(node)
-    replace(self, code_for(outer, NODE_NODE), left, right)
+    replace(self, code, code_for(outer, NODE_NODE), left, right)
     return 0
 
 
@@ -120,11 +121,11 @@ cdef int expand_dot(Value self, int code) except -1:
         total = shown_outer(ROW_ADD, total, last, grad)
     mark_irregular(node)
     if activation == ROW_LEAF and len(terms) == 1:
-        replace(self, CODE_MUL | NODE_NODE, weights[0], inputs[0])
+        replace(self, code, CODE_MUL | NODE_NODE, weights[0], inputs[0])
     elif activation == ROW_LEAF:
-        replace(self, CODE_ADD | NODE_NODE, total, last)
+        replace(self, code, CODE_ADD | NODE_NODE, total, last)
     else:
-        replace(self, code_for(activation, 0), total, None)
+        replace(self, code, code_for(activation, 0), total, None)
     return 0
 
 
@@ -190,8 +191,12 @@ cdef object symbol_of(Value self):
     cdef PyObject *extras = extras_of(node)
     cdef int code = code_of(node)
     cdef int row = row_of(code)
+    cdef Extras given
     if extras != NULL and (<Extras>extras).symbol is not None:
-        return (<Extras>extras).symbol
+        given = <Extras>extras
+        with critical_section(given):
+            symbol = given.symbol
+        return symbol
     if row == ROW_LOCAL:
         rule = rule_of(node)
         return "" if rule is None else rule.__name__

@@ -17,8 +17,9 @@ cdef int read_leaves(tuple leaves, double *out) except -1:
 cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
     """Add to the gradient of each leaf the number at its place."""
     cdef Py_ssize_t index
+    cdef bint shared = use_leaves(leaves)
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
-        (<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)).grad += amounts[index]
+        add_to_leaf(<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index), amounts[index], shared)
 
 
 def zero_grad(values):

@@ -58,7 +58,6 @@ class TracingError(RuntimeError):
     """
 
 
-cdef bint tracing = False
 cdef unsigned long tracing_thread = 0
 # One function at a time is traced; others wait.
 cdef object trace_lock = RLock()
@@ -110,32 +109,6 @@ cdef bint comes_from_placeholder(Value value) except -1:
     return any([is_unknown((<Value>below).data) for below in topological_order([value])])
 
 
-cdef bint is_used(Node *leaf) noexcept:
-    """Whether a node of the pool that is alive has this one as an operand."""
-    cdef Chunk *chunk = newest
-    cdef uint64_t slots
-    cdef Py_ssize_t index
-    cdef PyObject *operand
-    cdef Node *node
-    cdef int slot
-    while True:
-        slots = handed_out(chunk) & ~chunk.leaves
-        while slots != 0:
-            slot = highest_bit(slots)
-            slots ^= (<uint64_t>1) << slot
-            node = node_at(chunk, slot)
-            index = 0
-            operand = operand_at(node, 0) if is_alive(node) else NULL
-            while operand != NULL:
-                if operand == <PyObject *>leaf:
-                    return True
-                index += 1
-                operand = operand_at(node, index)
-        if chunk == chunk_of(leaf):
-            return False
-        chunk = chunk.older
-
-
 # -- what is refused in a trace -----------------------------------------------------------------
 
 
@@ -143,7 +116,7 @@ def _refused(str message):
     """Return a TracingError to raise; if the function catches it, the trace raises it at its end."""
     global first_refusal
     error = TracingError(message)
-    if first_refusal is None and traced_here() and not interrupts_trace():
+    if traced_here() and first_refusal is None and not interrupts_trace():
         first_refusal = error
     return error
 
@@ -285,26 +258,6 @@ cdef int refuse_unknown_among(tuple operands) except -1:
     return 0
 
 
-cdef list computed_since(Node *first):
-    """The nodes with operands that are younger than this one and alive."""
-    cdef list found = []
-    cdef Chunk *chunk = newest
-    cdef uint64_t slots
-    cdef Node *node
-    cdef int slot
-    while True:
-        slots = handed_out(chunk) & ~chunk.leaves
-        while slots != 0:
-            slot = highest_bit(slots)
-            slots ^= (<uint64_t>1) << slot
-            node = node_at(chunk, slot)
-            if is_alive(node) and is_younger(node, first):
-                found.append(<object>node)
-        if chunk == chunk_of(first):
-            return found
-        chunk = chunk.older
-
-
 cdef int make_unknown(list held, str name) except -1:
     """Make the data unknown of nodes that were computed from placeholders, among these and below them."""
     cdef double number
@@ -328,6 +281,16 @@ cdef int make_unknown(list held, str name) except -1:
 
 
 # -- a trace ------------------------------------------------------------------------------------
+
+
+def _one_at_a_time(run, *arguments):
+    """Return run(*arguments), which no thread runs while another does, nor while another traces."""
+    lock = trace_lock
+    lock.acquire()
+    try:
+        return run(*arguments)
+    finally:
+        lock.release()
 
 
 def _traced(str name not None, run, *arguments):

@@ -1,6 +1,6 @@
 # What a node says of itself: its code, its operands, its Extras. Whatever is returned is borrowed.
 
-from cython cimport internal
+from cython cimport critical_section, internal
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -35,13 +35,21 @@ cdef class Extras:
 
 cdef inline PyObject *extras_of(Node *node) noexcept nogil:
     """The node's Extras, borrowed, or NULL."""
-    cdef Chunk *chunk
     if not in_pool(node):
-        return node.right.node
-    chunk = chunk_of(node)
-    if chunk.extended & bit_of(node):
-        return chunk.extras[slot_of(node)]
-    return NULL
+        return published(&node.right.node)
+    return extras_at(chunk_of(node), slot_of(node))
+
+
+cdef object backward_of(PyObject *found):
+    """The backward that a user gave to the node with these Extras, or None."""
+    cdef Extras extras
+    if found == NULL:
+        return None
+    extras = <Extras>found
+    # A `return` in here would leak a reference (Cython 3.3.1).
+    with critical_section(extras):
+        backward = extras.backward
+    return backward
 
 
 cdef inline int code_of(Node *node) noexcept:

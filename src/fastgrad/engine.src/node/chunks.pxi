@@ -3,7 +3,7 @@
 
 from libc.string cimport memset
 
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 
 cdef extern from "engine.src/node/platform.h":
     char *allocate_arena "fastgrad_allocate_arena"(size_t) noexcept
@@ -12,11 +12,38 @@ cdef extern from "engine.src/node/platform.h":
     void forbid "fastgrad_forbid"(void *, size_t) noexcept
     void allow "fastgrad_allow"(void *, size_t) noexcept
 
+# The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
+# out yet, and whether the collector is known to know all that are computed.
+cdef enum:
+    LIVE_NODES = 0
+    ALL_TRACKED = 1
+
 cdef enum:
     CHUNK_BYTES = 4096
     ARENA_CHUNKS = 512
     # 64 MiB are kept for the next graph when one is freed; the rest goes back to the system.
     SPARE_CHUNKS = 16384
+
+cdef struct Arena:
+    char *memory
+    Py_ssize_t used
+
+cdef struct Chunk:
+    Chunk *older
+    Chunk *newer
+    # Where the chunk lies.
+    Arena *arena
+    PyObject **extras
+    # How many chunks had been opened before.
+    uint64_t number
+    # Masks with a bit a slot: nodes without operands, nodes with Extras.
+    uint64_t leaves
+    uint64_t extended
+    # Nodes that have passed their gradient on to their operands.
+    uint64_t pulled
+    unsigned char code[SLOTS]
+    # Whether a search has reached the node. A byte each: through one word, each mark waits for the last.
+    unsigned char reached[SLOTS]
 
 
 cdef void check_chunk_layout() noexcept:
@@ -69,6 +96,47 @@ cdef inline uint64_t bit_of(void *node) noexcept nogil:
     return (<uint64_t>1) << slot_of(node)
 
 
+cdef inline void set_code(Node *node, int code) noexcept:
+    """Have a node be the result of another operation, or of none."""
+    cdef Chunk *chunk = chunk_of(node)
+    chunk.code[slot_of(node)] = <unsigned char>code
+    if code <= CODE_FRESH:
+        chunk.leaves |= bit_of(node)
+    else:
+        chunk.leaves &= ~bit_of(node)
+
+
+cdef inline bint has_extras(Chunk *chunk, int slot) noexcept nogil:
+    return (chunk.extended >> slot & 1) != 0
+
+
+cdef inline PyObject *extras_at(Chunk *chunk, int slot) noexcept nogil:
+    """The Extras of a node of the pool, borrowed, or NULL."""
+    return chunk.extras[slot] if has_extras(chunk, slot) else NULL
+
+
+cdef PyObject *put_extras(Node *node, PyObject *extras) except NULL:
+    """Give a node Extras; return what it has then."""
+    cdef Chunk *chunk = chunk_of(node)
+    if chunk.extras == NULL:
+        chunk.extras = <PyObject **>PyMem_RawCalloc(SLOTS, sizeof(PyObject *))
+        if chunk.extras == NULL:
+            raise MemoryError("no memory for the attributes of a Value")  # no cover: in `nox -s faults`
+    chunk.extras[slot_of(node)] = extras
+    chunk.extended |= bit_of(node)
+    return extras
+
+
+cdef inline void remove_extras(Node *node) noexcept:
+    chunk_of(node).extended &= ~bit_of(node)
+    chunk_of(node).extras[slot_of(node)] = NULL
+
+
+cdef inline Node **place_of_next(Node *node) noexcept nogil:
+    """Where a node without references has the next in a queue: in the place of its type."""
+    return <Node **>&node.head.type
+
+
 # -- making a node ----------------------------------------------------------------------------
 
 
@@ -98,7 +166,7 @@ cdef Chunk *new_arena() noexcept:
     # From last to first, so that the list gives them in address order.
     for index in range(ARENA_CHUNKS - 1, -1, -1):
         chunk = <Chunk *>(arena.memory + index * CHUNK_BYTES)
-        chunk.home.arena = arena
+        chunk.arena = arena
         chunk.extras = NULL
         memset(chunk.reached, 0, SLOTS)
         forbid_slots(chunk)
@@ -140,7 +208,7 @@ cdef int open_chunk() except -1:
         if chunk == NULL:
             raise MemoryError("no memory for another Value")
     remove_free(chunk)
-    chunk.home.arena.used += 1
+    chunk.arena.used += 1
     used_count += 1
     chunk.number = opened_count
     opened_count += 1
@@ -237,16 +305,21 @@ cdef void recycle(Chunk *chunk) noexcept:
         chunk.older.newer = chunk.newer
     push_free(chunk)
     used_count -= 1
-    chunk.home.arena.used -= 1
-    if chunk.home.arena.used == 0 and free_count > SPARE_CHUNKS:
-        release_arena(chunk.home.arena)
+    chunk.arena.used -= 1
+    if chunk.arena.used == 0 and free_count > SPARE_CHUNKS:
+        release_arena(chunk.arena)
 
 
 cdef inline void release_slot(Chunk *chunk) noexcept:
     # The slot's bit among the leaves stays as it is: the slot is not used before the chunk is empty.
+    expect(chunk.code[LIVE_NODES] > 0, "a node that is not alive was freed")
     chunk.code[LIVE_NODES] -= 1
     if chunk.code[LIVE_NODES] == 0:
         recycle(chunk)
+
+
+cdef inline void forget_other_threads() noexcept:
+    """Nothing: one thread at a time runs, and all share the pool."""
 
 
 def _pool_statistics():

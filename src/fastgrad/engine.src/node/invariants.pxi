@@ -33,13 +33,13 @@ cdef uint64_t check_chunk(Chunk *chunk) noexcept:
     cdef uint64_t handed = handed_out(chunk)
     cdef uint64_t alive = 0, slots = handed, bit
     cdef int slot, counted
-    expect(chunk.home.arena != NULL, "a chunk in use has no arena")
+    expect(chunk.arena != NULL, "a chunk in use has no arena")
     expect(
-        <char *>chunk >= chunk.home.arena.memory
-        and <char *>chunk < chunk.home.arena.memory + ARENA_CHUNKS * CHUNK_BYTES,
+        <char *>chunk >= chunk.arena.memory
+        and <char *>chunk < chunk.arena.memory + ARENA_CHUNKS * CHUNK_BYTES,
         "a chunk lies outside its arena",
     )
-    expect(0 < chunk.home.arena.used <= ARENA_CHUNKS, "an arena's count of chunks is wrong")
+    expect(0 < chunk.arena.used <= ARENA_CHUNKS, "an arena's count of chunks is wrong")
     expect(chunk.leaves & ~handed == 0, "a slot not handed out yet is among the leaves")
     expect(chunk.extended & ~handed == 0, "a slot not handed out yet has Extras")
     expect(chunk.pulled & ~handed == 0, "a slot not handed out yet has passed on its gradient")
@@ -207,7 +207,7 @@ cdef void check_links() noexcept:
         expect(chunk.older == NULL or chunk.older.newer == chunk, "the links of chunks in use disagree")
         expect(chunk.older == NULL or chunk.older.number < chunk.number, "a chunk is older than it says")
         expect(chunk == newest or chunk.code[LIVE_NODES] > 0, "an empty chunk was not recycled")
-        chunk.home.arena.used -= 1
+        chunk.arena.used -= 1
         chunk = chunk.older
     expect(used == used_count, "fewer chunks are in use than are counted")
     expect(free_chunks == NULL or free_chunks.newer == NULL, "the first free chunk has one before it")
@@ -217,17 +217,17 @@ cdef void check_links() noexcept:
         expect(free <= free_count, "more chunks are free than are counted, or their list is a ring")
         expect(chunk.older == NULL or chunk.older.newer == chunk, "the links of free chunks disagree")
         expect(chunk.extras == NULL, "a free chunk keeps Extras")
-        expect(chunk.home.arena.used == 0 or used > 0, "an arena counts chunks that are not in use")
+        expect(chunk.arena.used == 0 or used > 0, "an arena counts chunks that are not in use")
         chunk = chunk.older
     expect(free == free_count, "fewer chunks are free than are counted")
     expect(used + free == arena_count * ARENA_CHUNKS, "an arena's chunks are lost")
     chunk = newest
     while chunk != NULL:
-        expect(chunk.home.arena.used == 0, "an arena counts another number of chunks than are in use")
+        expect(chunk.arena.used == 0, "an arena counts another number of chunks than are in use")
         chunk = chunk.older
     chunk = newest
     while chunk != NULL:
-        chunk.home.arena.used += 1
+        chunk.arena.used += 1
         chunk = chunk.older
 
 

@@ -11,7 +11,7 @@
 # or a custom node, never the result of an operation of the table.
 #
 # A build without the global interpreter lock has no pool: each node has a chunk for itself alone, in which it
-# has the first slot.
+# has the only slot. chunks.pxi and singles.pxi say what a chunk is.
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
@@ -77,12 +77,6 @@ cdef enum:
     # No two nodes are closer.
     SLOT_BYTES = 64
 
-# The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
-# out yet, and whether the collector is known to know all that are computed.
-cdef enum:
-    LIVE_NODES = 0
-    ALL_TRACKED = 1
-
 cdef enum Form:
     NODE_NODE
     NODE_CONSTANT
@@ -97,31 +91,19 @@ cdef struct Node:
     PyObject *left
     Operand right
 
-cdef struct Arena:
-    char *memory
-    Py_ssize_t used
-
-cdef union Home:
-    # Where the chunk lies.
-    Arena *arena
-    # Without a pool: which node is freed after this one.
-    Node *next_doomed
-
-cdef struct Chunk:
-    Chunk *older
-    Chunk *newer
-    Home home
-    PyObject **extras
-    # How many chunks had been opened before.
-    uint64_t number
-    # Masks with a bit a slot: nodes without operands, nodes with Extras.
-    uint64_t leaves
-    uint64_t extended
-    # Nodes that have passed their gradient on to their operands.
-    uint64_t pulled
-    unsigned char code[SLOTS]
-    # Whether a search has reached the node. A byte each: through one word, each mark waits for the last.
-    unsigned char reached[SLOTS]
+cdef extern from "engine.src/node/threads.h":
+    # What is the thread's own, where threads run side by side.
+    Node *doomed "fastgrad_here.doomed"
+    Node *last_doomed "fastgrad_here.last_doomed"
+    bint draining "fastgrad_here.draining"
+    bint tracing "fastgrad_here.tracing"
+    # What threads share.
+    void count "fastgrad_count"(Py_ssize_t *, Py_ssize_t) noexcept nogil
+    Py_ssize_t counted "fastgrad_counted"(const Py_ssize_t *) noexcept nogil
+    PyObject *publish "fastgrad_publish"(PyObject **, PyObject *) noexcept nogil
+    PyObject *published "fastgrad_published"(PyObject **) noexcept nogil
+    void add_atomically "fastgrad_add"(double *, double) noexcept nogil
+    void run_alone "fastgrad_alone"(void (*)(void *) noexcept, void *) noexcept
 
 
 cdef void check_node_layout() noexcept:

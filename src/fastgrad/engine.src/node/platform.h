@@ -15,8 +15,8 @@
    allocation of its own, with a chunk for itself alone. */
 #if defined(Py_GIL_DISABLED)
 #define FASTGRAD_POOL 0
-#define FASTGRAD_FIRST_SLOT 2
-#define FASTGRAD_SLOTS 3
+#define FASTGRAD_FIRST_SLOT 0
+#define FASTGRAD_SLOTS 1
 #else
 #define FASTGRAD_POOL 1
 #define FASTGRAD_FIRST_SLOT 3

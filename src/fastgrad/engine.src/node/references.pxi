@@ -20,8 +20,6 @@
 # are tracked as CPython makes them: one that outlives its node, or that a layer remembers, can be part of a
 # cycle of its own, so whether a node is tracked is decided by the Values in its tuples, not by the tuples.
 
-from cpython.mem cimport PyMem_RawCalloc
-
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *) noexcept
     bint PyObject_IS_GC(void *) noexcept nogil
@@ -36,9 +34,6 @@ cdef extern from "Python.h":
 cdef Py_ssize_t late_tracks = 0
 # How often a node's operands were replaced: see replace().
 cdef Py_ssize_t expansions = 0
-cdef Node *doomed = NULL
-cdef Node *last_doomed = NULL
-cdef bint draining = False
 # Whether this is a new process in which a node is half freed, by a thread that is not in it.
 cdef bint abandoned = False
 
@@ -101,15 +96,12 @@ if POOL:
 
 
 cdef inline void set_next(Node *node, Node *next) noexcept:
-    """Link the queue of nodes to be freed: in the pool, through the type field."""
-    if POOL:
-        node.head.type = <PyTypeObject *>next
-    else:
-        chunk_of(node).home.next_doomed = next
+    """Link the queue of nodes to be freed."""
+    place_of_next(node)[0] = next
 
 
 cdef inline Node *next_of(Node *node) noexcept:
-    return <Node *>node.head.type if POOL else chunk_of(node).home.next_doomed
+    return place_of_next(node)[0]
 
 
 cdef inline void restore_type(Node *node) noexcept:
@@ -125,28 +117,26 @@ cdef Extras require_extras(Node *node):
     """The node's Extras, made if it has none; MemoryError leaves the node as it was."""
     cdef PyObject *found = extras_of(node)
     cdef Extras extras
-    cdef Chunk *chunk
     if found != NULL:
         return <Extras>found
     extras = Extras()
     if in_pool(node):
-        chunk = chunk_of(node)
-        if chunk.extras == NULL:
-            chunk.extras = <PyObject **>PyMem_RawCalloc(SLOTS, sizeof(PyObject *))
-            if chunk.extras == NULL:
-                raise MemoryError("no memory for the attributes of a Value")  # no cover: in `nox -s faults`
-        Py_INCREF(<PyObject *>extras)
-        chunk.extras[slot_of(node)] = <PyObject *>extras
-        chunk.extended |= bit_of(node)
+        found = put_extras(node, <PyObject *>extras)
     else:
-        Py_INCREF(<PyObject *>extras)
-        node.right.node = <PyObject *>extras
-    return extras
+        found = publish(&node.right.node, <PyObject *>extras)
+    if found == <PyObject *>extras:
+        Py_INCREF(found)
+    return <Extras>found
 
 
 cdef inline void track(void *node) noexcept:
     if not is_tracked(node):
         PyObject_GC_Track(node)
+
+
+cdef inline bint must_track(void *operand) noexcept nogil:
+    """Whether the collector must know what is computed from an operand: in the pool, if it knows the operand."""
+    return not POOL or is_tracked(operand)
 
 
 cdef inline bint any_tracked(PyObject *operands) noexcept nogil:
@@ -173,7 +163,7 @@ cdef inline void set_operands(Node *node, tuple operands) noexcept:
     """Take a reference to a tuple of Values, which is the node's left."""
     Py_INCREF(<PyObject *>operands)
     node.left = <PyObject *>operands
-    if any_tracked(node.left):
+    if not POOL or any_tracked(node.left):
         track(node)
 
 
@@ -181,7 +171,7 @@ cdef inline void set_left(Node *node, void *operand) noexcept:
     """Take a reference to a Value; what the collector sees of an operand it must see of the result."""
     Py_INCREF(operand)
     node.left = <PyObject *>operand
-    if is_tracked(operand):
+    if must_track(operand):
         track(node)
 
 
@@ -189,7 +179,7 @@ cdef inline void set_right(Node *node, void *operand) noexcept:
     """Like set_left, for the second operand."""
     Py_INCREF(operand)
     node.right.node = <PyObject *>operand
-    if is_tracked(operand):
+    if must_track(operand):
         track(node)
 
 
@@ -200,13 +190,13 @@ cdef inline Node *binary_node(int code, double data, void *left, void *right, bi
     take(right)
     node.left = <PyObject *>left
     node.right.node = <PyObject *>right
-    if tracked:
+    if tracked or not POOL:
         PyObject_GC_Track(node)
     return node
 
 
 cdef inline object new_binary(int code, double data, Node *left, Node *right):
-    return owned(binary_node(code, data, left, right, is_tracked(left) or is_tracked(right)))
+    return owned(binary_node(code, data, left, right, must_track(left) or must_track(right)))
 
 
 cdef inline object new_unary(int code, double data, Node *operand, double constant):
@@ -215,25 +205,14 @@ cdef inline object new_unary(int code, double data, Node *operand, double consta
     take(operand)
     node.left = <PyObject *>operand
     node.right.constant = constant
-    if is_tracked(operand):
+    if must_track(operand):
         PyObject_GC_Track(node)
     return owned(node)
 
 
 # -- tracking and changing a node that may be in use ------------------------------------------
 
-
-cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:
-    """Track those of a chunk's computed nodes that are alive."""
-    cdef Node *node
-    cdef int slot
-    slots &= handed_out(chunk) & ~chunk.leaves
-    while slots != 0:
-        slot = highest_bit(slots)
-        slots ^= (<uint64_t>1) << slot
-        node = node_at(chunk, slot)
-        if is_alive(node):
-            track(node)
+include "../generated/node_walks.pxi"
 
 
 cdef inline bint is_unused(Node *node) noexcept:
@@ -245,27 +224,15 @@ cdef void track_used(Node *node) noexcept:
     """Track a node after it may have been used.
 
     What was computed from it is younger and may now be part of a cycle through it; a node that the
-    collector does not know would hide that cycle. Chunks are remembered, so that nodes may be
-    tracked one by one in any order.
+    collector does not know would hide that cycle.
     """
-    global late_tracks
-    cdef Chunk *chunk = newest
-    cdef Chunk *last
     if is_tracked(node):
         return
     PyObject_GC_Track(node)
-    late_tracks += 1
+    count(&late_tracks, 1)
     if not in_pool(node):
         return  # no cover: CPython tracks what it allocates, and untracks no Value
-    # A node made by a look is younger than the one that was looked at, which uses it.
-    last = chunk_of(node) if expansions == 0 else NULL
-    while chunk != last:
-        if not chunk.code[ALL_TRACKED]:
-            track_computed(chunk, ~(<uint64_t>0))
-            chunk.code[ALL_TRACKED] = chunk != newest
-        chunk = chunk.older
-    if last != NULL and not last.code[ALL_TRACKED]:
-        track_computed(last, ~(2 * bit_of(node) - 1))
+    track_younger(node)
 
 
 cdef inline void track_holder(Node *node, object held) noexcept:
@@ -280,36 +247,59 @@ cdef inline void track_holder(Node *node, object held) noexcept:
 
 cdef int mark_irregular(Node *node) except -1:
     """Have backward() order graphs that hold this node by depth-first search."""
-    global irregular_count, irregular_leaf_count
     cdef Extras extras = require_extras(node)
-    if not extras.irregular:
-        extras.irregular = True
-        irregular_count += 1
-        extras.irregular_leaf = not in_pool(node) or code_of(node) <= CODE_FRESH
-        irregular_leaf_count += extras.irregular_leaf
+    with critical_section(extras):
+        if not extras.irregular:
+            extras.irregular_leaf = not in_pool(node) or code_of(node) <= CODE_FRESH
+            extras.irregular = True
+            count(&irregular_count, 1)
+            count(&irregular_leaf_count, extras.irregular_leaf)
     return 0
+
+
+cdef struct Adoption:
+    Node *node
+    int code
+    PyObject *left
+    PyObject *right
+    bint done
+
+
+cdef void carry_out_adoption(void *argument) noexcept:
+    cdef Adoption *adoption = <Adoption *>argument
+    cdef Node *node = adoption.node
+    # Another thread may have been first.
+    adoption.done = code_of(node) <= CODE_FRESH
+    if adoption.done:
+        Py_INCREF(adoption.left)
+        Py_INCREF(adoption.right)
+        node.left = adoption.left
+        node.right.node = adoption.right
+        set_code(node, adoption.code)
 
 
 cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     """Make a fresh node of the pool a custom one, seen by the collector if it may join a cycle."""
-    global late_tracks
+    cdef Adoption adoption
     # An older node among tracked ones would break the promise of ALL_TRACKED; a layer may remember that one
     # which was used is a leaf.
     cdef bint unused = is_unused(node)
-    cdef bint tracked = row == ROW_CUSTOM or not unused or any_tracked(<PyObject *>operands)
+    cdef bint tracked = not POOL or row == ROW_CUSTOM or not unused or any_tracked(<PyObject *>operands)
     if row == ROW_LOCAL:
         tracked = tracked or any_leads_back(<PyObject *>detail)
-    Py_INCREF(<PyObject *>operands)
-    Py_INCREF(<PyObject *>detail)
-    node.left = <PyObject *>operands
-    node.right.node = <PyObject *>detail
-    chunk_of(node).code[slot_of(node)] = <unsigned char>code_for(row, 0)
-    chunk_of(node).leaves &= ~bit_of(node)
+    adoption.node, adoption.code = node, code_for(row, 0)
+    adoption.left, adoption.right = <PyObject *>operands, <PyObject *>detail
+    if unused:
+        carry_out_adoption(&adoption)
+    else:
+        run_alone(carry_out_adoption, &adoption)
+    if not adoption.done:
+        raise TypeError("a Value that is in use cannot be given other children")
     if unused and tracked:
         track(node)
     elif tracked:
         # It may be an operand of its own operands.
-        late_tracks += 1
+        count(&late_tracks, 1)
         track_used(node)
     return 0
 
@@ -320,22 +310,45 @@ cdef void adopt_foreign(Node *node, tuple operands) noexcept:
     node.left = <PyObject *>operands
 
 
-cdef void replace(Value self, int code, Value left, Value right) noexcept:
-    """Give a node of the pool other operands; it keeps data and grad."""
-    global expansions
-    cdef Node *node = <Node *><PyObject *>self
-    cdef int old_code = code_of(node)
-    cdef PyObject *old_left = node.left
-    cdef PyObject *old_right = node.right.node
-    expansions += 1
-    chunk_of(node).code[slot_of(node)] = <unsigned char>code
-    set_left(node, <PyObject *>left)
-    if right is not None:
-        set_right(node, <PyObject *>right)
-    Py_DECREF(old_left)
-    if owns_right(old_code):
-        Py_DECREF(old_right)
-    made(node)
+cdef struct Replacement:
+    Node *node
+    int old_code
+    int code
+    PyObject *left
+    # NULL for none.
+    PyObject *right
+    PyObject *old_left
+    PyObject *old_right
+    bint done
+
+
+cdef void carry_out_replacement(void *argument) noexcept:
+    cdef Replacement *replacement = <Replacement *>argument
+    cdef Node *node = replacement.node
+    # Another thread's look may have been first.
+    replacement.done = code_of(node) == replacement.old_code
+    if replacement.done:
+        replacement.old_left, replacement.old_right = node.left, node.right.node
+        set_code(node, replacement.code)
+        set_left(node, replacement.left)
+        if replacement.right != NULL:
+            set_right(node, replacement.right)
+
+
+cdef void replace(Value self, int old_code, int code, Value left, Value right) noexcept:
+    """Give a node of the pool other operands, if it still has this code; it keeps data and grad."""
+    cdef Replacement replacement
+    replacement.node = <Node *><PyObject *>self
+    replacement.old_code, replacement.code = old_code, code
+    replacement.left = <PyObject *>left
+    replacement.right = NULL if right is None else <PyObject *>right
+    count(&expansions, 1)
+    run_alone(carry_out_replacement, &replacement)
+    if replacement.done:
+        Py_DECREF(replacement.old_left)
+        if owns_right(old_code):
+            Py_DECREF(replacement.old_right)
+        made(replacement.node)
 
 
 # -- freeing a node ---------------------------------------------------------------------------
@@ -343,21 +356,17 @@ cdef void replace(Value self, int code, Value left, Value right) noexcept:
 
 cdef void drop_extras(Node *node) noexcept:
     """Detach and release the node's Extras; may run the user's code."""
-    global irregular_count, irregular_leaf_count
-    cdef Chunk *chunk
     cdef PyObject *extras = extras_of(node)
     if extras == NULL:
         return
     if in_pool(node):
-        chunk = chunk_of(node)
-        chunk.extended &= ~bit_of(node)
-        chunk.extras[slot_of(node)] = NULL
+        remove_extras(node)
     else:
         node.right.node = NULL
     if (<Extras>extras).irregular:
         (<Extras>extras).irregular = False
-        irregular_count -= 1
-        irregular_leaf_count -= (<Extras>extras).irregular_leaf
+        count(&irregular_count, -1)
+        count(&irregular_leaf_count, -<Py_ssize_t>(<Extras>extras).irregular_leaf)
     Py_DECREF(extras)
 
 
@@ -404,8 +413,7 @@ cdef inline void free_node(Node *node) noexcept:
     cdef int code = chunk.code[slot]
     cdef PyObject *left = node.left
     cdef PyObject *right = node.right.node
-    expect(chunk.code[LIVE_NODES] > 0 and slot >= FIRST_SLOT, "a node that is not alive was freed")
-    if chunk.extended >> slot & 1:
+    if has_extras(chunk, slot):
         restore_type(node)
         drop_extras(node)
     freed(node)
@@ -447,6 +455,7 @@ cdef void deallocate(PyObject *self) noexcept:
 cdef void free_after_fork() noexcept:
     """In a new process, free what a thread that is not in it was freeing."""
     global abandoned
+    forget_other_threads()
     abandoned = abandoned or draining
     drain()
 
@@ -482,8 +491,7 @@ cdef int clear_node(PyObject *self) noexcept:
     if code <= CODE_FRESH:
         return 0
     if in_pool(node):
-        chunk_of(node).code[slot_of(node)] = CODE_LEAF
-        chunk_of(node).leaves |= bit_of(node)
+        set_code(node, CODE_LEAF)
     node.left = NULL
     Py_DECREF(left)
     if in_pool(node) and owns_right(code):

@@ -1,85 +1,220 @@
 # For builds without the global interpreter lock. Their collector visits only what CPython allocated. So
-# CPython allocates each node, with a chunk for itself alone, in which it has the first slot. Chunks are
-# linked in the order of creation, so that everything else is as in chunks.pxi.
+# CPython allocates each node, with a chunk for itself alone, in which it has the only slot. No list holds the
+# nodes: a thread makes and frees its own, and those that others made, without asking anybody. A freed node
+# is kept for the next one that its thread makes, as CPython keeps tuples.
+#
+# A node's number grows with its age among the nodes of a thread.
 
-from cpython.mem cimport PyMem_RawFree
+from libc.string cimport memset
+
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 
 cdef extern from "Python.h":
     # What is extra lies behind the object, at tp_basicsize, and is freed with it.
     void *PyUnstable_Object_GC_NewWithExtraData(PyTypeObject *, size_t) noexcept
+    void PyObject_Init(PyObject *, PyTypeObject *) noexcept
     void PyObject_GC_Del(void *) noexcept
+    bint PyUnstable_TryIncRef(PyObject *) noexcept
+    void PyUnstable_EnableTryIncRef(PyObject *) noexcept
+    ctypedef struct PyMutex:
+        pass
+    void PyMutex_Lock(PyMutex *) noexcept
+    void PyMutex_Unlock(PyMutex *) noexcept
+
+cdef extern from "engine.src/node/threads.h":
+    Node *spare "fastgrad_here.spare"
+    Py_ssize_t spare_count "fastgrad_here.spare_count"
+    uint64_t next_number "fastgrad_here.next_number"
+    uint64_t end_of_numbers "fastgrad_here.end_of_numbers"
+    uint32_t thread_id "fastgrad_here.id"
+    bint may_keep "fastgrad_here.open"
+    void draw_numbers "fastgrad_draw_numbers"() noexcept
+    void enter_thread "fastgrad_enter_thread"() noexcept
+    void count_node "fastgrad_count_node"(Py_ssize_t) noexcept
+    Py_ssize_t count_nodes "fastgrad_count_nodes"() noexcept
+    bint claim "fastgrad_claim"(uint32_t *, uint32_t) noexcept nogil
+    void forget_other_threads "fastgrad_forget_other_threads"() noexcept
+    void (*free_spare "fastgrad_free_spare")() noexcept
+
+cdef enum:
+    # 13 MB a thread.
+    SPARE_NODES = 131072
+
+cdef union Link:
+    # Of a node without references: the next in a queue or among the spare ones.
+    Node *next
+    # Of a leaf: the thread that adds to its gradient; 0 before the first.
+    uint32_t user
+
+cdef struct Chunk:
+    uint64_t number
+    PyObject *extras
+    Link link
+    # The place, from 1, among the nodes that the traced function made; else 0.
+    uint32_t traced
+    unsigned char code[SLOTS]
+    # Whether a sweep or a search has reached the node.
+    unsigned char reached[SLOTS]
+    # Whether the node is among those whose order is being looked for.
+    unsigned char collected
+    # Whether the node has passed its gradient on to its operands.
+    unsigned char pulled
 
 
 cdef void check_build() noexcept:
     # Written by codegen for the Python that ran it.
     build_assert(not POOL)
+    build_assert(sizeof(Chunk) <= 32)
 
 
 check_build()
 
-cdef Chunk *newest = NULL
-cdef uint64_t made_count = 0
-cdef Py_ssize_t live_count = 0
-
 
 cdef inline Chunk *chunk_of(void *node) noexcept nogil:
-    return <Chunk *>(<char *>node + value_type.tp_basicsize)
+    return <Chunk *>(<char *>node + sizeof(Node))
 
 
 cdef inline int slot_of(void *node) noexcept nogil:
     return FIRST_SLOT
 
 
-cdef inline Node *node_at(Chunk *chunk, int slot) noexcept nogil:
-    return <Node *>(<char *>chunk - value_type.tp_basicsize)
-
-
-cdef inline bint any_reached(Chunk *chunk) noexcept nogil:
-    return chunk.reached[FIRST_SLOT]
-
-
 cdef inline uint64_t bit_of(void *node) noexcept nogil:
-    return (<uint64_t>1) << FIRST_SLOT
+    return 1
+
+
+cdef inline void set_code(Node *node, int code) noexcept:
+    """Have a node be the result of another operation, or of none."""
+    chunk_of(node).code[FIRST_SLOT] = <unsigned char>code
+
+
+cdef inline bint has_extras(Chunk *chunk, int slot) noexcept nogil:
+    return published(&chunk.extras) != NULL
+
+
+cdef inline PyObject *extras_at(Chunk *chunk, int slot) noexcept nogil:
+    """The Extras of a node, borrowed, or NULL."""
+    return published(&chunk.extras)
+
+
+cdef inline PyObject *put_extras(Node *node, PyObject *extras) except NULL:
+    """Give a node Extras; return what it has then: another thread's, if that came first."""
+    return publish(&chunk_of(node).extras, extras)
+
+
+cdef inline void remove_extras(Node *node) noexcept:
+    chunk_of(node).extras = NULL
+
+
+cdef inline Node **place_of_next(Node *node) noexcept nogil:
+    """Where a node without references has the next in a queue."""
+    return &chunk_of(node).link.next
+
+
+# -- the nodes that the traced function made -----------------------------------------------------
+
+# One function is traced at a time. Others may free what it made.
+cdef PyMutex traced_lock
+cdef Node **traced_nodes = NULL
+cdef uint32_t traced_count = 0
+cdef uint32_t traced_room = 0
+
+
+cdef int note_traced(Node *node) except -1:
+    """Remember a node that the traced function made, for as long as it lives."""
+    global traced_nodes, traced_count, traced_room
+    cdef Node **grown
+    cdef bint fits
+    # Otherwise no other thread could be told from this one to hold the last reference.
+    PyUnstable_EnableTryIncRef(<PyObject *>node)
+    PyMutex_Lock(&traced_lock)
+    if traced_count == traced_room:
+        grown = <Node **>PyMem_RawRealloc(traced_nodes, (2 * <size_t>traced_room + 1024) * sizeof(Node *))
+        if grown != NULL:
+            traced_nodes = grown
+            traced_room = 2 * traced_room + 1024
+    fits = traced_count < traced_room
+    if fits:
+        traced_nodes[traced_count] = node
+        traced_count += 1
+        chunk_of(node).traced = traced_count
+    PyMutex_Unlock(&traced_lock)
+    if not fits:
+        raise MemoryError("no memory for another Value")
+    return 0
+
+
+cdef void forget_traced(Node *node) noexcept:
+    PyMutex_Lock(&traced_lock)
+    if chunk_of(node).traced != 0:
+        traced_nodes[chunk_of(node).traced - 1] = NULL
+    PyMutex_Unlock(&traced_lock)
 
 
 # -- making a node ----------------------------------------------------------------------------
 
 
-cdef Node *new_node(int code, double data) except NULL:
-    """A node with one reference, no operands yet and a gradient of 0; untracked."""
-    global newest, made_count, live_count
-    cdef Node *node = <Node *>PyUnstable_Object_GC_NewWithExtraData(value_type, sizeof(Chunk))
-    cdef Chunk *chunk
-    if node == NULL:
-        raise MemoryError("no memory for another Value")
-    # The rest of the node and of its chunk is zeros.
-    node.data = data
-    chunk = chunk_of(node)
-    chunk.number = made_count
-    chunk.code[FIRST_SLOT] = <unsigned char>code
-    chunk.code[LIVE_NODES] = 1
-    if code <= CODE_FRESH:
-        chunk.leaves = bit_of(node)
-    chunk.older = newest
-    if newest != NULL:
-        newest.newer = chunk
-    newest = chunk
-    made_count += 1
-    live_count += 1
+cdef Node *allocate_node() noexcept:
+    cdef Node *node
+    if thread_id == 0:
+        enter_thread()
+    node = <Node *>PyUnstable_Object_GC_NewWithExtraData(value_type, sizeof(Chunk))
+    if node != NULL:
+        count_node(1)
     return node
 
 
-cdef inline uint64_t handed_out(Chunk *chunk) noexcept nogil:
-    """The slots of a chunk that hold a node."""
-    return (<uint64_t>1) << FIRST_SLOT
+cdef inline Node *new_node(int code, double data) except NULL:
+    """A node with one reference, no operands yet and a gradient of 0; untracked."""
+    global spare, spare_count, next_number
+    cdef Node *node = spare
+    cdef Chunk *chunk
+    if node != NULL:
+        spare = chunk_of(node).link.next
+        spare_count -= 1
+        count_node(1)
+        PyObject_Init(<PyObject *>node, value_type)
+    else:
+        node = allocate_node()
+        if node == NULL:
+            raise MemoryError("no memory for another Value")
+    if next_number == end_of_numbers:
+        draw_numbers()
+    node.data = data
+    node.grad = 0.0
+    node.left = NULL
+    node.right.node = NULL
+    chunk = chunk_of(node)
+    chunk.number = next_number
+    next_number += 1
+    chunk.extras = NULL
+    chunk.link.next = NULL
+    chunk.traced = 0
+    chunk.code[FIRST_SLOT] = <unsigned char>code
+    chunk.reached[FIRST_SLOT] = False
+    chunk.collected = False
+    chunk.pulled = False
+    if tracing:
+        note_new(node)
+    return node
+
+
+cdef int note_new(Node *node) except -1:
+    try:
+        note_traced(node)
+    except MemoryError:
+        chunk_of(node).code[FIRST_SLOT] = <unsigned char>CODE_LEAF
+        release_slot(chunk_of(node))
+        raise
+    return 0
 
 
 cdef inline bint is_youngest(Node *node) noexcept nogil:
-    return chunk_of(node) == newest
+    """Whether it is the node that this thread made last."""
+    return chunk_of(node).number + 1 == next_number
 
 
 cdef inline bint is_younger(Node *node, Node *other) noexcept nogil:
-    """Whether a node of the pool was made after another one."""
+    """Whether a node of the pool was made after another one of the same thread."""
     return chunk_of(node).number > chunk_of(other).number
 
 
@@ -87,17 +222,31 @@ cdef inline bint is_younger(Node *node, Node *other) noexcept nogil:
 
 
 cdef void release_slot(Chunk *chunk) noexcept:
-    global newest, live_count
-    expect(not any_reached(chunk), "a node that a search has reached was freed")
-    if chunk.newer != NULL:
-        chunk.newer.older = chunk.older
+    global spare, spare_count
+    cdef Node *node = <Node *>(<char *>chunk - sizeof(Node))
+    if chunk.traced != 0:
+        forget_traced(node)
+    count_node(-1)
+    if may_keep and spare_count < SPARE_NODES:
+        chunk.link.next = spare
+        spare = node
+        spare_count += 1
     else:
-        newest = chunk.older
-    if chunk.older != NULL:
-        chunk.older.newer = chunk.newer
-    live_count -= 1
-    PyMem_RawFree(chunk.extras)
-    PyObject_GC_Del(node_at(chunk, FIRST_SLOT))
+        PyObject_GC_Del(node)
+
+
+cdef void release_spare() noexcept:
+    """Free the thread's spare nodes, as it ends."""
+    global spare, spare_count
+    cdef Node *node
+    while spare != NULL:
+        node = spare
+        spare = chunk_of(node).link.next
+        PyObject_GC_Del(node)
+    spare_count = 0
+
+
+free_spare = release_spare
 
 
 def _pool_statistics():
@@ -105,11 +254,12 @@ def _pool_statistics():
 
     The last is how often backward() has ordered a graph by depth-first search.
     """
+    cdef Py_ssize_t nodes = count_nodes()
     return {
-        "nodes": live_count,
-        "chunks_used": live_count,
+        "nodes": nodes,
+        "chunks_used": nodes,
         "chunks_free": 0,
         "arenas": 0,
-        "irregular": irregular_count,
+        "irregular": counted(&irregular_count),
         "searches": search_count,
     }

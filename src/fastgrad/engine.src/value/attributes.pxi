@@ -3,10 +3,35 @@
 cdef extern from "Python.h":
     object PyObject_GenericGetAttr(object, object)
     int PyObject_GenericSetAttr(object, object, void *) except -1
-    PyObject *PyDict_GetItemWithError(object, object) except? NULL
-    bint PyDescr_IsData(PyObject *) noexcept
     void *PyEval_GetFrame() noexcept
-    PyObject *_PyType_Lookup(PyTypeObject *, object) noexcept
+
+cdef extern from *:
+    """
+    /* The item of a dict, as a new reference; 0 if there is none, -1 for an error. */
+    static inline int fastgrad_look_up(PyObject *dict, PyObject *key, PyObject **found) {
+    #if defined(Py_GIL_DISABLED)
+        return PyDict_GetItemRef(dict, key, found);
+    #else
+        *found = PyDict_GetItemWithError(dict, key);
+        Py_XINCREF(*found);
+        return *found != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+    #endif
+    }
+    /* Whether the class has a data descriptor of this name. */
+    static inline int fastgrad_is_data(PyTypeObject *type, PyObject *name) {
+    #if defined(Py_GIL_DISABLED)
+        PyObject *found = _PyType_LookupRef(type, name);
+        int data = found != NULL && PyDescr_IsData(found);
+        Py_XDECREF(found);
+        return data;
+    #else
+        PyObject *found = _PyType_Lookup(type, name);
+        return found != NULL && PyDescr_IsData(found);
+    #endif
+    }
+    """
+    bint look_up "fastgrad_look_up"(PyObject *, object, PyObject **) except -1
+    bint is_data "fastgrad_is_data"(PyTypeObject *, object) noexcept
 
 
 cdef set OPERATORS_OF_CLASSES = {
@@ -32,8 +57,9 @@ cdef int refuse_mixing() except -1:
 cdef dict attributes_of(Value self):
     """The attributes set on a node without a __dict__ of its own."""
     cdef Extras extras = require_extras(<Node *><PyObject *>self)
-    if extras.attributes is None:
-        extras.attributes = {}
+    with critical_section(extras):
+        if extras.attributes is None:
+            extras.attributes = {}
     return extras.attributes
 
 
@@ -53,19 +79,14 @@ cdef inline object get_attribute(Value self, object name):
     if Py_TYPE(<PyObject *>self).tp_dictoffset == 0:
         extras = extras_of(<Node *><PyObject *>self)
         if extras != NULL and (<Extras>extras).attributes is not None:
-            found = PyDict_GetItemWithError((<Extras>extras).attributes, name)
-            if found != NULL:
-                return <object>found
+            if look_up(<PyObject *>(<Extras>extras).attributes, name, &found):
+                return owned(found)
     return PyObject_GenericGetAttr(self, name)
 
 
 cdef inline bint is_stored(Value self, object name) noexcept:
     """Whether an attribute of this name belongs in Extras: no descriptor and no __dict__ takes it."""
-    cdef PyObject *descriptor
-    if Py_TYPE(<PyObject *>self).tp_dictoffset != 0:
-        return False
-    descriptor = _PyType_Lookup(Py_TYPE(<PyObject *>self), name)
-    return descriptor == NULL or not PyDescr_IsData(descriptor)
+    return Py_TYPE(<PyObject *>self).tp_dictoffset == 0 and not is_data(Py_TYPE(<PyObject *>self), name)
 
 
 cdef int set_own_data(Node *node) except -1:

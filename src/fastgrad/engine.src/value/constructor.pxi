@@ -83,7 +83,7 @@ cdef int initialise(Value self, data, children, op, label, rule=None) except -1:
             adopt_foreign(node, operands)
     else:
         if in_pool(node):
-            chunk_of(node).code[slot_of(node)] = CODE_LEAF
+            set_code(node, CODE_LEAF)
         if has_symbol:
             require_extras(node).symbol = op
             track_holder(node, op)
