@@ -84,7 +84,8 @@ class BuildModules(build_ext):
         for module in self.extensions:
             module.sources = [str(tree / source) for source in module.sources]
             module.depends = [str(tree / file) for file in module.depends]
-        options = {}
+        # Without the global interpreter lock, importing leaves it off: docs/threads.md.
+        options = {"compiler_directives": {"freethreading_compatible": True}}
         if sys.platform == "linux":
             # Other ways to start a process would run setup.py in it.
             multiprocessing.set_start_method("fork", force=True)

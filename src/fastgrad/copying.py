@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import reprlib
+import threading
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -80,6 +81,13 @@ def adopt(node: Value, found: dict[str, Any]) -> None:
             setattr(node, name, value)
 
 
+class Pickled(threading.local):
+    """The graphs that a thread is pickling, by the ids of their nodes; others may pickle the same ones."""
+
+    def __init__(self) -> None:
+        self.graphs: WeakValueDictionary[int, Graph] = WeakValueDictionary()
+
+
 class Graph:
     """The computed nodes below one root, as one object of a pickle.
 
@@ -87,17 +95,17 @@ class Graph:
     pickled is pickled as a part of it: that keeps the nodes' identity without recursion.
     """
 
-    alive: ClassVar[WeakValueDictionary[int, Graph]] = WeakValueDictionary()
+    pickled: ClassVar = Pickled()
 
     def __init__(self, root: Value) -> None:
         self.nodes = [
             node
             for node in _graph_order([root])
-            if _take_apart(node)[0] != "leaf" and id(node) not in self.alive
+            if _take_apart(node)[0] != "leaf" and id(node) not in self.pickled.graphs
         ]
         self.index = {id(node): index for index, node in enumerate(self.nodes)}
         for node in self.nodes:
-            self.alive[id(node)] = self
+            self.pickled.graphs[id(node)] = self
 
     def __reduce__(self) -> tuple[Any, ...]:
         outside: list[Value] = []
@@ -168,7 +176,7 @@ def reduce_value(node: Value) -> tuple[Any, ...]:
         # Never None for the extras: two dicts, or None and a dict, are a state of another class.
         own = extras or (None, None, None), attributes
         return leaf if extras is None and not attributes else (*leaf, own)
-    graph = Graph.alive.get(id(node)) or Graph(node)
+    graph = Graph.pickled.graphs.get(id(node)) or Graph(node)
     return load_node, (graph, graph.index[id(node)])
 
 

@@ -5,6 +5,7 @@ import itertools
 import math
 import random
 import re
+import sysconfig
 
 import mpmath
 import numpy
@@ -18,6 +19,7 @@ from fastgrad.engine import apply
 from fastgrad.operations import FUNCTIONS, TABLE
 from fastgrad.testing import gradcheck
 
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 VECTORS = {
     "ordinary": [0.5, -1.25, 2.0, 0.1, -3.0],
     "equal": [1.5, 1.5, 1.5],
@@ -779,6 +781,7 @@ def test_a_cycle_made_while_operands_are_converted_is_freed(live_nodes):
     assert live_nodes() == before
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="without the lock each call converts rows of its own")
 def test_rows_that_change_while_they_are_converted_are_refused():
     class Meddling:
         def __float__(self):

@@ -6,6 +6,7 @@ Numbers are small integers: sums are then the same in every order.
 
 import copy
 import gc
+import itertools
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fastgrad import Value, compile
+import fastgrad
+from fastgrad import Value
 from fastgrad.derivatives import grad
 from fastgrad.engine import _make_unknown, _pool_statistics
 from fastgrad.nn import MLP
@@ -96,7 +98,7 @@ def test_no_addition_is_lost_where_a_node_has_many_operands():
 
 def test_no_addition_is_lost_between_graphs_and_programs():
     leaf = Value(2.0)
-    function = compile(lambda x: leaf * x)
+    function = fastgrad.compile(lambda x: leaf * x)
 
     def work(number, turn):
         if number % 2:
@@ -147,7 +149,7 @@ def test_separate_attributes_of_a_shared_leaf_are_all_kept():
 def test_a_thread_gets_the_bits_that_it_gets_alone():
     def gradients():
         xs = [Value(0.1 * k) for k in range(1, 20)]
-        y = sum((a * b + (a - b).tanh() / 3 for a, b in zip(xs, xs[1:], strict=False)), Value(0.0))
+        y = sum((a * b + (a - b).tanh() / 3 for a, b in itertools.pairwise(xs)), Value(0.0))
         for _ in range(3):
             y = y * 0.7 + xs[3].exp() * y
         y.backward()
@@ -165,7 +167,6 @@ def test_a_graph_goes_on_in_the_next_thread():
         # The graph that another thread has made in the last round.
         at = (number + turn) % THREADS
         made[at] = made[at] * 2 + made[at]
-        return None
 
     at_once(work, rounds=8)
     for root in made:
@@ -311,7 +312,7 @@ def test_a_model_is_first_called_by_all_threads_at_once():
 
 def test_a_function_is_first_called_by_all_threads_at_once():
     w = Value(2.0)
-    functions = [compile(lambda x, k=float(turn): w * x + k) for turn in range(ROUNDS)]
+    functions = [fastgrad.compile(lambda x, k=float(turn): w * x + k) for turn in range(ROUNDS)]
 
     def work(number, turn):
         return list(functions[turn]([1.0, float(number)])), functions[turn].backward([1.0])
@@ -323,8 +324,10 @@ def test_a_function_is_first_called_by_all_threads_at_once():
 
 
 def test_calls_of_other_signatures_are_traced_side_by_side():
-    function = compile(lambda *xs: sum(xs[1:], xs[0]))
-    found = at_once(lambda number, turn: list(function(*[[1.0, 2.0]] * (1 + number * ROUNDS // 2 + turn % 3))))
+    function = fastgrad.compile(lambda *xs: sum(xs[1:], xs[0]))
+    found = at_once(
+        lambda number, turn: list(function(*[[1.0, 2.0]] * (1 + number * ROUNDS // 2 + turn % 3)))
+    )
     for turn, results in enumerate(found):
         counts = [1 + number * ROUNDS // 2 + turn % 3 for number in range(THREADS)]
         assert results == [[1.0 * count, 2.0 * count] for count in counts]
@@ -335,7 +338,7 @@ def test_a_trace_refuses_nothing_to_other_threads():
 
     def work(number, turn):
         if number == 0:
-            return list(compile(lambda x: (x * leaf).tanh() + turn)([0.0])) == [float(turn)]
+            return list(fastgrad.compile(lambda x: (x * leaf).tanh() + turn)([0.0])) == [float(turn)]
         y = leaf * (number + 1)
         y.label = f"{y.data}"
         return y.data == 2.0 * (number + 1) and bool(y) and y == y and y.label == str(y.data)
@@ -344,7 +347,7 @@ def test_a_trace_refuses_nothing_to_other_threads():
 
 
 def test_a_program_runs_in_threads_of_its_own_while_others_call_it():
-    function = compile(lambda x: (x * 2 + 1).relu())
+    function = fastgrad.compile(lambda x: (x * 2 + 1).relu())
     rows = [float(k) for k in range(3000)]
     expected = [2 * row + 1 for row in rows]
     found = at_once(lambda number, turn: list(function(rows, threads=1 + turn % 3)) == expected, rounds=10)

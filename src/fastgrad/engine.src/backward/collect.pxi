@@ -1,5 +1,5 @@
-# What a backward() of a build without the pool needs to know before it begins: the nodes that it may reach, and
-# whether other threads add to the gradients of their leaves.
+# What a backward() of a build without the pool needs to know before it begins: the nodes that it may reach,
+# and whether other threads add to the gradients of their leaves.
 #
 # A leaf belongs to the thread that is first to add to its gradient. Where a thread meets a leaf of
 # another's, all threads add atomically from then on. So a model that one thread trains costs no atomic
@@ -132,6 +132,8 @@ cdef void collect_below(Node *root, Collection *all) noexcept:
     collect(root, all)
     while index < all.count:
         index += 1
+        if index + 4 <= all.count:
+            prefetch_operands(collected_nodes[index + 4])
         find_below(collected_nodes[index], all)
     for index in range(1, all.count + 1):
         chunk_of(collected_nodes[index]).collected = False

@@ -3,7 +3,7 @@
 
 
 cdef int order_by_search(Node *root, Collection *all, list found) except -1:
-    """Put the nodes in the order of a search: threads that made one graph together have numbers of their own."""
+    """Put the nodes in the order of a search, where the numbers are of several threads."""
     cdef size_t count = 0
     found.extend(topological_order([<object>root]))
     for value in found:

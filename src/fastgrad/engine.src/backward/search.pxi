@@ -1,4 +1,4 @@
-# The order by depth-first search, for graphs that the sweep cannot serve. Nothing here runs code of the user's.
+# The order by depth-first search, for graphs that the sweep cannot serve. Nothing here runs the user's code.
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 
@@ -59,25 +59,28 @@ cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
     return right_derivative(row, a, b, node.data) == 0.0
 
 
-cdef inline bint visit_once(PyObject *node, set foreign) except -1:
+cdef inline bint visit_once(PyObject *node, set unmarked) except -1:
     """Whether this is the first visit. A node counts as visited when its visit begins, and joins
-    the order when its operands have: marking it at the push of a parent would misorder diamonds."""
+    the order when its operands have: marking it at the push of a parent would misorder diamonds.
+
+    Without the lock no node is marked: other threads may look at the same graph.
+    """
     cdef Chunk *chunk
-    if in_pool(node):
+    if POOL and in_pool(node):
         chunk = chunk_of(node)
         if chunk.reached[slot_of(node)]:
             return False
         chunk.reached[slot_of(node)] = True
         return True
     address = <uintptr_t>node
-    if address in foreign:
+    if address in unmarked:
         return False
-    foreign.add(address)
+    unmarked.add(address)
     return True
 
 
 cdef inline void unvisit(PyObject *node) noexcept:
-    if in_pool(node):
+    if POOL and in_pool(node):
         chunk_of(node).reached[slot_of(node)] = False
 
 
@@ -87,7 +90,7 @@ cdef list topological_order(list roots, bint chosen_only=False):
     With chosen_only those that a gradient reaches, without what only operands that were not chosen use.
     """
     cdef list order = []
-    cdef set foreign = set()
+    cdef set unmarked = set()
     cdef Stack stack
     cdef Frame *frame
     cdef PyObject *operand
@@ -96,7 +99,7 @@ cdef list topological_order(list roots, bint chosen_only=False):
     try:
         for root in roots:
             make_room(&stack)
-            if visit_once(<PyObject *>root, foreign):
+            if visit_once(<PyObject *>root, unmarked):
                 push(&stack, <PyObject *>root)
             while stack.size > 0:
                 make_room(&stack)
@@ -108,7 +111,7 @@ cdef list topological_order(list roots, bint chosen_only=False):
                     stack.size -= 1
                 elif chosen_only and is_passed_over(<Node *>frame.node, frame.visited - 1):
                     continue
-                elif visit_once(operand, foreign):
+                elif visit_once(operand, unmarked):
                     push(&stack, operand)
     finally:
         while stack.size > 0:

@@ -85,7 +85,7 @@ cdef bint interrupts_trace() except -1:
 
 cdef bint made_inside(Node *node) noexcept:
     """Whether the traced function made a node of the pool, that is, it is younger than first_traced."""
-    return in_pool(node) and is_younger(node, <Node *><PyObject *>first_traced)
+    return in_pool(node) and is_traced(node, <Node *><PyObject *>first_traced)
 
 
 cdef bint is_constant(Value value) except -1:
@@ -339,6 +339,7 @@ def _reset_after_fork():
         # no cover: runs in a forked child, whose counts are lost with it
         tracing = False
         trace_lock = RLock()
+        forget_all_traced()
 
 
 if hasattr(os, "register_at_fork"):

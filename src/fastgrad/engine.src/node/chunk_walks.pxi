@@ -67,6 +67,15 @@ cdef bint is_used(Node *leaf) except -1:
         chunk = chunk.older
 
 
+cdef inline bint is_traced(Node *node, Node *first) noexcept:
+    """Whether the traced function made a node, that is, it is younger than the first one."""
+    return is_younger(node, first)
+
+
+cdef inline void forget_all_traced() noexcept:
+    """Nothing: what a trace made is found by its age."""
+
+
 cdef list computed_since(Node *first):
     """The nodes with operands that are younger than this one and alive."""
     cdef list found = []

@@ -103,6 +103,7 @@ cdef extern from "engine.src/node/threads.h":
     PyObject *publish "fastgrad_publish"(PyObject **, PyObject *) noexcept nogil
     PyObject *published "fastgrad_published"(PyObject **) noexcept nogil
     void add_atomically "fastgrad_add"(double *, double) noexcept nogil
+    bint drop_last "fastgrad_give_up"(PyObject *) noexcept nogil
     void run_alone "fastgrad_alone"(void (*)(void *) noexcept, void *) noexcept
 
 

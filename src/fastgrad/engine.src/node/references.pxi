@@ -52,13 +52,13 @@ cdef inline void take(void *reference) noexcept:
 cdef inline bint give_up(Node *node) noexcept:
     """Count one reference less; whether the caller is to doom the node, that having been the last.
 
-    Without a pool, CPython calls deallocate(), which dooms the node itself.
+    Without a pool, where another thread has had a reference, CPython calls deallocate(), which dooms the
+    node itself.
     """
     if POOL:
         node.head.refcount -= 1
         return node.head.refcount == 0
-    Py_DECREF(node)
-    return False
+    return drop_last(<PyObject *>node)
 
 
 cdef inline bint is_alive(Node *node) noexcept nogil:
@@ -135,13 +135,15 @@ cdef inline void track(void *node) noexcept:
 
 
 cdef inline bint must_track(void *operand) noexcept nogil:
-    """Whether the collector must know what is computed from an operand: in the pool, if it knows the operand."""
+    """Whether the collector must know what is computed from an operand: if it knows the operand itself."""
     return not POOL or is_tracked(operand)
 
 
 cdef inline bint any_tracked(PyObject *operands) noexcept nogil:
-    """Whether the collector knows one of the Values in a tuple."""
+    """Whether the collector must know what is computed from a tuple of Values."""
     cdef Py_ssize_t index
+    if not POOL:
+        return True
     for index in range(PyTuple_GET_SIZE(operands)):
         if is_tracked(PyTuple_GET_ITEM(operands, index)):
             return True
@@ -387,7 +389,7 @@ cdef inline void doom(Node *node) noexcept:
     global doomed, last_doomed
     prefetch_for_freeing(node)
     # At once: until its turn comes, code of the user's may run and start a collection.
-    if is_tracked(node):
+    if not POOL or is_tracked(node):
         PyObject_GC_UnTrack(node)
     if doomed == NULL:
         doomed = node
@@ -446,7 +448,7 @@ cdef void deallocate(PyObject *self) noexcept:
         doom(node)
         return
     draining = True
-    if is_tracked(node):
+    if not POOL or is_tracked(node):
         PyObject_GC_UnTrack(node)
     free_node(node)
     drain()

@@ -11,6 +11,11 @@ cdef inline Node *made_before(Node *node, Node **at) noexcept nogil:
     return before if before != NULL and chunk_of(before).number + 1 == chunk_of(node).number else NULL
 
 
+cdef inline bint is_traced(Node *node, Node *first) noexcept:
+    """Whether the traced function made a node: others have numbers that say nothing of it."""
+    return chunk_of(node).traced != 0
+
+
 cdef list living_traced():
     """The nodes that the traced function made and that are alive."""
     cdef list found = []
@@ -44,10 +49,8 @@ cdef bint is_used(Node *leaf) except -1:
     return False
 
 
-cdef list computed_since(Node *first):
-    """The nodes with operands that the traced function made and that are alive; the trace is over."""
+cdef void forget_all_traced() noexcept:
     global traced_count
-    cdef list found = living_traced()
     cdef uint32_t index
     PyMutex_Lock(&traced_lock)
     for index in range(traced_count):
@@ -55,4 +58,10 @@ cdef list computed_since(Node *first):
             chunk_of(traced_nodes[index]).traced = 0
     traced_count = 0
     PyMutex_Unlock(&traced_lock)
+
+
+cdef list computed_since(Node *first):
+    """The nodes with operands that the traced function made and that are alive; the trace is over."""
+    cdef list found = living_traced()
+    forget_all_traced()
     return [value for value in found if code_of(<Node *><PyObject *>value) > CODE_FRESH]

@@ -12,7 +12,6 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 cdef extern from "Python.h":
     # What is extra lies behind the object, at tp_basicsize, and is freed with it.
     void *PyUnstable_Object_GC_NewWithExtraData(PyTypeObject *, size_t) noexcept
-    void PyObject_Init(PyObject *, PyTypeObject *) noexcept
     void PyObject_GC_Del(void *) noexcept
     bint PyUnstable_TryIncRef(PyObject *) noexcept
     void PyUnstable_EnableTryIncRef(PyObject *) noexcept
@@ -28,6 +27,10 @@ cdef extern from "engine.src/node/threads.h":
     uint64_t end_of_numbers "fastgrad_here.end_of_numbers"
     uint32_t thread_id "fastgrad_here.id"
     bint may_keep "fastgrad_here.open"
+    void revive "fastgrad_revive"(PyObject *) noexcept
+    enum:
+        NUMBERS "FASTGRAD_NUMBERS"
+    PyMutex traced_lock "fastgrad_traced_lock"
     void draw_numbers "fastgrad_draw_numbers"() noexcept
     void enter_thread "fastgrad_enter_thread"() noexcept
     void count_node "fastgrad_count_node"(Py_ssize_t) noexcept
@@ -113,7 +116,6 @@ cdef inline Node **place_of_next(Node *node) noexcept nogil:
 # -- the nodes that the traced function made -----------------------------------------------------
 
 # One function is traced at a time. Others may free what it made.
-cdef PyMutex traced_lock
 cdef Node **traced_nodes = NULL
 cdef uint32_t traced_count = 0
 cdef uint32_t traced_room = 0
@@ -172,7 +174,7 @@ cdef inline Node *new_node(int code, double data) except NULL:
         spare = chunk_of(node).link.next
         spare_count -= 1
         count_node(1)
-        PyObject_Init(<PyObject *>node, value_type)
+        revive(<PyObject *>node)
     else:
         node = allocate_node()
         if node == NULL:
@@ -214,8 +216,16 @@ cdef inline bint is_youngest(Node *node) noexcept nogil:
 
 
 cdef inline bint is_younger(Node *node, Node *other) noexcept nogil:
-    """Whether a node of the pool was made after another one of the same thread."""
-    return chunk_of(node).number > chunk_of(other).number
+    """Whether this thread made a node after another one that it made."""
+    cdef uint64_t number = chunk_of(node).number
+    cdef uint64_t block = number // NUMBERS
+    if number <= chunk_of(other).number:
+        return False
+    # Between the two blocks lie those that this thread drew meanwhile, and other threads'.
+    return number < next_number and (
+        block == chunk_of(other).number // NUMBERS or block == (next_number - 1) // NUMBERS
+        or next_number - chunk_of(other).number > 2 * NUMBERS
+    )
 
 
 # -- freeing a node ---------------------------------------------------------------------------

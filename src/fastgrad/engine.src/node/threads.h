@@ -57,6 +57,7 @@ static FASTGRAD_THREAD_LOCAL fastgrad_thread fastgrad_here;
 #if !defined(Py_GIL_DISABLED)
 
 static inline void fastgrad_count(Py_ssize_t *counter, Py_ssize_t change) { *counter += change; }
+static inline int fastgrad_give_up(PyObject *object) { (void)object; return 0; }
 static inline Py_ssize_t fastgrad_counted(const Py_ssize_t *counter) { return *counter; }
 static inline PyObject *fastgrad_publish(PyObject **place, PyObject *candidate) {
     *place = candidate;
@@ -73,6 +74,28 @@ static inline void fastgrad_count(Py_ssize_t *counter, Py_ssize_t change) {
 }
 static inline Py_ssize_t fastgrad_counted(const Py_ssize_t *counter) {
     return _Py_atomic_load_ssize_relaxed(counter);
+}
+
+/* Whether the caller has the last reference, which is then given up without a look at the type. What CPython
+   does in Py_DECREF where no other thread has ever had one: three calls less, 10 ns. */
+static inline int fastgrad_give_up(PyObject *object) {
+    if (object->ob_tid == _Py_ThreadId() && object->ob_ref_local == 1
+        && _Py_atomic_load_ssize_relaxed(&object->ob_ref_shared) == 0) {
+        _Py_atomic_store_uint32_relaxed(&object->ob_ref_local, 0);
+        return 1;
+    }
+    Py_DECREF(object);
+    return 0;
+}
+
+/* Make a freed object one with a reference again, as PyObject_Init does; it keeps its type. */
+static inline void fastgrad_revive(PyObject *object) {
+    object->ob_flags = 0;
+    memset(&object->ob_mutex, 0, sizeof object->ob_mutex);
+    object->ob_gc_bits = 0;
+    _Py_atomic_store_uintptr_relaxed(&object->ob_tid, _Py_ThreadId());
+    _Py_atomic_store_uint32_relaxed(&object->ob_ref_local, 1);
+    _Py_atomic_store_ssize_relaxed(&object->ob_ref_shared, 0);
 }
 
 /* Put an object where there is none yet; return what is there then, perhaps another thread's. */
@@ -127,6 +150,8 @@ static inline int fastgrad_claim(uint32_t *place, uint32_t id) {
 }
 
 static PyMutex fastgrad_threads_lock;
+/* Of the nodes that a traced function made. */
+static PyMutex fastgrad_traced_lock;
 static fastgrad_thread *fastgrad_threads;
 /* Of threads that have ended, and of those that could not be entered into the list. */
 static Py_ssize_t fastgrad_live_elsewhere;
@@ -134,7 +159,7 @@ static uint64_t fastgrad_numbers_given;
 static uint32_t fastgrad_ids_given;
 
 /* Numbers are drawn in blocks, so that threads seldom meet at the counter. */
-#define FASTGRAD_NUMBERS ((uint64_t)1 << 20)
+#define FASTGRAD_NUMBERS 1048576u
 static inline void fastgrad_draw_numbers(void) {
     fastgrad_here.next_number = _Py_atomic_add_uint64(&fastgrad_numbers_given, FASTGRAD_NUMBERS);
     fastgrad_here.end_of_numbers = fastgrad_here.next_number + FASTGRAD_NUMBERS;
@@ -207,6 +232,7 @@ static Py_ssize_t fastgrad_count_nodes(void) {
 static void fastgrad_forget_other_threads(void) {
     fastgrad_thread *thread;
     memset(&fastgrad_threads_lock, 0, sizeof fastgrad_threads_lock);
+    memset(&fastgrad_traced_lock, 0, sizeof fastgrad_traced_lock);
     for (thread = fastgrad_threads; thread != NULL; thread = thread->next)
         if (thread != &fastgrad_here) fastgrad_live_elsewhere += thread->live_count;
     fastgrad_threads = fastgrad_here.open ? &fastgrad_here : NULL;
