@@ -124,9 +124,9 @@ class Compiled(Methods[Returned]):
             block = block_option(options.pop("block", block))
         if options or not self.by_position or len(arguments) != len(self.names):
             arguments = self._bound(arguments, options)
-        signature, ready, program = self._find(arguments, self._names_of(len(arguments)))
+        _, ready, program = self._find(arguments, self._names_of(len(arguments)))
         if program is None:
-            program = _one_at_a_time(self._found_or_traced, signature, ready)
+            program = _one_at_a_time(self._found_or_traced, arguments)
         if strict:
             program._verify(ready, what)
         return program, ready, threads, block
@@ -204,9 +204,9 @@ class Compiled(Methods[Returned]):
         self.reads = Reads()
         self.latest, self.snapshot = None, self.reads.snapshot()
 
-    def _found_or_traced(self, signature: tuple[int, ...], ready: list[Any]) -> Program:
+    def _found_or_traced(self, arguments: tuple[Any, ...]) -> Program:
         """Return the program that another thread has made meanwhile, or trace the function for it."""
-        program: Program | None = self._program_for(ready)
+        signature, _, program = self._find(arguments, self._names_of(len(arguments)))
         if program is None:
             program = self.latest = self._traced(signature)
         return program

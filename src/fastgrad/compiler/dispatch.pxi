@@ -93,10 +93,6 @@ cdef class Programs:
         cdef list ready = prepare_arguments(arguments, names, self.shared)
         return signature_of(ready), ready, self.traced(ready)
 
-    def _program_for(self, list ready not None):
-        """Return the program for arguments that are ready, or None if the function must be traced."""
-        return self.traced(ready)
-
     cdef bint is_unbound_call(self, tuple arguments) except -1:
         """Whether a method is called on its class, with the instance as the first argument."""
         return len(arguments) > 0 and isinstance(arguments[0], self.home[0]) and self._takes_instance()
