@@ -425,8 +425,12 @@ cdef int place_loop(Allocation self, const Step *step) except -1:
             code.given[at].argument = -1
         elif given.kind == COLUMNS:
             code.given[at].argument = <int32_t>given.source
-        else:
+        elif loop.scope.inputs_used[at]:
             code.given[at].argument = argument_of_made(self, step.out, given)
+        else:
+            # Nothing needs that list, so it may not have been made: the input stands for itself.
+            code.given[at].argument = <int32_t>(code.base + code.states + code.outside + at)
+            code.given[at].first = code.given[at].stride = 0
     for argument, column, choices in plan.body.ranges:
         self.plan.ranges += ranges_outside(plan, argument, column, choices)
     return 0
