@@ -653,7 +653,6 @@ cdef int32_t operand_of_loop(Lowering self, Py_ssize_t index, Py_ssize_t at) exc
 
 
 cdef int emit_loop(Lowering self, int32_t index) except -1:
-    cdef Graph graph = self.graph
     cdef LoopStep step = self.loops[index]
     cdef Loop loop = step.loop
     cdef Input given
