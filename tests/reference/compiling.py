@@ -205,9 +205,9 @@ class Compiled:
         signature = tuple(argument.signature for argument in arguments)
         trace = self.traces.get(signature)
         if trace is None or not self.is_current():
-            new = Trace(self.function, arguments)
             if not self.is_current():
                 self.traces.clear()
+            new = Trace(self.function, arguments)
             self.bindings = new.bindings
             self.traces[signature] = trace = new
         look(arguments)
