@@ -194,10 +194,14 @@ class Differentiable(Programs[Returned]):
         (columns,), (shape,) = require_single(chosen, "hessian")
         shapes = [(*program.output_shape, *shape, *shape)]
         if reduction is None and row_weights is None:
+            if program.has_loops:
+                return program.hessian_by_passes(ready, threads, block, columns, shapes, [out])
             derived = program.derived(("hessian", columns))
             return derived.fill(ready, threads, block, shapes, [out])[0]
         base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
-        if len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN:
+        if not program.has_loops and (
+            len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN
+        ):
             return base.derived(("hessian", columns)).sums(ready, threads, block, scale, shapes, [out])[0]
         return base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out])
 
@@ -233,11 +237,9 @@ class Differentiable(Programs[Returned]):
         along = base.derived(("tangent", columns), (direction.signature,))
         ready = [*ready, direction]
         if reduction is None:
-            derived = along.derived(("jacobian", (columns,), False))
-            return derived.fill(ready, threads, block, shapes, [out])[0]
+            return filled(along, ready, threads, block, (columns,), False, shapes, [out])[0]
         if program.output_shape:
-            derived = along.derived(("jacobian", (columns,), False))
-            return derived.sums(ready, threads, block, scale, shapes, [out])[0]
+            return summed(along, ready, threads, block, scale, (columns,), False, shapes, [out])[0]
         return along.reduced(ready, threads, block, scale, columns, shapes, [out])[1][0]
 
     def _begun(
@@ -270,15 +272,16 @@ class Differentiable(Programs[Returned]):
             outs = outs and outs[1:]
         if reduction is None and row_weights is None:
             derived = chosen.programs.get(values)
-            if derived is None:
-                derived = program.derived(("jacobian", chosen.columns, values))
-                chosen.programs[values] = derived
-            found = derived.fill(ready, threads, block, shapes, outs)
+            if derived is not None:
+                found = derived.fill(ready, threads, block, shapes, outs)
+            else:
+                found = filled(program, ready, threads, block, chosen.columns, values, shapes, outs)
+                if not program.needs_passes(chosen.columns):
+                    chosen.programs[values] = program.derived(("jacobian", chosen.columns, values))
         else:
             base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
             if program.output_shape:
-                derived = base.derived(("jacobian", chosen.columns, values))
-                found = derived.sums(ready, threads, block, scale, shapes, outs)
+                found = summed(base, ready, threads, block, scale, chosen.columns, values, shapes, outs)
             else:
                 if values and outs is not None and outs.pop(0) is not None:
                     raise ValueError("the value of a reduction is a number: out is (None, derivatives)")
@@ -412,6 +415,40 @@ def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
     if not isinstance(derivatives, (tuple, list)) or len(derivatives) != count:
         raise TypeError(f"out has an array, or None, for each of {count} argnums")
     return [value, *derivatives]
+
+
+def filled(
+    program: Program,
+    ready: list[Any],
+    threads: int,
+    block: int,
+    columns: tuple[tuple[Column, ...], ...],
+    values: bool,
+    shapes: list[tuple[int, ...]],
+    outs: list[Any] | None,
+) -> list[Any]:
+    """Return the outputs, if wanted, and the derivatives by each group of columns, row by row."""
+    if program.needs_passes(columns):
+        return program.gradients_by_passes(ready, threads, block, columns, values, shapes, outs)
+    return program.derived(("jacobian", columns, values)).fill(ready, threads, block, shapes, outs)
+
+
+def summed(
+    program: Program,
+    ready: list[Any],
+    threads: int,
+    block: int,
+    scale: float,
+    columns: tuple[tuple[Column, ...], ...],
+    values: bool,
+    shapes: list[tuple[int, ...]],
+    outs: list[Any] | None,
+) -> list[Any]:
+    """Return the same, summed over the rows, times `scale`."""
+    if program.needs_passes(columns):
+        return program.sums_by_passes(ready, threads, block, scale, columns, values, shapes, outs)
+    derived = program.derived(("jacobian", columns, values))
+    return derived.sums(ready, threads, block, scale, shapes, outs)
 
 
 def reduced(

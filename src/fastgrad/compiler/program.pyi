@@ -28,6 +28,8 @@ class Program:
     def output_shape(self) -> tuple[int, ...]: ...
     @property
     def size(self) -> int: ...
+    @property
+    def has_loops(self) -> bool: ...
     def __new__(
         cls, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
     ) -> Program: ...
@@ -73,6 +75,37 @@ class Program:
         shapes: list[tuple[int, ...]],
         outs: Sequence[Any] | None = None,
     ) -> Any: ...
+    def needs_passes(self, columns: tuple[tuple[tuple[int, int] | None, ...], ...]) -> bool: ...
+    def gradients_by_passes(
+        self,
+        arguments: list[Any],
+        threads: int,
+        block: int,
+        columns: tuple[tuple[tuple[int, int] | None, ...], ...],
+        values: bool,
+        shapes: list[tuple[int, ...]],
+        outs: Sequence[Any] | None = None,
+    ) -> list[Any]: ...
+    def hessian_by_passes(
+        self,
+        arguments: list[Any],
+        threads: int,
+        block: int,
+        columns: tuple[tuple[int, int] | None, ...],
+        shapes: list[tuple[int, ...]],
+        outs: Sequence[Any] | None = None,
+    ) -> Any: ...
+    def sums_by_passes(
+        self,
+        arguments: list[Any],
+        threads: int,
+        block: int,
+        scale: float,
+        columns: tuple[tuple[tuple[int, int] | None, ...], ...],
+        values: bool,
+        shapes: list[tuple[int, ...]],
+        outs: Sequence[Any] | None = None,
+    ) -> list[Any]: ...
     def _verify(self, arguments: list[Any], what: str = "outputs") -> None: ...
 
 # What the compiled function returns for one row.
