@@ -68,8 +68,6 @@ def test_operations_of_numbers_alone_are_numbers(row):
 @each_row
 def test_the_first_order_is_that_of_backward(row):
     for numbers in product(GRID + ORDINARY if row.operands < 3 else GRID, repeat=row.operands):
-        if row.name in DIVIDING and any(0.0 < abs(number) < 1e-307 for number in numbers):
-            continue
         leaves = [Value(number) for number in numbers]
         try:
             y = apply(row.name, *leaves)
@@ -82,8 +80,6 @@ def test_the_first_order_is_that_of_backward(row):
 @pytest.mark.parametrize("row", [row for row in ROWS if row.operands == 2], ids=lambda row: row.name)
 def test_an_operand_may_be_a_number(row, side):
     for numbers in product(GRID + ORDINARY, repeat=2):
-        if row.name in DIVIDING and any(0.0 < abs(number) < 1e-307 for number in numbers):
-            continue
         leaf = Value(numbers[side])
         try:
             y = apply(row.name, *((leaf, numbers[1]) if side == 0 else (numbers[0], leaf)))
@@ -271,8 +267,6 @@ POINTS = (0.7, -1.3, 2.1, -0.4, 1.6, 0.0, 3.0)
 SMOOTH_AT_0 = {"tanh", "exp", "sigmoid", "sin", "cos", "softplus", "silu", "logistic", "softmax"}
 SMOOTH_AT_0 |= {"tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "atanh", "expm1", "log1p"}
 SMOOTH_AT_0 |= {"erf", "erfc", "ndtr", "gelu"}
-# Rows whose derivatives divide by a result or an operand: grad multiplies by the reciprocal, at times inf.
-DIVIDING = ("mod", "fmod", "atan2", "hypot")
 
 
 def is_between(a):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from fastgrad.compiler.arguments import describe_signature, prepare_numbers
@@ -187,8 +188,23 @@ class Differentiable(Programs[Returned]):
         """Return the second derivatives by one of the arguments, or by "parameters".
 
         Of every row (N, d, d) or (N, k, d, d), by a single number (N,) or (N, k); of a reduction without N.
-        Options as for `value_and_grad`.
+        Options as for `value_and_grad`; with `strict=True` FloatingPointError names what is not finite.
         """
+        strict = options.get("strict", self.strict)
+        found = self._hessian(arguments, argnums, out, reduction, row_weights, options)
+        if strict:
+            require_finite(found, "hessian")
+        return found
+
+    def _hessian(
+        self,
+        arguments: tuple[Any, ...],
+        argnums: Any,
+        out: Any,
+        reduction: Any,
+        row_weights: Any,
+        options: dict[str, Any],
+    ) -> Any:
         function, program, ready, threads, block = self._begun("hessian", argnums, arguments, options)
         chosen = function._chosen(program, argnums)
         (columns,), (shape,) = require_single(chosen, "hessian")
@@ -220,6 +236,22 @@ class Differentiable(Programs[Returned]):
         tangents: of the shape of the argument, for parameters (p,). The result has the shape of the
         derivatives that `value_and_grad` returns. Options as there.
         """
+        strict = options.get("strict", self.strict)
+        found = self._hvp(arguments, tangents, argnums, out, reduction, row_weights, options)
+        if strict:
+            require_finite(found, "hvp")
+        return found
+
+    def _hvp(
+        self,
+        arguments: tuple[Any, ...],
+        tangents: Any,
+        argnums: Any,
+        out: Any,
+        reduction: Any,
+        row_weights: Any,
+        options: dict[str, Any],
+    ) -> Any:
         function, program, ready, threads, block = self._begun("hvp", argnums, arguments, options)
         chosen = function._chosen(program, argnums)
         (columns,), (shape,) = require_single(chosen, "hvp")
@@ -399,6 +431,24 @@ def require_single(chosen: Chosen, call: str) -> Any:
     if len(chosen.columns) != 1:
         raise TypeError(f"{call} is by one argument: argnums is a number or a name")
     return chosen.columns, chosen.shapes
+
+
+def require_finite(found: Any, call: str) -> None:
+    """Raise FloatingPointError for second derivatives that are not finite."""
+    for place, number in entries(found if isinstance(found, float) else found.tolist(), ()):
+        if not math.isfinite(number):
+            raise FloatingPointError(
+                f"{call}{list(place) or ''} is {number}: values and first derivatives are finite, this is not"
+            )
+
+
+def entries(found: Any, place: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], float]]:
+    """Yield the place and the number of all entries of lists in lists."""
+    if isinstance(found, float):
+        yield place, found
+        return
+    for at, each in enumerate(found):
+        yield from entries(each, (*place, at))
 
 
 def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
