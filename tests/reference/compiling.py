@@ -307,14 +307,10 @@ class Compiled:
                 along = [along] if flat else along
             found = [second_derivatives(trace, arguments, row, output, leaves) for output in trace.outputs]
             if along is not None:
-                found = [
-                    [added_up([scaled(each, v) for each, v in zip(line, along, strict=True)]) for line in matrix]
-                    if leaves
-                    else []
-                    for matrix in found
-                ]
+                # The derivatives, by each leaf, of the derivative along the tangents.
+                found = [[product(line, along) for line in zip(*matrix, strict=True)] for matrix in found]
             else:
-                # It is symmetric, unless derivatives are given: the derivative by the first of the two comes last.
+                # It is symmetric, unless derivatives are given: that by the first of the two comes last.
                 found = [
                     [[matrix[max(i, j)][min(i, j)] for j in range(len(leaves))] for i in range(len(leaves))]
                     for matrix in found
@@ -428,7 +424,8 @@ def differentiated(here, far, near, other_near, other_far):
     wide = (far.number - other_far.number) / (2 * STEP)
     narrow = (near.number - other_near.number) / STEP
     found = (4 * narrow - wide) / 3
-    noise = sum(each.error + 1e-15 * abs(each.number) for each in (here, far, near, other_near, other_far)) / STEP
+    samples = (here, far, near, other_near, other_far)
+    noise = sum(each.error + 1e-15 * abs(each.number) for each in samples) / STEP
     # At a kink or a jump, what the samples differ by does not become smaller with the step.
     bend = abs(far.number - 2 * here.number + other_far.number) / STEP
     inner = abs(near.number - 2 * here.number + other_near.number) / (STEP / 2)
@@ -439,8 +436,10 @@ def differentiated(here, far, near, other_near, other_far):
     return Approximate(found, error)
 
 
-def scaled(number, factor):
-    return Approximate(number.number * factor, number.error * abs(factor))
+def product(numbers, factors):
+    """The sum of the products of numbers and factors."""
+    pairs = zip(numbers, factors, strict=True)
+    return added_up([Approximate(each.number * factor, each.error * abs(factor)) for each, factor in pairs])
 
 
 def sum_of(left, right):

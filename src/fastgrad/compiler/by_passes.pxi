@@ -1,4 +1,4 @@
-# Derivatives of programs with loops in reverse mode: the way back of the program itself, once for each output.
+# Derivatives of programs with loops in reverse mode: the program's own way back, once for each output.
 # Forward mode, and programs without loops, need no passes: their derivatives are programs.
 
 cdef tuple freed(Program self, list arguments, tuple columns):
@@ -41,9 +41,7 @@ cdef list row_gradients(
     for index in range(plan.outputs):
         workspace.seeds[index] = 1.0
     self.aim_outputs(workspace, values, arguments, rows)
-    run_rows(
-        plan, workspace, rows, workspace.seeds, workspace.places if values else NULL, plan.outputs
-    )
+    run_rows(plan, workspace, rows, workspace.seeds, workspace.places if values else NULL, plan.outputs)
     plan.workspaces.append(workspace)
     return found
 
@@ -52,15 +50,19 @@ cdef int put(
     Results target, list gradients, tuple columns, Py_ssize_t rows, Py_ssize_t outputs, Py_ssize_t count,
     Py_ssize_t number
 ) except -1:
-    """Put the derivatives by these columns into an array (rows, outputs, count, columns), as one of `count`."""
+    """Put the derivatives by these columns into an array (rows, outputs, count, columns), at `number`."""
     cdef Results gradient
     cdef Py_ssize_t row, output, at, width = len(columns), step, place
     cdef double *source
+    if target.size() != rows * outputs * count * width:
+        raise ValueError(f"{rows * outputs * count * width} derivatives are not {target.size()}")
     for at in range(width):
         source, step = NULL, 0
         column = columns[at]
         if column is not None:
             gradient = gradients[column[0]]
+            if gradient is None:
+                raise ValueError(f"{column!r} is an index, by which there is no derivative")
             step, place = gradient.view.shape[2], column[1]
             if not 0 <= place < step:
                 raise ValueError(f"there is no column {column!r}")
@@ -73,14 +75,19 @@ cdef int put(
     return 0
 
 
-cdef list gradients_by_passes(
-    Program self, list arguments, Py_ssize_t threads, Py_ssize_t block, tuple columns, bint values,
-    list shapes, outs
+def gradients_by_passes(
+    Program self not None, list arguments not None, Py_ssize_t threads, Py_ssize_t block,
+    tuple columns not None, bint values, list shapes not None, outs=None,
 ):
+    """Return what `fill` returns of the program derived(("jacobian", columns, values))."""
     cdef Py_ssize_t rows = self.count_rows(arguments), outputs = len(self.graph.outputs), start = 0, end
     cdef list targets = self.targets(shapes, outs, arguments, rows)
     cdef list given
     program, given, flat = freed(self, arguments, tuple([column for group in columns for column in group]))
+    if len(targets) != len(columns) + values:
+        raise ValueError(f"{len(columns) + values} results are not {len(targets)}")
+    if values and rows and self.numbers_of_row(targets[:1], arguments, rows) != outputs:
+        raise ValueError(f"the array for the values has no room for {outputs} outputs")
     if rows:
         gradients = row_gradients(program, given, rows, threads, block, targets[:1] if values else [])
         for group, target in zip(columns, targets[1:] if values else targets):
@@ -90,15 +97,19 @@ cdef list gradients_by_passes(
     return self.handed_over(targets, shapes, outs, arguments)
 
 
-cdef object hessian_by_passes(
-    Program self, list arguments, Py_ssize_t threads, Py_ssize_t block, tuple columns, list shapes, outs
+def hessian_by_passes(
+    Program self not None, list arguments not None, Py_ssize_t threads, Py_ssize_t block,
+    tuple columns not None, list shapes not None, outs=None,
 ):
+    """Return what `fill` returns of the program derived(("hessian", columns))."""
     cdef Py_ssize_t rows = self.count_rows(arguments), outputs = len(self.graph.outputs), at
     cdef Py_ssize_t count = len(columns)
     cdef list targets = self.targets(shapes, outs, arguments, rows)
     cdef Results unit = Results((count,))
     cdef Program along
     cdef list given
+    if len(targets) != 1:
+        raise ValueError(f"a Hessian is one array, not {len(targets)}")
     program, given, columns = freed(self, arguments, columns)
     along = program.derived(("tangent", columns), (NUMBER + 4 * (count + 1),))
     given = [*given, prepare_numbers(unit.array, "tangents", True)]
@@ -110,45 +121,11 @@ cdef object hessian_by_passes(
     return self.handed_over(targets, shapes, outs, arguments)[0]
 
 
-cdef int read_gradients(Plan plan, Workspace workspace, tuple columns, double *out) except -1:
-    """Copy the gradients by parameters and by what all rows share; 0 by None."""
-    cdef Py_ssize_t at
-    cdef dict places = {
-        (plan.shared[2 * at], plan.shared[2 * at + 1]): plan.parameters + at
-        for at in range(plan.shared_count)
-    }
-    for at, column in enumerate(columns):
-        place = None
-        if column is not None:
-            argument, number = column
-            place = number if argument < 0 else places.get(column)
-        if place is not None and not 0 <= place < plan.parameters + plan.shared_count:
-            raise ValueError(f"there is no column {column!r}")
-        out[at] = 0.0 if place is None else workspace.gradient[<Py_ssize_t>place]
-    return 0
-
-
-cdef int sum_gradients(
-    Program self, list arguments, Py_ssize_t threads, Py_ssize_t block, double scale, tuple columns,
-    double *sums, double *out
-) except -1:
-    """The outputs' sums over the rows, unless NULL, and for each its gradient by the columns."""
-    cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED)
-    cdef Py_ssize_t rows = self.count_rows(arguments), output, count = len(columns)
-    cdef Workspace workspace
-    for output in range(plan.outputs if rows else 0):
-        workspace = self.run(plan, arguments, rows, threads, block, scale, output)
-        if sums != NULL:
-            sums[output] = workspace.total[output] * scale
-        read_gradients(plan, workspace, columns, out + output * count)
-        plan.workspaces.append(workspace)
-    return 0
-
-
-cdef list sums_by_passes(
-    Program self, list arguments, Py_ssize_t threads, Py_ssize_t block, double scale, tuple columns,
-    bint values, list shapes, outs
+def sums_by_passes(
+    Program self not None, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale,
+    tuple columns not None, bint values, list shapes not None, outs=None,
 ):
+    """Return what `sums` returns of the program derived(("jacobian", columns, values))."""
     cdef Py_ssize_t outputs = len(self.graph.outputs), start = 0, number = 0, output, at
     cdef tuple flat = tuple([column for group in columns for column in group])
     cdef Py_ssize_t count = len(flat)

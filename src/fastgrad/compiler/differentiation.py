@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from fastgrad.compiler.arguments import describe_signature, prepare_numbers
-from fastgrad.compiler.program import Program, Programs, data_of, set_data
+from fastgrad.compiler.program import (
+    Program,
+    Programs,
+    data_of,
+    gradients_by_passes,
+    hessian_by_passes,
+    set_data,
+    sums_by_passes,
+)
 from fastgrad.engine import Value
 
 if TYPE_CHECKING:
@@ -211,7 +219,7 @@ class Differentiable(Programs[Returned]):
         shapes = [(*program.output_shape, *shape, *shape)]
         if reduction is None and row_weights is None:
             if program.has_loops:
-                return program.hessian_by_passes(ready, threads, block, columns, shapes, [out])
+                return hessian_by_passes(program, ready, threads, block, columns, shapes, [out])
             derived = program.derived(("hessian", columns))
             return derived.fill(ready, threads, block, shapes, [out])[0]
         base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
@@ -479,7 +487,7 @@ def filled(
 ) -> list[Any]:
     """Return the outputs, if wanted, and the derivatives by each group of columns, row by row."""
     if program.needs_passes(columns):
-        return program.gradients_by_passes(ready, threads, block, columns, values, shapes, outs)
+        return gradients_by_passes(program, ready, threads, block, columns, values, shapes, outs)
     return program.derived(("jacobian", columns, values)).fill(ready, threads, block, shapes, outs)
 
 
@@ -496,7 +504,7 @@ def summed(
 ) -> list[Any]:
     """Return the same, summed over the rows, times `scale`."""
     if program.needs_passes(columns):
-        return program.sums_by_passes(ready, threads, block, scale, columns, values, shapes, outs)
+        return sums_by_passes(program, ready, threads, block, scale, columns, values, shapes, outs)
     derived = program.derived(("jacobian", columns, values))
     return derived.sums(ready, threads, block, scale, shapes, outs)
 

@@ -223,7 +223,8 @@ cdef JointLoop joint_loop(
     by_kind = {OUTSIDE: outside_numbers, STATE: state_numbers, INPUT: input_numbers}
     seeded = [
         (leaf, {
-            direction: step.leaf((place[0], number)) for direction, number in by_kind[place[0]][place[1]].items()
+            direction: step.leaf((place[0], number))
+            for direction, number in by_kind[place[0]][place[1]].items()
         })
         for place, leaf in list(step.leaf_records.items())
     ]
@@ -277,7 +278,7 @@ cdef tuple numbered(list by, Py_ssize_t count):
 cdef dict input_tangents(
     Builder builder, Tangents tangents, int32_t record, Loop loop, Input given, dict columns
 ):
-    """What the tangents of a loop's input are, by direction: a list of records, an Input, or what a loop makes.
+    """The tangents of a loop's input, by direction: a list of records, an Input, or what another loop makes.
 
     The last is (its record, number, first, stride).
     """

@@ -297,7 +297,7 @@ cdef class Builder:
         return record
 
     cdef int32_t of_many(self, int row, const int32_t *given, Py_ssize_t count) except -1:
-        """A record of many operands; of `take` and a loop's result, the first is the number of a selection."""
+        """A record of many operands; with a symbol, the first is the number of a selection."""
         cdef int32_t start = as_offset(self.operands.size)
         cdef Py_ssize_t at
         for at in range(count):

@@ -30,7 +30,10 @@ from fastgrad.engine cimport add_gradients, read_leaves
 from fastgrad.engine import Value, _described, _refuse
 from fastgrad.ops cimport *
 
-__all__ = ["Program", "Programs", "data_of", "set_data"]
+__all__ = [
+    "Program", "Programs", "data_of", "gradients_by_passes", "hessian_by_passes", "set_data",
+    "sums_by_passes",
+]
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -549,7 +552,7 @@ cdef class Program:
         self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale,
         tuple columns not None, list shapes not None, outs=None,
     ):
-        """Return the Hessians of the outputs' sums by the columns, from their products with the unit vectors."""
+        """Return the Hessians of the outputs' sums by the columns, from products with the unit vectors."""
         cdef Py_ssize_t count = len(columns), outputs = len(self.graph.outputs), at, other, output
         cdef Results unit = Results((count,))
         cdef Results found = Results((outputs * count * count,))
@@ -571,27 +574,6 @@ cdef class Program:
         It is reverse mode through a loop, which is for fewer outputs than columns.
         """
         return len(self.graph.loops) > 0 and len(self.graph.outputs) < sum([len(group) for group in columns])
-
-    def gradients_by_passes(
-        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, tuple columns not None,
-        bint values, list shapes not None, outs=None,
-    ):
-        """Return what `fill` returns of a program of ("jacobian", columns, values)."""
-        return gradients_by_passes(self, arguments, threads, block, columns, values, shapes, outs)
-
-    def hessian_by_passes(
-        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, tuple columns not None,
-        list shapes not None, outs=None,
-    ):
-        """Return what `fill` returns of a program of ("hessian", columns)."""
-        return hessian_by_passes(self, arguments, threads, block, columns, shapes, outs)
-
-    def sums_by_passes(
-        self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale,
-        tuple columns not None, bint values, list shapes not None, outs=None,
-    ):
-        """Return what `sums` returns of a program of ("jacobian", columns, values)."""
-        return sums_by_passes(self, arguments, threads, block, scale, columns, values, shapes, outs)
 
     cdef object gradients_side_by_side(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """What `input_gradients` returns, by a program of its own: all outputs in one pass."""
@@ -773,9 +755,6 @@ cdef class Program:
         )
 
 
-include "by_passes.pxi"
-
-
 cdef bint only_parameters(tuple columns) except -1:
     for column in columns or ():
         if column is not None:
@@ -783,6 +762,41 @@ cdef bint only_parameters(tuple columns) except -1:
             if argument >= 0:
                 return False
     return True
+
+
+cdef int read_gradients(Plan plan, Workspace workspace, tuple columns, double *out) except -1:
+    """Copy the gradients by parameters and by what all rows share; 0 by None."""
+    cdef Py_ssize_t at
+    cdef dict places = {
+        (plan.shared[2 * at], plan.shared[2 * at + 1]): plan.parameters + at
+        for at in range(plan.shared_count)
+    }
+    for at, column in enumerate(columns):
+        place = None
+        if column is not None:
+            argument, number = column
+            place = number if argument < 0 else places.get(column)
+        if place is not None and not 0 <= place < plan.parameters + plan.shared_count:
+            raise ValueError(f"there is no column {column!r}")
+        out[at] = 0.0 if place is None else workspace.gradient[<Py_ssize_t>place]
+    return 0
+
+
+cdef int sum_gradients(
+    Program self, list arguments, Py_ssize_t threads, Py_ssize_t block, double scale, tuple columns,
+    double *sums, double *out
+) except -1:
+    """The outputs' sums over the rows, unless NULL, and for each its gradient by the columns."""
+    cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED)
+    cdef Py_ssize_t rows = self.count_rows(arguments), output, count = len(columns)
+    cdef Workspace workspace
+    for output in range(plan.outputs if rows else 0):
+        workspace = self.run(plan, arguments, rows, threads, block, scale, output)
+        if sums != NULL:
+            sums[output] = workspace.total[output] * scale
+        read_gradients(plan, workspace, columns, out + output * count)
+        plan.workspaces.append(workspace)
+    return 0
 
 
 cdef int require_apart(list given) except -1:
@@ -904,4 +918,6 @@ cdef int let_others_run() except -1:
         pass
     return 0
 
+
+include "by_passes.pxi"
 include "dispatch.pxi"

@@ -266,7 +266,7 @@ def graph_of_records(
         tuple(loops),
         taken,
     )
-    # Derivatives repeat much of a graph. Other functions keep theirs, and with it the bits of their gradients.
+    # Derivatives repeat much of a graph. Other functions keep theirs, and the bits of their gradients.
     return simplified(graph) if takes_derivatives else graph
 
 
