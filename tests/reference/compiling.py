@@ -7,6 +7,7 @@ with the error that 1e-12 in every operation can make of it, derivatives include
 import itertools
 import math
 import operator
+import sys
 from typing import NamedTuple
 
 from reference import value as values_module
@@ -15,6 +16,7 @@ from reference.rules import SELECTING, rule_of
 from reference.value import TracingError, Value, births
 
 RELATIVE = 1e-12
+LEAST_NORMAL = sys.float_info.min
 # Where they are steep, and how far they go, does not show at one point.
 PERIODIC = ("sin", "cos")
 
@@ -558,6 +560,8 @@ class Evaluation:
                 if record.name in PERIODIC:
                     moved += min(self.errors[operand], 2.0)
                 added = abs(partial) * error + moved * (abs(grad) + error)
+                # Through a matrix, what is below the normal numbers may count as 0.
+                added += abs(partial * grad) if abs(partial * grad) < LEAST_NORMAL else 0.0
                 self.grads[operand] += partial * grad
                 self.grad_errors[operand] += added if math.isfinite(added) else math.inf
 
