@@ -1578,3 +1578,11 @@ def test_a_choice_is_called_take():
 
     compile(function)(X, np.array([0, 1, 0]))
     assert symbols == ["take"]
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: F.dot(x, [x]), lambda x: F.logsumexp(x), lambda x: F.mse_loss(x, [x])]
+)
+def test_a_value_in_the_place_of_a_list_is_called_one(function):
+    with pytest.raises(TypeError, match="needs a list of Values or numbers, not a Value"):
+        compile(function)(X)

@@ -610,6 +610,9 @@ OPERATIONS = {
         value=polygamma,
         refusal=refused_polygamma,
     ),
+    "quotient": Meaning(
+        "quotient", "a / b", lambda a, b, out: (divide(1.0, b), divide(-out, b)), value=divide
+    ),
     "greater": comparison(">", operator.gt),
     "greater_equal": comparison(">=", operator.ge),
     "less": comparison("<", operator.lt),

@@ -245,6 +245,12 @@ LINES = [
     (2, "reply = {row_function}.{derivatives}({rows}{argnums})"),
     (1, "reply = {index_function}.{derivatives}({indices}, {array}{argnums})"),
     (2, "reply = {plain_function}.{derivatives}(argnums='parameters')"),
+    (1, "reply = {scalar_function}.hessian({array}, {array}{one argnum})"),
+    (1, "reply = {row_function}.hessian({rows}{one argnum})"),
+    (1, "reply = {row_function}.hvp((t := {rows}), tangents=t)"),
+    (1, "reply = {scalar_function}.hvp((t := {array}), {array}, tangents=t)"),
+    (1, "reply = {index_function}.hessian({indices}, {array}{one argnum})"),
+    (1, "reply = {plain_function}.hessian(argnums='parameters')"),
     (1, "reply = {scalar_function}.backward({array}, {array}, reduction='sum')"),
     (1, "reply = {row_function}.backward({rows}, reduction='sum', row_weights={array})"),
     (1, "reply = {row_function}.get_parameters()"),
@@ -433,6 +439,17 @@ class Generator:
                 "",
                 ", argnums=1",
                 ", argnums=(0, 1)",
+                ", argnums='parameters'",
+                ", argnums='parameters', reduction='sum'",
+                ", reduction='sum'",
+            ]
+        )
+
+    def one_argnum(self, depth):
+        return self.rng.choice(
+            [
+                "",
+                ", argnums=1",
                 ", argnums='parameters'",
                 ", argnums='parameters', reduction='sum'",
                 ", reduction='sum'",

@@ -45,10 +45,15 @@ cdef class Program:
     cdef object shaped(self, Results results, list arguments, bint by_output=*)
     cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cdef Workspace run(
-        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed,
+        Py_ssize_t output=*
     )
     cdef bint has_rows(self, list arguments) except -1
     cdef Results target(self, tuple shape, object given, list arguments)
+    cdef list targets(self, list shapes, object outs, list arguments, Py_ssize_t rows)
+    cdef Py_ssize_t numbers_of_row(self, list targets, list arguments, Py_ssize_t rows) except -1
+    cdef int aim_outputs(self, Workspace workspace, list targets, list arguments, Py_ssize_t rows) except -1
+    cdef list handed_over(self, list targets, list shapes, object outs, list arguments)
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cdef object gradients_side_by_side(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cdef object shaped_gradients(self, list gradients, list arguments)

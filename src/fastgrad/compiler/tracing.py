@@ -18,6 +18,7 @@ from fastgrad.compiler.captures import Name, Reads
 from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Input, Loop
 from fastgrad.compiler.interruptions import interrupts_run
 from fastgrad.compiler.program import Program
+from fastgrad.compiler.transforms import simplified
 from fastgrad.engine import (
     TracingError,
     Value,
@@ -230,7 +231,7 @@ class Repeat:
     def loop(self, arguments: Places) -> Loop:
         """Return the loop as a graph has it; `arguments` has the places of the function's arguments by id."""
         taken = self.outside, self.states, len(self.inputs)
-        body = graph_of_records(with_fewer(self.records), (), self.places, arguments, taken)
+        body = graph_of_records(self.records, (), self.places, arguments, taken)
         inputs = tuple([Input(*each) for each in self.inputs])
         return Loop(body, self.name, self.steps, self.states, self.outside, inputs)
 
@@ -253,7 +254,7 @@ def graph_of_records(
             selections.append(place_of_index(symbol.index, places, arguments))
         else:
             selections.append((-2, symbol.number))
-    return Graph(
+    graph = Graph(
         found.records,
         found.operands,
         found.constants,
@@ -265,6 +266,8 @@ def graph_of_records(
         tuple(loops),
         taken,
     )
+    # Derivatives repeat much of a graph. Other functions keep theirs, and the bits of their gradients.
+    return simplified(graph) if takes_derivatives else graph
 
 
 def place_of_index(index: Index, places: dict[int, tuple[int, int]], arguments: Places) -> tuple[int, int]:
@@ -400,6 +403,7 @@ def run_on_placeholders(
     before, before_numpy = random.getstate(), numpy_state()
     single, found = _traced(name, graph_of, function, arguments[:positional], named, rows, places)
     of_arguments = {id(leaf): places.of_leaf(leaf) for leaf in found.leaves}
+    # Of these, the graph has those that an output needs.
     parameters = tuple([leaf for leaf in found.leaves if of_arguments[id(leaf)] is None])
     for leaf in parameters:
         # An argument of another trace.
@@ -436,16 +440,7 @@ def graph_of(
     if refusal is not None:
         raise refusal
     single, outputs = flat_outputs(output)
-    return single, with_fewer(Records(*_read_graph(outputs)))
-
-
-def with_fewer(graph: Records) -> Records:
-    """Return fewer records for the same outputs, if the function takes derivatives."""
-    if not takes_derivatives:
-        return graph
-    from fastgrad.compiler.simplify import simplified
-
-    return simplified(graph)
+    return single, Records(*_read_graph(outputs))
 
 
 # The engine asks this before it refuses something.
