@@ -51,6 +51,10 @@ FG_INLINE vec fg_all(double x) { return x; }
 FG_INLINE double fg_across(vec v) { return v; }
 #endif
 
+/* Lanes filled up to whole vectors, for which registers have room: loops over a multiple of the width need no
+   second one, of single lanes, which would be half of the code. What is beyond the last lane is never read. */
+FG_INLINE Py_ssize_t fg_whole(Py_ssize_t lanes) { return (lanes + FG_WIDTH - 1) / FG_WIDTH * FG_WIDTH; }
+
 /* No aliasing: the plan never gives a result the register of an operand. */
 typedef double *FG_RESTRICT lane;
 typedef const double *FG_RESTRICT const_lane;
