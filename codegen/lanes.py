@@ -24,12 +24,15 @@ from fastgrad.compiler.instructions cimport *
 from fastgrad.ops cimport {numbers}
 
 from libc.math cimport INFINITY
+from libc.stdint cimport uint64_t
 {imports}
 
 cdef extern from "vector_math.h" nogil:
     ctypedef double *lane
     ctypedef const double *const_lane
     Py_ssize_t whole "fg_whole"(Py_ssize_t lanes) noexcept
+    uint64_t kept "fg_kept"(int32_t fresh) noexcept
+    double before "fg_before"(double, uint64_t keep) noexcept
 """
 # Functions of vector_math.h in the place of the C library's, which compilers do not vectorise, by operands.
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "log1p": 1, "tanh": 1, "pow": 2}
@@ -190,6 +193,25 @@ def branches(entry) -> tuple[list, list]:
     return [(code, f"forward_{entry.name}(i, block)")], [(code, f"backward_{entry.name}(i, block)")]
 
 
+def additions(fresh: str, function: str, expression: str, term: str, operands, frequent) -> list[str]:
+    """Loops that add a term to the gradients `target`, or store it if it is the first.
+
+    One loop for both where the term calls a function, which takes much longer than the choice.
+    """
+    if nodes(expression, ast.Call):
+        either = f"target[j] = before(target[j], keep) + {term}"
+        return [
+            f"        keep = kept({fresh})",
+            *loops_near(expression, function, either, operands, frequent, "        "),
+        ]
+    return [
+        f"        if {fresh}:",
+        *loops_near(expression, function, f"target[j] = {term}", operands, frequent, " " * 12),
+        "        else:",
+        *loops_near(expression, function, f"target[j] += {term}", operands, frequent, " " * 12),
+    ]
+
+
 def loops(o) -> tuple[list[str], list, list]:
     """The functions of one row, and the branches of the two interpreters that call them."""
     lines, forward, backward = [], [], []
@@ -217,6 +239,7 @@ def loops(o) -> tuple[list[str], list, list]:
             "    cdef const_lane g = lanes_of(block, i.out_adjoint)",
             *fetch(operands),
             "    cdef lane target",
+            "    cdef uint64_t keep",
             "    cdef Py_ssize_t j",
         ]
         for (operand, place), expression in zip(operands, o.derivatives, strict=True):
@@ -227,10 +250,7 @@ def loops(o) -> tuple[list[str], list, list]:
             if place == "lane":
                 body += [
                     f"        target = lanes_of(block, i.{side}_adjoint)",
-                    f"        if i.fresh & {fresh}:",
-                    *loops_near(expression, function, f"target[j] = {term}", operands, o.frequent, " " * 12),
-                    "        else:",
-                    *loops_near(expression, function, f"target[j] += {term}", operands, o.frequent, " " * 12),
+                    *additions(f"i.fresh & {fresh}", function, expression, term, operands, o.frequent),
                 ]
             else:
                 body += [
@@ -303,6 +323,7 @@ cdef inline void backward_{name}(const Instruction *i, const Block *block) noexc
     cdef const_lane g = lanes_of(block, i.out_adjoint)
     cdef const_lane a
     cdef lane target
+    cdef uint64_t keep
     cdef double n = wide.inputs
     cdef Py_ssize_t lanes = whole(block.lanes), j, k
     for k in range(wide.inputs):
@@ -310,13 +331,14 @@ cdef inline void backward_{name}(const Instruction *i, const Block *block) noexc
             continue
         a = lanes_of(block, block.table[wide.left + k])
         target = lanes_of(block, block.table[wide.left_adjoint + k])
-        if block.table[wide.fresh_left + k]:
-            for j in range(lanes):
-                target[j] = {name}_derivative(a[j], n, out[j]) * g[j]
-        else:
-            for j in range(lanes):
-                target[j] += {name}_derivative(a[j], n, out[j]) * g[j]
+        keep = kept(block.table[wide.fresh_left + k])
+        for j in range(lanes):
+            target[j] = before(target[j], keep) + {name}_derivative(a[j], n, out[j]) * g[j]
 
+"""
+
+
+ONE_REDUCTION = """
 
 cdef inline double one_forward_{name}(const Wide *wide, const int32_t *table, const double *r) noexcept nogil:
     cdef double n = wide.inputs
@@ -342,12 +364,15 @@ cdef inline void one_backward_{name}(
 """
 
 
+def is_shifted(r) -> bool:
+    """Whether a reduction needs the largest operand."""
+    return "shift" in r.step or "shift" in r.finish
+
+
 def reduction_loops(r) -> tuple[list[str], list, list]:
     """The functions of a reduction, and the branches of the two interpreters that call them."""
-    shifted = "shift" in r.step or "shift" in r.finish
     parts = {part: getattr(r, part) for part in ("name", "step", "finish", "derivative")}
-    shift, one_shift = (LARGEST, ONE_LARGEST) if shifted else (NO_SHIFT, "")
-    text = REDUCTION.format(**parts, shift=shift, one_shift=one_shift)
+    text = REDUCTION.format(**parts, shift=LARGEST if is_shifted(r) else NO_SHIFT)
     return text.rstrip().split("\n"), *branches(r)
 
 
@@ -503,8 +528,8 @@ def functions_near(o) -> list[str]:
     ]
 
 
-def render_loops(table, reductions, instructions, notice: str) -> str:
-    """loops.pxi: value and derivative loops of every row, and the two interpreters."""
+def render_loops(table, reductions, instructions, notice: str) -> tuple[str, str]:
+    """loops.pxi, with the loops of every row and the two interpreters; one_lane.pxi, with those of one lane."""
     lines = [notice.rstrip("\n")]
     special = [i.name for i in instructions.INSTRUCTIONS]
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]
@@ -529,9 +554,17 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
         backward += back
     lines += interpreter("forward", forward)
     lines += interpreter("backward", backward)
-    lines += interpreter_of_one_lane("forward", table, folds, OF_ONE_LANE, forward)
-    lines += interpreter_of_one_lane("backward", table, folds, OF_ONE_LANE, backward)
-    return "\n".join(lines) + "\n"
+    one_lane = [notice.rstrip("\n")]
+    ahead = [branch for o in table for branch in branches_of_one_lane(o)[0]]
+    back = [branch for o in table for branch in branches_of_one_lane(o)[1]]
+    for r in folds:
+        text, first, last = reduction_of_one_lane(r)
+        one_lane += text
+        ahead += first
+        back += last
+    one_lane += interpreter_of_one_lane("forward", ahead, forward)
+    one_lane += interpreter_of_one_lane("backward", back, backward)
+    return "\n".join(lines) + "\n", "\n".join(one_lane) + "\n"
 
 
 def one_lane(name: str, place: str) -> str:
@@ -595,26 +628,26 @@ cdef void run_{name}_one(const Instruction *first, Py_ssize_t count, const Block
 """
 
 
-def reduction_of_one_lane(r) -> tuple[list, list]:
-    """The branches for a reduction where the block is one lane."""
+def reduction_of_one_lane(r) -> tuple[list[str], list, list]:
+    """The functions of a reduction where the block is one lane, and the branches that call them."""
+    text = ONE_REDUCTION.format(name=r.name, one_shift=ONE_LARGEST if is_shifted(r) else "")
     code, wide = f"({row(r)} << 2)", "&block.wides[i.left], table, r"
     forward = [f"r[i.out] = one_forward_{r.name}({wide})"]
-    return [(code, forward)], [(code, [f"one_backward_{r.name}({wide}, r[i.out], r[i.out_adjoint])"])]
+    backward = [f"one_backward_{r.name}({wide}, r[i.out], r[i.out_adjoint])"]
+    return text.rstrip().split("\n"), [(code, forward)], [(code, backward)]
 
 
-def interpreter_of_one_lane(name: str, table, reductions, own, rest) -> list[str]:
+def interpreter_of_one_lane(name: str, rows, rest) -> list[str]:
     """An interpreter with the rows of the table, and some instructions, written out in place."""
-    at = 0 if name == "forward" else 1
-    branches = [branch for o in table for branch in branches_of_one_lane(o)[at]]
-    branches += [branch for r in reductions for branch in reduction_of_one_lane(r)[at]]
-    branches += [(f"OPCODE_{i.upper()}", [f"one_{name}_{i}(i, block, r, u, sums)"]) for i in own]
+    own = [(f"OPCODE_{i.upper()}", [f"one_{name}_{i}(i, block, r, u, sums)"]) for i in OF_ONE_LANE]
+    branches = [*rows, *own]
     known = {code for code, _ in branches}
     branches += [(code, [call]) for code, call in rest if code not in known]
     head = ONE_LANE.format(name=name).rstrip().split("\n")
     return [*head, *cases("opcode", branches, "        ")]
 
 
-# The instructions for which lanes.pxi has functions of one lane.
+# The instructions for which kernels/one_lane.pxi has functions of one lane.
 OF_ONE_LANE = ("load", "store", "power", "inner", "multiply_add", "matrix")
 
 READS = {"left": "READS_LEFT", "right": "READS_RIGHT", "out": "READS_OUT", "all": "READS_ALL"}
