@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """From the graph to steps: what varies by row, what is fused, and in which order it runs.
 
 Everything here speaks of ids: the number of a record, or a later number for what fusion adds. A step is an

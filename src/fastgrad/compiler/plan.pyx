@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """From steps to instructions: a register for every number and gradient while it is needed, and no longer.
 
 Time runs forward through the steps and then back through them. A value lives from its step to the last

@@ -341,7 +341,7 @@ include "looping.pxi"
 cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
     """Compute the uniform numbers, which are the registers of these instructions."""
     cdef Block block = block_of_once(plan, workspace)
-    kernels.forward(plan.once, plan.once_count, &block)
+    kernels.forward_one(plan.once, plan.once_count, &block)
     run_loops_once(workspace, &block)
     pack(plan, workspace.uniform, workspace.packed)
 
@@ -352,7 +352,7 @@ cdef void run_once_back(Plan plan, Workspace workspace) noexcept nogil:
     if workspace.loop_count:
         collect_loops(workspace, &block, workspace.total)
         block = block_of_once(plan, workspace)
-    kernels.backward(plan.once_back, plan.once_back_count, &block)
+    kernels.backward_one(plan.once_back, plan.once_back_count, &block)
 
 
 cdef Block block_of_once(Plan plan, Workspace workspace) noexcept nogil:

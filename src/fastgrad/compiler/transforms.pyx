@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """Graphs of derivatives: the chain rule over records, with the derivative expressions of the table.
 
 The derivative of a row by an operand is traced once on placeholders. The records of that trace, the rule, are

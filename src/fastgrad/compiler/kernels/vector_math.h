@@ -51,6 +51,10 @@ FG_INLINE vec fg_all(double x) { return x; }
 FG_INLINE double fg_across(vec v) { return v; }
 #endif
 
+/* Lanes filled up to whole vectors, for which registers have room: loops over a multiple of the width need no
+   second one, of single lanes, which would be half of the code. What is beyond the last lane is never read. */
+FG_INLINE Py_ssize_t fg_whole(Py_ssize_t lanes) { return (lanes + FG_WIDTH - 1) / FG_WIDTH * FG_WIDTH; }
+
 /* No aliasing: the plan never gives a result the register of an operand. */
 typedef double *FG_RESTRICT lane;
 typedef const double *FG_RESTRICT const_lane;
@@ -105,6 +109,13 @@ FG_INLINE void fg_store(double *p, vec v) { *(vec *)p = v; }
 
 FG_INLINE uint64_t fg_bits(double x) { uint64_t b; memcpy(&b, &x, 8); return b; }
 FG_INLINE double fg_double(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
+
+/* What an amount is added to: a number that is kept, or, if the amount is the first, -0.0, which changes no number.
+   Of bits, as the compiler would make two loops of a condition. */
+FG_INLINE uint64_t fg_kept(int32_t fresh) { return fresh ? 0 : ~(uint64_t)0; }
+FG_INLINE double fg_before(double number, uint64_t keep) {
+    return fg_double((fg_bits(number) & keep) | (~keep & 0x8000000000000000u));
+}
 
 /* Adding it rounds to an integer, which is then in the low bits. */
 #define FG_MAGIC 6755399441055744.0
