@@ -73,7 +73,12 @@ class Program:
         shapes: list[tuple[int, ...]],
         outs: Sequence[Any] | None = None,
     ) -> Any: ...
-    def _verify(self, arguments: list[Any], what: str = "outputs") -> None: ...
+    def _verify(
+        self,
+        arguments: list[Any],
+        what: str = "outputs",
+        locate: Callable[[Graph, int], str] | None = None,
+    ) -> None: ...
 
 # What the compiled function returns for one row.
 _Returned = TypeVar("_Returned", covariant=True)

@@ -8,14 +8,21 @@ from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias, Typ
 
 from fastgrad.compiler.graph import OPERATION_ROWS
 from fastgrad.compiler.nests import LEAF, Nest, described, leaves_of, nest_of, parts_of, rebuilt
-from fastgrad.compiler.tracing import Index, Records, Repeat, Selection, columns_of_argument, placeholder
+from fastgrad.compiler.tracing import (
+    Index,
+    Records,
+    Repeat,
+    Selection,
+    columns_of_argument,
+    placeholder,
+    read_records,
+)
 from fastgrad.engine import (
     Value,
     _graph_order,
     _is_tracing,
     _make_unknown,
     _parts_in_trace,
-    _read_graph,
     _refused,
     apply,
 )
@@ -411,7 +418,7 @@ def body_of(outputs: list[Value], given: list[Value]) -> Records:
             needed.add(id(node))
             needed.update(map(id, operands))
     kept = [node for node in order if id(node) in needed]
-    return Records(*_read_graph(outputs, kept, computed - inside))
+    return read_records(outputs, kept, computed - inside)
 
 
 def selects_by(node: Value, given: set[int]) -> bool:

@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple, NoReturn, SupportsFloat, SupportsIndex, TypeVar, overload
 
+from fastgrad.compiler import source_lines
 from fastgrad.compiler.arguments import describe_signature
-from fastgrad.compiler.captures import Name, Reads
+from fastgrad.compiler.captures import Name, Reads, is_fixed
 from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Input, Loop
 from fastgrad.compiler.interruptions import interrupts_run
 from fastgrad.compiler.program import Program
+from fastgrad.compiler.source_lines import Line, Lines
 from fastgrad.engine import (
     TracingError,
     Value,
     _first_refusal,
+    _graph_order,
     _is_tracing,
     _make_unknown,
     _read_graph,
@@ -30,7 +33,7 @@ from fastgrad.engine import (
     _traced,
 )
 
-__all__ = ["take", "trace"]
+__all__ = ["lines_of_program", "take", "trace"]
 
 Item = TypeVar("Item")
 # What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
@@ -151,6 +154,19 @@ class Records(NamedTuple):
     # Of each node that has one: of `take`, of a loop, of a loop's result.
     symbols: list[Any]
     outputs: list[int]
+    # Of each record: the lines that it computes, if they are asked for.
+    lines: list[tuple[Line, ...]] | None = None
+
+
+def read_records(
+    outputs: list[Value], order: list[Value] | None = None, captured: set[int] | None = None
+) -> Records:
+    """Return the graph below the outputs, as engine._read_graph does."""
+    found = Records(*_read_graph(outputs, order, captured))
+    if source_lines.recorder is None:
+        return found
+    nodes = _graph_order(outputs) if order is None else order
+    return source_lines.recorder.lines_of(found, nodes, set() if captured is None else captured)
 
 
 class Places:
@@ -253,7 +269,7 @@ def graph_of_records(
             selections.append(place_of_index(symbol.index, places, arguments))
         else:
             selections.append((-2, symbol.number))
-    return Graph(
+    graph = Graph(
         found.records,
         found.operands,
         found.constants,
@@ -265,6 +281,9 @@ def graph_of_records(
         tuple(loops),
         taken,
     )
+    if source_lines.recorder is not None and found.lines is not None:
+        source_lines.recorder.graphs.append((graph, found.lines))
+    return graph
 
 
 def place_of_index(index: Index, places: dict[int, tuple[int, int]], arguments: Places) -> tuple[int, int]:
@@ -370,6 +389,24 @@ def trace(
     return Program(found.graph, signature, names, name, found.single), found.modes
 
 
+def lines_of_program(program: Program, function: Callable[..., Any], positional: int) -> Lines:
+    """Return the source lines of a program's records; none if the function is not what was traced.
+
+    The function is traced once more.
+    """
+    if _is_tracing():
+        # Only one function is traced at a time.
+        return {}
+    with source_lines.recorded(is_fixed) as recorder:
+        watched = functools.partial(recorder.call, function)
+        try:
+            found = run_on_placeholders(watched, program.signature, program.names, positional, program.name)
+        except Exception:
+            # What cannot be traced any more is not what was traced.
+            return {}
+        return recorder.of_program(program._graph(), found.graph)
+
+
 def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
     """Return what each argument is inside the function."""
     parts = []
@@ -436,7 +473,7 @@ def graph_of(
     if refusal is not None:
         raise refusal
     single, outputs = flat_outputs(output)
-    return single, with_fewer(Records(*_read_graph(outputs)))
+    return single, with_fewer(read_records(outputs))
 
 
 def with_fewer(graph: Records) -> Records:
@@ -445,7 +482,8 @@ def with_fewer(graph: Records) -> Records:
         return graph
     from fastgrad.compiler.simplify import simplified
 
-    return simplified(graph)
+    fewer = simplified(graph)
+    return fewer if graph.lines is None else source_lines.matched(graph, fewer)
 
 
 # The engine asks this before it refuses something.
