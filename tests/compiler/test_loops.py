@@ -155,6 +155,17 @@ def test_a_program_does_not_grow_with_the_steps():
     assert size(10) == size(100_000)
 
 
+def test_a_step_may_give_local_derivatives_to_a_result_from_outside():
+    def of(x, u):
+        def step(s, each):
+            given = Value(W[0], (s, each), (0.25, s))
+            return s + each * given + Value(s * each, (W[1],), (each,)), None
+
+        return scan(step, x, u)[0]
+
+    assert_agrees(of, RNG.normal(size=3), RNG.normal(size=(3, 5)))
+
+
 def test_the_listing_shows_the_step():
     compiled = compile(accumulate)
     compiled(np.ones(2), np.ones((2, 4)))

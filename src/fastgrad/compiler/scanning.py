@@ -22,7 +22,7 @@ from fastgrad.engine import (
     _graph_order,
     _is_tracing,
     _make_unknown,
-    _parts_in_trace,
+    _operands_in_trace,
     _refused,
     apply,
 )
@@ -410,10 +410,10 @@ def body_of(outputs: list[Value], given: list[Value]) -> Records:
     order = _graph_order(outputs)
     computed: set[int] = set()
     for node in order:
-        operation, _, operands, _ = _parts_in_trace(node)
+        operands = _operands_in_trace(node)
         if operands:
             computed.add(id(node))
-        if not inside.isdisjoint(map(id, operands)) or (operation == "custom" and selects_by(node, inside)):
+        if not inside.isdisjoint(map(id, operands)) or selects_by(node, inside):
             inside.add(id(node))
             needed.add(id(node))
             needed.update(map(id, operands))
