@@ -152,6 +152,7 @@ def test_a_function_that_computes_something_else_by_now_has_no_lines():
     assert "test_explaining" in str(function)
     numbers[0] = 2.0
     assert "test_explaining" not in str(function)
+    assert "source lines are not shown" in str(function)
     numbers.clear()
     assert "multiply_add" in str(function)
 

@@ -155,6 +155,17 @@ def test_a_program_does_not_grow_with_the_steps():
     assert size(10) == size(100_000)
 
 
+@pytest.mark.parametrize("bias", [None, W[1]])
+def test_the_derivative_of_a_step_with_a_dot_product(bias):
+    def of(x, u):
+        def step(s, each):
+            return F.dot([s, W[0]], [each, s], bias), None
+
+        return fastgrad.grad(scan(step, x, u)[0], [x])[0]
+
+    assert_agrees(of, RNG.normal(size=3), RNG.normal(size=(3, 4)))
+
+
 def test_a_step_may_give_local_derivatives_to_a_result_from_outside():
     def of(x, u):
         def step(s, each):

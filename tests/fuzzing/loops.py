@@ -34,7 +34,7 @@ ROW_LOOPS = [
     (3, "scan(lambda s, u: (s + u * {traced s u}, None), {traced}, row)[0]"),
     (1, "scan(lambda s, u: (u - {traced s u} * s, None), {traced}, row, reverse=True)[0]"),
     (2, "F.sum(scan(lambda s, u: ({traced s u} + s, u * s), {traced}, row)[1])"),
-    (1, "scan(lambda s, u: (s + u[0] * {traced s} + u[1], None), {traced}, (row, {steps}))[0]"),
+    (1, "scan(lambda s, u: (s + u[0] * {traced s} + u[1], None), {traced}, (row, [{traced}, {traced}]))[0]"),
 ]
 INDEX_LOOPS = [
     (3, "scan(lambda s, k: (s * take({vector}, k) + {traced s}, None), {traced}, row)[0]"),
@@ -56,7 +56,7 @@ LOOP_LINES = [
     (1, "{new index_loop} = compile(lambda row: {looped index})"),
     (2, "{new loop_slope} = slope_of(lambda x: x + {looped x})"),
     (3, "reply = {loop_function}{call}({array}, {array})"),
-    (1, "reply = {loop_function}{call}({array}, {number})"),
+    (1, "reply = {loop_function}{call}({array}, 0.5)"),
     (4, "reply = {row_loop}{call}({rows})"),
     (3, "reply = {index_loop}{call}({index rows})"),
     (3, "reply = {loop_slope}({array})"),
@@ -69,11 +69,10 @@ class Loops:
 
     def looped(self, names, depth):
         """A loop over the placeholders with these names, or over the columns of a row."""
-        if names == ["row"]:
-            return self.filled(self.chosen(ROW_LOOPS), 2)
-        if names == ["index"]:
-            return self.filled(self.chosen(INDEX_LOOPS), 2)
-        return self.filled(self.chosen(COMPILED_LOOPS).replace("...", " ".join(names)), 2)
+        loops = {"row": ROW_LOOPS, "index": INDEX_LOOPS}.get(names[0], COMPILED_LOOPS)
+        found = self.filled(self.chosen(loops).replace("...", " ".join(names)), 2)
+        # What is no number is refused where the loop is given it, and not where it is computed with.
+        return None if found is None or "'x'" in found else found
 
     def steps(self, names, depth):
         """What differs from step to step."""

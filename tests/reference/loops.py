@@ -28,10 +28,17 @@ def next_state(new, state):
     return as_values(new)
 
 
+def x_of(number):
+    return Value(number) if isinstance(number, float) else number
+
+
 def scan(f, init, xs=None, length=None, reverse=False):
     values_module.has_loop = True
     state, made = as_values(init), []
-    steps = [None] * length if xs is None else [Value(x) if isinstance(x, float) else x for x in xs]
+    if isinstance(xs, tuple):
+        steps = [tuple(map(x_of, each)) for each in zip(*xs, strict=True)]
+    else:
+        steps = [None] * length if xs is None else list(map(x_of, xs))
     for x in reversed(steps) if reverse else steps:
         pair = f(state, x)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:

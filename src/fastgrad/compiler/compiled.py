@@ -44,6 +44,7 @@ __all__ = ["Compiled"]
 Returned = TypeVar("Returned")
 # The change of data outside that gets a warning: before that it may be a setting tried by hand.
 CHANGES = 3
+OTHER_SOURCE = "source lines are not shown: traced now, the function would be another program"
 # A program of more records takes a quarter of a second to trace.
 MANY_RECORDS = 100_000
 # The attributes that describe a function in its pickle.
@@ -260,10 +261,13 @@ class Compiled(Methods[Returned]):
         # Most programs are never printed.
         from fastgrad.compiler.listing import listing
 
-        texts = [
-            "\n".join([listing(program, self._lines(program)), *self.reads.names_of(program.parameters)])
-            for program in self.programs.values()
-        ]
+        texts = []
+        for program in self.programs.values():
+            lines = self._lines(program)
+            changed = [] if lines or self.function is None else [OTHER_SOURCE]
+            texts.append(
+                "\n".join([listing(program, lines), *changed, *self.reads.names_of(program.parameters)])
+            )
         texts += map(str, self.of_structures.values())
         if not texts:
             return f"{self.name}: not traced yet; call it first"

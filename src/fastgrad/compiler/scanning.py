@@ -393,12 +393,12 @@ def kind_of(source: Source, name: str) -> str:
     """Return the kind of an input: an index or a real number."""
     some = source.elements if source.columns is None else source.elements[:1]
     indices = [isinstance(element, Index) for element in some] if source.made is None else []
-    if not any(indices):
+    if not indices or not all(indices):
+        # Among others, an index is a number.
         return "real"
-    if source.columns is None or not all(indices):
+    if source.columns is None:
         raise _refused(
-            f"the x of {name} is an index in some step: it must be a column of one argument in every step, "
-            "at equal distances"
+            f"the x of {name} is an index: it must be a column of one argument in every step, at equal distances"
         )
     return "index"
 
