@@ -161,7 +161,7 @@ def test_the_derivative_of_a_step_with_a_dot_product(bias):
         def step(s, each):
             return F.dot([s, W[0]], [each, s], bias), None
 
-        return fastgrad.grad(scan(step, x, u)[0], [x])[0]
+        return grad(scan(step, x, u)[0], [x])[0]
 
     assert_agrees(of, RNG.normal(size=3), RNG.normal(size=(3, 4)))
 

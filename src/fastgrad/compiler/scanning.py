@@ -398,7 +398,8 @@ def kind_of(source: Source, name: str) -> str:
         return "real"
     if source.columns is None:
         raise _refused(
-            f"the x of {name} is an index: it must be a column of one argument in every step, at equal distances"
+            f"the x of {name} is an index: it must be a column of one argument in every step, at equal "
+            "distances"
         )
     return "index"
 
