@@ -2,6 +2,7 @@
 
 import pickle
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -175,6 +176,33 @@ def test_a_step_may_give_local_derivatives_to_a_result_from_outside():
         return scan(step, x, u)[0]
 
     assert_agrees(of, RNG.normal(size=3), RNG.normal(size=(3, 5)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak is measured by POSIX")
+def test_the_gradient_of_many_steps_needs_little_memory(run_script):
+    assert int(run_script("long_loop.py")) < 20_000_000
+
+
+def test_what_the_steps_make_may_be_returned():
+    x = RNG.normal(size=(3, 4))
+    compiled = compile(lambda row: scan(lambda total, each: (total + each, total + each), 0.0, row)[1])
+    np.testing.assert_allclose(compiled(x), np.cumsum(x, axis=1), rtol=1e-12)
+
+
+def test_a_dict_is_its_keys_in_any_order():
+    def step(state, _):
+        return {"b": state["a"], "a": state["a"] + state["b"]}, None
+
+    compiled = compile(lambda x: scan(step, {"a": x, "b": 0.0}, None, 5)[0]["a"])
+    assert compiled(1.0) == scan(step, {"a": 1.0, "b": 0.0}, None, 5)[0]["a"].data == 8.0
+
+
+@pytest.mark.parametrize("loop", [lambda x: while_loop(lambda s: s < 9.0, lambda s: s * 2.0, x, 9)])
+def test_a_condition_that_compares_is_told_how_to_be_written(loop):
+    for call in (lambda: loop(Value(1.0)), lambda: compile(loop)(1.0)):
+        with pytest.raises(TypeError, match="'<' not supported") as failed:
+            call()
+        assert "9 - x for x < 9" in failed.value.__notes__[0]
 
 
 def test_the_listing_shows_the_step():

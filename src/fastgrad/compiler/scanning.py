@@ -187,7 +187,7 @@ def while_loop(
 
     def step(state: Any, _: None) -> tuple[Any, None]:
         new = checked(body_fun(state), shape, name)
-        going = as_value(cond_fun(state), f"the condition {name_of(cond_fun)}")
+        going = as_value(condition(cond_fun, state), f"the condition {name_of(cond_fun)}")
         old = leaves_of(state)
         chosen = [apply("where", going, after, before) for after, before in zip(new, old, strict=True)]
         return rebuilt(shape, iter(chosen)), None
@@ -198,11 +198,22 @@ def while_loop(
         return state
     state = rebuilt(shape, iter([as_value(leaf, f"the state of {name}") for leaf in leaves_of(init_val)]))
     for _ in range(limit):
-        going = cond_fun(state)
+        going = condition(cond_fun, state)
         if not (going.data > 0.0 if isinstance(going, Value) else going > 0):  # type: ignore[operator]
             break
         state = rebuilt(shape, iter(checked(body_fun(state), shape, name)))
     return state
+
+
+def condition(cond_fun: Callable[[Any], Any], state: Any) -> Any:
+    """Return what a condition says of a state; the error of a comparison says how to write it."""
+    try:
+        return cond_fun(state)
+    except TypeError as error:
+        error.add_note(
+            "a condition of while_loop is a Value that is positive where the loop goes on: 9 - x for x < 9"
+        )
+        raise
 
 
 def checked(state: Any, shape: Nest, name: str) -> list[Value]:

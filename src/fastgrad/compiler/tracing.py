@@ -512,7 +512,8 @@ def flat_outputs(output: object) -> tuple[bool, list[Value]]:
     if hasattr(output, "tolist"):
         # numpy's arrays of Values.
         output = output.tolist()
-    single = not isinstance(output, (list, tuple))
+    # What the steps of a loop make is a sequence, too.
+    single = not isinstance(output, Sequence) or isinstance(output, str)
     items = [output] if single else list(output)  # type: ignore[call-overload]
     if not items:
         raise TracingError("the function returns nothing: an empty list")
