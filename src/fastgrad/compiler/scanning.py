@@ -199,7 +199,7 @@ def while_loop(
     state = rebuilt(shape, iter([as_value(leaf, f"the state of {name}") for leaf in leaves_of(init_val)]))
     for _ in range(limit):
         going = condition(cond_fun, state)
-        if not (going.data > 0.0 if isinstance(going, Value) else going > 0):  # type: ignore[operator]
+        if not (going.data > 0.0 if isinstance(going, Value) else going > 0):
             break
         state = rebuilt(shape, iter(checked(body_fun(state), shape, name)))
     return state
