@@ -372,8 +372,8 @@ def test_ctrl_c_ends_a_loop(what):
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             getattr(compiled, what)(np.ones(1))
     finally:
         signal.signal(signal.SIGALRM, before)
