@@ -187,9 +187,26 @@ def kernel(name: str, body: list[str]) -> list[str]:
     return inline("void", name, "const Instruction *i, const Block *block", body)
 
 
+def opcode_of(entry, kind: str = "") -> str:
+    """The name of the opcode of a row and a kind of operands."""
+    return f"OPCODE_{entry.name.upper()}" + (f"_{kind}" if kind not in ("", "LANE_LANE") else "")
+
+
+def opcodes(entries) -> list[str]:
+    """The opcodes of rows as constants: of names, Cython makes a switch, of `row << 2` a chain of ifs."""
+    lines = ["", "cdef enum:"]
+    for entry in entries:
+        lines.append(f"    {opcode_of(entry)} = {row(entry)} << 2")
+        if getattr(entry, "operands", 0) == 2:
+            lines += [
+                f"    {opcode_of(entry, kind)} = {row(entry)} << 2 | {kind}" for kind in list(KINDS[2])[1:]
+            ]
+    return lines
+
+
 def branches(entry) -> tuple[list, list]:
     """The branches of the two interpreters for a row with a single opcode."""
-    code = f"({row(entry)} << 2)"
+    code = opcode_of(entry)
     return [(code, f"forward_{entry.name}(i, block)")], [(code, f"backward_{entry.name}(i, block)")]
 
 
@@ -217,7 +234,7 @@ def loops(o) -> tuple[list[str], list, list]:
     lines, forward, backward = [], [], []
     for kind, operands in KINDS[o.operands].items():
         name = f"{o.name}_{kind.lower()}" if kind else o.name
-        code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
+        code = opcode_of(o, kind)
         lines += kernel(
             f"forward_{name}",
             [
@@ -530,7 +547,7 @@ def functions_near(o) -> list[str]:
 
 def render_loops(table, reductions, instructions, notice: str) -> tuple[str, str]:
     """loops.pxi, with the loops of every row and the two interpreters; one_lane.pxi, with those of one lane."""
-    lines = [notice.rstrip("\n")]
+    lines = [notice.rstrip("\n"), *opcodes([*table, *[r for r in reductions if not r.linear]])]
     special = [i.name for i in instructions.INSTRUCTIONS]
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]
     backward = [(f"OPCODE_{name.upper()}", f"backward_{name}(i, block)") for name in special]
@@ -538,7 +555,7 @@ def render_loops(table, reductions, instructions, notice: str) -> tuple[str, str
         lines += SCALAR_LOOPS.rstrip().split("\n")
     for o in table:
         if is_scalar(o):
-            code = f"({row(o)} << 2)"
+            code = opcode_of(o)
             forward.append((code, "forward_scalar(i, block)"))
             backward.append((code, "backward_scalar(i, block)"))
             continue
@@ -586,10 +603,10 @@ def branches_of_one_lane(o) -> tuple[list, list]:
                 f"    amount = {o.name}_d{name}({given}, r[i.out]) * r[i.out_adjoint]",
                 f"    one_give(r, table[wide.left_adjoint + {at}], table[wide.fresh_left + {at}], amount)",
             ]
-        code = f"({row(o)} << 2)"
+        code = opcode_of(o)
         return [(code, [wide, f"r[i.out] = {o.name}_value({given})"])], [(code, body)]
     for kind, operands in KINDS[o.operands].items():
-        code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
+        code = opcode_of(o, kind)
         given = ", ".join(one_lane(name, place) for name, place in operands)
         forward.append((code, [f"r[i.out] = {o.name}_value({given})"]))
         body = []
@@ -631,7 +648,7 @@ cdef void run_{name}_one(const Instruction *first, Py_ssize_t count, const Block
 def reduction_of_one_lane(r) -> tuple[list[str], list, list]:
     """The functions of a reduction where the block is one lane, and the branches that call them."""
     text = ONE_REDUCTION.format(name=r.name, one_shift=ONE_LARGEST if is_shifted(r) else "")
-    code, wide = f"({row(r)} << 2)", "&block.wides[i.left], table, r"
+    code, wide = opcode_of(r), "&block.wides[i.left], table, r"
     forward = [f"r[i.out] = one_forward_{r.name}({wide})"]
     backward = [f"one_backward_{r.name}({wide}, r[i.out], r[i.out_adjoint])"]
     return text.rstrip().split("\n"), [(code, forward)], [(code, backward)]

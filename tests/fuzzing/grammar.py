@@ -8,6 +8,7 @@ import random
 import re
 
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
+from fuzzing.loops import LOOP_LINES, LOOP_NAMES, Loops
 
 NAMES = {
     "value": [f"v{index}" for index in range(10)],
@@ -19,6 +20,7 @@ NAMES = {
     "row_function": ["f1"],
     "index_function": ["f2"],
     "plain_function": ["f3"],
+    **LOOP_NAMES,
 }
 # Sums and products of these are mostly exact, and cancel often.
 SIMPLE_NUMBERS = ["-3.0", "-2.0", "-1.0", "-0.5", "0.0", "0.5", "1.0", "2.0", "3.0", "2", "-1", "True"]
@@ -255,6 +257,7 @@ LINES = [
     (1, "reply = {row_function}.backward({rows}, reduction='sum', row_weights={array})"),
     (1, "reply = {row_function}.get_parameters()"),
     (1, "{scalar_function}.forget()"),
+    *LOOP_LINES,
 ]
 
 TRACED = [
@@ -283,12 +286,15 @@ def chosen(rng, weighted):
     return rng.choices([template for _, template in weighted], [weight for weight, _ in weighted])[0]
 
 
-class Generator:
+class Generator(Loops):
     """Makes programs; which names exist at a line is followed roughly, so that few lines fail."""
 
     def __init__(self, seed):
         self.rng = random.Random(seed)
         self.known = {kind: [] for kind in NAMES}
+
+    def chosen(self, weighted):
+        return chosen(self.rng, weighted)
 
     def program(self):
         lines = [f"v{index} = Value({self.rng.choice(SIMPLE_NUMBERS)})" for index in range(3)]
@@ -326,8 +332,9 @@ class Generator:
             return name
         if what in NAMES:
             return self.name(self.known[what])
-        if what.startswith("traced"):
-            return self.traced(what.split()[1:], depth)
+        if what.startswith(("traced", "looped", "steps")):
+            which, *names = what.split()
+            return getattr(self, which)(names, depth)
         method = getattr(self, what.replace(" ", "_"))
         return method(depth)
 

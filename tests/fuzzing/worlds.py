@@ -43,6 +43,16 @@ def slopes(y, xs):
     return [each.data for each in fastgrad.grad(y, xs)]
 
 
+def slope_of(function):
+    """A function of one argument, compiled with its derivative."""
+
+    def with_slope(x):
+        y = function(x)
+        return [y, fastgrad.grad(y, [x])[0]]
+
+    return fastgrad.compile(with_slope)
+
+
 ENGINE = SimpleNamespace(
     Value=fastgrad.Value,
     Sub=EngineSub,
@@ -51,6 +61,9 @@ ENGINE = SimpleNamespace(
     optim=fastgrad.optim,
     compile=fastgrad.compile,
     take=fastgrad.take,
+    scan=fastgrad.scan,
+    while_loop=fastgrad.while_loop,
+    slope_of=slope_of,
     apply=engine.apply,
     reduce=engine._reduce,
     slopes=slopes,
@@ -64,6 +77,9 @@ REFERENCE = SimpleNamespace(
     optim=reference.optim,
     compile=reference.compile,
     take=reference.take,
+    scan=reference.scan,
+    while_loop=reference.while_loop,
+    slope_of=reference.slope_of,
     apply=reference.apply,
     reduce=reference.reduce,
     slopes=reference.slopes,

@@ -4,7 +4,7 @@ from typing_extensions import disjoint_base
 
 from fastgrad.engine import Value
 
-__all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop"]
+__all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop", "in_words", "repeated"]
 
 OPERATION_ROWS: dict[str, int]
 
@@ -54,3 +54,6 @@ class Graph:
         self,
     ) -> tuple[bytes, bytes, list[float], tuple[Value, ...], list[Any], list[Any], list[int]]: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
+
+def repeated(graph: Graph) -> tuple[int, int, int] | None: ...
+def in_words(repeats: tuple[int, int, int]) -> str: ...

@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from fastgrad.engine import Value
 
-__all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop"]
+__all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop", "in_words", "repeated"]
 
 cdef enum:
     COLUMNS_END = 0x7fffffff
@@ -386,3 +386,6 @@ cdef tuple pairs_of(pairs):
     for first, second in pairs:
         result.append((first, second))
     return tuple(result)
+
+
+include "repetition.pxi"

@@ -59,13 +59,13 @@ cdef class Program:
     cdef object shaped_gradients(self, list gradients, list arguments)
     cdef int verify_records(
         self, RowProgram program, RowState *state, const Argument *arguments, const double *parameters,
-        Py_ssize_t row, str place, Py_ssize_t *since
+        Py_ssize_t row, str place, Py_ssize_t *since, object locate
     ) except -1
     cdef int verify_loop(
         self, RowProgram program, RowState *state, Py_ssize_t index, const Argument *arguments,
-        Py_ssize_t row, str place, Py_ssize_t *since
+        Py_ssize_t row, str place, Py_ssize_t *since, object locate
     ) except -1
     cdef int verify_gradients(
         self, RowProgram program, RowState *state, const Argument *arguments, const double *parameters,
-        const double *seeds, Py_ssize_t row
+        const double *seeds, Py_ssize_t row, object locate
     ) except -1

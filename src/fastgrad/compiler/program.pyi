@@ -84,7 +84,12 @@ class Program:
         outs: Sequence[Any] | None = None,
     ) -> Any: ...
     def needs_passes(self, columns: tuple[tuple[tuple[int, int] | None, ...], ...]) -> bool: ...
-    def _verify(self, arguments: list[Any], what: str = "outputs") -> None: ...
+    def _verify(
+        self,
+        arguments: list[Any],
+        what: str = "outputs",
+        locate: Callable[[Graph, int], str] | None = None,
+    ) -> None: ...
 
 # What the compiled function returns for one row.
 _Returned = TypeVar("_Returned", covariant=True)

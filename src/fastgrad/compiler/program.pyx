@@ -620,12 +620,12 @@ cdef class Program:
         ]
         return shaped[0] if len(shaped) == 1 else tuple(shaped)
 
-    def _verify(self, list arguments, str what="outputs"):
+    def _verify(self, list arguments, str what="outputs", locate=None):
         """Raise what the engine would raise for the first row that it refuses.
 
         Before `backward` and `input_gradients`, also raise FloatingPointError for the first row in which
         the product of a gradient and a derivative is not finite. The message names the row, the
-        instruction as `print` numbers it, and the operands.
+        instruction as `print` numbers it, the operands, and what locate(graph, record) returns.
         """
         cdef int purpose = {"backward": BACKWARD, "input_gradients": INPUTS}.get(what, FORWARD)
         cdef Plan plan = self.plan_for(FORWARD)
@@ -642,14 +642,15 @@ cdef class Program:
             workspace = self.start(plan, arguments, rows, 1, 0)
             for row in range(rows):
                 self.verify_records(
-                    graph, &memory.state, workspace.arguments, workspace.uniform, row, f"row {row}", &since
+                    graph, &memory.state, workspace.arguments, workspace.uniform, row, f"row {row}", &since,
+                    locate,
                 )
                 # All outputs together, or each by itself, as the call differentiates them.
                 for output in range(plan.outputs if purpose == INPUTS else 1 if purpose == BACKWARD else 0):
                     for at in range(plan.outputs):
                         seeds[<Py_ssize_t>at] = 1.0 if purpose == BACKWARD or at == output else 0.0
                     self.verify_gradients(
-                        graph, &memory.state, workspace.arguments, workspace.uniform, seeds, row
+                        graph, &memory.state, workspace.arguments, workspace.uniform, seeds, row, locate
                     )
             plan.workspaces.append(workspace)
         finally:
@@ -664,6 +665,7 @@ cdef class Program:
         Py_ssize_t row,
         str place,
         Py_ssize_t *since,
+        object locate,
     ) except -1:
         """Compute every record as the engine does."""
         cdef const RowGraph *of = &program.of
@@ -677,7 +679,7 @@ cdef class Program:
         for index in range(of.size):
             kind = graph.row(index)
             if kind == ROW_LOOP:
-                self.verify_loop(program, state, index, arguments, row, place, since)
+                self.verify_loop(program, state, index, arguments, row, place, since, locate)
                 continue
             state.values[index] = value_in_row(of, state, index, arguments, parameters, row)
             if not isfinite(state.values[index]) and refuses(kind):
@@ -685,7 +687,8 @@ cdef class Program:
                 try:
                     _refuse(kind, a, b)
                 except (ArithmeticError, ValueError) as error:
-                    raise type(error)(f"{place}, instruction v{index}: {error}") from None
+                    where = at_line(locate, graph, index)
+                    raise type(error)(f"{place}, instruction v{index}: {error}{where}") from None
         return 0
 
     cdef int verify_loop(
@@ -697,6 +700,7 @@ cdef class Program:
         Py_ssize_t row,
         str place,
         Py_ssize_t *since,
+        object locate,
     ) except -1:
         """Compute every step of a loop, record by record."""
         cdef Loop loop = program.graph.loop_of(index)
@@ -707,7 +711,7 @@ cdef class Program:
             give_step_in_row(&program.of, state, index, arguments, row, step)
             self.verify_records(
                 body, &state.loops[number].body, arguments, state.loops[number].given, row,
-                f"{place}, step {step} of {loop.name}", since,
+                f"{place}, step {step} of {loop.name}", since, locate,
             )
             end_step_in_row(&program.of, state, index, step)
         return 0
@@ -720,6 +724,7 @@ cdef class Program:
         const double *parameters,
         const double *seeds,
         Py_ssize_t row,
+        object locate,
     ) except -1:
         """Raise FloatingPointError if a wanted gradient is not finite."""
         cdef Singular first = gradients_in_row(&program.of, state, arguments, seeds, parameters, row)
@@ -747,12 +752,19 @@ cdef class Program:
             if has_two_operands(kind):
                 which = f" by the {'right' if first.operand else 'left'} operand"
         place = f"row {row}{f', step {first.step} of ' + loops if loops else ''}, instruction v{first.record}"
+        where = at_line(locate, graph, first.record)
         if not isfinite(first.derivative):
-            raise FloatingPointError(f"{place}: the derivative of {what}{which} is {first.derivative}")
+            raise FloatingPointError(f"{place}: the derivative of {what}{which} is {first.derivative}{where}")
         raise FloatingPointError(
             f"{place}: the gradient {first.gradient} times the derivative of {what}{which}, "
-            f"{first.derivative}, is {first.gradient * first.derivative}"
+            f"{first.derivative}, is {first.gradient * first.derivative}{where}"
         )
+
+
+cdef str at_line(object locate, Graph graph, Py_ssize_t record):
+    """The source line of a record for a message, if it can be found."""
+    found = "" if locate is None else locate(graph, record)
+    return f", at {found}" if found else ""
 
 
 cdef bint only_parameters(tuple columns) except -1:

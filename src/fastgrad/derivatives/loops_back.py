@@ -302,8 +302,8 @@ def many(name: str, operands: list[Any]) -> Value:
     if name == "local":
         return Value(operands[0], operands[1::2], tuple(operands[2::2]))
     if name == "inner":
-        bias = [operands[-1]] if len(operands) % 2 else []
-        return _dot(operands[0 : len(operands) - 1 : 2] + bias, operands[1::2])
+        bias = operands[-1] if len(operands) % 2 else None
+        return _dot(operands[0 : len(operands) - 1 : 2], operands[1::2], bias)
     return _reduce(name, operands)
 
 

@@ -12,6 +12,7 @@ cdef extern from "vector_math.h" nogil:
     void matrix_one "fg_matrix_one"(
         Py_ssize_t, Py_ssize_t, const double *, const double *, double *, const double *
     ) noexcept
+    double fma "fg_fma"(double, double, double)
     void outer_one "fg_outer_one"(Py_ssize_t, Py_ssize_t, double *, const double *, const double *) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
     unsigned int flush_tiny "fg_flush_tiny"() noexcept

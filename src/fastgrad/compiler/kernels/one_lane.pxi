@@ -141,12 +141,42 @@ cdef inline void one_forward_matrix(
     # Room for addresses is room for as many numbers.
     cdef double *x = <double *>block.first_pointers
     cdef double *out = <double *>block.second_pointers
+    cdef double total = bias[0]
     cdef Py_ssize_t k
+    if wide.outputs == 1:
+        for k in range(wide.inputs):
+            total = fma(bias[1 + k], r[table[wide.left + k]], total)
+        r[table[wide.out]] = activated(wide.activation, total)
+        return
     for k in range(wide.inputs):
         x[k] = r[table[wide.left + k]]
     matrix_one(wide.outputs, wide.inputs, bias + wide.outputs, bias, out, x)
     for k in range(wide.outputs):
         r[table[wide.out + k]] = activated(wide.activation, out[k])
+
+
+cdef inline void one_backward_row(
+    const Instruction *i, const Block *block, double *r, double *sums
+) noexcept nogil:
+    """The way back of a matrix of one row, with the same bits."""
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *table = block.table
+    cdef const double *weights = block.packed + wide.transposed
+    cdef double *gradient = sums + wide.gradient
+    cdef double g = pulled(wide.activation, r[table[wide.out_adjoint]], r[table[wide.out]]), before
+    cdef int32_t target
+    cdef Py_ssize_t k
+    if wide.gradient >= 0:
+        gradient[0] += g
+    for k in range(wide.inputs if wide.gradient >= 0 and wide.fresh_right else 0):
+        gradient[1 + k] = fma(g, r[table[wide.left + k]], gradient[1 + k])
+    for k in range(wide.inputs if wide.transposed >= 0 else 0):
+        target = table[wide.left_adjoint + k]
+        # The operands whose gradient is wanted are listed first.
+        if target < 0:
+            return
+        before = 0.0 if table[wide.fresh_left + k] else r[target]
+        r[target] = fma(weights[k], g, before)
 
 
 cdef inline void one_backward_matrix(
@@ -158,6 +188,9 @@ cdef inline void one_backward_matrix(
     cdef double *g = <double *>block.second_pointers
     cdef double *x = <double *>block.first_pointers
     cdef Py_ssize_t k, active = 0
+    if wide.outputs == 1:
+        one_backward_row(i, block, r, sums)
+        return
     for k in range(wide.outputs):
         g[k] = pulled(wide.activation, r[table[wide.out_adjoint + k]], r[table[wide.out + k]])
     if wide.gradient >= 0:
