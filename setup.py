@@ -33,12 +33,14 @@ if not MSVC:
     # No exception passes through C: without the tables for them the modules are 5 % smaller.
     FLAGS.append("-fno-asynchronous-unwind-tables")
 ALIGNED = []
+FEW_COPIES = []
 if PLATFORM.startswith("linux"):
     # Where the loop of backward() falls by chance, the same instructions take 6.8 or 8.2 ns a node.
     ALIGNED = ["-falign-functions=64", "-falign-loops=32"]
-    # A call of CPython goes through one jump less; as each is looked up when the module is loaded, it needs no
-    # code of its own.
+    # A function of CPython is called through one jump less, and needs no code of its own for that.
     FLAGS.append("-fno-plt")
+    # Copies of Cython's longer helpers in each function make the engine larger by a tenth, and not faster.
+    FEW_COPIES = ["--param", "max-inline-insns-single=30"]
 # A Python of 32 bits may run on a kernel of 64, whose platform it is then said to have.
 WIDE = sys.maxsize > 2**32
 if not MSVC and not WIDE and PLATFORM.endswith(("x86_64", "i386", "i686")):
@@ -57,7 +59,7 @@ if not MSVC and not os.environ.get("FASTGRAD_ASSERTIONS"):
 
 LINK_FLAGS = []
 if PLATFORM.startswith("linux") and not os.environ.get("FASTGRAD_ASSERTIONS"):
-    # Nor the names of functions: 5 % of the wheel.
+    # The names of functions are 5 % of the wheel.
     LINK_FLAGS.append("-Wl,--strip-all")
 if os.environ.get("FASTGRAD_COVERAGE"):
     # Without optimisation, so that every line of C keeps a count of its own; exact under threads, too.
@@ -95,7 +97,7 @@ CALLS = [] if MSVC or os.environ.get("FASTGRAD_COVERAGE") else ["-O2"]
 
 # The modules that run no lanes, and the flags that each needs beside the common ones.
 MODULES = {
-    "engine": ALIGNED,
+    "engine": [*ALIGNED, *FEW_COPIES],
     "compiler.graph": SMALL,
     "compiler.lowering": SMALL,
     "compiler.rows": SMALL,

@@ -52,8 +52,8 @@ def is_scalar(o) -> bool:
 def span(*expressions: str) -> str:
     """Over how many lanes a loop goes.
 
-    Whole vectors, so that the compiler writes no second loop for the lanes that are left; the block's own where
-    each lane is a call.
+    Whole vectors, so that the compiler writes no second loop for the lanes that are left; the block's own
+    where each lane is a call.
     """
     called = {call.func.id for expression in expressions for call in nodes(expression, ast.Call)}
     return "whole(block.lanes)" if called <= VECTORISED - {"pow"} else "block.lanes"
@@ -272,7 +272,9 @@ def loops(o) -> tuple[list[str], list, list]:
             else:
                 body += [
                     "        target = block.scratch",
-                    *loop(f"target[j] = {term.replace('{f}', function)}", span(expression), (), (), "        "),
+                    *loop(
+                        f"target[j] = {term.replace('{f}', function)}", span(expression), (), (), "        "
+                    ),
                     f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
                 ]
         lines += kernel(f"backward_{name}", body)
@@ -546,7 +548,7 @@ def functions_near(o) -> list[str]:
 
 
 def render_loops(table, reductions, instructions, notice: str) -> tuple[str, str]:
-    """loops.pxi, with the loops of every row and the two interpreters; one_lane.pxi, with those of one lane."""
+    """loops.pxi, the loops of every row and their two interpreters; one_lane.pxi, those of one lane."""
     lines = [notice.rstrip("\n"), *opcodes([*table, *[r for r in reductions if not r.linear]])]
     special = [i.name for i in instructions.INSTRUCTIONS]
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]

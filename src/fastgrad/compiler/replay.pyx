@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """Replay: a plan runs over the rows of a call, in blocks of rows, parts of blocks, and threads.
 
 Each part of the rows has accumulators of its own, which are added up in the order of the parts. Blocks and

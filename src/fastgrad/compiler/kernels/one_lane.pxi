@@ -1,5 +1,6 @@
-# A block of one row, whose registers lie side by side: the interpreters in generated/one_lane.pxi compute each row
-# of the table in place, without loops. `r` are the registers, `u` the uniform numbers, `sums` the accumulators.
+# A block of one row, whose registers lie side by side: the interpreters in generated/one_lane.pxi compute
+# each row of the table in place, without loops. `r` are the registers, `u` the uniform numbers, `sums` the
+# accumulators.
 
 
 cdef inline void one_give(double *r, int32_t adjoint, bint fresh, double amount) noexcept nogil:
