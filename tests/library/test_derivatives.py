@@ -1,8 +1,8 @@
 """Derivatives that are Values: the first order is backward()'s, higher orders are mpmath's and torch's."""
 
 import math
-import re
 import random
+import re
 from itertools import combinations_with_replacement, pairwise, product
 
 import mpmath
