@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import array
 import base64
 import math
 import time
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, SupportsFloat
 
@@ -13,6 +13,7 @@ from fastgrad.compiler import compile  # noqa: A004
 from fastgrad.diagnosis import names_of
 from fastgrad.engine import TracingError, Value
 from fastgrad.nn import MLP
+from fastgrad.optim.updates import copy_numbers
 from fastgrad.viz.bitmaps import picture_of
 from fastgrad.viz.pages import Page, whole_page
 from fastgrad.viz.plots import is_compiled
@@ -38,7 +39,7 @@ class Frame:
 
     __slots__ = ("data", "grads", "loss", "step")
 
-    def __init__(self, step: int, loss: float, data: array.array[float], grads: array.array[float]) -> None:
+    def __init__(self, step: int, loss: float, data: array[float], grads: array[float]) -> None:
         self.step = step
         self.loss = loss
         self.data = data
@@ -83,9 +84,7 @@ class Film:
         second.
         """
         if self.steps % self.every == 0:
-            data = array.array("d", [parameter.data for parameter in self.parameters])
-            grads = array.array("d", [parameter.grad for parameter in self.parameters])
-            self.frames.append(Frame(self.steps, float(loss), data, grads))
+            self.frames.append(Frame(self.steps, float(loss), *copy_numbers(self.parameters)))
             if len(self.frames) > KEPT:
                 del self.frames[1::2]
                 self.every *= 2
@@ -184,11 +183,12 @@ def watch(model: Any, X: Any = None, y: Any = None, *, every: int = 1, live: boo
     trains: in place in a notebook, else in the browser, on a page of this machine's own, where a click adds
     a point that `added()` returns.
 
-    A step is recorded in the time of reading the parameters, 0.1 us each; all else is computed when the
-    page is made. `every` leaves out steps. Raises ValueError if it is below 1, if there are no parameters,
+    A step is recorded in 5 ns a parameter, which makes the moons' compiled step 1.1 times as long; all else is
+    computed when the page is made. `every` leaves out steps. Raises ValueError if it is below 1, if there are no parameters,
     or not as many labels as rows.
 
     >>> from fastgrad.nn import MLP
+from fastgrad.optim.updates import copy_numbers
     >>> X, y = [[0.0, 1.0], [1.0, 0.0]], [-1, 1]
     >>> model = MLP(2, [4, 1])
     >>> film = watch(model, X, y)
