@@ -47,12 +47,14 @@ UNPACK = """<!doctype html><meta charset="utf-8"><noscript>This page needs scrip
   document.close();
 }})();
 </script>"""
-# Where a notebook is not trusted, it takes away the style and the frame, and the picture is seen.
-IN_PLACE = """<div><style>.{name} {{ display: none; }}</style>\
-<iframe title="{title}" sandbox="allow-scripts" width="100%" height="{height}" \
+# Where a notebook is not trusted, it takes away the style and the frame, and the picture is seen. The page
+# follows the colours of JupyterLab, VS Code, Colab and marimo, which need not be those of the system.
+IN_PLACE = """<div><style>.fastgrad-picture {{ display: none; }}
+:is([data-jp-theme-light="true"], .vscode-light, [theme="light"], .light) .fastgrad-page {{ color-scheme: light; }}
+:is([data-jp-theme-light="false"], .vscode-dark, [theme="dark"], .dark) .fastgrad-page {{ color-scheme: dark; }}
+</style><iframe class="fastgrad-page" title="{title}" sandbox="allow-scripts" width="100%" height="{height}" \
 style="border: 0; resize: vertical; overflow: auto; width: 100%" srcdoc="{page}"></iframe>\
 {picture}</div>"""
-STATIC = "fastgrad-static-picture"
 
 
 class Page:
@@ -83,11 +85,10 @@ class Page:
         if self.picture:
             encoded = base64.b64encode(self.picture.encode()).decode()
             alt = html.escape(self.title)
-            picture = f'<img class="{STATIC}" alt="{alt}" src="data:image/svg+xml;base64,{encoded}">'
+            picture = f'<img class="fastgrad-picture" alt="{alt}" src="data:image/svg+xml;base64,{encoded}">'
         # Without the time, so that the same page is the same text.
         packed = base64.b64encode(gzip.compress(self.document.encode(), mtime=0)).decode()
         return IN_PLACE.format(
-            name=STATIC,
             title=html.escape(self.title),
             height=self.height,
             page=html.escape(UNPACK.format(packed=packed)),
