@@ -69,7 +69,7 @@ def page_of(root: Value, names: dict[Value, str], limit: int | None, run: bool) 
     title = description.boxes[-1].name
     picture = draw_svg(description)
     document = whole_page(title, "explorer", SCRIPTS, data_of(description), picture)
-    return Page(title, document, picture, height=max(520, min(760, 460 + 6 * len(description.boxes))))
+    return Page(title, document, picture, height=max(560, min(760, 500 + 6 * len(description.boxes))))
 
 
 def data_of(description: Description) -> dict[str, Any]:
