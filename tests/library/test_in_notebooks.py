@@ -222,6 +222,8 @@ def test_jupyter_shows_pages_in_place_and_stores_them(program, path, browser, tm
     address = f"http://127.0.0.1:{port}/{path}"
     with server(tmp_path, program, *options):
         tab = opened(browser, address + file.name)
+        # The kernel is there.
+        tab.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', state="attached")
         tab.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
         for _ in CELLS:
             tab.keyboard.press("Shift+Enter")
@@ -230,8 +232,10 @@ def test_jupyter_shows_pages_in_place_and_stores_them(program, path, browser, tm
         step_through(second)
         assert film.text_content("#where") == "step 2"
         assert tab.locator(".jp-OutputArea-output >> text=Open it as a page").is_visible()
-        tab.keyboard.press("Control+s")
-        while "Open it as a page" not in file.read_text():
+        tab.locator(".jp-Notebook .jp-Cell .cm-content").last.press("Control+s")
+        for _ in range(100):
+            if "Open it as a page" in file.read_text():
+                break
             tab.wait_for_timeout(200)
         tab.close()
         # Opened again, by who ran it.
