@@ -159,11 +159,21 @@ def test_losses_that_are_no_numbers_leave_a_gap(model):
         (([],), {}, "no parameters to watch"),
         ((nn.MLP(2, [1]), X, [1]), {}, "a label for each of the 4 rows"),
         ((nn.MLP(2, [1]),), {"every": 0}, "every must be at least 1, not 0"),
+        ((nn.MLP(2, [1]), [[1.0, 2.0], [1.0]]), {}, "row 1 of X has 1 numbers, but row 0 has 2"),
+        ((nn.MLP(2, [1]), [[1.0, math.nan]]), {}, "row 0 of X has a number that is not finite"),
     ],
 )
 def test_what_cannot_be_watched_is_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         viz.watch(*arguments, **options)
+
+
+@pytest.mark.parametrize(("X", "options"), [([1.0, 2.0], {}), (3.0, {}), (X, {"every": 1.5})])
+def test_what_is_of_another_type_is_refused(X, options):
+    with pytest.raises(
+        TypeError, match=r"X must be rows of numbers|'float' object cannot be .* as an integer"
+    ):
+        viz.watch(nn.MLP(2, [1]), X, **options)
 
 
 def test_a_model_of_several_scores_has_no_boundary(model):
@@ -447,7 +457,7 @@ def test_the_watched_demo_ends_with_its_result(demo, monkeypatch, capsys):
 
     monkeypatch.setattr(serving.Served, "is_watched", interrupt)
     demo.watch_moons(10, 1337)
-    assert "after 0 steps on 100 points" in capsys.readouterr().out
+    assert "no step was taken" in capsys.readouterr().out
 
 
 def test_the_watched_demo_fails_with_its_loss(demo, monkeypatch):

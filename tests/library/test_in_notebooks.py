@@ -206,8 +206,11 @@ def notebook_of(cells, text=""):
     )
 
 
-@pytest.mark.parametrize(("program", "path"), [("jupyterlab", "lab/tree/"), ("notebook", "notebooks/")])
-def test_jupyter_shows_pages_in_place_and_stores_them(program, path, browser, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "app", "path"),
+    [("jupyterlab", "LabApp", "lab/tree/"), ("notebook", "JupyterNotebookApp", "notebooks/")],
+)
+def test_jupyter_shows_pages_in_place_and_stores_them(program, app, path, browser, tmp_path):
     pytest.importorskip(program)
     file = tmp_path / "lesson.ipynb"
     file.write_text(notebook_of(CELLS))
@@ -215,6 +218,7 @@ def test_jupyter_shows_pages_in_place_and_stores_them(program, path, browser, tm
     options = (
         "--allow-root",
         "--no-browser",
+        f"--{app}.expose_app_in_browser=True",
         "--IdentityProvider.token=",
         f"--port={port}",
         "--port-retries=0",
@@ -224,19 +228,14 @@ def test_jupyter_shows_pages_in_place_and_stores_them(program, path, browser, tm
         tab = opened(browser, address + file.name)
         # The kernel is there.
         tab.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', state="attached")
-        tab.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
-        for _ in CELLS:
-            tab.keyboard.press("Shift+Enter")
+        tab.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
         first, second, film = frames_of(tab, 3)
         step_through(first)
         step_through(second)
         assert film.text_content("#where") == "step 2"
         assert tab.locator(".jp-OutputArea-output >> text=Open it as a page").is_visible()
-        tab.locator(".jp-Notebook .jp-Cell .cm-content").last.press("Control+s")
-        for _ in range(100):
-            if "Open it as a page" in file.read_text():
-                break
-            tab.wait_for_timeout(200)
+        tab.evaluate("jupyterapp.commands.execute('docmanager:save')")
+        assert "Open it as a page" in file.read_text()
         tab.close()
         # Opened again, by who ran it.
         tab = opened(browser, address + file.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import operator
 import threading
 import time
 import weakref
@@ -55,14 +56,14 @@ class Film:
     """
 
     def __init__(self, model: Any, X: Any = None, y: Any = None, every: int = 1, live: bool = False) -> None:
-        if every < 1:
+        if operator.index(every) < 1:
             raise ValueError(f"every must be at least 1, not {every}")
         self.model = model
         self.names = list(names_of(model).items())
         if not self.names:
             raise ValueError("the model has no parameters to watch")
         self.parameters = [parameter for parameter, _ in self.names]
-        self.points = [] if X is None else [[float(number) for number in row] for row in X]
+        self.points = [] if X is None else rows_of(X)
         self.labels = [] if y is None else [float(label) for label in y]
         if y is not None and len(self.labels) != len(self.points):
             raise ValueError(
@@ -199,7 +200,7 @@ def watch(model: Any, X: Any = None, y: Any = None, *, every: int = 1, live: boo
 
     A step is recorded in 5 ns a parameter, which makes the moons' compiled step 1.1 times as long; all else
     is computed when the page is made. `every` leaves out steps. Raises ValueError if it is below 1, if there
-    are no parameters, or not as many labels as rows.
+    are no parameters, not as many labels as rows, or rows of different lengths or that are not finite.
 
     >>> from fastgrad.nn import MLP
     >>> X, y = [[0.0, 1.0], [1.0, 0.0]], [-1, 1]
@@ -216,6 +217,20 @@ def watch(model: Any, X: Any = None, y: Any = None, *, every: int = 1, live: boo
     <film of 3 steps: .page().open() shows it in the browser>
     """
     return Film(model, X, y, every, live)
+
+
+def rows_of(X: Any) -> list[list[float]]:
+    """Return rows as lists of numbers; ValueError unless they have the same length and are finite."""
+    try:
+        rows = [[float(number) for number in row] for row in X]
+    except TypeError:
+        raise TypeError(f"X must be rows of numbers, not {X!r}") from None
+    for index, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise ValueError(f"row {index} of X has {len(row)} numbers, but row 0 has {len(rows[0])}")
+        if not all(map(math.isfinite, row)):
+            raise ValueError(f"row {index} of X has a number that is not finite: {row}")
+    return rows
 
 
 def live_view(film: Film) -> Any:

@@ -76,7 +76,8 @@ class Page:
         """Show the page in the browser, from a file that is left in the directory for temporary files."""
         with tempfile.NamedTemporaryFile(prefix="fastgrad-", suffix=".html", delete=False) as file:
             path = self.save(file.name)
-        webbrowser.open(path.as_uri())
+        if webbrowser.open(path.as_uri()) is False:
+            print(f"no browser could be opened; the page is {path}")
         return path
 
     def _repr_html_(self) -> str:
