@@ -138,6 +138,18 @@ live.record(out)
 """.strip().split("\n---\n")
 
 
+KERNEL_IS_READY = """() => {
+    const session = window.jupyterapp?.shell.currentWidget?.sessionContext?.session;
+    return session?.kernel?.status === "idle" && session.kernel.connectionStatus === "connected";
+}"""
+
+
+FOUR_PICTURES = """() => {
+    const pictures = [...document.querySelectorAll(".jp-OutputArea-output img")];
+    return pictures.filter((picture) => picture.checkVisibility()).length === 4;
+}"""
+
+
 def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -226,8 +238,7 @@ def test_jupyter_shows_pages_in_place_and_stores_them(program, app, path, browse
     address = f"http://127.0.0.1:{port}/{path}"
     with server(tmp_path, program, *options):
         tab = opened(browser, address + file.name)
-        # The kernel is there.
-        tab.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', state="attached")
+        tab.wait_for_function(KERNEL_IS_READY)
         tab.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
         first, second, film = frames_of(tab, 3)
         step_through(first)
@@ -244,9 +255,8 @@ def test_jupyter_shows_pages_in_place_and_stores_them(program, app, path, browse
         # By who did not: no scripts, and a picture of each.
         copy = tmp_path / "of_another.ipynb"
         copy.write_text(file.read_text().replace("out.backward()", "out.backward()  # changed"))
-        tab = opened(browser, address + copy.name)
-        tab.wait_for_selector(".jp-OutputArea-output img")
-        assert [image.is_visible() for image in tab.locator(".jp-OutputArea-output img").all()] == [True] * 4
+        tab = opened(browser, f"{address}{copy.name}?reset")
+        tab.wait_for_function(FOUR_PICTURES)
         assert tab.locator("iframe.fastgrad-page").count() == 0
         tab.close()
 

@@ -547,7 +547,6 @@
     groups.forEach((_, group) => foldedGroups.add(group));
     draw();
   };
-  byId("open").hidden = false;
   byId("fold").hidden = groups.length === 0;
   byId("theme").onclick = () => {
     const dark = document.documentElement.dataset.theme
