@@ -170,8 +170,9 @@ def server(directory, *command):
     try:
         yield
     finally:
+        # The server ends its kernels, which takes a while.
         process.terminate()
-        process.wait(30)
+        process.wait(300)
     assert not (directory / "opened").exists()
 
 
