@@ -55,6 +55,7 @@ EFFECTS = {
     "clip_grad_norm_": lambda v: optim.clip_grad_norm_([v], 0.1),
     "clip_grad_value_": lambda v: optim.clip_grad_value_([v], 0.1),
     "updates": lambda v: updates.scale_gradients([v], 0.5),
+    "recording": lambda v: updates.copy_numbers([v]),
     "load_state_dict": lambda v: Holder(v).load_state_dict({"v": 1.0}),
     "backward": lambda v: v.backward(),
     "setting data": lambda v: setattr(v, "data", 1.0),
