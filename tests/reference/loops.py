@@ -35,6 +35,8 @@ def x_of(number):
 def scan(f, init, xs=None, length=None, reverse=False):
     values_module.has_loop = True
     state, made = as_values(init), []
+    if isinstance(xs, Value):
+        raise TypeError("are a list or an array, not Value")
     if isinstance(xs, tuple):
         steps = [tuple(map(x_of, each)) for each in zip(*xs, strict=True)]
     else:
