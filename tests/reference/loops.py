@@ -29,7 +29,9 @@ def next_state(new, state):
 
 
 def x_of(number):
-    return Value(number) if isinstance(number, float) else number
+    """A step's input: eagerly, an integer may be an index."""
+    kinds = float if values_module.tracing_since is None else (float, int)
+    return Value(number) if isinstance(number, kinds) else number
 
 
 def scan(f, init, xs=None, length=None, reverse=False):
