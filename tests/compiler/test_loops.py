@@ -370,11 +370,14 @@ def test_ctrl_c_ends_a_loop(what):
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    def call():
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        getattr(compiled, what)(np.ones(1))
+
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            getattr(compiled, what)(np.ones(1))
+            call()
     finally:
         signal.signal(signal.SIGALRM, before)
 

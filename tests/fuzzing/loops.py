@@ -1,7 +1,7 @@
 """What random programs do with loops: scan and while_loop, compiled and not, nested, and differentiated.
 
-A step reads all that it is given: what it does not read is an operand of the loop, but no part of the
-unrolled function that the reference computes.
+A step reads all that it is given, and its last state is read: what is not read is an operand of the loop, but
+no part of the unrolled function that the reference computes.
 """
 
 # A step's body, with what the function has as {...}; `traced names` is an expression in these names.
@@ -9,8 +9,8 @@ COMPILED_LOOPS = [
     (3, "scan(lambda s, u: (s + u * {traced s u ...}, None), {traced ...}, {steps ...})[0]"),
     (1, "scan(lambda s, u: (u - {traced s u ...} * s, None), {traced ...}, {steps ...}, reverse=True)[0]"),
     (2, "scan(lambda s, _: (0.5 * s + {traced s ...}, None), {traced ...}, None, {count})[0]"),
-    (2, "F.sum(scan(lambda s, u: ({traced s u ...} + s, u * s), {traced ...}, {steps ...})[1])"),
-    (1, "scan(lambda s, u: (s * {traced s u ...} + u, s + u), {traced ...}, {steps ...})[1][-1]"),
+    (2, "total(*scan(lambda s, u: ({traced s u ...} + s, u * s), {traced ...}, {steps ...}))"),
+    (1, "last(*scan(lambda s, u: (s * {traced s u ...} + u, s + u), {traced ...}, {steps ...}))"),
     (
         2,
         "sum(scan(lambda s, u: ((s[1] + {traced s[0] u ...}, s[0] * u), None), "
@@ -19,7 +19,7 @@ COMPILED_LOOPS = [
     (
         1,
         "scan(lambda s, u: (s + u, None), {traced ...}, "
-        "scan(lambda s, u: (s + u, s * {traced s u ...}), {traced ...}, {steps ...})[1])[0]",
+        "scan(lambda s, u: (s + u, s * {traced s u ...} + u), {traced ...}, {steps ...})[1])[0]",
     ),
     (
         2,
@@ -33,7 +33,7 @@ COMPILED_LOOPS = [
 ROW_LOOPS = [
     (3, "scan(lambda s, u: (s + u * {traced s u}, None), {traced}, row)[0]"),
     (1, "scan(lambda s, u: (u - {traced s u} * s, None), {traced}, row, reverse=True)[0]"),
-    (2, "F.sum(scan(lambda s, u: ({traced s u} + s, u * s), {traced}, row)[1])"),
+    (2, "total(*scan(lambda s, u: ({traced s u} + s, u * s), {traced}, row))"),
     (1, "scan(lambda s, u: (s + u[0] * {traced s} + u[1], None), {traced}, (row, [{traced}, {traced}]))[0]"),
 ]
 INDEX_LOOPS = [

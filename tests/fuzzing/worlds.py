@@ -101,7 +101,7 @@ class World:
         self.names = dict(
             vars(library), copy=copy, gc=gc, pickle=pickle, numpy=numpy, inf=math.inf, nan=math.nan
         )
-        for word in (self.closure, self.farewell, self.hook, self.late, self.number):
+        for word in (self.closure, self.farewell, self.hook, self.last, self.late, self.number, self.total):
             self.names[word.__name__] = word
         exec("", self.names)
         self.vocabulary = frozenset(self.names)
@@ -160,6 +160,14 @@ class World:
         node = self.library.Value.__new__(self.library.Value)
         node.__init__(data, (operand * 2.0,), "late")
         return node
+
+    def last(self, state, made):
+        """The last state of a loop, with what its last step makes."""
+        return state + made[-1]
+
+    def total(self, state, made):
+        """The last state of a loop, with all that its steps make."""
+        return state + self.library.F.sum(made)
 
     def number(self, value, then=""):
         """A number that runs a statement whenever it is asked for its value."""

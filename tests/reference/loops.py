@@ -29,12 +29,16 @@ def next_state(new, state):
 
 
 def x_of(number):
-    return Value(number) if isinstance(number, float) else number
+    """A step's input: eagerly, an integer may be an index."""
+    kinds = float if values_module.tracing_since is None else (float, int)
+    return Value(number) if isinstance(number, kinds) else number
 
 
 def scan(f, init, xs=None, length=None, reverse=False):
     values_module.has_loop = True
     state, made = as_values(init), []
+    if isinstance(xs, Value):
+        raise TypeError("are a list or an array, not Value")
     if isinstance(xs, tuple):
         steps = [tuple(map(x_of, each)) for each in zip(*xs, strict=True)]
     else:
