@@ -44,6 +44,7 @@ cdef struct Wide:
     int32_t right
     int32_t right_adjoint
     int32_t fresh_left
+    int32_t any_fresh
     # Of a matrix: whether its weights, and not its bias alone, want a gradient.
     int32_t fresh_right
     # Of a matrix: the row of the operation that each of its results goes through, or 0.

@@ -8,7 +8,7 @@ back through the step that made its value. opcodes.py says what the fields of a 
 """
 
 from libc.stdint cimport int32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
@@ -36,6 +36,8 @@ cdef class Plan:
         PyMem_RawFree(self.wides)
         PyMem_RawFree(self.table)
         PyMem_RawFree(self.initial)
+        PyMem_RawFree(self.lookups)
+        PyMem_RawFree(self.dense)
         PyMem_RawFree(self.shared)
         PyMem_RawFree(self.accumulated)
         PyMem_RawFree(self.packed_from)
@@ -525,6 +527,7 @@ cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *role
     cdef Py_ssize_t at, active = 0
     for at in range(wide.inputs):
         plan.table[wide.fresh_left + at] = self.begin_gradient(ids[at])
+        wide.any_fresh |= plan.table[wide.fresh_left + at]
         plan.table[wide.left_adjoint + at] = self.gradient_place(ids[at])
         if roles.fields[0] == ROLE_GIVEN:
             plan.table[wide.right_adjoint + at] = -1
@@ -728,6 +731,58 @@ cdef int number_uniforms(Allocation self) except -1:
     return 0
 
 
+cdef bint is_parameter(Graph graph, int32_t index) noexcept:
+    if index >= graph.size or graph.row(index) != ROW_LEAF:
+        return False
+    argument, _ = graph.leaves[graph.first(index)]
+    return argument < 0
+
+
+cdef int find_tables(Allocation self, bint any_table) except -1:
+    """Find the parameters that only `take` reads, and number their accumulators, the first after the outputs'."""
+    cdef Plan plan = self.plan
+    cdef Graph graph = self.lowering.graph
+    cdef Integers uses
+    cdef WideStep wide
+    cdef const Step *step
+    cdef Lookup *lookup
+    cdef Py_ssize_t at, time
+    cdef int32_t index, number
+    memset(&uses, 0, sizeof(Integers))
+    plan.dense = <int32_t *>zeroed(plan.parameters, sizeof(int32_t))
+    plan.lookups = <Lookup *>zeroed(self.count, sizeof(Lookup))
+    try:
+        for at in range(plan.parameters):
+            append(&uses, 0)
+        for index in range(<int32_t>graph.size if any_table else 0):
+            if is_parameter(graph, index):
+                uses.items[self.uniform[index]] += self.lowering.uses.items[index]
+        for time in range(self.count):
+            step = self.step(time)
+            if step.opcode != OPCODE_TAKE:
+                continue
+            lookup = &plan.lookups[plan.lookup_count]
+            plan.lookup_count += 1
+            lookup.wide, lookup.argument, lookup.column = step.fields[0], step.fields[1], step.fields[2]
+            wide = self.lowering.wides[step.fields[0]]
+            for at in range(wide.size if any_table else 0):
+                index = self.lowering.ids.items[wide.start + at]
+                if is_parameter(graph, index):
+                    uses.items[self.uniform[index]] -= 1
+        for number in range(<int32_t>plan.parameters):
+            if uses.items[number] or not any_table:
+                plan.dense[plan.dense_count] = number
+                plan.dense_count += 1
+        plan.tables = plan.parameters - plan.dense_count
+        for index in range(<int32_t>graph.size if plan.tables else 0):
+            if is_parameter(graph, index) and not uses.items[self.uniform[index]] and self.wanted(index):
+                self.accumulator[index] = append(&self.accumulated, self.uniform[index])
+                plan.table_sums += 1
+    finally:
+        PyMem_RawFree(uses.items)
+    return 0
+
+
 cdef int fill_initial(Allocation self) except -1:
     """The uniform numbers before a call: the constants in their places."""
     cdef Plan plan = self.plan
@@ -832,6 +887,8 @@ cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout lay
         # The first accumulators are the outputs' sums and belong to no uniform number.
         append(&allocation.accumulated, -1)
     number_uniforms(allocation)
+    # What selects computes the gradients of a row by all parameters.
+    find_tables(allocation, scope is None and not any_selects(graph))
     plan_loops(allocation, kinds)
     lifetimes(allocation)
     lay_out_wides(allocation)

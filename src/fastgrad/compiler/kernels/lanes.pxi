@@ -218,7 +218,7 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
     cdef const double *g = lanes_of(block, i.out_adjoint)
     cdef int32_t adjoint
     cdef Py_ssize_t j, k, index
-    for k in range(wide.inputs):
+    for k in range(wide.inputs if wide.any_fresh else 0):
         if block.table[wide.fresh_left + k]:
             fill(lanes_of(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
     for j in range(block.lanes):
