@@ -171,9 +171,24 @@ def kernel(name: str, body: list[str]) -> list[str]:
     return inline("void", name, "const Instruction *i, const Block *block", body)
 
 
+def opcode_of(entry, kind: str = "") -> str:
+    """The name of the opcode of a row and a kind of operands."""
+    return f"OPCODE_{entry.name.upper()}" + (f"_{kind}" if kind not in ("", "LANE_LANE") else "")
+
+
+def opcodes(entries) -> list[str]:
+    """The opcodes of rows as constants: of names, Cython makes a switch, of `row << 2` a chain of ifs."""
+    lines = ["", "cdef enum:"]
+    for entry in entries:
+        lines.append(f"    {opcode_of(entry)} = {row(entry)} << 2")
+        if getattr(entry, "operands", 0) == 2:
+            lines += [f"    {opcode_of(entry, kind)} = {row(entry)} << 2 | {kind}" for kind in list(KINDS[2])[1:]]
+    return lines
+
+
 def branches(entry) -> tuple[list, list]:
     """The branches of the two interpreters for a row with a single opcode."""
-    code = f"({row(entry)} << 2)"
+    code = opcode_of(entry)
     return [(code, f"forward_{entry.name}(i, block)")], [(code, f"backward_{entry.name}(i, block)")]
 
 
@@ -182,7 +197,7 @@ def loops(o) -> tuple[list[str], list, list]:
     lines, forward, backward = [], [], []
     for kind, operands in KINDS[o.operands].items():
         name = f"{o.name}_{kind.lower()}" if kind else o.name
-        code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
+        code = opcode_of(o, kind)
         lines += kernel(
             f"forward_{name}",
             [
@@ -459,7 +474,7 @@ def functions_near(o) -> list[str]:
 
 def render_loops(table, reductions, instructions, notice: str) -> str:
     """loops.pxi: value and derivative loops of every row, and the two interpreters."""
-    lines = [notice.rstrip("\n")]
+    lines = [notice.rstrip("\n"), *opcodes([*table, *[r for r in reductions if not r.linear]])]
     special = [i.name for i in instructions.INSTRUCTIONS]
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]
     backward = [(f"OPCODE_{name.upper()}", f"backward_{name}(i, block)") for name in special]
@@ -467,7 +482,7 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
         lines += SCALAR_LOOPS.rstrip().split("\n")
     for o in table:
         if is_scalar(o):
-            code = f"({row(o)} << 2)"
+            code = opcode_of(o)
             forward.append((code, "forward_scalar(i, block)"))
             backward.append((code, "backward_scalar(i, block)"))
             continue
@@ -497,7 +512,7 @@ def branches_of_one_lane(o) -> tuple[list, list]:
     """The branches for a row of the table where the block is one lane and registers are single numbers."""
     forward, backward = [], []
     for kind, operands in KINDS[o.operands].items():
-        code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
+        code = opcode_of(o, kind)
         given = ", ".join(one_lane(name, place) for name, place in operands)
         forward.append((code, [f"r[i.out] = {o.name}_value({given})"]))
         body = []
