@@ -546,6 +546,7 @@ cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *role
     if wide.inputs and plan.table[wide.left_adjoint] >= 0:
         while active < wide.inputs and plan.table[wide.left_adjoint + active] >= 0:
             active += 1
+        wide.active = <int32_t>active
         wide.transposed = self.transposed.setdefault((wide.packed, active), as_offset(plan.packed))
         if wide.transposed == plan.packed:
             plan.packed += wide.outputs * active
@@ -679,7 +680,7 @@ cdef void list_panels(
 
 cdef int list_packed(Plan plan) except -1:
     """Of every matrix: the bias, panels of rows, and panels of the columns that want a gradient."""
-    cdef Py_ssize_t number, active
+    cdef Py_ssize_t number
     cdef const Wide *wide
     cdef const int32_t *weights
     cdef int32_t *out
@@ -693,10 +694,7 @@ cdef int list_packed(Plan plan) except -1:
         memcpy(out, plan.table + wide.bias, wide.outputs * sizeof(int32_t))
         list_panels(weights, wide.outputs, wide.inputs, wide.inputs, 1, out + wide.outputs)
         if wide.transposed >= 0:
-            active = 0
-            while active < wide.inputs and plan.table[wide.left_adjoint + active] >= 0:
-                active += 1
-            list_panels(weights, active, wide.outputs, 1, wide.inputs, plan.packed_from + wide.transposed)
+            list_panels(weights, wide.active, wide.outputs, 1, wide.inputs, plan.packed_from + wide.transposed)
     return 0
 
 

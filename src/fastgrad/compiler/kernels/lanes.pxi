@@ -13,6 +13,11 @@ cdef extern from "vector_math.h" nogil:
         Py_ssize_t, Py_ssize_t, const double *, const double *, double *, const double *
     ) noexcept
     void outer_one "fg_outer_one"(Py_ssize_t, Py_ssize_t, double *, const double *, const double *) noexcept
+    void gather "fg_gather"(Py_ssize_t, double *, const double *, const int32_t *) noexcept
+    void gather_added "fg_gather_added"(
+        Py_ssize_t, double *, const double *, const int32_t *, const int32_t *
+    ) noexcept
+    void scatter "fg_scatter"(Py_ssize_t, double *, const int32_t *, const double *) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
     unsigned int flush_tiny "fg_flush_tiny"() noexcept
     void keep_tiny "fg_keep_tiny"(unsigned int) noexcept
@@ -452,7 +457,7 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
     cdef const Wide *wide = &block.wides[i.left]
     cdef double *gradient = block.accumulators + wide.gradient
     cdef unsigned int mode = flush_tiny()
-    cdef Py_ssize_t k, active = 0
+    cdef Py_ssize_t k
     for k in range(wide.outputs):
         block.second_pointers[k] = lanes_of(block, block.table[wide.out_adjoint + k])
     if wide.activation:
@@ -471,11 +476,10 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
         )
     if wide.transposed >= 0:
         # The operands whose gradient is wanted are listed first.
-        while active < wide.inputs and block.table[wide.left_adjoint + active] >= 0:
-            block.first_pointers[active] = lanes_of(block, block.table[wide.left_adjoint + active])
-            active += 1
+        for k in range(wide.active):
+            block.first_pointers[k] = lanes_of(block, block.table[wide.left_adjoint + k])
         matrix(
-            active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,
+            wide.active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,
             block.first_pointers, block.second_pointers, block.lanes,
         )
     keep_tiny(mode)
@@ -593,11 +597,11 @@ cdef inline void one_forward_matrix(
     cdef double *x = <double *>block.first_pointers
     cdef double *out = <double *>block.second_pointers
     cdef Py_ssize_t k
-    for k in range(wide.inputs):
-        x[k] = r[table[wide.left + k]]
+    gather(wide.inputs, x, r, table + wide.left)
     matrix_one(wide.outputs, wide.inputs, bias + wide.outputs, bias, out, x)
-    for k in range(wide.outputs):
-        r[table[wide.out + k]] = activated(wide.activation, out[k])
+    for k in range(wide.outputs if wide.activation else 0):
+        out[k] = activated(wide.activation, out[k])
+    scatter(wide.outputs, r, table + wide.out, out)
 
 
 cdef inline void one_backward_matrix(
@@ -605,24 +609,22 @@ cdef inline void one_backward_matrix(
 ) noexcept nogil:
     cdef const Wide *wide = &block.wides[i.left]
     cdef const int32_t *table = block.table
+    cdef const int32_t *adjoints = table + wide.left_adjoint
     cdef double *gradient = sums + wide.gradient
     cdef double *g = <double *>block.second_pointers
     cdef double *x = <double *>block.first_pointers
-    cdef Py_ssize_t k, active = 0
-    for k in range(wide.outputs):
-        g[k] = pulled(wide.activation, r[table[wide.out_adjoint + k]], r[table[wide.out + k]])
+    cdef Py_ssize_t k
+    gather(wide.outputs, g, r, table + wide.out_adjoint)
+    for k in range(wide.outputs if wide.activation else 0):
+        g[k] = pulled(wide.activation, g[k], r[table[wide.out + k]])
     if wide.gradient >= 0:
         for k in range(wide.outputs):
             gradient[k] += g[k]
     if wide.gradient >= 0 and wide.fresh_right:
-        for k in range(wide.inputs):
-            x[k] = r[table[wide.left + k]]
+        gather(wide.inputs, x, r, table + wide.left)
         outer_one(wide.outputs, wide.inputs, gradient + wide.outputs, g, x)
     if wide.transposed >= 0:
         # The operands whose gradient is wanted are listed first.
-        while active < wide.inputs and table[wide.left_adjoint + active] >= 0:
-            x[active] = 0.0 if table[wide.fresh_left + active] else r[table[wide.left_adjoint + active]]
-            active += 1
-        matrix_one(active, wide.outputs, block.packed + wide.transposed, x, x, g)
-        for k in range(active):
-            r[table[wide.left_adjoint + k]] = x[k]
+        gather_added(wide.active, x, r, adjoints, table + wide.fresh_left)
+        matrix_one(wide.active, wide.outputs, block.packed + wide.transposed, x, x, g)
+        scatter(wide.active, r, adjoints, x)

@@ -435,12 +435,37 @@ static inline void fg_matrix_one(
 
 /* gradient[i * depth + k] += g[i] * in[k] */
 static inline void fg_outer_one(
-    Py_ssize_t height, Py_ssize_t depth, double *FG_RESTRICT gradient, const double *FG_RESTRICT g,
+    Py_ssize_t height, Py_ssize_t depth, double *gradient, const double *g, const double *in
+) {
+    for (Py_ssize_t i = 0; i < height; i++, gradient += depth) {
+        const vec amount = fg_all(g[i]);
+        Py_ssize_t k = 0;
+        for (; k + FG_WIDTH <= depth; k += FG_WIDTH)
+            fg_store(gradient + k, fg_fma_vec(amount, fg_load(in + k), fg_load(gradient + k)));
+        for (; k < depth; k++) gradient[k] = fg_fma(g[i], in[k], gradient[k]);
+    }
+}
+
+/* out[k] = registers[places[k]]; the same, but 0 where the place is fresh; and the way back. */
+static inline void fg_gather(
+    Py_ssize_t count, double *FG_RESTRICT out, const double *FG_RESTRICT registers,
+    const int32_t *FG_RESTRICT places
+) {
+    for (Py_ssize_t k = 0; k < count; k++) out[k] = registers[places[k]];
+}
+static inline void fg_gather_added(
+    Py_ssize_t count, double *FG_RESTRICT out, const double *FG_RESTRICT registers,
+    const int32_t *FG_RESTRICT places, const int32_t *FG_RESTRICT fresh
+) {
+    /* A branch for each would be mispredicted. */
+    for (Py_ssize_t k = 0; k < count; k++)
+        out[k] = fg_double(fg_bits(registers[places[k]]) & ((uint64_t)fresh[k] - 1));
+}
+static inline void fg_scatter(
+    Py_ssize_t count, double *FG_RESTRICT registers, const int32_t *FG_RESTRICT places,
     const double *FG_RESTRICT in
 ) {
-    for (Py_ssize_t i = 0; i < height; i++)
-        for (Py_ssize_t k = 0; k < depth; k++)
-            gradient[i * depth + k] = fg_fma(g[i], in[k], gradient[i * depth + k]);
+    for (Py_ssize_t k = 0; k < count; k++) registers[places[k]] = in[k];
 }
 
 /* Adds to four numbers the sums of four vectors. */
