@@ -182,7 +182,9 @@ def opcodes(entries) -> list[str]:
     for entry in entries:
         lines.append(f"    {opcode_of(entry)} = {row(entry)} << 2")
         if getattr(entry, "operands", 0) == 2:
-            lines += [f"    {opcode_of(entry, kind)} = {row(entry)} << 2 | {kind}" for kind in list(KINDS[2])[1:]]
+            lines += [
+                f"    {opcode_of(entry, kind)} = {row(entry)} << 2 | {kind}" for kind in list(KINDS[2])[1:]
+            ]
     return lines
 
 

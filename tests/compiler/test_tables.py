@@ -1,4 +1,4 @@
-"""Tables, the parameters that only `take` reads: a call of few rows has what a call of the whole table has."""
+"""Tables, the parameters that only `take` reads: what a call of few rows computes, and touches."""
 
 import numpy as np
 import pytest

@@ -694,7 +694,8 @@ cdef int list_packed(Plan plan) except -1:
         memcpy(out, plan.table + wide.bias, wide.outputs * sizeof(int32_t))
         list_panels(weights, wide.outputs, wide.inputs, wide.inputs, 1, out + wide.outputs)
         if wide.transposed >= 0:
-            list_panels(weights, wide.active, wide.outputs, 1, wide.inputs, plan.packed_from + wide.transposed)
+            out = plan.packed_from + wide.transposed
+            list_panels(weights, wide.active, wide.outputs, 1, wide.inputs, out)
     return 0
 
 
@@ -737,7 +738,7 @@ cdef bint is_parameter(Graph graph, int32_t index) noexcept:
 
 
 cdef int find_tables(Allocation self, bint any_table) except -1:
-    """Find the parameters that only `take` reads, and number their accumulators, the first after the outputs'."""
+    """Find the parameters that only `take` reads; their accumulators follow the outputs'."""
     cdef Plan plan = self.plan
     cdef Graph graph = self.lowering.graph
     cdef Integers uses
@@ -750,7 +751,7 @@ cdef int find_tables(Allocation self, bint any_table) except -1:
     plan.dense = <int32_t *>zeroed(plan.parameters, sizeof(int32_t))
     plan.lookups = <Lookup *>zeroed(self.count, sizeof(Lookup))
     try:
-        for at in range(plan.parameters):
+        for _ in range(plan.parameters):
             append(&uses, 0)
         for index in range(<int32_t>graph.size if any_table else 0):
             if is_parameter(graph, index):

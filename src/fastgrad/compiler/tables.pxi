@@ -19,7 +19,7 @@ cdef void *grown(void **memory, Py_ssize_t count, size_t size) except NULL:
 
 
 cdef int begin_tables(Plan plan, Workspace self, Py_ssize_t rows, bint whole) except -1:
-    """Note which numbers of the tables the call takes, if few; whole: whether the caller wants all gradients."""
+    """Note which numbers of the tables the call takes, if few; whole: whether all are wanted."""
     cdef const Lookup *lookup
     cdef const Wide *wide
     cdef const Argument *argument
@@ -61,7 +61,7 @@ cdef int begin_tables(Plan plan, Workspace self, Py_ssize_t rows, bint whole) ex
 
 
 cdef int copy_indices(Plan plan, Workspace self, Py_ssize_t rows) except -1:
-    """Have the arguments of indices stand for a copy: the run must take what was noted, whatever others write."""
+    """Have the arguments of indices stand for a copy: the run takes what was noted, whatever others write."""
     cdef Argument *argument
     cdef Py_ssize_t number, row, column, count = 0
     cdef int64_t *out
@@ -140,7 +140,7 @@ cdef int read_parameters(Plan plan, Workspace self, tuple parameters) except -1:
 
 
 cdef void give_gradients(Plan plan, Workspace self, tuple parameters) noexcept:
-    """Add the gradients to those of the leaves, and give the workspace back."""
+    """Add the gradients to those of the leaves."""
     if self.sparse:
         move_gradients(parameters, plan.dense, plan.dense_count, self.gradient)
         move_gradients(parameters, self.taken, self.taken_count, self.gradient)

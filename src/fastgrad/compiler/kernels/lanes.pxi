@@ -479,8 +479,8 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
         for k in range(wide.active):
             block.first_pointers[k] = lanes_of(block, block.table[wide.left_adjoint + k])
         matrix(
-            wide.active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,
-            block.first_pointers, block.second_pointers, block.lanes,
+            wide.active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left],
+            False, block.first_pointers, block.second_pointers, block.lanes,
         )
     keep_tiny(mode)
 

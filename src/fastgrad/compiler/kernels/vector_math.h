@@ -372,9 +372,9 @@ static inline void fg_matrix(
         Py_ssize_t l = 0, left = (lanes + FG_WIDTH - 1) / FG_WIDTH;
         rows = FG_ROWS;
 #if FG_PANELS == 2
-        if (height - row >= 2 * FG_ROWS) {
-            rows = 2 * FG_ROWS;
-            FG_MANY_ROWS(2 * FG_ROWS);
+        if (height - row >= 2 * FG_ROWS) { /* no cover: not every processor has AVX-512 */
+            rows = 2 * FG_ROWS; /* no cover: the same */
+            FG_MANY_ROWS(2 * FG_ROWS); /* no cover: the same */
         } else
 #endif
         switch (height - row) {
@@ -494,22 +494,23 @@ FG_INLINE void fg_add_across(double *numbers, const vec *v) {
 
 /* Adds to eight numbers the sums of eight vectors: each step adds halves, quarters or eighths of two vectors. */
 #if FG_WIDTH == 8
-FG_INLINE void fg_add_eight(double *numbers, const vec *v) {
+FG_INLINE void fg_add_eight(double *numbers, const vec *v) { /* no cover: not every processor has AVX-512 */
     __m512d pair[4], quad[2];
     FG_UNROLL
-    for (int i = 0; i < 4; i++) {
-        const __m512d a = (__m512d)v[2 * i], b = (__m512d)v[2 * i + 1];
-        pair[i] = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+    for (int i = 0; i < 4; i++) { /* no cover: the same */
+        const __m512d a = (__m512d)v[2 * i], b = (__m512d)v[2 * i + 1]; /* no cover: the same */
+        pair[i] = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b)); /* no cover: the same */
     }
     FG_UNROLL
-    for (int i = 0; i < 2; i++) {
-        const __m512d a = pair[2 * i], b = pair[2 * i + 1];
-        quad[i] = _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x88), _mm512_shuffle_f64x2(a, b, 0xdd));
+    for (int i = 0; i < 2; i++) { /* no cover: the same */
+        const __m512d a = pair[2 * i], b = pair[2 * i + 1]; /* no cover: the same */
+        const __m512d even = _mm512_shuffle_f64x2(a, b, 0x88); /* no cover: the same */
+        quad[i] = _mm512_add_pd(even, _mm512_shuffle_f64x2(a, b, 0xdd)); /* no cover: the same */
     }
-    const __m512d sums = _mm512_add_pd(
-        _mm512_shuffle_f64x2(quad[0], quad[1], 0x88), _mm512_shuffle_f64x2(quad[0], quad[1], 0xdd));
-    fg_store(numbers, fg_load(numbers) + (vec)sums);
-}
+    const __m512d low = _mm512_shuffle_f64x2(quad[0], quad[1], 0x88); /* no cover: the same */
+    const __m512d high = _mm512_shuffle_f64x2(quad[0], quad[1], 0xdd); /* no cover: the same */
+    fg_store(numbers, fg_load(numbers) + (vec)_mm512_add_pd(low, high)); /* no cover: the same */
+} /* no cover: the same */
 #else
 FG_INLINE void fg_add_eight(double *numbers, const vec *v) {
     fg_add_across(numbers, v);
@@ -597,9 +598,9 @@ static inline void fg_outer(
     Py_ssize_t k = 0, row, left;
 #if FG_WIDTH == 8
     /* 24 sums, 8 operands: half the loads of g that 3 x 4 need. */
-    for (; height > 1 && k + 8 <= depth; k += 8) {
-        row = 0, left = height;
-        FG_OUTER_TILES(3, 8); FG_OUTER_TILES(2, 8); FG_OUTER_TILES(1, 8);
+    for (; height > 1 && k + 8 <= depth; k += 8) { /* no cover: not every processor has AVX-512 */
+        row = 0, left = height; /* no cover: the same */
+        FG_OUTER_TILES(3, 8); FG_OUTER_TILES(2, 8); FG_OUTER_TILES(1, 8); /* no cover: the same */
     }
 #endif
     for (; height == 1 && k + 8 <= depth; k += 8) {
