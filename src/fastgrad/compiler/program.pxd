@@ -39,14 +39,15 @@ cdef class Program:
     cdef list index_ranges(self)
     cdef int check_indices(self, list ranges, list arguments, Py_ssize_t rows) except -1
     cdef Workspace start(
-        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block,
+        bint whole=*,
     )
     cpdef outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cdef object shaped(self, Results results, list arguments, bint by_output=*)
     cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block)
     cdef Workspace run(
         self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed,
-        Py_ssize_t output=*
+        Py_ssize_t output=*, bint whole=*,
     )
     cdef bint has_rows(self, list arguments) except -1
     cdef Results target(self, tuple shape, object given, list arguments)

@@ -19,14 +19,15 @@ from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, SHARED
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport Plan, make_plan
-from fastgrad.compiler.replay cimport Workspace, chosen_kernels, run_rows, workspace_for
+from fastgrad.compiler.replay cimport Workspace, begin_tables, chosen_kernels, give_gradients
+from fastgrad.compiler.replay cimport read_parameters, run_rows, workspace_for
 from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowProgram, RowState, Singular
 from fastgrad.compiler.rows cimport begin_loop_in_row, end_step_in_row, give_step_in_row
 from fastgrad.compiler.rows cimport gradients_in_row, value_in_row
 from fastgrad.compiler.transforms cimport freed_graph, hessian_graph, jacobian_graph, tangent_graph
 from fastgrad.compiler.transforms cimport weighted_graph
 from fastgrad.compiler.watch cimport Snapshot
-from fastgrad.engine cimport add_gradients, read_leaves
+from fastgrad.engine cimport read_leaves
 from fastgrad.engine import Value, _described, _refuse
 from fastgrad.ops cimport *
 
@@ -261,9 +262,10 @@ cdef class Program:
         return 0
 
     cdef Workspace start(
-        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block,
+        bint whole=False,
     ):
-        """A workspace with the call's numbers and addresses in it."""
+        """A workspace with the call's numbers and addresses in it; whole: with those of whole tables."""
         cdef Workspace workspace
         cdef Prepared one
         cdef Argument *argument
@@ -274,7 +276,6 @@ cdef class Program:
         workspace = workspace_for(plan, rows, block, threads)
         index = plan.parameters
         memcpy(workspace.uniform + index, plan.initial + index, (plan.uniforms - index) * sizeof(double))
-        read_leaves(self.graph.parameters, workspace.uniform)
         for index in range(plan.shared_count):
             one = arguments[plan.shared[2 * index]]
             workspace.uniform[plan.parameters + index] = one.number if one.columns < 0 else (
@@ -289,6 +290,8 @@ cdef class Program:
             argument.columns = argument.gradient_row_step = max(one.columns, 1)
             argument.gradient_column_step = 1
             argument.gradient = NULL
+        begin_tables(plan, workspace, rows, whole)
+        read_parameters(plan, workspace, self.graph.parameters)
         return workspace
 
     cpdef outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
@@ -320,10 +323,10 @@ cdef class Program:
 
     cdef Workspace run(
         self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed,
-        Py_ssize_t output=-1,
+        Py_ssize_t output=-1, bint whole=False,
     ):
         """Run the way forward and back, the derivative by each output, or by one, being `seed`."""
-        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block, whole)
         cdef Py_ssize_t at
         for at in range(plan.outputs):
             workspace.seeds[at] = seed if output < 0 or at == output else 0.0
@@ -341,8 +344,8 @@ cdef class Program:
         workspace = self.run(plan, arguments, rows, threads, block, 1.0 / <double>rows)
         # The gradients come last: nothing that can fail follows.
         means = [workspace.total[at] / <double>rows for at in range(plan.outputs)]
+        give_gradients(plan, workspace, self.graph.parameters)
         plan.workspaces.append(workspace)
-        add_gradients(self.graph.parameters, workspace.gradient)
         return means[0] if self.single else means
 
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
@@ -536,12 +539,12 @@ cdef class Program:
         cdef Results results = Results((0 if columns is None else len(columns),))
         cdef Workspace workspace = None
         if rows:
-            workspace = self.run(plan, arguments, rows, threads, block, scale)
+            workspace = self.run(plan, arguments, rows, threads, block, scale, -1, columns is not None)
             sums = [workspace.total[at] * scale for at in range(plan.outputs)]
         if columns is None:
             if rows:
+                give_gradients(plan, workspace, self.graph.parameters)
                 plan.workspaces.append(workspace)
-                add_gradients(self.graph.parameters, workspace.gradient)
             return sums, None
         if rows:
             read_gradients(plan, workspace, columns, results.data)
@@ -639,7 +642,7 @@ cdef class Program:
         seeds = <double *>zeroed(plan.outputs, sizeof(double))
         try:
             memory = RowMemory(graph, True)
-            workspace = self.start(plan, arguments, rows, 1, 0)
+            workspace = self.start(plan, arguments, rows, 1, 0, True)
             for row in range(rows):
                 self.verify_records(
                     graph, &memory.state, workspace.arguments, workspace.uniform, row, f"row {row}", &since,
@@ -803,7 +806,7 @@ cdef int sum_gradients(
     cdef Py_ssize_t rows = self.count_rows(arguments), output, count = len(columns)
     cdef Workspace workspace
     for output in range(plan.outputs if rows else 0):
-        workspace = self.run(plan, arguments, rows, threads, block, scale, output)
+        workspace = self.run(plan, arguments, rows, threads, block, scale, output, True)
         if sums != NULL:
             sums[output] = workspace.total[output] * scale
         read_gradients(plan, workspace, columns, out + output * count)

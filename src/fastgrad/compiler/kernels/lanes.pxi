@@ -14,6 +14,11 @@ cdef extern from "vector_math.h" nogil:
     ) noexcept
     double fma "fg_fma"(double, double, double)
     void outer_one "fg_outer_one"(Py_ssize_t, Py_ssize_t, double *, const double *, const double *) noexcept
+    void gather "fg_gather"(Py_ssize_t, double *, const double *, const int32_t *) noexcept
+    void gather_added "fg_gather_added"(
+        Py_ssize_t, double *, const double *, const int32_t *, const int32_t *
+    ) noexcept
+    void scatter "fg_scatter"(Py_ssize_t, double *, const int32_t *, const double *) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
     unsigned int flush_tiny "fg_flush_tiny"() noexcept
     void keep_tiny "fg_keep_tiny"(unsigned int) noexcept
@@ -221,7 +226,7 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
     cdef const double *g = lanes_of(block, i.out_adjoint)
     cdef int32_t adjoint
     cdef Py_ssize_t j, k, index
-    for k in range(wide.inputs):
+    for k in range(wide.inputs if wide.any_fresh else 0):
         if block.table[wide.fresh_left + k]:
             fill(lanes_of(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
     for j in range(block.lanes):
@@ -440,7 +445,7 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
     cdef const Wide *wide = &block.wides[i.left]
     cdef double *gradient = block.accumulators + wide.gradient
     cdef unsigned int mode = flush_tiny()
-    cdef Py_ssize_t k, active = 0
+    cdef Py_ssize_t k
     for k in range(wide.outputs):
         block.second_pointers[k] = lanes_of(block, block.table[wide.out_adjoint + k])
     if wide.activation:
@@ -461,11 +466,10 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
         )
     if wide.transposed >= 0:
         # The operands whose gradient is wanted are listed first.
-        while active < wide.inputs and block.table[wide.left_adjoint + active] >= 0:
-            block.first_pointers[active] = lanes_of(block, block.table[wide.left_adjoint + active])
-            active += 1
+        for k in range(wide.active):
+            block.first_pointers[k] = lanes_of(block, block.table[wide.left_adjoint + k])
         matrix(
-            active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,
-            block.first_pointers, block.second_pointers, block.lanes,
+            wide.active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left],
+            False, block.first_pointers, block.second_pointers, block.lanes,
         )
     keep_tiny(mode)

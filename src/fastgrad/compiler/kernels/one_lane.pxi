@@ -149,11 +149,11 @@ cdef inline void one_forward_matrix(
             total = fma(bias[1 + k], r[table[wide.left + k]], total)
         r[table[wide.out]] = activated(wide.activation, total)
         return
-    for k in range(wide.inputs):
-        x[k] = r[table[wide.left + k]]
+    gather(wide.inputs, x, r, table + wide.left)
     matrix_one(wide.outputs, wide.inputs, bias + wide.outputs, bias, out, x)
-    for k in range(wide.outputs):
-        r[table[wide.out + k]] = activated(wide.activation, out[k])
+    for k in range(wide.outputs if wide.activation else 0):
+        out[k] = activated(wide.activation, out[k])
+    scatter(wide.outputs, r, table + wide.out, out)
 
 
 cdef inline void one_backward_row(
@@ -185,27 +185,25 @@ cdef inline void one_backward_matrix(
 ) noexcept nogil:
     cdef const Wide *wide = &block.wides[i.left]
     cdef const int32_t *table = block.table
+    cdef const int32_t *adjoints = table + wide.left_adjoint
     cdef double *gradient = sums + wide.gradient
     cdef double *g = <double *>block.second_pointers
     cdef double *x = <double *>block.first_pointers
-    cdef Py_ssize_t k, active = 0
+    cdef Py_ssize_t k
     if wide.outputs == 1:
         one_backward_row(i, block, r, sums)
         return
-    for k in range(wide.outputs):
-        g[k] = pulled(wide.activation, r[table[wide.out_adjoint + k]], r[table[wide.out + k]])
+    gather(wide.outputs, g, r, table + wide.out_adjoint)
+    for k in range(wide.outputs if wide.activation else 0):
+        g[k] = pulled(wide.activation, g[k], r[table[wide.out + k]])
     if wide.gradient >= 0:
         for k in range(wide.outputs):
             gradient[k] += g[k]
     if wide.gradient >= 0 and wide.fresh_right:
-        for k in range(wide.inputs):
-            x[k] = r[table[wide.left + k]]
+        gather(wide.inputs, x, r, table + wide.left)
         outer_one(wide.outputs, wide.inputs, gradient + wide.outputs, g, x)
     if wide.transposed >= 0:
         # The operands whose gradient is wanted are listed first.
-        while active < wide.inputs and table[wide.left_adjoint + active] >= 0:
-            x[active] = 0.0 if table[wide.fresh_left + active] else r[table[wide.left_adjoint + active]]
-            active += 1
-        matrix_one(active, wide.outputs, block.packed + wide.transposed, x, x, g)
-        for k in range(active):
-            r[table[wide.left_adjoint + k]] = x[k]
+        gather_added(wide.active, x, r, adjoints, table + wide.fresh_left)
+        matrix_one(wide.active, wide.outputs, block.packed + wide.transposed, x, x, g)
+        scatter(wide.active, r, adjoints, x)
