@@ -1,4 +1,4 @@
-"""An expression, its slopes, and its graph to be stepped through with the arrow keys."""
+"""An expression and its slopes; the arrow keys step through its graph."""
 
 from fastgrad import Value
 
@@ -12,6 +12,7 @@ d.label = "d"
 L = d * f
 L.label = "L"
 L.backward()
-print(f"L = {L.data}; if a grows by a little h, L grows by {a.grad} * h")
+print(f"L is {L.data}.")
+print(f"If a grows by a little h, L grows by {a.grad} * h.")
 
 L

@@ -1,4 +1,4 @@
-"""A neuron of two inputs learns to say 1: ten steps down the slope of its loss."""
+"""A neuron of two inputs learns to say 1, down the slope of its loss."""
 
 import random
 
@@ -6,12 +6,19 @@ from fastgrad import nn, viz
 
 random.seed(3)
 neuron = nn.Neuron(2, activation="tanh")
+
+
+def loss():
+    return (neuron([2.0, -1.0]) - 1.0) ** 2
+
+
 for step in range(10):
-    loss = (neuron([2.0, -1.0]) - 1.0) ** 2
     neuron.zero_grad()
-    loss.backward()
+    now = loss()
+    now.backward()
     for p in neuron.parameters():
         p.data -= 0.1 * p.grad
-    print(f"step {step}: loss {loss.data:.4f}")
+    print(f"step {step}: loss {now.data:.4f}")
 
-viz.explore(loss, neuron)
+neuron.zero_grad()
+viz.explore(loss(), neuron)

@@ -1,4 +1,4 @@
-"""A full-batch step of micrograd's moons demo by fastgrad, by fastgrad compiled, and by micrograd itself."""
+"""A step of micrograd's moons demo: fastgrad, and micrograd itself."""
 
 import math
 import random
@@ -19,14 +19,16 @@ def eager(Value, MLP):
     """Return a step as micrograd's notebook takes it."""
     random.seed(1337)
     model = MLP(2, [16, 16, 1])
+    parameters = model.parameters()
 
     def step():
         scores = [model(list(map(Value, x))) for x in X]
-        losses = [(1 + -target * score).relu() for target, score in zip(y, scores)]
-        loss = sum(losses) * (1.0 / len(losses)) + 1e-4 * sum(p * p for p in model.parameters())
+        losses = [(1 + -t * score).relu() for t, score in zip(y, scores)]
+        loss = sum(losses) * (1.0 / len(losses))
+        loss = loss + 1e-4 * sum(p * p for p in parameters)
         model.zero_grad()
         loss.backward()
-        for p in model.parameters():
+        for p in parameters:
             p.data -= 0.1 * p.grad
         return loss.data
 
@@ -34,15 +36,16 @@ def eager(Value, MLP):
 
 
 def compiled():
-    """Return the same step with the loss of one point compiled, and run over all."""
+    """Return the same step, with the loss of one point compiled."""
     random.seed(1337)
     model = nn.MLP(2, [16, 16, 1])
     parameters = model.parameters()
     optimizer = optim.SGD(parameters, lr=0.1)
 
     @fastgrad.compile
-    def loss(x, target):
-        return (1 + -target * model(x)).relu() + 1e-4 * sum(p * p for p in parameters)
+    def loss(x, t):
+        penalty = 1e-4 * sum(p * p for p in parameters)
+        return (1 + -t * model(x)).relu() + penalty
 
     def step():
         optimizer.zero_grad()
@@ -54,13 +57,14 @@ def compiled():
 
 
 def measure(name, step, count):
-    """Print the median time of a step, after one that is not counted."""
+    """Print the median of the steps after the first."""
     losses, seconds = [step()], []
     for _ in range(count):
         start = time.perf_counter()
         losses.append(step())
         seconds.append(time.perf_counter() - start)
-    print(f"{name:20} {statistics.median(seconds) * 1e3:9.2f} ms a step, loss {losses[2]:.12f} after two")
+    milliseconds = statistics.median(seconds) * 1e3
+    print(f"{name:20} {milliseconds:9.2f} ms a step, loss {losses[2]:.12f}")
 
 
 measure("fastgrad", eager(fastgrad.Value, nn.MLP), 50)
