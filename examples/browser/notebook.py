@@ -1,4 +1,4 @@
-"""Runs the page's programs as a notebook runs a cell: an expression at the end is shown, and an error is printed."""
+"""Runs a program as a notebook runs a cell: an expression at the end is shown, and an error is printed."""
 
 import itertools
 import linecache

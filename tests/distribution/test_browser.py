@@ -189,7 +189,9 @@ def test_the_moons_are_watched_while_they_are_learnt(page):
     picture = page.page.locator("#output .shown svg")
     picture.wait_for()
     first = picture.inner_html()
-    page.page.wait_for_function("before => document.querySelector('#output .shown svg').innerHTML !== before", arg=first)
+    page.page.wait_for_function(
+        "before => document.querySelector('#output .shown svg').innerHTML !== before", arg=first
+    )
     page.wait_for("ready")
     film = page.page.frame_locator(f"{SHOWN} iframe")
     film.locator("#sentence", has_text="accuracy 100%").wait_for()
