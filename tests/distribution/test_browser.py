@@ -17,7 +17,7 @@ PAGE = ROOT / "examples" / "browser"
 PROGRAMS = sorted(path.stem for path in (PAGE / "programs").glob("*.py"))
 SHOWN = "#output .shown:last-child"
 # Python is loaded in 2 s, and a machine may be busy.
-PATIENCE = 30_000
+PATIENCE = 120_000
 
 pytestmark = [pytest.mark.processes, pytest.mark.distribution]
 
