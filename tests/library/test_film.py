@@ -5,6 +5,7 @@ import json
 import math
 import random
 import re
+import sys
 import threading
 import time
 import urllib.error
@@ -219,6 +220,14 @@ def test_a_notebook_shows_the_picture_as_it_changes(model, monkeypatch):
     assert film.added() == []
 
 
+@pytest.fixture
+def threads():
+    """Skip where there are none: in a browser."""
+    if sys.platform == "emscripten":
+        pytest.skip("there are no threads")
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(("notebook", "kind"), [(True, serving.InNotebook), (False, serving.Served)])
 def test_a_live_film_is_shown_where_it_is_made(notebook, kind, model, monkeypatch):
     from fastgrad.viz import pages
@@ -260,7 +269,7 @@ def test_a_list_of_one_score_is_a_score():
 
 
 @pytest.fixture
-def served(model):
+def served(model, threads):
     film = viz.watch(model, X, Y)
     film.live = serving.Served(film, open=False)
     yield film
