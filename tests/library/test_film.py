@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+import sys
 import threading
 import time
 import urllib.error
@@ -251,6 +252,14 @@ def test_the_server_ends_with_its_film(model, monkeypatch):
         urllib.request.urlopen(address, timeout=10)
 
 
+@pytest.fixture
+def threads():
+    """Skip where there are none: in a browser."""
+    if sys.platform == "emscripten":
+        pytest.skip("there are no threads")
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(("notebook", "kind"), [(True, serving.InNotebook), (False, serving.Served)])
 def test_a_live_film_is_shown_where_it_is_made(notebook, kind, model, monkeypatch):
     opened = []
@@ -294,7 +303,7 @@ def test_a_list_of_one_score_is_a_score():
 
 
 @pytest.fixture
-def served(model):
+def served(model, threads):
     film = viz.watch(model, X, Y)
     film.live = serving.Served(film, open=False)
     yield film
