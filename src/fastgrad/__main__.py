@@ -1,4 +1,4 @@
-"""The commands `run script.py [args]`, `run -m module`, `demo`, `examples directory`."""
+"""The commands `run script.py [args]`, `run -m module`, `demo`, `race`, `examples directory`."""
 
 from __future__ import annotations
 
@@ -56,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
         help="show the training as it goes on in the browser, where a click adds a point; writes no picture",
     )
 
+    race = commands.add_parser("race", help="train the moons with micrograd and with fastgrad, in turn")
+    race.add_argument("--seconds", type=positive, default=20, help="how long (default: 20)")
+    race.add_argument("--seed", type=seed, default=1337, help="for random and numpy (default: 1337)")
+
     examples = commands.add_parser("examples", help="copy the example notebooks and scripts to a directory")
     examples.add_argument("directory", help="where to; it is made if need be, and nothing is overwritten")
     return result
@@ -104,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run_examples(options.directory)
     else:
         try:
-            run_demo(options)
+            (run_race if options.command == "race" else run_demo)(options)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(INTERRUPTED)
@@ -148,6 +152,15 @@ def run_demo(options: argparse.Namespace) -> None:
         sys.exit(f"{name_of_command()} demo: error: {error}")
     if not finished:
         sys.exit(INTERRUPTED)
+
+
+def run_race(options: argparse.Namespace) -> None:
+    """Run the race; exit with a message if something that it needs is missing."""
+    try:
+        from fastgrad.commands.race import race
+    except ModuleNotFoundError as error:
+        sys.exit(f'the race needs {error.name}: pip install micrograd "fastgrad[demo]"')
+    race(options.seconds, options.seed)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The layout of a node, for `from fastgrad.engine cimport Value`, and what programs ask of the engine."""
 
+from libc.stdint cimport int32_t
+
 from cpython.object cimport PyObject
 
 
@@ -22,4 +24,6 @@ cdef class Value(_Arithmetic):
 
 cdef int refuse_effect(str what) except -1
 cdef int read_leaves(tuple leaves, double *out) except -1
+cdef int read_leaves_at(tuple leaves, const int32_t *places, Py_ssize_t count, double *out) except -1
 cdef void add_gradients(tuple leaves, const double *amounts) noexcept
+cdef void move_gradients(tuple leaves, const int32_t *places, Py_ssize_t count, double *amounts) noexcept

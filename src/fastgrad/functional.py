@@ -30,7 +30,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
 
-from fastgrad.engine import Value, apply
+from fastgrad.engine import Value, _is_tracing, apply
 from fastgrad.engine import _add as add
 from fastgrad.engine import _dot as dot
 from fastgrad.engine import _linear as linear
@@ -535,7 +535,8 @@ def listed(function: str, values: Iterable[Item]) -> list[Item]:
     """Return the values as a list; raise TypeError that names the function if they are not iterable."""
     # A Value is asked first: to find that it lacks an attribute takes long.
     if isinstance(values, Value) or not (hasattr(values, "__iter__") or hasattr(values, "__getitem__")):
-        raise TypeError(f"{function} needs a list of Values or numbers, not {values!r}")
+        found = "a Value" if isinstance(values, Value) and _is_tracing() else repr(values)
+        raise TypeError(f"{function} needs a list of Values or numbers, not {found}")
     return list(values)
 
 

@@ -690,6 +690,15 @@ FUNCTIONS: tuple[Operation, ...] = (
         doc="Return the derivative number left of digamma at right; that by left is taken as 0.",
     ),
     Operation(
+        name="quotient",
+        symbol="quotient",
+        method="",
+        value="a / b",
+        derivatives=("1.0 / b", "-out / b"),
+        compact=True,
+        doc="Return left / right, also where 1 / right is infinite or inexact: what derivatives divide by.",
+    ),
+    Operation(
         name="greater",
         symbol=">",
         method="",

@@ -652,7 +652,7 @@ def test_a_program_survives_pickling_with_its_parameters():
     assert other.backward(x, y) == pairs.backward(x, y)
     assert other.parameters[0] is not p
     assert other.parameters[0].grad == p.grad
-    assert str(other) == str(pairs)
+    assert list(map(str, other.programs.values())) == list(map(str, pairs.programs.values()))
 
 
 def test_parameters_pickled_together_stay_the_same():

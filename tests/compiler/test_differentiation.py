@@ -661,6 +661,19 @@ def test_strict_looks_at_derivatives_first():
     assert root.hessian([1.0]).tolist() == [-0.25]
 
 
+@pytest.mark.parametrize(
+    ("call", "place"),
+    [
+        (lambda f: f.hessian([1.0, 0.0], strict=True), r"hessian\[1\] is inf"),
+        (lambda f: f.hvp([1.0, 0.0], tangents=[1.0, 1.0], strict=True), r"hvp\[1\] is inf"),
+        (lambda f: f.hessian(0.0, strict=True), "hessian is inf"),
+    ],
+)
+def test_strict_refuses_second_derivatives_that_are_not_finite(call, place):
+    with pytest.raises(FloatingPointError, match=place):
+        call(compile(lambda x: x**1.5))
+
+
 def test_a_program_knows_which_derivatives_it_has():
     with pytest.raises(ValueError, match="no derivatives"):
         product_of_two_program().derived(("laplacian", ()))

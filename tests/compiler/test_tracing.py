@@ -55,6 +55,7 @@ EFFECTS = {
     "clip_grad_norm_": lambda v: optim.clip_grad_norm_([v], 0.1),
     "clip_grad_value_": lambda v: optim.clip_grad_value_([v], 0.1),
     "updates": lambda v: updates.scale_gradients([v], 0.5),
+    "recording": lambda v: updates.copy_numbers([v]),
     "load_state_dict": lambda v: Holder(v).load_state_dict({"v": 1.0}),
     "backward": lambda v: v.backward(),
     "setting data": lambda v: setattr(v, "data", 1.0),
@@ -1408,7 +1409,8 @@ def test_the_text_has_the_program_of_each_signature():
 
 def test_a_long_program_traces_and_says_what_it_takes():
     compiled = compile(long_program)
-    value = compiled.backward(np.array([0.5, 0.25]))
+    with pytest.warns(RuntimeWarning, match="fastgrad.scan"):
+        value = compiled.backward(np.array([0.5, 0.25]))
     assert np.isfinite(value)
     assert "100002 for every row" in str(compiled)
     assert len(str(compiled).splitlines()) < 500
@@ -1578,3 +1580,11 @@ def test_a_choice_is_called_take():
 
     compile(function)(X, np.array([0, 1, 0]))
     assert symbols == ["take"]
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: F.dot(x, [x]), lambda x: F.logsumexp(x), lambda x: F.mse_loss(x, [x])]
+)
+def test_a_value_in_the_place_of_a_list_is_called_one(function):
+    with pytest.raises(TypeError, match="needs a list of Values or numbers, not a Value"):
+        compile(function)(X)

@@ -236,7 +236,9 @@ def test_an_sdist_holds_what_a_build_needs_with_tests_docs_and_examples(tmp_path
     pytest.importorskip("setuptools", "77")
     copy_sources(tmp_path, "*.egg-info")
     for folder in ("docs", "examples", "tests"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "local")
+        )
     for name in TEXTS:
         shutil.copy(ROOT / name, tmp_path)
 

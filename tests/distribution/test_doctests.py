@@ -19,7 +19,11 @@ MODULES = ["fastgrad"] + [
     # Kernels have no docstrings with examples, and need processors that have their instructions.
     if not module.name.endswith("__main__") and ".kernels." not in module.name
 ]
-NEEDS = {"fastgrad.commands.demo": ("matplotlib", "sklearn"), "fastgrad.viz.dot": ("matplotlib",)}
+NEEDS = {
+    "fastgrad.commands.demo": ("matplotlib", "sklearn"),
+    "fastgrad.commands.race": ("matplotlib", "micrograd", "sklearn"),
+    "fastgrad.viz.dot": ("matplotlib",),
+}
 NEEDS |= {"docs/derivatives.md": ("scipy",)}
 DOCUMENTS = [
     str(path.relative_to(ROOT))

@@ -5,6 +5,7 @@ import importlib
 import random
 import subprocess
 import sys
+import types
 from functools import partial
 from pathlib import Path
 
@@ -194,3 +195,46 @@ def test_a_fit_needs_more_points_than_constants(example, capsys):
     with pytest.raises(SystemExit):
         example("curve_fit").main(["--points", "5"])
     assert "more than 5 points" in capsys.readouterr().err
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What the browser's notebook.py shows: (kind, content, place), as the page is sent it."""
+    found = []
+    # The notebook makes IPython's modules; all are noted here, so that nothing is left of them.
+    names = ("page", "pyodide", "pyodide.code", "IPython", "IPython.display", "notebook")
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    del sys.modules["notebook"]
+    sys.modules["page"].show = lambda *message: found.append(message)
+    sys.modules["pyodide.code"].eval_code_async = None
+    monkeypatch.syspath_prepend(EXAMPLES / "browser")
+    importlib.import_module("notebook").prepare()
+    return found
+
+
+def run_program(name):
+    """Run a program of the browser's, and show the expression that it ends with."""
+    tree = ast.parse((EXAMPLES / "browser" / "programs" / f"{name}.py").read_text(encoding="utf-8"))
+    names = {"__name__": "__main__"}
+    exec(compile(ast.Module(tree.body[:-1], []), name, "exec"), names)
+    sys.modules["notebook"].display(eval(compile(ast.Expression(tree.body[-1].value), name, "eval"), names))
+
+
+@pytest.mark.parametrize("name", ["expression", "neuron"])
+def test_a_program_of_the_browsers_ends_with_a_page(name, shown):
+    run_program(name)
+    [(kind, content, _)] = shown
+    assert kind == "text/html"
+    assert "<iframe" in content
+
+
+def test_the_browsers_moons_are_shown_in_one_place_while_they_are_learnt(shown):
+    run_program("moons")
+    *pictures, (kind, _, place) = shown
+    assert kind == "text/html"
+    assert len(pictures) > 1
+    assert len({content for _, content, _ in pictures}) == len(pictures)
+    [(kind, at)] = {(kind, at) for kind, _, at in pictures}
+    assert kind == "image/svg+xml"
+    assert at != place

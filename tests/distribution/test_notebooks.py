@@ -117,7 +117,7 @@ def test_moons_ends_like_micrograds_demo(executed):
     text = printed(executed("moons"))
     assert "before training: loss 0.8958, accuracy 50%" in text
     assert "step 100  loss 0.0110  accuracy 100%" in text
-    assert pictures(executed("moons")).count("image/png") == 7
+    assert pictures(executed("moons")).count("image/png") == 9
 
 
 @pytest.mark.processes

@@ -461,6 +461,53 @@ def test_array_functions_work_on_arrays_of_values():
     assert numpy.abs(-x)[2].data == 6.0
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        numpy.sign,
+        numpy.max,
+        numpy.sort,
+        lambda x: numpy.clip(x, 0.0, 1.0),
+        lambda x: numpy.maximum(x, 0.0),
+        lambda x: numpy.minimum(x, x),
+        lambda x: numpy.where(x > 0.0, x, 0.0),
+    ],
+)
+def test_numpys_functions_that_compare_say_what_chooses(call):
+    with pytest.raises(TypeError, match="functional choose: maximum, minimum, clip, sign, where"):
+        call(numpy.array([Value(1.0), Value(-2.0)]))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, n: n.arctan2(x, x + 1.0),
+        lambda x, n: n.hypot(x, 2.0),
+        lambda x, n: n.power(x, 2),
+        lambda x, n: n.square(x),
+        lambda x, n: n.reciprocal(x),
+        lambda x, n: n.cbrt(x),
+        lambda x, n: n.floor(x),
+        lambda x, n: n.round(x, 1),
+        lambda x, n: n.linalg.norm(x),
+        lambda x, n: n.prod(x),
+        lambda x, n: n.cumsum(x),
+        lambda x, n: n.std(x, ddof=1),
+        lambda x, n: n.average(x, weights=[1.0, 2.0, 3.0]),
+        lambda x, n: n.fmod(x, 0.7),
+        lambda x, n: n.diff(x),
+        lambda x, n: n.where([True, False, True], x, -x),
+        lambda x, n: n.einsum("i,i", x, x),
+        lambda x, n: n.outer(x, x),
+    ],
+)
+def test_numpys_functions_of_arrays_of_values(call):
+    numbers = numpy.array([0.75, 2.5, 1.25])
+    found = numpy.asarray(call(numpy.array([Value(each) for each in numbers]), numpy))
+    assert all(isinstance(each, Value) for each in found.ravel())
+    assert found.astype(float) == pytest.approx(call(numbers, numpy), rel=1e-14)
+
+
 # Both libraries, where micrograd is installed: what numpy does with any object is the specification.
 ENGINES = [Value]
 try:
@@ -840,7 +887,8 @@ def test_item_is_the_data():
 @pytest.mark.parametrize(("other", "right"), [(Value(2.0), "b.data"), (2.0, "b"), (2, "b")])
 def test_an_order_of_values_says_how_to_compare(sign, other, right):
     compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[sign]
-    with pytest.raises(TypeError, match=f"'{sign}' not supported between .* a.data {sign} {right}$"):
+    message = f"'{sign}' not supported between .* a.data {sign} {right}, or have .*clip"
+    with pytest.raises(TypeError, match=message):
         compare(Value(1.0), other)
 
 

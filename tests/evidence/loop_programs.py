@@ -93,6 +93,17 @@ def until(x, u):
     return while_loop(lambda s: 2.0 - s, lambda s: s * s * 0.5 + W[0] * u[0] + 0.5, x, limit=20)
 
 
+def undefined(x, u):
+    """Numbers of the state without a value, in two loops, that nothing which is returned depends on."""
+    nan = float("nan")
+
+    def step(state, each):
+        inner, _ = scan(lambda s, k: ((s[0] * k, s[1] * nan), None), (state[0], state[1]), [W[0], W[1]])
+        return (inner[0] + each, state[2], state[2] * nan * each), state[1]
+
+    return scan(step, (x, x, u[0]), u)[0][0]
+
+
 PROGRAMS = [
     accumulate,
     backwards,
@@ -106,4 +117,5 @@ PROGRAMS = [
     choosing,
     layers,
     until,
+    undefined,
 ]

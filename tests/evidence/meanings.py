@@ -382,10 +382,18 @@ def remainder_partials(a, b, out):
     return 1.0, -rint(quotient)
 
 
+def hypot(a, b):
+    """The C library's, as the engine calls it: math.hypot() may round to the number beside it."""
+    try:
+        return abs(complex(a, b))
+    except OverflowError:
+        return math.inf
+
+
 def angle_partials(a, b, out):
     if a == 0.0 and b == 0.0:
         return 0.0, 0.0
-    radius = math.hypot(a, b)
+    radius = hypot(a, b)
     return divide(divide(b, radius), radius), divide(divide(-a, radius), radius)
 
 
@@ -489,7 +497,7 @@ OPERATIONS = {
     "cosh": Meaning(
         "cosh", "cosh(a)", lambda a, out: (total(math.sinh)(a),), refusal=too_large, method="cosh"
     ),
-    "asinh": Meaning("asinh", "asinh(a)", lambda a, out: (1.0 / math.hypot(1.0, a),), method="asinh"),
+    "asinh": Meaning("asinh", "asinh(a)", lambda a, out: (1.0 / hypot(1.0, a),), method="asinh"),
     "acosh": Meaning(
         "acosh",
         "acosh(a)",
@@ -577,7 +585,7 @@ OPERATIONS = {
         "hypot",
         "hypot(a, b)",
         lambda a, b, out: (divide(a, out), divide(b, out)),
-        value=math.hypot,
+        value=hypot,
         method="hypot",
         commutes=True,
     ),
@@ -601,6 +609,9 @@ OPERATIONS = {
         lambda a, b, out: (0.0, polygamma(a + 1.0, b)),
         value=polygamma,
         refusal=refused_polygamma,
+    ),
+    "quotient": Meaning(
+        "quotient", "a / b", lambda a, b, out: (divide(1.0, b), divide(-out, b)), value=divide
     ),
     "greater": comparison(">", operator.gt),
     "greater_equal": comparison(">=", operator.ge),
@@ -724,7 +735,7 @@ def with_values(rows: dict[str, Meaning], parameters: str | None = None) -> dict
         "fmod": fmod,
         "polygamma": polygamma,
     }
-    names |= {"atan2": math.atan2, "hypot": math.hypot, "floor": whole(math.floor), "ceil": whole(math.ceil)}
+    names |= {"atan2": math.atan2, "hypot": hypot, "floor": whole(math.floor), "ceil": whole(math.ceil)}
     completed = {}
     for name, row in rows.items():
         arguments = parameters or ", ".join("abc"[: operands_of(row)])

@@ -8,6 +8,7 @@ import random
 import re
 
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
+from fuzzing.loops import LOOP_LINES, LOOP_NAMES, Loops
 
 NAMES = {
     "value": [f"v{index}" for index in range(10)],
@@ -19,6 +20,7 @@ NAMES = {
     "row_function": ["f1"],
     "index_function": ["f2"],
     "plain_function": ["f3"],
+    **LOOP_NAMES,
 }
 # Sums and products of these are mostly exact, and cancel often.
 SIMPLE_NUMBERS = ["-3.0", "-2.0", "-1.0", "-0.5", "0.0", "0.5", "1.0", "2.0", "3.0", "2", "-1", "True"]
@@ -245,10 +247,17 @@ LINES = [
     (2, "reply = {row_function}.{derivatives}({rows}{argnums})"),
     (1, "reply = {index_function}.{derivatives}({indices}, {array}{argnums})"),
     (2, "reply = {plain_function}.{derivatives}(argnums='parameters')"),
+    (1, "reply = {scalar_function}.hessian({array}, {array}{one argnum})"),
+    (1, "reply = {row_function}.hessian({rows}{one argnum})"),
+    (1, "reply = {row_function}.hvp((t := {rows}), tangents=t)"),
+    (1, "reply = {scalar_function}.hvp((t := {array}), {array}, tangents=t)"),
+    (1, "reply = {index_function}.hessian({indices}, {array}{one argnum})"),
+    (1, "reply = {plain_function}.hessian(argnums='parameters')"),
     (1, "reply = {scalar_function}.backward({array}, {array}, reduction='sum')"),
     (1, "reply = {row_function}.backward({rows}, reduction='sum', row_weights={array})"),
     (1, "reply = {row_function}.get_parameters()"),
     (1, "{scalar_function}.forget()"),
+    *LOOP_LINES,
 ]
 
 TRACED = [
@@ -277,12 +286,15 @@ def chosen(rng, weighted):
     return rng.choices([template for _, template in weighted], [weight for weight, _ in weighted])[0]
 
 
-class Generator:
+class Generator(Loops):
     """Makes programs; which names exist at a line is followed roughly, so that few lines fail."""
 
     def __init__(self, seed):
         self.rng = random.Random(seed)
         self.known = {kind: [] for kind in NAMES}
+
+    def chosen(self, weighted):
+        return chosen(self.rng, weighted)
 
     def program(self):
         lines = [f"v{index} = Value({self.rng.choice(SIMPLE_NUMBERS)})" for index in range(3)]
@@ -320,8 +332,9 @@ class Generator:
             return name
         if what in NAMES:
             return self.name(self.known[what])
-        if what.startswith("traced"):
-            return self.traced(what.split()[1:], depth)
+        if what.startswith(("traced", "looped", "steps")):
+            which, *names = what.split()
+            return getattr(self, which)(names, depth)
         method = getattr(self, what.replace(" ", "_"))
         return method(depth)
 
@@ -433,6 +446,17 @@ class Generator:
                 "",
                 ", argnums=1",
                 ", argnums=(0, 1)",
+                ", argnums='parameters'",
+                ", argnums='parameters', reduction='sum'",
+                ", reduction='sum'",
+            ]
+        )
+
+    def one_argnum(self, depth):
+        return self.rng.choice(
+            [
+                "",
+                ", argnums=1",
                 ", argnums='parameters'",
                 ", argnums='parameters', reduction='sum'",
                 ", reduction='sum'",

@@ -43,6 +43,16 @@ def slopes(y, xs):
     return [each.data for each in fastgrad.grad(y, xs)]
 
 
+def slope_of(function):
+    """A function of one argument, compiled with its derivative."""
+
+    def with_slope(x):
+        y = function(x)
+        return [y, fastgrad.grad(y, [x])[0]]
+
+    return fastgrad.compile(with_slope)
+
+
 ENGINE = SimpleNamespace(
     Value=fastgrad.Value,
     Sub=EngineSub,
@@ -51,6 +61,9 @@ ENGINE = SimpleNamespace(
     optim=fastgrad.optim,
     compile=fastgrad.compile,
     take=fastgrad.take,
+    scan=fastgrad.scan,
+    while_loop=fastgrad.while_loop,
+    slope_of=slope_of,
     apply=engine.apply,
     reduce=engine._reduce,
     slopes=slopes,
@@ -64,6 +77,9 @@ REFERENCE = SimpleNamespace(
     optim=reference.optim,
     compile=reference.compile,
     take=reference.take,
+    scan=reference.scan,
+    while_loop=reference.while_loop,
+    slope_of=reference.slope_of,
     apply=reference.apply,
     reduce=reference.reduce,
     slopes=reference.slopes,
@@ -85,7 +101,7 @@ class World:
         self.names = dict(
             vars(library), copy=copy, gc=gc, pickle=pickle, numpy=numpy, inf=math.inf, nan=math.nan
         )
-        for word in (self.closure, self.farewell, self.hook, self.late, self.number):
+        for word in (self.closure, self.farewell, self.hook, self.last, self.late, self.number, self.total):
             self.names[word.__name__] = word
         exec("", self.names)
         self.vocabulary = frozenset(self.names)
@@ -144,6 +160,14 @@ class World:
         node = self.library.Value.__new__(self.library.Value)
         node.__init__(data, (operand * 2.0,), "late")
         return node
+
+    def last(self, state, made):
+        """The last state of a loop, with what its last step makes."""
+        return state + made[-1]
+
+    def total(self, state, made):
+        """The last state of a loop, with all that its steps make."""
+        return state + self.library.F.sum(made)
 
     def number(self, value, then=""):
         """A number that runs a statement whenever it is asked for its value."""

@@ -170,14 +170,14 @@ def test_looking_changes_nothing(name):
 
 def test_a_graph_over_the_limit_says_how_to_see_less():
     x = sum((Value(1.0) for _ in range(20)), Value(0.0))
-    with pytest.raises(viz.TooManyNodesError, match=r"explore a part of it|draw a part of it"):
+    with pytest.raises(viz.TooManyNodesError, match=r"more than 30 nodes, .* take a part of it"):
         viz.explore(x, limit=30, open=False)
 
 
 def test_the_limit_is_of_micrograds_nodes():
     (neuron,) = [nn.Neuron(4)([1.0, 2.0, 3.0, 4.0])]
     assert len(page_data(viz.explore(neuron, limit=20, open=False))["boxes"]) <= 20
-    with pytest.raises(viz.TooManyNodesError, match="nodes, more than 12: explore a part of it"):
+    with pytest.raises(viz.TooManyNodesError, match=r"more than 12 nodes, .* take a part of it"):
         viz.explore(neuron, limit=12, open=False)
 
 
@@ -212,6 +212,14 @@ def test_a_script_opens_the_browser_and_a_notebook_does_not(shows, monkeypatch, 
     viz.explore(Value(1.0) * 2)
     assert len(opened) == (0 if shows else 1)
     assert all(address.startswith("file:") for address in opened)
+
+
+def test_where_there_is_no_browser_the_pages_path_is_printed(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(pages.webbrowser, "open", lambda address: False)
+    monkeypatch.setattr(pages.tempfile, "tempdir", str(tmp_path))
+    path = viz.explore(lecture(), open=False).open()
+    assert capsys.readouterr().out == f"no browser could be opened; the page is {path}\n"
+    assert path.exists()
 
 
 def test_the_layout_library_comes_with_its_licence():

@@ -1,10 +1,12 @@
 """A recorded training run: what is kept, the page of it, and the page that is sent it while it trains."""
 
 import base64
+import gc
 import json
 import math
 import random
 import re
+import sys
 import threading
 import time
 import urllib.error
@@ -15,7 +17,7 @@ from itertools import pairwise
 import pytest
 
 from fastgrad import Value, nn, viz
-from fastgrad.viz import bitmaps, filming, serving
+from fastgrad.viz import bitmaps, filming, pages, serving
 from pages.browser import Opened, chromium
 
 X = [[0.0, 1.0], [1.0, 0.0], [-1.0, 0.5], [0.5, -1.0]]
@@ -158,11 +160,21 @@ def test_losses_that_are_no_numbers_leave_a_gap(model):
         (([],), {}, "no parameters to watch"),
         ((nn.MLP(2, [1]), X, [1]), {}, "a label for each of the 4 rows"),
         ((nn.MLP(2, [1]),), {"every": 0}, "every must be at least 1, not 0"),
+        ((nn.MLP(2, [1]), [[1.0, 2.0], [1.0]]), {}, "row 1 of X has 1 numbers, but row 0 has 2"),
+        ((nn.MLP(2, [1]), [[1.0, math.nan]]), {}, "row 0 of X has a number that is not finite"),
     ],
 )
 def test_what_cannot_be_watched_is_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         viz.watch(*arguments, **options)
+
+
+@pytest.mark.parametrize(("X", "options"), [([1.0, 2.0], {}), (3.0, {}), (X, {"every": 1.5})])
+def test_what_is_of_another_type_is_refused(X, options):
+    with pytest.raises(
+        TypeError, match=r"X must be rows of numbers|'float' object cannot be .* as an integer"
+    ):
+        viz.watch(nn.MLP(2, [1]), X, **options)
 
 
 def test_a_model_of_several_scores_has_no_boundary(model):
@@ -207,7 +219,7 @@ def test_a_notebook_shows_the_picture_as_it_changes(model, monkeypatch):
         def update(self, picture):
             shown.append(picture.data)
 
-    monkeypatch.setattr(filming, "live_view", lambda film: serving.InNotebook())
+    monkeypatch.setattr(pages, "in_ipython_notebook", lambda: True)
     monkeypatch.setattr(
         display, "display", lambda picture, display_id: shown.append(picture.data) or Handle()
     )
@@ -215,30 +227,61 @@ def test_a_notebook_shows_the_picture_as_it_changes(model, monkeypatch):
     monkeypatch.setattr(filming, "PICTURES_A_SECOND", math.inf)
     train(film, model, 3)
     assert len(shown) == 3
-    assert "step 2: loss" in shown[-1]
-    assert film.added() == []
+    assert "step 2: loss" in svg_in(shown[-1])
+    # The way to the page, where points are added.
+    assert f'href="{film.live.url}"' in shown[-1]
+    post(film.live.url + "message", b'{"point": [0.5, 2], "label": 1}')
+    assert film.added() == [([0.5, 2.0], 1.0)]
 
 
+def svg_in(html):
+    """The picture that an <img> shows."""
+    return base64.b64decode(re.search(r"base64,([^\"]+)", html)[1]).decode()
+
+
+def test_the_server_ends_with_its_film(model, monkeypatch):
+    monkeypatch.setattr(serving.webbrowser, "open", lambda url: None)
+    film = viz.watch(model, X, Y, live=True)
+    address, ended = film.live.url, threading.Event()
+    close = film.live.server.server_close
+    film.live.server.server_close = lambda: close() or ended.set()
+    del film
+    gc.collect()
+    assert ended.wait(60)
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(address, timeout=10)
+
+
+@pytest.fixture
+def threads():
+    """Skip where there are none: in a browser."""
+    if sys.platform == "emscripten":
+        pytest.skip("there are no threads")
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(("notebook", "kind"), [(True, serving.InNotebook), (False, serving.Served)])
 def test_a_live_film_is_shown_where_it_is_made(notebook, kind, model, monkeypatch):
-    from fastgrad.viz import pages
-
     opened = []
-    monkeypatch.setattr(pages, "in_notebook", lambda: notebook)
+    monkeypatch.setattr(pages, "in_ipython_notebook", lambda: notebook)
     monkeypatch.setattr(serving.webbrowser, "open", opened.append)
     film = viz.watch(model, X, Y, live=True)
     assert type(film.live) is kind
-    if not notebook:
-        assert opened == [film.live.url]
-        film.live.close()
+    assert opened == ([] if notebook else [film.live.url])
 
 
 def test_a_picture_without_numbers_is_grey_and_has_no_curve(model):
     grid = ((0.0, 1.0), (0.0, 1.0))
-    picture = bitmaps.picture_of(grid, 2, [math.nan] * 4, [[0.5, 0.5]], [], [(0, math.inf)])
+    plane = bitmaps.Plane(grid, 2, [math.nan] * 4, [[0.5, 0.5]], [])
+    picture = bitmaps.picture_of(plane, [(0, math.inf)], [], [[math.nan]])
     assert "polyline" not in picture
-    [encoded] = re.findall(r"base64,([^\"]+)", picture)
+    encoded, _ = re.findall(r"base64,([^\"]+)", picture)
     assert zlib.decompress(base64.b64decode(encoded)[41:-16])[1:4] == bytes([128, 128, 128])
+
+
+def test_a_picture_marks_dead_neurons():
+    picture = bitmaps.picture_of(None, [], [[0.0, 0.5], [1.0, 0.0]], [[0.5], [-0.5]])
+    assert picture.count("&#215;</text>") == 2
 
 
 def test_a_list_of_one_score_is_a_score():
@@ -260,7 +303,7 @@ def test_a_list_of_one_score_is_a_score():
 
 
 @pytest.fixture
-def served(model):
+def served(model, threads):
     film = viz.watch(model, X, Y)
     film.live = serving.Served(film, open=False)
     yield film
@@ -423,7 +466,7 @@ def test_the_watched_demo_ends_with_its_result(demo, monkeypatch, capsys):
 
     monkeypatch.setattr(serving.Served, "is_watched", interrupt)
     demo.watch_moons(10, 1337)
-    assert "after 0 steps on 100 points" in capsys.readouterr().out
+    assert "no step was taken" in capsys.readouterr().out
 
 
 def test_the_watched_demo_fails_with_its_loss(demo, monkeypatch):

@@ -649,3 +649,16 @@ def test_moments_of_another_type_are_refused():
     group = optim.Adam([Value(1.0)]).param_groups[0]
     with pytest.raises(ValueError, match="state"):
         adam(group, array("d", [0.0]), array("f", [0.0]), 1, False)
+
+
+def test_numbers_are_copied_in_the_order_of_the_parameters():
+    from fastgrad.optim.updates import copy_numbers
+
+    values = [Value(float(k)) for k in range(5)]
+    for k, value in enumerate(values):
+        value.grad = -0.5 * k
+    data, grads = copy_numbers(values)
+    values[0].data = values[0].grad = 9.0
+    assert (data.tolist(), grads.tolist()) == ([0.0, 1.0, 2.0, 3.0, 4.0], [-0.0, -0.5, -1.0, -1.5, -2.0])
+    with pytest.raises(TypeError, match="a parameter must be a Value, not float"):
+        copy_numbers([1.0])

@@ -5,8 +5,9 @@ said in `evidence/meanings.py`. The files are named like those of the package.
 """
 
 from reference import functional, nn, optim
-from reference.compiling import TracingError, compile, take  # noqa: A004
+from reference.compiling import TracingError, compile, slope_of, take  # noqa: A004
 from reference.derivatives import slopes
+from reference.loops import scan, while_loop
 from reference.value import Value, apply, reduce
 
 __all__ = [
@@ -18,6 +19,9 @@ __all__ = [
     "nn",
     "optim",
     "reduce",
+    "scan",
+    "slope_of",
     "slopes",
     "take",
+    "while_loop",
 ]

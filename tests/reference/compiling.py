@@ -7,6 +7,7 @@ with the error that 1e-12 in every operation can make of it, derivatives include
 import itertools
 import math
 import operator
+import sys
 from typing import NamedTuple
 
 from reference import value as values_module
@@ -15,6 +16,7 @@ from reference.rules import SELECTING, rule_of
 from reference.value import TracingError, Value, births
 
 RELATIVE = 1e-12
+LEAST_NORMAL = sys.float_info.min
 # Where they are steep, and how far they go, does not show at one point.
 PERIODIC = ("sin", "cos")
 
@@ -74,6 +76,7 @@ class Trace:
         ]
         self.bindings = bindings(function)
         values_module.tracing_since = next(births)
+        values_module.has_loop = False
         try:
             output = function(
                 *(
@@ -89,6 +92,11 @@ class Trace:
             if not all(isinstance(each, Value) for each in outputs):
                 raise TracingError("a compiled function returns a Value or a list of Values")
             self.read(outputs, placeholders)
+        except TracingError:
+            if values_module.has_loop:
+                # A loop reads what its step takes from outside in an order of its own.
+                raise TracingError("") from None
+            raise
         finally:
             values_module.tracing_since = None
 
@@ -205,9 +213,9 @@ class Compiled:
         signature = tuple(argument.signature for argument in arguments)
         trace = self.traces.get(signature)
         if trace is None or not self.is_current():
-            new = Trace(self.function, arguments)
             if not self.is_current():
                 self.traces.clear()
+            new = Trace(self.function, arguments)
             self.bindings = new.bindings
             self.traces[signature] = trace = new
         look(arguments)
@@ -272,6 +280,55 @@ class Compiled:
 
     def jacobian(self, *sources, **options):
         return self.value_and_grad(*sources, **options)[1]
+
+    def hessian(self, *sources, argnums=0, reduction=None):
+        return self.second(sources, argnums, reduction, None)
+
+    def hvp(self, *sources, tangents, argnums=0, reduction=None):
+        return self.second(sources, argnums, reduction, tangents)
+
+    def second(self, sources, argnums, reduction, tangents):
+        """The Hessian of every row, or its product with the tangents, by differences of gradients."""
+
+        def look(arguments):
+            if argnums == "parameters":
+                return
+            if argnums >= len(arguments):
+                raise ValueError(f"argnums is {argnums}, but")
+            if arguments[argnums].rows is not None and arguments[argnums].signature[2]:
+                raise TypeError("has integers, by which there is no derivative")
+            if reduction is not None and arguments[argnums].rows is not None:
+                raise ValueError("differs by row")
+
+        trace, arguments, _, count = self.prepared(sources, look)
+        flat = False
+        if argnums == "parameters":
+            leaves = self.parameters
+        else:
+            leaves = [(argnums, place) for place in range(len(arguments[argnums].columns))]
+            flat = not arguments[argnums].is_row
+        rows = []
+        for row in range(1 if count is None else count):
+            along = tangents
+            if tangents is not None and argnums != "parameters":
+                along = tangents if arguments[argnums].rows is None else tangents[row]
+                along = [along] if flat else along
+            found = [second_derivatives(trace, arguments, row, output, leaves) for output in trace.outputs]
+            if along is not None:
+                # The derivatives, by each leaf, of the derivative along the tangents.
+                found = [[product(line, along) for line in zip(*matrix, strict=True)] for matrix in found]
+            else:
+                # It is symmetric, unless derivatives are given: that by the first of the two comes last.
+                found = [
+                    [[matrix[max(i, j)][min(i, j)] for j in range(len(leaves))] for i in range(len(leaves))]
+                    for matrix in found
+                ]
+                found = [[line[0] for line in matrix] if flat else matrix for matrix in found]
+            found = [matrix[0] if flat else matrix for matrix in found]
+            rows.append(found[0] if trace.single else found)
+        if reduction is not None:
+            return added_up(rows)
+        return rows[0] if count is None else rows
 
     def slopes(self, evaluation, arguments, number):
         """What one row has of the derivatives by an argument or by the parameters."""
@@ -346,6 +403,53 @@ class Compiled:
         return results[0] if len(results) == 1 else tuple(results)
 
 
+# Of the differences that second derivatives are taken from.
+STEP = 2.0**-12
+
+
+def second_derivatives(trace, arguments, row, output, leaves):
+    """For each leaf the derivatives by each of its derivative, with errors: infinite at kinks."""
+
+    def gradient(moved, step):
+        evaluation = Evaluation(trace, arguments, row, moved, step, base)
+        evaluation.run_backward([output])
+        return [
+            evaluation.gradient(leaf) if isinstance(leaf, tuple) else evaluation.by_parameter(leaf)
+            for leaf in leaves
+        ]
+
+    base = Evaluation(trace, arguments, row)
+    columns = []
+    here = gradient(None, 0.0)
+    for moved in leaves:
+        samples = [gradient(moved, step) for step in (STEP, STEP / 2, -STEP / 2, -STEP)]
+        columns.append([differentiated(middle, *each) for middle, *each in zip(here, *samples, strict=True)])
+    return [list(line) for line in zip(*columns, strict=True)]
+
+
+def differentiated(here, far, near, other_near, other_far):
+    """The derivative of five samples, and how far off it may be."""
+    wide = (far.number - other_far.number) / (2 * STEP)
+    narrow = (near.number - other_near.number) / STEP
+    found = (4 * narrow - wide) / 3
+    samples = (here, far, near, other_near, other_far)
+    noise = sum(each.error + 1e-15 * abs(each.number) for each in samples) / STEP
+    # At a kink or a jump, what the samples differ by does not become smaller with the step.
+    bend = abs(far.number - 2 * here.number + other_far.number) / STEP
+    inner = abs(near.number - 2 * here.number + other_near.number) / (STEP / 2)
+    error = 4 * noise + 4 * abs(found - narrow) + 1e-6 * abs(found)
+    jump = abs(narrow - wide) > 0.3 * abs(narrow) + 4 * noise
+    if jump or inner > 0.75 * bend + 4 * noise or not math.isfinite(error):
+        error = math.inf
+    return Approximate(found, error)
+
+
+def product(numbers, factors):
+    """The sum of the products of numbers and factors."""
+    pairs = zip(numbers, factors, strict=True)
+    return added_up([Approximate(each.number * factor, each.error * abs(factor)) for each, factor in pairs])
+
+
 def sum_of(left, right):
     number = left.number + right.number
     return Approximate(number, left.error + right.error + RELATIVE * (abs(left.number) + abs(right.number)))
@@ -364,8 +468,9 @@ def added_up(rows):
 class Evaluation:
     """One row's values, and after `run_backward` its gradients, with their errors."""
 
-    def __init__(self, trace, arguments, row):
-        self.records = trace.records
+    def __init__(self, trace, arguments, row, moved=None, step=0.0, base=None):
+        # `moved` is a leaf, as gradient() and by_parameter() take it, that is moved by a step from `base`.
+        self.records, self.moved, self.step, self.base = trace.records, moved, step, base
         self.values, self.errors, self.chosen = [], [], {}
         for record in trace.records:
             number, error = self.evaluate(record, arguments, row)
@@ -376,17 +481,18 @@ class Evaluation:
         if record.name == "constant":
             return record.detail, 0.0
         if record.name == "parameter":
-            return record.detail._data, 0.0
+            return record.detail._data + (self.step if record.detail is self.moved else 0.0), 0.0
         if record.name == "argument":
             argument, column = record.detail
-            return float(arguments[argument].at(row, column)), 0.0
+            step = self.step if record.detail == self.moved else 0.0
+            return float(arguments[argument].at(row, column)) + step, 0.0
         if record.name == "take":
             argument, column = record.detail.place
             chosen = record.operands[arguments[argument].at(row, column)]
             self.chosen[len(self.values)] = chosen
             return self.values[chosen], self.errors[chosen]
         if record.name == "local":
-            return self.values[record.operands[0]], self.errors[record.operands[0]]
+            return self.value_of_local(record), self.errors[record.operands[0]]
         numbers = [self.values[operand] for operand in record.operands]
         rule = rule_of(record.name, record.detail)
         result = rule.value(*numbers)
@@ -400,6 +506,17 @@ class Evaluation:
         if record.name == "where" and self.may_be_zero(record.operands[0]):
             error += abs(numbers[1] - numbers[2]) / RELATIVE
         return result, RELATIVE * error if math.isfinite(error) else math.inf
+
+    def value_of_local(self, record):
+        """The given result; a step away from a base, what the given derivatives make of it."""
+        if self.base is None:
+            return self.values[record.operands[0]]
+        before = self.base.values
+        found = before[record.operands[0]]
+        for operand, derivative in zip(record.operands[1::2], record.operands[2::2], strict=True):
+            slope = (before[derivative] + self.values[derivative]) / 2
+            found += slope * (self.values[operand] - before[operand])
+        return found
 
     def steepest(self, record, rule, numbers):
         """The largest partial derivatives near the operands: that of a square is 0 at 0, not beside it."""
@@ -449,6 +566,8 @@ class Evaluation:
                 if record.name in PERIODIC:
                     moved += min(self.errors[operand], 2.0)
                 added = abs(partial) * error + moved * (abs(grad) + error)
+                # Through a matrix, what is below the normal numbers may count as 0.
+                added += abs(partial * grad) if abs(partial * grad) < LEAST_NORMAL else 0.0
                 self.grads[operand] += partial * grad
                 self.grad_errors[operand] += added if math.isfinite(added) else math.inf
 
@@ -480,3 +599,19 @@ class Evaluation:
 
 def compile(function):  # noqa: A001
     return Compiled(function)
+
+
+class WithSlope(Compiled):
+    """A function of one argument, with its derivative beside its value."""
+
+    def __call__(self, source):
+        trace, _, evaluations, count = self.prepared([source])
+        rows = []
+        for evaluation in evaluations:
+            evaluation.run_backward(trace.outputs)
+            rows.append([evaluation.result(trace.outputs[0]), evaluation.gradient((0, 0))])
+        return rows[0] if count is None else rows
+
+
+def slope_of(function):
+    return WithSlope(function)

@@ -9,6 +9,8 @@ from reference.rules import COMMUTING, rule_of
 
 # While a function is traced: the number of the first node made inside it, else None.
 tracing_since = None
+# Whether the function that is traced has a loop.
+has_loop = False
 births = itertools.count()
 
 

@@ -295,10 +295,10 @@ def reading():
     return Record(work, a, b, c)
 
 
-def program_of(call):
+def program_of(call, loops=True):
     def scenario():
         a, b, c = leaves()
-        compiled = compile(function_of(a, b, c, loops=call is not differentiate))
+        compiled = compile(function_of(a, b, c, loops))
         compiled(ROWS, [0, 1, 2])
         return Record(lambda: call(compiled), a, b, c, objects=call is not pickle_program)
 
@@ -360,6 +360,7 @@ SCENARIOS = {
     function.__name__: program_of(function)
     for function in (run_backward, run_in_threads, run_everything_else, differentiate, pickle_program)
 }
+SCENARIOS["differentiate_without_loops"] = program_of(differentiate, loops=False)
 SCENARIOS["sgd"] = optimizer(lambda values: optim.SGD(values, lr=0.1, momentum=0.9, dampening=0.5))
 SCENARIOS["adamw"] = optimizer(lambda values: optim.AdamW(values, lr=0.1))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy
 
-from fastgrad import Value, compile, engine, grad  # noqa: A004
+from fastgrad import Value, compile, engine, grad, scan  # noqa: A004
 from fastgrad.derivatives import custom_jvp
 from fastgrad.engine import _pool_statistics
 from fastgrad.nn import MLP
@@ -160,6 +160,9 @@ def compilations():
     function([1.0])
     function.hessian([1.0])
     function.jacobian([1.0])
+    loop = compile(lambda row: scan(lambda s, each: ((s * w + each).tanh(), s), 1.0, row)[0])
+    loop.hessian([[1.0, 2.0]])
+    loop.jacobian([[1.0, 2.0]], argnums="parameters")
 
 
 FORMS = {

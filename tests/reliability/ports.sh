@@ -110,8 +110,9 @@ test_emulated() {
         nice /environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
 }
 
-# Headers of CPython for Pyodide: those of the same version for Linux, and what Pyodide's own build says of itself.
-make_pyodide_headers() {
+# What a build for Pyodide needs to know, in a folder: headers of CPython, which are those of the same version for
+# Linux, with what Pyodide's own build says of itself, and that for sysconfig, too.
+describe_pyodide() {
     local root=$1 folder=$2
     rm -rf "$folder"
     mkdir -p "$folder"
@@ -126,14 +127,25 @@ make_pyodide_headers() {
     ) | python3 -c '
 import json, re, sys
 
-values = json.load(sys.stdin)
-for name in re.findall(r"^(?:#define|/\* #undef) (\w+)", open(sys.argv[1]).read(), re.MULTILINE):
-    if values.get(name) not in (None, "") and (values[name] != 0 or name.startswith("SIZEOF")):
-        print("#define", name, values[name])
-' "$root/usr/include/x86_64-linux-gnu/python3.14/pyconfig.h" >"$folder/pyconfig.h"
+values, inside = json.load(sys.stdin), sys.argv[3]
+with open(sys.argv[2] + "/pyconfig.h", "w") as header:
+    for name in re.findall(r"^(?:#define|/\* #undef) (\w+)", open(sys.argv[1]).read(), re.MULTILINE):
+        if values.get(name) not in (None, "") and (values[name] != 0 or name.startswith("SIZEOF")):
+            print("#define", name, values[name], file=header)
+kept = {name: value for name, value in values.items() if name.isupper()}
+kept |= {"CC": "emcc -w", "LDSHARED": inside + "/link", "INCLUDEPY": inside, "CONFINCLUDEPY": inside}
+open(sys.argv[2] + "/_sysconfigdata__pyodide.py", "w").write(f"build_time_vars = {kept}\n")
+' "$root/usr/include/x86_64-linux-gnu/python3.14/pyconfig.h" "$folder" "${folder#"$root"}"
+    # A module exports its PyInit function, the name of which is that of its file.
+    cat >"$folder/link" <<'LINK'
+#!/bin/sh
+for argument; do case $argument in *-emscripten.so) module=${argument##*/} ;; esac; done
+exec emcc -O2 -sSIDE_MODULE=2 -fwasm-exceptions -sSUPPORT_LONGJMP=wasm -sEXPORTED_FUNCTIONS="_PyInit_${module%%.*}" "$@"
+LINK
+    chmod +x "$folder/link"
 }
 
-# Compile with Emscripten, and run the suite in Node.
+# Make a wheel for Pyodide with Emscripten, as setuptools makes one for any system, and run the suite in Node.
 test_in_pyodide() {
     local root=$ports/forky wheels=$ports/pyodide/wheels
     [ -e "$root/usr/bin/emcc" ] || chroot "$root" sh -c "
@@ -145,30 +157,20 @@ test_in_pyodide() {
     python3 -m pip download --quiet --no-deps --python-version 3.14 --only-binary :all: --platform any \
         --dest "$wheels" pytest pluggy iniconfig packaging pygments 'hypothesis<6.150' sortedcontainers \
         micrograd mpmath tqdm graphviz
-    make_pyodide_headers "$root" "$root/pyodide-headers"
+    describe_pyodide "$root" "$root/pyodide"
     copy_checkout "$root/checkout"
-    [ -e "$ports/host" ] || python3 -m venv "$ports/host"
-    "$ports/host/bin/pip" install --quiet 'cython>=3.3,<3.4'
-    (
-        cd "$root/checkout"
-        "$ports/host/bin/python" codegen/render.py
-        for source in $(find src -name '*.pyx' ! -name 'avx*'); do
-            "$ports/host/bin/cython" -I src "$source"
-        done
-    )
     chroot "$root" sh -ec '
-        cd /checkout/src
-        export EM_CACHE=/emscripten-cache
-        flags="-fPIC -fwasm-exceptions -sSUPPORT_LONGJMP=wasm"
-        for source in $(find fastgrad -name "*.c"); do
-            module=${source%.c}
-            nice emcc -O2 -ffp-contract=off -msimd128 $flags -DNDEBUG -DCYTHON_USE_TYPE_SPECS=0 \
-                -I/pyodide-headers -c "$source" -o "$module.o"
-            nice emcc -O2 -sSIDE_MODULE=2 $flags -sEXPORTED_FUNCTIONS="_PyInit_$(basename "$module")" \
-                "$module.o" -o "$module.cpython-314-wasm32-emscripten.so"
-        done'
+        [ -e /environment-emscripten ] || python3.14 -m venv /environment-emscripten
+        /environment-emscripten/bin/pip install --quiet "setuptools>=77" "cython>=3.3,<3.4"
+        cd /checkout
+        export EM_CACHE=/emscripten-cache PYTHONPATH=/pyodide _PYTHON_SYSCONFIGDATA_NAME=_sysconfigdata__pyodide
+        export _PYTHON_HOST_PLATFORM=emscripten-wasm32
+        nice /environment-emscripten/bin/python setup.py -q bdist_wheel --plat-name pyemscripten_2026_0_wasm32'
+    rm -f "$wheels"/fastgrad-*.whl
+    cp "$root"/checkout/dist/fastgrad-*.whl "$wheels"
+    echo "The wheel is in $wheels; with pyodide of $ports/pyodide/node_modules, it is what examples/browser needs."
     cp "$top/tests/reliability/pyodide.mjs" "$ports/pyodide"
-    nice node "$ports/pyodide/pyodide.mjs" "$root/checkout/src/fastgrad" "$root/checkout.tests" "$wheels" "$@"
+    nice node "$ports/pyodide/pyodide.mjs" "$root/checkout.tests" "$wheels" "$@"
 }
 
 # Say where python3.14t is, and build it first if need be.

@@ -1,6 +1,6 @@
-// Run the tests in Pyodide, with the modules of a folder: what `ports.sh pyodide` calls.
+// Run the tests in Pyodide, with the wheels of a folder: what `ports.sh pyodide` calls.
 //
-//     node pyodide.mjs PACKAGE CHECKOUT WHEELS [what pytest is given]
+//     node pyodide.mjs CHECKOUT WHEELS [what pytest is given]
 //
 // Threads and processes are not there, nor numpy unless WHEELS has one built for Pyodide: tests of these are left
 // out.
@@ -8,24 +8,23 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { loadPyodide } from "pyodide";
 
-const [source, checkout, wheels, ...options] = process.argv.slice(2);
+const [checkout, wheels, ...options] = process.argv.slice(2);
 // Node would print the whole of Pyodide, which is one line, with an error.
 process.on("uncaughtException", (error) => {
   console.log(String(error).slice(0, 3000));
   process.exit(9);
 });
 
-function copy(from, to, isKept = () => true) {
+function copy(from, to) {
   python.FS.mkdirTree(to);
   for (const name of readdirSync(from)) {
     const path = `${from}/${name}`;
-    if (statSync(path).isDirectory()) copy(path, `${to}/${name}`, isKept);
-    else if (isKept(name)) python.FS.writeFile(`${to}/${name}`, readFileSync(path));
+    if (statSync(path).isDirectory()) copy(path, `${to}/${name}`);
+    else python.FS.writeFile(`${to}/${name}`, readFileSync(path));
   }
 }
 
 const python = await loadPyodide();
-copy(source, "/package/fastgrad", (name) => /\.(py|pyi|typed)$|wasm32-emscripten\.so$/.test(name));
 for (const name of ["docs", "examples", "tests"]) copy(`${checkout}/${name}`, `/checkout/${name}`);
 for (const name of ["pyproject.toml", "README.md"]) {
   python.FS.writeFile(`/checkout/${name}`, readFileSync(`${checkout}/${name}`));

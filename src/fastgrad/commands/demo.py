@@ -206,4 +206,7 @@ def watch_moons(steps: int, seed: int, compiled: bool = False) -> None:
         pass
     finally:
         view.close()
+    if not done:
+        print("no step was taken: the page was not open")
+        return
     print(f"after {done} steps on {len(y)} points: loss {loss:.6f}, accuracy {accuracy:.0%}")

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """Arguments as addresses: a buffer of float64 or int64 is read where it is, everything else is converted."""
 
 import array

@@ -48,6 +48,8 @@ SETTINGS = (
     type,
     ModuleType,
 )
+# Numbers of a list that `print` shows.
+MOST_SHOWN = 4
 # The global generator: the functions of the module `random` are its methods.
 GENERATOR = random.random.__self__  # type: ignore[attr-defined]
 
@@ -63,6 +65,8 @@ class Reads:
         self.cells: dict[int, Cell] = {}
         self.names: dict[tuple[int, str], Name] = {}
         self.functions: dict[int, Parts] = {}
+        # What has these scopes, by their ids: the class of an object, a function.
+        self.owners: dict[int, str] = {}
         # Whether code that ran names a function of the generator of `random`, or of numpy's.
         self.names_random = False
         self.names_numpy = False
@@ -92,10 +96,36 @@ class Reads:
         self.cells |= other.cells
         self.names |= other.names
         self.functions |= other.functions
+        self.owners |= other.owners
 
     def snapshot(self) -> Snapshot:
         """Return the names with their objects, to be compared with the objects at a later time."""
         return Snapshot(list(self.cells.values()), list(self.names.values()), list(self.functions.values()))
+
+    def names_of(self, parameters: Sequence[Value]) -> list[str]:
+        """Return a line with the parameters that a name is bound to, or none."""
+        names = {id(contents): name for name, contents in self.data()}
+        known = [f"p{at} = {names[id(leaf)]}" for at, leaf in enumerate(parameters) if id(leaf) in names]
+        return [f"read at each call: {', '.join(known)}"] if known else []
+
+    def fixed(self) -> list[str]:
+        """Return lines with the numbers that the trace has made constants of the program, or none."""
+        lines = {f"  {name} = {brief(thing)}" for name, thing in self.data() if is_fixed_number(thing)}
+        return ["fixed by the trace:", *sorted(lines)] if lines else []
+
+    def data(self) -> Iterator[tuple[str, object]]:
+        """Yield the names that were read, each with its object: `rate`, `Model.scale`, `act(slope)`."""
+        for _, contents, name in self.cells.values():
+            yield name, contents
+        for scope, name, bound in self.names.values():
+            owner = self.owners.get(id(scope))
+            yield (name if owner is None else f"{owner}.{name}"), bound
+        for function, code, defaults, _ in self.functions.values():
+            given = defaults if isinstance(defaults, tuple) else ()
+            # A function may have been given more defaults than it has parameters.
+            names = code.co_varnames[: code.co_argcount]
+            for name, default in zip(reversed(names), reversed(given), strict=False):
+                yield f"{function.__name__}({name})", default
 
     def enter(self, frame: FrameType) -> bool:
         """Note the names that the code of a new frame reads; return whether it need not be seen again."""
@@ -157,6 +187,7 @@ class Reads:
             found = own[name]
             if isinstance(found, SETTINGS):
                 self.read(own, name)
+                self.owners[id(own)] = type(thing).__name__
             return found
         found = self.in_class(thing if isinstance(thing, type) else type(thing), name)
         if found is ABSENT or not isinstance(found, (FunctionType, *SETTINGS)):
@@ -176,6 +207,7 @@ class Reads:
                 continue
             tables.append(table)
             if name in table:
+                self.owners[id(table)] = each.__name__
                 return [self.read(table, name) for table in tables][-1]
         return ABSENT
 
@@ -244,6 +276,7 @@ class Reads:
         self.functions[id(function)] = parts
         for name in named or ():
             self.read(named, name)  # type: ignore[arg-type]
+            self.owners[id(named)] = function.__name__
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             contents = contents_of(cell)
             self.cells.setdefault(id(cell), (cell, contents, name))
@@ -260,6 +293,29 @@ def changed_data(snapshot: Snapshot) -> list[str]:
         for name, before, after in now
         if after is not before and not isinstance(before, code) and not isinstance(after, code)
     ]
+
+
+def is_fixed_number(thing: object) -> bool:
+    """Return whether something is a number, an array or a list of them, or a text."""
+    if isinstance(thing, (numbers.Number, str)):
+        return True
+    if isinstance(thing, (list, tuple)):
+        return len(thing) > 0 and all(map(is_fixed_number, thing[:MOST_SHOWN]))
+    return isinstance(getattr(thing, "shape", None), tuple) and hasattr(thing, "dtype")
+
+
+def brief(thing: Any) -> str:
+    """Return a number or an array in a few words."""
+    if hasattr(thing, "dtype") and thing.shape:
+        return f"an array {tuple(thing.shape)} of {thing.dtype}"
+    if hasattr(thing, "item"):
+        thing = thing.item()
+    if isinstance(thing, (list, tuple)):
+        shown = ", ".join(map(brief, thing[:MOST_SHOWN]))
+        more = f", .. {len(thing)} in all" if len(thing) > MOST_SHOWN else ""
+        return f"[{shown}{more}]" if isinstance(thing, list) else f"({shown}{more})"
+    text = repr(thing)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def advise(error: BaseException, failed: object) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 from fastgrad.compiler.binding import Methods
 from fastgrad.compiler.captures import Reads, changed_data
+from fastgrad.compiler.graph import Graph, in_words, repeated
 from fastgrad.compiler.program import Program
 from fastgrad.compiler.signature import (
     OPTIONS,
@@ -25,6 +26,7 @@ from fastgrad.compiler.signature import (
     shared_option,
     threads_option,
 )
+from fastgrad.compiler.source_lines import Lines, shown
 from fastgrad.compiler.structures import (
     Structure,
     columns_of,
@@ -33,7 +35,7 @@ from fastgrad.compiler.structures import (
     shared_columns,
     structure_of,
 )
-from fastgrad.compiler.tracing import trace
+from fastgrad.compiler.tracing import lines_of_program, trace
 from fastgrad.engine import TracingError, _one_at_a_time, _refused
 
 __all__ = ["Compiled"]
@@ -42,6 +44,9 @@ __all__ = ["Compiled"]
 Returned = TypeVar("Returned")
 # The change of data outside that gets a warning: before that it may be a setting tried by hand.
 CHANGES = 3
+OTHER_SOURCE = "source lines are not shown: traced now, the function would be another program"
+# A program of more records takes a quarter of a second to trace.
+MANY_RECORDS = 100_000
 # The attributes that describe a function in its pickle.
 DESCRIPTION = ("__module__", "__name__", "__qualname__", "__doc__")
 
@@ -128,7 +133,7 @@ class Compiled(Methods[Returned]):
         if program is None:
             program = _one_at_a_time(self._found_or_traced, arguments)
         if strict:
-            program._verify(ready, what)
+            program._verify(ready, what, functools.partial(self._line, program))
         return program, ready, threads, block
 
     def _bound(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
@@ -227,6 +232,13 @@ class Compiled(Methods[Returned]):
         self.snapshot = self.reads.snapshot()
         self.programs[signature] = program
         self.chosen.clear()
+        repeats = repeated(program._graph()) if program.size > MANY_RECORDS else None
+        if repeats is not None:
+            warnings.warn(
+                f"{self.name} is a loop that is unrolled, which takes long to trace: {in_words(repeats)}",
+                RuntimeWarning,
+                stacklevel=callers_level(),
+            )
         return program
 
     def _count_changes(self) -> None:
@@ -249,11 +261,38 @@ class Compiled(Methods[Returned]):
         )
 
     def __str__(self) -> str:
-        """Return the program of each signature as text, in the order of their traces."""
-        texts = [str(program) for program in [*self.programs.values(), *self.of_structures.values()]]
+        """Return the program of each signature as text, in the order of their traces.
+
+        With the source line of each instruction, for which the function is traced once more, and the numbers
+        that its traces have read from outside.
+        """
+        # Most programs are never printed.
+        from fastgrad.compiler.listing import listing
+
+        texts = []
+        for program in self.programs.values():
+            lines = self._lines(program)
+            changed = [] if lines or self.function is None else [OTHER_SOURCE]
+            texts.append(
+                "\n".join([listing(program, lines), *changed, *self.reads.names_of(program.parameters)])
+            )
+        texts += map(str, self.of_structures.values())
         if not texts:
             return f"{self.name}: not traced yet; call it first"
-        return "\n\n".join(texts)
+        fixed = self.reads.fixed()
+        return "\n\n".join([*texts, "\n".join(fixed)] if fixed else texts)
+
+    def _lines(self, program: Program) -> Lines:
+        """Return the source lines of a program's records; none if the function is not what was traced."""
+        if self.function is None:
+            return {}
+        positional = len(program.names) - (len(self.names) - self.positional)
+        return lines_of_program(program, self.function, positional)
+
+    def _line(self, program: Program, graph: Graph, record: int) -> str:
+        """Return the source line of one record, and what is on it."""
+        lines = self._lines(program).get(id(graph))
+        return shown(lines[record]) if lines else ""
 
     def __copy__(self) -> Compiled[Returned]:
         copied = Compiled.__new__(Compiled)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from fastgrad.compiler.arguments import describe_signature, prepare_numbers
-from fastgrad.compiler.program import Program, Programs, data_of, set_data
+from fastgrad.compiler.program import (
+    Program,
+    Programs,
+    data_of,
+    gradients_by_passes,
+    hessian_by_passes,
+    set_data,
+    sums_by_passes,
+)
 from fastgrad.engine import Value
 
 if TYPE_CHECKING:
@@ -187,17 +196,36 @@ class Differentiable(Programs[Returned]):
         """Return the second derivatives by one of the arguments, or by "parameters".
 
         Of every row (N, d, d) or (N, k, d, d), by a single number (N,) or (N, k); of a reduction without N.
-        Options as for `value_and_grad`.
+        Options as for `value_and_grad`; with `strict=True` FloatingPointError names what is not finite.
         """
+        strict = options.get("strict", self.strict)
+        found = self._hessian(arguments, argnums, out, reduction, row_weights, options)
+        if strict:
+            require_finite(found, "hessian")
+        return found
+
+    def _hessian(
+        self,
+        arguments: tuple[Any, ...],
+        argnums: Any,
+        out: Any,
+        reduction: Any,
+        row_weights: Any,
+        options: dict[str, Any],
+    ) -> Any:
         function, program, ready, threads, block = self._begun("hessian", argnums, arguments, options)
         chosen = function._chosen(program, argnums)
         (columns,), (shape,) = require_single(chosen, "hessian")
         shapes = [(*program.output_shape, *shape, *shape)]
         if reduction is None and row_weights is None:
+            if program.has_loops:
+                return hessian_by_passes(program, ready, threads, block, columns, shapes, [out])
             derived = program.derived(("hessian", columns))
             return derived.fill(ready, threads, block, shapes, [out])[0]
         base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
-        if len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN:
+        if not program.has_loops and (
+            len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN
+        ):
             return base.derived(("hessian", columns)).sums(ready, threads, block, scale, shapes, [out])[0]
         return base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out])
 
@@ -216,6 +244,22 @@ class Differentiable(Programs[Returned]):
         tangents: of the shape of the argument, for parameters (p,). The result has the shape of the
         derivatives that `value_and_grad` returns. Options as there.
         """
+        strict = options.get("strict", self.strict)
+        found = self._hvp(arguments, tangents, argnums, out, reduction, row_weights, options)
+        if strict:
+            require_finite(found, "hvp")
+        return found
+
+    def _hvp(
+        self,
+        arguments: tuple[Any, ...],
+        tangents: Any,
+        argnums: Any,
+        out: Any,
+        reduction: Any,
+        row_weights: Any,
+        options: dict[str, Any],
+    ) -> Any:
         function, program, ready, threads, block = self._begun("hvp", argnums, arguments, options)
         chosen = function._chosen(program, argnums)
         (columns,), (shape,) = require_single(chosen, "hvp")
@@ -233,11 +277,9 @@ class Differentiable(Programs[Returned]):
         along = base.derived(("tangent", columns), (direction.signature,))
         ready = [*ready, direction]
         if reduction is None:
-            derived = along.derived(("jacobian", (columns,), False))
-            return derived.fill(ready, threads, block, shapes, [out])[0]
+            return filled(along, ready, threads, block, (columns,), False, shapes, [out])[0]
         if program.output_shape:
-            derived = along.derived(("jacobian", (columns,), False))
-            return derived.sums(ready, threads, block, scale, shapes, [out])[0]
+            return summed(along, ready, threads, block, scale, (columns,), False, shapes, [out])[0]
         return along.reduced(ready, threads, block, scale, columns, shapes, [out])[1][0]
 
     def _begun(
@@ -270,15 +312,16 @@ class Differentiable(Programs[Returned]):
             outs = outs and outs[1:]
         if reduction is None and row_weights is None:
             derived = chosen.programs.get(values)
-            if derived is None:
-                derived = program.derived(("jacobian", chosen.columns, values))
-                chosen.programs[values] = derived
-            found = derived.fill(ready, threads, block, shapes, outs)
+            if derived is not None:
+                found = derived.fill(ready, threads, block, shapes, outs)
+            else:
+                found = filled(program, ready, threads, block, chosen.columns, values, shapes, outs)
+                if not program.needs_passes(chosen.columns):
+                    chosen.programs[values] = program.derived(("jacobian", chosen.columns, values))
         else:
             base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
             if program.output_shape:
-                derived = base.derived(("jacobian", chosen.columns, values))
-                found = derived.sums(ready, threads, block, scale, shapes, outs)
+                found = summed(base, ready, threads, block, scale, chosen.columns, values, shapes, outs)
             else:
                 if values and outs is not None and outs.pop(0) is not None:
                     raise ValueError("the value of a reduction is a number: out is (None, derivatives)")
@@ -398,6 +441,24 @@ def require_single(chosen: Chosen, call: str) -> Any:
     return chosen.columns, chosen.shapes
 
 
+def require_finite(found: Any, call: str) -> None:
+    """Raise FloatingPointError for second derivatives that are not finite."""
+    for place, number in entries(found if isinstance(found, float) else found.tolist(), ()):
+        if not math.isfinite(number):
+            raise FloatingPointError(
+                f"{call}{list(place) or ''} is {number}: values and first derivatives are finite, this is not"
+            )
+
+
+def entries(found: Any, place: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], float]]:
+    """Yield the place and the number of all entries of lists in lists."""
+    if isinstance(found, float):
+        yield place, found
+        return
+    for at, each in enumerate(found):
+        yield from entries(each, (*place, at))
+
+
 def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
     """Return the array for the value and those for the derivatives, None for what is to be new."""
     if not isinstance(out, (tuple, list)) or len(out) != 2:
@@ -412,6 +473,40 @@ def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
     if not isinstance(derivatives, (tuple, list)) or len(derivatives) != count:
         raise TypeError(f"out has an array, or None, for each of {count} argnums")
     return [value, *derivatives]
+
+
+def filled(
+    program: Program,
+    ready: list[Any],
+    threads: int,
+    block: int,
+    columns: tuple[tuple[Column, ...], ...],
+    values: bool,
+    shapes: list[tuple[int, ...]],
+    outs: list[Any] | None,
+) -> list[Any]:
+    """Return the outputs, if wanted, and the derivatives by each group of columns, row by row."""
+    if program.needs_passes(columns):
+        return gradients_by_passes(program, ready, threads, block, columns, values, shapes, outs)
+    return program.derived(("jacobian", columns, values)).fill(ready, threads, block, shapes, outs)
+
+
+def summed(
+    program: Program,
+    ready: list[Any],
+    threads: int,
+    block: int,
+    scale: float,
+    columns: tuple[tuple[Column, ...], ...],
+    values: bool,
+    shapes: list[tuple[int, ...]],
+    outs: list[Any] | None,
+) -> list[Any]:
+    """Return the same, summed over the rows, times `scale`."""
+    if program.needs_passes(columns):
+        return sums_by_passes(program, ready, threads, block, scale, columns, values, shapes, outs)
+    derived = program.derived(("jacobian", columns, values))
+    return derived.sums(ready, threads, block, scale, shapes, outs)
 
 
 def reduced(

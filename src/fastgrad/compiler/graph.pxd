@@ -71,6 +71,10 @@ cdef class Graph:
     cdef bint is_valid_loop(self, Py_ssize_t index) noexcept
     cdef bint is_valid_result(self, Py_ssize_t index) noexcept
     cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1
+    cdef dict mark_needed(self, bytearray needed)
+    cdef int mark_operands_of_loop(self, Py_ssize_t index, bytearray needed, dict read) except -1
+    cdef set taken_from(self, int place, bytearray needed)
+    cdef bytearray needed_by(self, set outputs)
     cdef inline int row(self, Py_ssize_t index) noexcept nogil:
         return self.records[3 * index]
 

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """Graph: the records of a traced function, with parameters, arguments and constants told apart."""
 
 cimport cython
@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from fastgrad.engine import Value
 
-__all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop"]
+__all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop", "in_words", "repeated"]
 
 cdef enum:
     COLUMNS_END = 0x7fffffff
@@ -257,6 +257,82 @@ cdef class Graph:
             used[self.operands[at]] = 1
         return 0
 
+    cdef dict mark_needed(self, bytearray needed):
+        """Mark all that the marked records depend on; return which of its step's outputs each loop needs.
+
+        Derivatives pass through no others: one that is not finite, times 0, would be a nan.
+        """
+        cdef Py_ssize_t index
+        cdef int row
+        cdef Loop loop
+        cdef dict read = {}
+        for index in range(self.size - 1, -1, -1):
+            row = self.row(index)
+            if not needed[index]:
+                continue
+            if row == ROW_LOOP:
+                self.mark_operands_of_loop(index, needed, read)
+            elif row == ROW_RESULT:
+                source, number = self.loop_operand(index, 0), self.result_of(index)
+                loop = self.loop_of(source)
+                if number >= loop.states:
+                    number = loop.states + (number - loop.states) % loop.makes()
+                needed[source] = True
+                read.setdefault(source, set()).add(number)
+            else:
+                self.mark_operands(index, needed)
+        return read
+
+    cdef int mark_operands_of_loop(self, Py_ssize_t index, bytearray needed, dict read) except -1:
+        cdef Loop loop = self.loop_of(index)
+        cdef Graph body = loop.body
+        cdef Input given
+        cdef Py_ssize_t at
+        cdef set outputs = read.setdefault(index, set())
+        cdef bytearray used = body.needed_by(outputs)
+        for at in range(loop.states):
+            if at in outputs:
+                needed[self.loop_operand(index, at)] = True
+        for number in body.taken_from(OUTSIDE, used):
+            needed[self.loop_operand(index, loop.states + number)] = True
+        for number in body.taken_from(INPUT, used):
+            given = loop.inputs[number]
+            for at in range(loop.steps if given.kind == ELEMENTS else 1 if given.kind == MADE else 0):
+                needed[self.loop_operand(index, given.source + at)] = True
+            if given.kind == MADE:
+                source = self.loop_operand(index, given.source)
+                read.setdefault(source, set()).add(self.loop_of(source).states + given.number)
+        return 0
+
+    cdef set taken_from(self, int place, bytearray needed):
+        """Of a loop's step: the numbers of what these records take from a place, such as OUTSIDE."""
+        return {
+            self.leaves[self.first(index)][1]
+            for index in range(self.size)
+            if needed[index] and self.row(index) == ROW_LEAF and self.leaves[self.first(index)][0] == place
+        }
+
+    cdef bytearray needed_by(self, set outputs):
+        """Of a loop's step: the records that these outputs depend on; adds the outputs that are states."""
+        cdef Py_ssize_t known = -1
+        cdef bytearray needed
+        while len(outputs) > known:
+            known = len(outputs)
+            needed = bytearray(self.size)
+            for number in outputs:
+                needed[<Py_ssize_t>self.outputs[number]] = True
+            self.mark_needed(needed)
+            outputs |= self.taken_from(STATE, needed)
+        return needed
+
+    def _needed_by(self, read=None):
+        """Return which records these outputs need, by default all, and the same of the steps of loops."""
+        needed = bytearray(self.size)
+        for number in range(len(self.outputs)):
+            if read is None or number in read:
+                needed[<Py_ssize_t>self.outputs[number]] = True
+        return needed, self.mark_needed(needed)
+
     def _taken(self):
         """Return what a loop's step takes, as (numbers from outside, states, inputs); None of a function."""
         return self.taken
@@ -310,3 +386,6 @@ cdef tuple pairs_of(pairs):
     for first, second in pairs:
         result.append((first, second))
     return tuple(result)
+
+
+include "repetition.pxi"

@@ -5,6 +5,39 @@ cdef inline uint64_t mixed(uint64_t hash, int32_t number) noexcept nogil:
     return hash ^ (hash >> 29)
 
 
+cdef class JointLoop:
+    """A loop that computes another one and its tangents, as a record of a builder."""
+
+    cdef int32_t record
+    # Of the other loop, and of this one: the numbers of the state, and of what a step makes.
+    cdef Py_ssize_t states
+    cdef Py_ssize_t makes
+    cdef Py_ssize_t all_states
+    cdef Py_ssize_t all_makes
+    # Of each number of the state, and of what a step makes: its tangents' numbers, by direction.
+    cdef list state_tangents
+    cdef list made_tangents
+
+    cdef Py_ssize_t number_of(self, Py_ssize_t number) noexcept:
+        """The number that a result of the other loop has here."""
+        if number < self.states:
+            return number
+        number -= self.states
+        return self.all_states + number // self.makes * self.all_makes + number % self.makes
+
+    cdef dict tangents_of(self, Py_ssize_t number):
+        """The numbers of a result's tangents, by direction."""
+        cdef Py_ssize_t first
+        if number < self.states:
+            return self.state_tangents[number]
+        number -= self.states
+        first = self.all_states + number // self.makes * self.all_makes
+        return {
+            direction: first + <Py_ssize_t>at
+            for direction, at in (<dict>self.made_tangents[number % self.makes]).items()
+        }
+
+
 cdef class Builder:
     """Records, each of which is another one, in the format of a Graph."""
 
@@ -26,10 +59,21 @@ cdef class Builder:
     cdef Integers moved
     # Rules by row << 2 | operand, as long as the builder lives.
     cdef list rules
+    # What the first operand of `take`, of a loop or of a loop's result names, as in a Graph; each once.
+    cdef list selections
+    cdef dict selection_numbers
+    cdef list loops
+    # The records of loops by what they compute, and the loops that compute another one with its tangents.
+    cdef dict loop_records
+    cdef dict joint_loops
+    # Of the step of a joint loop: what it takes.
+    cdef tuple taken
 
     def __cinit__(self, Graph source not None):
         self.source = source
         self.constants, self.leaf_records, self.leaves = {}, {}, []
+        self.selections, self.selection_numbers, self.loops = [], {}, []
+        self.loop_records, self.joint_loops = {}, {}
         self.mask = 1023
         self.slots = <int32_t *>zeroed(self.mask + 1, sizeof(int32_t))
         self.rules = [None] * (ROW_END << 2)
@@ -253,7 +297,7 @@ cdef class Builder:
         return record
 
     cdef int32_t of_many(self, int row, const int32_t *given, Py_ssize_t count) except -1:
-        """A record of many operands; of `take`, the first is the number of its selection."""
+        """A record of many operands; with a symbol, the first is the number of a selection."""
         cdef int32_t start = as_offset(self.operands.size)
         cdef Py_ssize_t at
         for at in range(count):
@@ -268,30 +312,60 @@ cdef class Builder:
             return self.binary(ROW_ADD, parts[0], parts[1])
         return self.of_many(ROW_SUM, parts, count)
 
+    cdef int32_t selection(self, tuple place) except -1:
+        """The number of a selection."""
+        number = self.selection_numbers.setdefault(place, len(self.selections))
+        if number == len(self.selections):
+            self.selections.append(place)
+        return number
+
+    cdef int32_t loop(self, Loop loop, list operands) except -1:
+        """The record of a loop; that of an equal one if it is there already."""
+        key = (content_of(loop), *operands)
+        found = self.loop_records.get(key)
+        if found is not None:
+            return found
+        self.many.size = 0
+        append(&self.many, self.selection((OUTSIDE, len(self.loops))))
+        self.loops.append(loop)
+        for operand in operands:
+            append(&self.many, operand)
+        self.loop_records[key] = record = self.of_many(ROW_LOOP, self.many.items, self.many.size)
+        return record
+
+    cdef int32_t result(self, int32_t loop, Py_ssize_t number) except -1:
+        """The record of a result of a loop."""
+        cdef int32_t two[2]
+        two[0], two[1] = self.selection((STATE, number)), loop
+        return self.of_many(ROW_RESULT, two, 2)
+
     # -- what there is before derivatives
 
-    cdef int copy_source(self) except -1:
-        """Take over the records of the source."""
+    cdef int copy_source(self, Py_ssize_t parameters=OUTSIDE) except -1:
+        """Take over the records of the source; the parameters may become an argument of this number."""
         cdef Graph graph = self.source
         cdef Py_ssize_t index, at
         cdef int row
         cdef int32_t first, second, record
         for index in range(graph.size):
             row, first, second = graph.row(index), graph.first(index), graph.second(index)
-            if row == ROW_LOOP:
-                raise NotImplementedError(
-                    "this function has a loop, scan or while_loop: the derivatives of such are those of "
-                    "backward, of input_gradients, and of fastgrad.grad within the function"
-                )
             if row == ROW_LEAF:
-                record = self.leaf(graph.leaves[first])
+                place = graph.leaves[first]
+                if parameters != OUTSIDE and place[0] == OUTSIDE:
+                    place = (parameters, place[1])
+                record = self.leaf(place)
             elif row == ROW_CONSTANT:
                 record = self.constant(graph.constants[first])
+            elif row == ROW_LOOP:
+                record = self.loop(
+                    graph.loop_of(index),
+                    [self.moved.items[graph.loop_operand(index, at)] for at in range(second - 1)],
+                )
             elif has_many_operands(row):
                 self.many.size = 0
                 for at in range(first, first + second):
-                    if row == ROW_CUSTOM and at == first:
-                        append(&self.many, graph.operands[at])
+                    if has_symbol(row) and at == first:
+                        append(&self.many, self.selection(graph.selections[graph.operands[at]]))
                     else:
                         append(&self.many, self.moved.items[graph.operands[at]])
                 if row == ROW_WHERE:
@@ -317,13 +391,13 @@ cdef class Builder:
         if row == ROW_LEAF or row == ROW_CONSTANT:
             return 0
         if has_many_operands(row):
-            return self.second(record) - (row == ROW_CUSTOM)
+            return self.second(record) - has_symbol(row)
         return 2 if has_two_operands(row) else 1
 
     cdef int32_t operand_at(self, int32_t record, Py_ssize_t at) noexcept:
         cdef int row = self.row(record)
         if has_many_operands(row):
-            return self.operand(record, at + (row == ROW_CUSTOM))
+            return self.operand(record, at + has_symbol(row))
         return self.second(record) if at else self.first(record)
 
     cdef int32_t derivative(self, int32_t record, Py_ssize_t at) except -1:
@@ -404,62 +478,80 @@ cdef class Builder:
 
     # -- the result
 
-    cdef Graph finished(self, list outputs):
-        """The graph of these outputs, NOTHING being 0, without what none of them needs."""
-        cdef Py_ssize_t size, record, at, count = 0
-        cdef int32_t zero
-        cdef char *needed
+    cdef inline int32_t standing_for(self, int32_t record):
+        """The record that is written in the place of this one: of a loop, the one with its tangents."""
+        if self.row(record) == ROW_LOOP and self.joint_loops:
+            joint = self.joint_loops.get(record)
+            if joint is not None:
+                return (<JointLoop>joint).record
+        return record
+
+    cdef Graph finished(self, list outputs, tuple parameters=None):
+        """The graph of these outputs, NOTHING being 0, without what none of them needs.
+
+        parameters: of the graph; None for those of the source that are needed.
+        """
+        cdef Py_ssize_t at, count, listed = 0
+        cdef int32_t record
         cdef int32_t *places
         cdef int32_t *out
         cdef int32_t *many
+        cdef Integers order
         cdef bytes records, operands
         cdef int row
         cdef int32_t first, second
-        cdef Py_ssize_t listed = 0
+        cdef dict selection_places = {}
+        cdef dict parameter_places = {}
+        cdef list constants = []
+        cdef list leaves = []
+        cdef list selections = []
+        cdef list loops = []
+        cdef list kept = []
         # A graph has an output, even if there is nothing to differentiate by.
         outputs = outputs or [NOTHING]
         if NOTHING in outputs:
             zero = self.constant(0.0)
             outputs = [zero if output == NOTHING else output for output in outputs]
-        size = self.size()
-        needed = <char *>zeroed(size, 1)
-        places = NULL
+        places = <int32_t *>zeroed(self.size(), sizeof(int32_t))
+        order.items, order.size, order.room = NULL, 0, 0
         try:
-            places = <int32_t *>zeroed(size, sizeof(int32_t))
-            mark_needed(self, needed, outputs)
-            for record in range(size):
-                if needed[record]:
-                    count += 1
-                    if has_many_operands(self.row(<int32_t>record)):
-                        listed += self.second(<int32_t>record)
+            put_in_order(self, outputs, places, &order)
+            count = order.size
+            for at in range(count):
+                if has_many_operands(self.row(order.items[at])):
+                    listed += self.second(order.items[at])
             records = bytes(12 * count)
             operands = bytes(4 * listed)
             out, many = <int32_t *><char *>records, <int32_t *><char *>operands
-            constants, leaves = [], []
-            selections, selection_places = [], {}
             count = listed = 0
-            for record in range(size):
-                if not needed[record]:
-                    continue
-                row, first, second = (
-                    self.row(<int32_t>record), self.first(<int32_t>record), self.second(<int32_t>record)
-                )
+            for count in range(order.size):
+                record = order.items[count]
+                row, first, second = self.row(record), self.first(record), self.second(record)
                 if row == ROW_LEAF:
-                    leaves.append(self.leaves[first])
+                    place = self.leaves[first]
+                    if parameters is None and self.source.taken is None and place[0] == OUTSIDE:
+                        number = parameter_places.setdefault(place[1], len(kept))
+                        if number == len(kept):
+                            kept.append(self.source.parameters[place[1]])
+                        place = (OUTSIDE, number)
+                    leaves.append(place)
                     first = <int32_t>(len(leaves) - 1)
                 elif row == ROW_CONSTANT:
                     constants.append(self.numbers[first])
                     first = <int32_t>(len(constants) - 1)
                 elif has_many_operands(row):
                     for at in range(second):
-                        if row == ROW_CUSTOM and at == 0:
-                            selection = self.source.selections[self.operands.items[first]]
-                            if selection not in selection_places:
-                                selection_places[selection] = len(selections)
-                                selections.append(selection)
-                            many[listed + at] = selection_places[selection]
+                        if at == 0 and has_symbol(row):
+                            place = self.selection_of(record)
+                            if row == ROW_LOOP:
+                                loops.append(self.loops[place[1]])
+                                place = (OUTSIDE, len(loops) - 1)
+                            number = selection_places.setdefault(place, len(selections))
+                            if number == len(selections):
+                                selections.append(place)
+                            many[listed] = number
                         else:
-                            many[listed + at] = places[self.operands.items[first + at]]
+                            many[listed + at] = places[self.standing_for(self.operands.items[first + at])]
                     first = <int32_t>listed
                     listed += second
                 else:
@@ -467,26 +559,89 @@ cdef class Builder:
                     if has_two_operands(row):
                         second = places[second]
                 out[3 * count], out[3 * count + 1], out[3 * count + 2] = row, first, second
-                places[record] = <int32_t>count
-                count += 1
             return Graph(
-                records, operands, constants, self.source.parameters, leaves, selections,
-                [places[<Py_ssize_t>output] for output in outputs], True,
+                records, operands, constants, tuple(kept) if parameters is None else parameters, leaves,
+                selections, [places[<Py_ssize_t>output] for output in outputs], True, tuple(loops),
+                self.source.taken if self.taken is None else self.taken,
             )
         finally:
-            PyMem_RawFree(needed)
             PyMem_RawFree(places)
+            PyMem_RawFree(order.items)
+
+    cdef tuple selection_of(self, int32_t record):
+        """What the first operand of a record names; of a joint loop, the results have other numbers."""
+        cdef tuple place = self.selections[self.operand(record, 0)]
+        cdef JointLoop joint
+        if self.row(record) == ROW_RESULT and self.joint_loops:
+            joint = self.joint_loops.get(self.operand(record, 1))
+            if joint is not None:
+                return STATE, joint.number_of(place[1])
+        return place
 
 
 cdef int mark_needed(Builder builder, char *needed, list targets) except -1:
     """Mark what the targets depend on, and the targets themselves."""
-    cdef int32_t record
+    cdef int32_t record, operand
     cdef Py_ssize_t at
+    cdef bint again = True
     for target in targets:
         if target != NOTHING:
             needed[<Py_ssize_t>target] = 1
-    for record in range(<int32_t>builder.size() - 1, -1, -1):
-        if needed[record]:
-            for at in range(builder.operand_count(record)):
-                needed[builder.operand_at(record, at)] = 1
+    while again:
+        again = False
+        for record in range(<int32_t>builder.size() - 1, -1, -1):
+            if needed[record]:
+                for at in range(builder.operand_count(record)):
+                    operand = builder.standing_for(builder.operand_at(record, at))
+                    # Only a loop that stands for another comes after what uses it.
+                    again = again or (operand > record and not needed[operand])
+                    needed[operand] = 1
     return 0
+
+
+cdef int put_in_order(Builder builder, list outputs, int32_t *places, Integers *order) except -1:
+    """List the records that the outputs need, operands first, and the place of each in this list."""
+    cdef int32_t size = <int32_t>builder.size(), start, record, operand
+    cdef Py_ssize_t at, before
+    cdef char *needed = <char *>zeroed(size, 1)
+    cdef Integers stack
+    stack.items, stack.size, stack.room = NULL, 0, 0
+    try:
+        mark_needed(builder, needed, outputs)
+        for start in range(size):
+            places[start] = -1
+        for start in range(size):
+            if not needed[start]:
+                continue
+            append(&stack, start)
+            while stack.size:
+                record, before = stack.items[stack.size - 1], stack.size
+                if places[record] < 0:
+                    for at in range(builder.operand_count(record)):
+                        operand = builder.standing_for(builder.operand_at(record, at))
+                        if places[operand] < 0:
+                            append(&stack, operand)
+                    if stack.size > before:
+                        continue
+                    places[record] = append(order, record)
+                stack.size -= 1
+    finally:
+        PyMem_RawFree(needed)
+        PyMem_RawFree(stack.items)
+    return 0
+
+
+cdef tuple content_of(Loop loop):
+    """What is equal for loops that compute the same of the same operands."""
+    return (
+        content_of_graph(loop.body), loop.steps,
+        tuple([(given.kind, given.source, given.number, given.first, given.stride) for given in loop.inputs]),
+    )
+
+
+cdef tuple content_of_graph(Graph graph):
+    return (
+        graph.records_bytes, graph.operands_bytes, tuple([number.hex() for number in graph.constants]),
+        graph.leaves, graph.selections, graph.outputs, graph.taken,
+        tuple([content_of(loop) for loop in graph.loops]),
+    )

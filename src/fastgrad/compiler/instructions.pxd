@@ -33,7 +33,7 @@ cdef struct Instruction:
     int32_t right_adjoint
     int32_t third_adjoint
 
-# An instruction of many operands; everything but the two counts is an offset into the table of integers.
+# An instruction of many operands; all but counts and flags are offsets into the table of integers.
 cdef struct Wide:
     int32_t outputs
     int32_t inputs
@@ -44,8 +44,12 @@ cdef struct Wide:
     int32_t right
     int32_t right_adjoint
     int32_t fresh_left
+    # Of a take: whether it is the first to add to the gradient of any operand that varies.
+    int32_t any_fresh
     # Of a matrix: whether its weights, and not its bias alone, want a gradient.
     int32_t fresh_right
+    # Of a matrix: how many of its operands, the first, want a gradient.
+    int32_t active
     # Of a matrix: the row of the operation that each of its results goes through, or 0.
     int32_t activation
     int32_t weights

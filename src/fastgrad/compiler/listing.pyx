@@ -1,15 +1,17 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """A program as text, made from the plans that run."""
 
 from libc.stdint cimport int32_t
 
 from fastgrad.compiler.graph cimport Graph, Loop
+from fastgrad.compiler.graph import in_words, repeated
 from fastgrad.compiler.instructions cimport Instruction, Wide
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD
 from fastgrad.compiler.plan cimport LoopPlan, Plan
 from fastgrad.compiler.program cimport Program
 from fastgrad.compiler.replay cimport block_bytes, chosen_kernels
+from fastgrad.compiler.source_lines import shown as shown_lines
 from fastgrad.ops cimport *
 
 __all__ = ["listing"]
@@ -18,16 +20,22 @@ cdef enum:
     MOST_LINES = 200
     # Operands of one instruction.
     MOST_NAMES = 6
+    # The widest instruction that the column of source lines stands behind.
+    WIDEST = 60
 
 
-def listing(Program program not None):
-    """Return the program as text: its counts, what runs once a batch, for every row, and on the way back."""
+def listing(Program program not None, dict lines=None):
+    """Return the program as text: its counts, what runs once a batch, for every row, and on the way back.
+
+    lines: of each graph by its id, the source lines of each record.
+    """
     cdef Graph graph = program.graph
     cdef Plan forward = program.plan_for(FORWARD)
     cdef Plan backward = program.plan_for(BACKWARD)
-    cdef Reader reader = Reader(program, backward)
+    cdef Reader reader = Reader(program, backward, graph, lines)
     arguments = ", ".join([f"{name}: {kind_of(key)}" for name, key in zip(program.names, program.signature)])
     reader.read()
+    repeats = repeated(graph)
     return "\n".join([
         f"{program.name}({arguments})",
         f"  {nodes_of(graph)} nodes, {len(graph.parameters)} parameters, {len(graph.outputs)} outputs",
@@ -37,10 +45,11 @@ def listing(Program program not None):
         f"{forward.bytes + backward.bytes + bytes_of(graph)} bytes, "
         f"and {block_bytes(backward)} for a block of rows in each thread; "
         f"{forward.flops:.0f} flops a row; kernels: {chosen_kernels()}",
-        *section("once a batch:", reader.once, backward.once_count),
-        *section("for every row:", reader.forward, backward.forward_count),
-        *section("and back:", reader.backward, backward.backward_count),
-        *loops_of(program, backward),
+        *([] if repeats is None else [f"  {in_words(repeats)}"]),
+        *reader.section("once a batch:", reader.once, backward.once_count),
+        *reader.section("for every row:", reader.forward, backward.forward_count),
+        *reader.section("and back:", reader.backward, backward.backward_count),
+        *loops_of(program, backward, lines),
     ])
 
 
@@ -55,31 +64,23 @@ cdef Py_ssize_t bytes_of(Graph graph) except -1:
     return own + sum([bytes_of((<Loop>loop).body) for loop in graph.loops])
 
 
-cdef list loops_of(Program program, Plan root):
+cdef list loops_of(Program program, Plan root, dict source_lines):
     """The step of each loop, by its number."""
     cdef LoopPlan loop
     cdef Reader reader
     cdef list lines = []
     for number, loop in enumerate(root.all_loops):
-        reader = Reader(program, loop.body)
+        reader = Reader(program, loop.body, loop.loop.body, source_lines)
         reader.loop = loop
         reader.read()
         lines.append(
             f"loop {number}: {loop.code.steps} steps of {loop.loop.name}, "
             f"a state of {loop.code.states} numbers, {loop.code.registers} registers"
         )
-        lines += section("  once a batch:", reader.once, loop.body.once_count)
-        lines += section("  in every step:", reader.forward, loop.body.forward_count)
-        lines += section("  and back:", reader.backward, loop.body.backward_count)
+        lines += reader.section("  once a batch:", reader.once, loop.body.once_count)
+        lines += reader.section("  in every step:", reader.forward, loop.body.forward_count)
+        lines += reader.section("  and back:", reader.backward, loop.body.backward_count)
     return lines
-
-
-cdef list section(str title, list lines, Py_ssize_t count):
-    """A title and the lines below it, or nothing where there are none."""
-    if not lines:
-        return []
-    more = [f"  .. and {count - len(lines)} more"] if count > len(lines) else []
-    return [title, *lines, *more]
 
 
 cdef str kind_of(key):
@@ -102,10 +103,13 @@ cdef class Reader:
     # By register, and by index of a uniform number.
     cdef dict held
     cdef dict uniform
+    # Of each record: the source lines that it computes; None if they are not known.
+    cdef list lines
 
-    def __cinit__(self, Program program not None, Plan plan not None):
+    def __cinit__(self, Program program not None, Plan plan not None, Graph graph not None, dict lines):
         self.program = program
         self.plan = plan
+        self.lines = (lines or {}).get(id(graph))
         self.once, self.forward, self.backward = [], [], []
         self.held, self.uniform = {}, {}
 
@@ -113,25 +117,63 @@ cdef class Reader:
         cdef Plan plan = self.plan
         cdef Py_ssize_t at
         # The forward instructions of the backward instructions that are shown.
+        cdef list sources = []
         cdef dict shown = {plan.origin[at]: None for at in range(min(plan.backward_count, MOST_LINES))}
         cdef const Instruction *i
         for at in range(plan.once_count):
             i = &plan.once[at]
             self.uniform[i.out] = name = f"v{plan.made_once[at]}"
             if at < MOST_LINES:
-                self.once.append(self.line(i, [name], True))
+                self.once.append((self.line(i, [name], True), self.source([plan.made_once[at]]) or ""))
         for at in range(plan.forward_count):
             i = &plan.forward[at]
             results = self.results(i, plan.made[at])
+            source = self.source_of(i, plan.made[at])
             if at < MOST_LINES:
-                self.forward.append(self.line(i, results, False))
+                self.forward.append((self.line(i, results, False), source))
             if at in shown:
                 shown[at] = results, self.operands(i, False)
             self.keep(i, results)
+            sources.append(source)
+        for at in range(plan.forward_count - 2, -1, -1):
+            if sources[at] is None:
+                # Lowering adds an instruction before the one that needs it.
+                sources[at] = sources[at + 1]
+        self.forward = [(text, source or "") for (text, _), source in zip(self.forward, sources)]
         for at in range(min(plan.backward_count, MOST_LINES)):
             results, operands = shown[plan.origin[at]]
-            self.backward.append(self.line_back(&plan.backward[at], results, operands))
+            text = self.line_back(&plan.backward[at], results, operands)
+            self.backward.append((text, sources[plan.origin[at]] or ""))
         return 0
+
+    cdef list section(self, str title, list lines, Py_ssize_t count):
+        """A title and the lines below it, or nothing where there are none."""
+        if not lines:
+            return []
+        more = [f"  .. and {count - len(lines)} more"] if count > len(lines) else []
+        width = max([len(text) for text, source in lines if source and len(text) <= WIDEST] or [0])
+        return [title, *[f"{text:<{width}}    {source}" if source else text for text, source in lines], *more]
+
+    cdef str source_of(self, const Instruction *i, int32_t made):
+        """The source line of an instruction for every row; none for what has a name of its own."""
+        cdef const Roles *roles = roles_of(i.opcode)
+        cdef const Wide *wide
+        cdef Py_ssize_t at
+        if roles.fields[0] == ROLE_MATRIX:
+            wide = &self.plan.wides[i.left]
+            return self.source([self.plan.table[wide.made + at] for at in range(wide.outputs)])
+        if roles.fields[0] == ROLE_ARGUMENT or not (roles.out or roles.fields[1] == ROLE_LOOP):
+            return ""
+        return self.source([made])
+
+    cdef str source(self, list records):
+        """The source lines of these records; None if they are not known, as of what lowering adds."""
+        cdef Py_ssize_t record
+        cdef dict found = {}
+        for record in records:
+            if self.lines is not None and record < len(self.lines):
+                found.update(dict.fromkeys(self.lines[record]))
+        return shown_lines(list(found)) if found else None
 
     cdef list results(self, const Instruction *i, int32_t made):
         """The names of an instruction's results; a load has the name of its argument."""
@@ -279,6 +321,8 @@ cdef class Reader:
             weights = self.plan.wides[i.left].fresh_right
             given.append("those of its weights" if weights else "those of its biases")
         read = few([f"d{name}" for name in results]) or f"the seed of output {i.right}"
+        if roles.fields[0] == ROLE_ARGUMENT:
+            return f"  the gradient by {results[0]} from d{results[0]}"
         if i.opcode == OPCODE_STORE:
             states = self.loop.code.states
             read = f"dnext state[{i.right}]" if i.right < states else f"dy[{i.right - states}]"

@@ -440,7 +440,7 @@ cdef void run_loops_once(Workspace self, Block *block) noexcept nogil:
                 uniform[at] = outside[code.uniform[at]]
         block.registers = block.uniform = uniform
         block.table, block.wides = code.table, code.wides
-        kernels.forward(once.once, once.once_count, block)
+        kernels.forward_one(once.once, once.once_count, block)
         for at in range(once.packed):
             self.loop_packed[number][at] = uniform[once.packed_from[at]]
 
@@ -466,7 +466,7 @@ cdef void collect_loops(Workspace self, Block *block, const double *total) noexc
             outside = self.loop_uniform[code.parent] + self.loops_once[code.parent].uniforms
         block.registers = block.uniform = self.loop_uniform[number]
         block.table, block.wides = code.table, code.wides
-        kernels.backward(once.once_back, once.once_back_count, block)
+        kernels.backward_one(once.once_back, once.once_back_count, block)
         for at in range(code.outside):
             if code.uniform[at] >= 0:
                 outside[code.uniform[at]] += gradient[at]

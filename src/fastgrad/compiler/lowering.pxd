@@ -42,6 +42,10 @@ cdef class Scope:
     cdef list outside_active
     cdef list states_active
     cdef list inputs_active
+    # Whether the step reads an input.
+    cdef list inputs_used
+    # Of each number of the state, whether anything that is read depends on it.
+    cdef list states_read
     # The same of what it makes, and whether anybody reads it.
     cdef list made_active
     cdef list made_used
@@ -77,6 +81,8 @@ cdef class Lowering:
     cdef Layout layout
     # The loops, by record.
     cdef dict loops
+    # Of each record, whether an output that is read depends on it.
+    cdef bytearray needed
     cdef int32_t *records
     cdef Integers varying
     cdef Integers active

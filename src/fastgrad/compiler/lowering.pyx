@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """From the graph to steps: what varies by row, what is fused, and in which order it runs.
 
 Everything here speaks of ids: the number of a record, or a later number for what fusion adds. A step is an
@@ -133,7 +133,13 @@ cdef int analyse(Lowering self) except -1:
     cdef Py_ssize_t at
     cdef int row, kind
     cdef int32_t index, first, second, operand
-    cdef bytearray needed = needed_records(self)
+    cdef bytearray needed = bytearray(graph.size)
+    cdef dict read
+    for at, output in enumerate(graph.outputs):
+        if is_read(self, at):
+            needed[<int32_t>output] = True
+    read = graph.mark_needed(needed)
+    self.needed = needed
     for index in range(<int32_t>graph.size):
         row, first, second = self.records[3 * index], self.records[3 * index + 1], self.records[3 * index + 2]
         self.absorbed.items[index] = not needed[index]
@@ -161,8 +167,8 @@ cdef int analyse(Lowering self) except -1:
                 if row != ROW_LOCAL or (at - first) % 2:
                     active[index] |= active[operand]
             if row == ROW_LOOP:
-                analyse_loop(self, index)
-            elif row == ROW_RESULT:
+                analyse_loop(self, index, read.get(index, set()))
+            elif row == ROW_RESULT and needed[index]:
                 analyse_result(self, index)
         else:
             varying[index], active[index] = varying[first], active[first]
@@ -179,27 +185,13 @@ cdef int analyse(Lowering self) except -1:
 
 
 cdef bint is_read(Lowering self, Py_ssize_t output) except -1:
-    """Whether anybody reads an output: of what a loop's step makes, not all need be."""
+    """Whether anybody reads an output: of a loop's state and of what its step makes, not all need be."""
     cdef Scope scope = self.scope
-    if scope is None or scope.made_used is None or output < self.graph.taken[1]:
+    if scope is None:
         return True
-    return scope.made_used[output - self.graph.taken[1]]
-
-
-cdef bytearray needed_records(Lowering self):
-    """Of each record, whether an output that is read depends on it."""
-    cdef Graph graph = self.graph
-    cdef Py_ssize_t index
-    if self.scope is None:
-        return bytearray(b"\1") * graph.size
-    cdef bytearray needed = bytearray(graph.size)
-    for number, output in enumerate(graph.outputs):
-        if is_read(self, number):
-            needed[<Py_ssize_t>output] = 1
-    for index in range(graph.size - 1, -1, -1):
-        if needed[index]:
-            graph.mark_operands(index, needed)
-    return needed
+    if output < self.graph.taken[1]:
+        return scope.states_read[output]
+    return scope.made_used is None or scope.made_used[output - self.graph.taken[1]]
 
 
 cdef int analyse_leaf(Lowering self, int32_t index) except -1:
@@ -215,7 +207,7 @@ cdef int analyse_leaf(Lowering self, int32_t index) except -1:
     return 0
 
 
-cdef int analyse_loop(Lowering self, int32_t index) except -1:
+cdef int analyse_loop(Lowering self, int32_t index, set read) except -1:
     """What is known of the operands is known of what the step is given."""
     cdef Graph graph = self.graph
     cdef LoopStep step = LoopStep()
@@ -229,10 +221,18 @@ cdef int analyse_loop(Lowering self, int32_t index) except -1:
     outside = [graph.loop_operand(index, loop.states + at) for at in range(loop.outside)]
     scope.outside_varies = [self.varying.items[<int32_t>operand] for operand in outside]
     scope.outside_active = [self.active.items[<int32_t>operand] for operand in outside]
-    scope.states_active = [self.active.items[graph.loop_operand(index, at)] for at in range(loop.states)]
+    used = loop.body.taken_from(INPUT, loop.body.needed_by(read))
+    scope.inputs_used = [at in used for at in range(len(loop.inputs))]
+    scope.states_read = [at in read for at in range(loop.states)]
+    scope.states_active = [
+        self.active.items[graph.loop_operand(index, at)] and scope.states_read[at]
+        for at in range(loop.states)
+    ]
     scope.inputs_active = []
-    for given in loop.inputs:
-        if given.kind == COLUMNS:
+    for at, given in enumerate(loop.inputs):
+        if not scope.inputs_used[at]:
+            active = False
+        elif given.kind == COLUMNS:
             active = self.purpose == INPUTS and self.kinds[given.source] != INDICES
         elif given.kind == ELEMENTS:
             active = any([
@@ -249,8 +249,9 @@ cdef int analyse_loop(Lowering self, int32_t index) except -1:
         analyse(body)
         settled = True
         for at in range(loop.states):
-            if body.active.items[<int32_t>loop.body.outputs[at]] and not scope.states_active[at]:
-                scope.states_active[at], settled = True, False
+            if scope.states_read[at] and not scope.states_active[at]:
+                if body.active.items[<int32_t>loop.body.outputs[at]]:
+                    scope.states_active[at], settled = True, False
     scope.made_active = [
         body.active.items[<int32_t>output] != 0 for output in loop.body.outputs[loop.states:]
     ]
@@ -645,12 +646,17 @@ cdef tuple place_of(Lowering self, tuple place):
     return self.scope.base + place[1] + first, 0
 
 
+cdef int32_t operand_of_loop(Lowering self, Py_ssize_t index, Py_ssize_t at) except -1:
+    """An operand of a loop; of those that no result needs, 0."""
+    cdef int32_t operand = self.graph.loop_operand(index, at)
+    return operand if self.needed[operand] else self.constant(0.0)
+
+
 cdef int emit_loop(Lowering self, int32_t index) except -1:
-    cdef Graph graph = self.graph
     cdef LoopStep step = self.loops[index]
     cdef Loop loop = step.loop
     cdef Input given
-    cdef list operands = [graph.loop_operand(index, at) for at in range(loop.states + loop.outside)]
+    cdef list operands = [operand_of_loop(self, index, at) for at in range(loop.states + loop.outside)]
     step.number = self.layout.loops
     self.layout.loops += 1
     step.scope.base = self.layout.arguments
@@ -658,7 +664,7 @@ cdef int emit_loop(Lowering self, int32_t index) except -1:
     for given in loop.inputs:
         step.offsets.append(len(operands))
         if given.kind == ELEMENTS:
-            operands += [graph.loop_operand(index, given.source + at) for at in range(loop.steps)]
+            operands += [operand_of_loop(self, index, given.source + at) for at in range(loop.steps)]
     return self.step(&self.steps, OPCODE_LOOP, index, new_wide(self, operands), step.number)
 
 

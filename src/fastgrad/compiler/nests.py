@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from fastgrad.engine import Value
@@ -31,7 +31,8 @@ def parts_of(nest: Any) -> tuple[type, tuple[Any, ...], list[Any]] | None:
     if nest is None:
         return type(None), (), []
     if isinstance(nest, dict):
-        return dict, tuple(nest), list(nest.values())
+        keys = in_order(nest)
+        return dict, keys, [nest[key] for key in keys]
     if isinstance(nest, tuple):
         return type(nest), getattr(nest, "_fields", ()), list(nest)
     if isinstance(nest, list):
@@ -40,6 +41,14 @@ def parts_of(nest: Any) -> tuple[type, tuple[Any, ...], list[Any]] | None:
         items = nest.tolist()
         return (list, (), items) if isinstance(items, list) else None
     return None
+
+
+def in_order(keys: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the keys of a dict sorted, so that dicts of the same keys have the same shape, as in jax."""
+    try:
+        return tuple(sorted(keys))
+    except TypeError:
+        return tuple(keys)
 
 
 def nest_of(nest: Any) -> Nest:

@@ -58,6 +58,13 @@ cdef struct LoopCode:
     bint repeats
 
 
+# Where a `take` of the program finds its index, and the number of its list.
+cdef struct Lookup:
+    int32_t argument
+    int32_t column
+    int32_t wide
+
+
 cdef class Plan
 
 
@@ -100,11 +107,19 @@ cdef class Plan:
     cdef int32_t *shared
     cdef Py_ssize_t shared_count
     cdef double *initial
-    # The accumulators are, in this order: sums of the outputs, gradients of uniform numbers, gradients of
-    # matrices. `accumulated` has the uniform number that each is the gradient of. `sums` counts those of the
-    # steps of loops, too, which follow.
+    # A table is parameters that only `take` reads: how many are in tables, where they are read, and which
+    # parameters are in none.
+    cdef Py_ssize_t tables
+    cdef Lookup *lookups
+    cdef Py_ssize_t lookup_count
+    cdef int32_t *dense
+    cdef Py_ssize_t dense_count
+    # The accumulators are, in this order: sums of the outputs, gradients of tables (`table_sums` of them), of
+    # other uniform numbers, of matrices. `accumulated` has the uniform number that each is the gradient of.
+    # `sums` counts those of the steps of loops, too, which follow.
     cdef int32_t *accumulated
     cdef Py_ssize_t accumulators
+    cdef Py_ssize_t table_sums
     cdef Py_ssize_t sums
     # The loops of this plan itself, with their numbers, and of a whole program all, outer before inner ones.
     cdef list loops

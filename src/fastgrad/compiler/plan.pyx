@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """From steps to instructions: a register for every number and gradient while it is needed, and no longer.
 
 Time runs forward through the steps and then back through them. A value lives from its step to the last
@@ -8,7 +8,7 @@ back through the step that made its value. opcodes.py says what the fields of a 
 """
 
 from libc.stdint cimport int32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
@@ -36,6 +36,8 @@ cdef class Plan:
         PyMem_RawFree(self.wides)
         PyMem_RawFree(self.table)
         PyMem_RawFree(self.initial)
+        PyMem_RawFree(self.lookups)
+        PyMem_RawFree(self.dense)
         PyMem_RawFree(self.shared)
         PyMem_RawFree(self.accumulated)
         PyMem_RawFree(self.packed_from)
@@ -425,8 +427,12 @@ cdef int place_loop(Allocation self, const Step *step) except -1:
             code.given[at].argument = -1
         elif given.kind == COLUMNS:
             code.given[at].argument = <int32_t>given.source
-        else:
+        elif loop.scope.inputs_used[at]:
             code.given[at].argument = argument_of_made(self, step.out, given)
+        else:
+            # Nothing needs that list, so it may not have been made: the input stands for itself.
+            code.given[at].argument = <int32_t>(code.base + code.states + code.outside + at)
+            code.given[at].first = code.given[at].stride = 0
     for argument, column, choices in plan.body.ranges:
         self.plan.ranges += ranges_outside(plan, argument, column, choices)
     return 0
@@ -525,6 +531,7 @@ cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *role
     cdef Py_ssize_t at, active = 0
     for at in range(wide.inputs):
         plan.table[wide.fresh_left + at] = self.begin_gradient(ids[at])
+        wide.any_fresh |= plan.table[wide.fresh_left + at]
         plan.table[wide.left_adjoint + at] = self.gradient_place(ids[at])
         if roles.fields[0] == ROLE_GIVEN:
             plan.table[wide.right_adjoint + at] = -1
@@ -543,6 +550,7 @@ cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *role
     if wide.inputs and plan.table[wide.left_adjoint] >= 0:
         while active < wide.inputs and plan.table[wide.left_adjoint + active] >= 0:
             active += 1
+        wide.active = <int32_t>active
         wide.transposed = self.transposed.setdefault((wide.packed, active), as_offset(plan.packed))
         if wide.transposed == plan.packed:
             plan.packed += wide.outputs * active
@@ -676,7 +684,7 @@ cdef void list_panels(
 
 cdef int list_packed(Plan plan) except -1:
     """Of every matrix: the bias, panels of rows, and panels of the columns that want a gradient."""
-    cdef Py_ssize_t number, active
+    cdef Py_ssize_t number
     cdef const Wide *wide
     cdef const int32_t *weights
     cdef int32_t *out
@@ -690,10 +698,8 @@ cdef int list_packed(Plan plan) except -1:
         memcpy(out, plan.table + wide.bias, wide.outputs * sizeof(int32_t))
         list_panels(weights, wide.outputs, wide.inputs, wide.inputs, 1, out + wide.outputs)
         if wide.transposed >= 0:
-            active = 0
-            while active < wide.inputs and plan.table[wide.left_adjoint + active] >= 0:
-                active += 1
-            list_panels(weights, active, wide.outputs, 1, wide.inputs, plan.packed_from + wide.transposed)
+            out = plan.packed_from + wide.transposed
+            list_panels(weights, wide.active, wide.outputs, 1, wide.inputs, out)
     return 0
 
 
@@ -725,6 +731,58 @@ cdef int number_uniforms(Allocation self) except -1:
             self.uniform_of(index)
     for operand in self.lowering.constants.values():
         self.uniform_of(operand)
+    return 0
+
+
+cdef bint is_parameter(Graph graph, int32_t index) noexcept:
+    if index >= graph.size or graph.row(index) != ROW_LEAF:
+        return False
+    argument, _ = graph.leaves[graph.first(index)]
+    return argument < 0
+
+
+cdef int find_tables(Allocation self, bint any_table) except -1:
+    """Find the parameters that only `take` reads; their accumulators follow the outputs'."""
+    cdef Plan plan = self.plan
+    cdef Graph graph = self.lowering.graph
+    cdef Integers uses
+    cdef WideStep wide
+    cdef const Step *step
+    cdef Lookup *lookup
+    cdef Py_ssize_t at, time
+    cdef int32_t index, number
+    memset(&uses, 0, sizeof(Integers))
+    plan.dense = <int32_t *>zeroed(plan.parameters, sizeof(int32_t))
+    plan.lookups = <Lookup *>zeroed(self.count, sizeof(Lookup))
+    try:
+        for _ in range(plan.parameters):
+            append(&uses, 0)
+        for index in range(<int32_t>graph.size if any_table else 0):
+            if is_parameter(graph, index):
+                uses.items[self.uniform[index]] += self.lowering.uses.items[index]
+        for time in range(self.count):
+            step = self.step(time)
+            if step.opcode != OPCODE_TAKE:
+                continue
+            lookup = &plan.lookups[plan.lookup_count]
+            plan.lookup_count += 1
+            lookup.wide, lookup.argument, lookup.column = step.fields[0], step.fields[1], step.fields[2]
+            wide = self.lowering.wides[step.fields[0]]
+            for at in range(wide.size if any_table else 0):
+                index = self.lowering.ids.items[wide.start + at]
+                if is_parameter(graph, index):
+                    uses.items[self.uniform[index]] -= 1
+        for number in range(<int32_t>plan.parameters):
+            if uses.items[number] or not any_table:
+                plan.dense[plan.dense_count] = number
+                plan.dense_count += 1
+        plan.tables = plan.parameters - plan.dense_count
+        for index in range(<int32_t>graph.size if plan.tables else 0):
+            if is_parameter(graph, index) and not uses.items[self.uniform[index]] and self.wanted(index):
+                self.accumulator[index] = append(&self.accumulated, self.uniform[index])
+                plan.table_sums += 1
+    finally:
+        PyMem_RawFree(uses.items)
     return 0
 
 
@@ -832,6 +890,8 @@ cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout lay
         # The first accumulators are the outputs' sums and belong to no uniform number.
         append(&allocation.accumulated, -1)
     number_uniforms(allocation)
+    # What selects computes the gradients of a row by all parameters.
+    find_tables(allocation, scope is None and not any_selects(graph))
     plan_loops(allocation, kinds)
     lifetimes(allocation)
     lay_out_wides(allocation)

@@ -10,7 +10,15 @@ from fastgrad.compiler.graph import Graph
 from fastgrad.compiler.watch import Snapshot
 from fastgrad.engine import Value
 
-__all__ = ["Program", "Programs", "data_of", "set_data"]
+__all__ = [
+    "Program",
+    "Programs",
+    "data_of",
+    "gradients_by_passes",
+    "hessian_by_passes",
+    "set_data",
+    "sums_by_passes",
+]
 
 @disjoint_base
 class Program:
@@ -28,6 +36,8 @@ class Program:
     def output_shape(self) -> tuple[int, ...]: ...
     @property
     def size(self) -> int: ...
+    @property
+    def has_loops(self) -> bool: ...
     def __new__(
         cls, graph: Graph, signature: tuple[int, ...], names: tuple[str, ...], name: str, single: bool
     ) -> Program: ...
@@ -73,7 +83,13 @@ class Program:
         shapes: list[tuple[int, ...]],
         outs: Sequence[Any] | None = None,
     ) -> Any: ...
-    def _verify(self, arguments: list[Any], what: str = "outputs") -> None: ...
+    def needs_passes(self, columns: tuple[tuple[tuple[int, int] | None, ...], ...]) -> bool: ...
+    def _verify(
+        self,
+        arguments: list[Any],
+        what: str = "outputs",
+        locate: Callable[[Graph, int], str] | None = None,
+    ) -> None: ...
 
 # What the compiled function returns for one row.
 _Returned = TypeVar("_Returned", covariant=True)
@@ -132,6 +148,36 @@ class Programs(Generic[_Returned]):
     def input_gradients(self, *arguments: object, **options: object) -> _Gradient | tuple[_Gradient, ...]: ...
 
 def data_of(leaves: list[Value]) -> _Array: ...
+def gradients_by_passes(
+    program: Program,
+    arguments: list[Any],
+    threads: int,
+    block: int,
+    columns: tuple[tuple[tuple[int, int] | None, ...], ...],
+    values: bool,
+    shapes: list[tuple[int, ...]],
+    outs: Sequence[Any] | None = None,
+) -> list[Any]: ...
+def hessian_by_passes(
+    program: Program,
+    arguments: list[Any],
+    threads: int,
+    block: int,
+    columns: tuple[tuple[int, int] | None, ...],
+    shapes: list[tuple[int, ...]],
+    outs: Sequence[Any] | None = None,
+) -> Any: ...
+def sums_by_passes(
+    program: Program,
+    arguments: list[Any],
+    threads: int,
+    block: int,
+    scale: float,
+    columns: tuple[tuple[tuple[int, int] | None, ...], ...],
+    values: bool,
+    shapes: list[tuple[int, ...]],
+    outs: Sequence[Any] | None = None,
+) -> list[Any]: ...
 def set_data(leaves: list[Value], theta: ArrayLike) -> None: ...
 
 # An array that a call fills.

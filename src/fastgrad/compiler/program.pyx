@@ -19,17 +19,22 @@ from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, SHARED
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport Plan, make_plan
-from fastgrad.compiler.replay cimport Workspace, chosen_kernels, run_rows, workspace_for
+from fastgrad.compiler.replay cimport Workspace, begin_tables, chosen_kernels, give_gradients
+from fastgrad.compiler.replay cimport read_parameters, run_rows, workspace_for
 from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowProgram, RowState, Singular
 from fastgrad.compiler.rows cimport begin_loop_in_row, end_step_in_row, give_step_in_row
 from fastgrad.compiler.rows cimport gradients_in_row, value_in_row
-from fastgrad.compiler.transforms cimport hessian_graph, jacobian_graph, tangent_graph, weighted_graph
+from fastgrad.compiler.transforms cimport freed_graph, hessian_graph, jacobian_graph, tangent_graph
+from fastgrad.compiler.transforms cimport weighted_graph
 from fastgrad.compiler.watch cimport Snapshot
-from fastgrad.engine cimport add_gradients, read_leaves
+from fastgrad.engine cimport read_leaves
 from fastgrad.engine import Value, _described, _refuse
 from fastgrad.ops cimport *
 
-__all__ = ["Program", "Programs", "data_of", "set_data"]
+__all__ = [
+    "Program", "Programs", "data_of", "gradients_by_passes", "hessian_by_passes", "set_data",
+    "sums_by_passes",
+]
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -182,6 +187,11 @@ cdef class Program:
         """How many records the graph has."""
         return self.graph.size
 
+    @property
+    def has_loops(self):
+        """Whether a loop is part of the program."""
+        return len(self.graph.loops) > 0
+
     cdef Plan plan_for(self, int purpose):
         plan = self.plans.get(purpose)
         if plan is None:
@@ -252,9 +262,10 @@ cdef class Program:
         return 0
 
     cdef Workspace start(
-        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block,
+        bint whole=False,
     ):
-        """A workspace with the call's numbers and addresses in it."""
+        """A workspace with the call's numbers and addresses in it; whole: with those of whole tables."""
         cdef Workspace workspace
         cdef Prepared one
         cdef Argument *argument
@@ -265,7 +276,6 @@ cdef class Program:
         workspace = workspace_for(plan, rows, block, threads)
         index = plan.parameters
         memcpy(workspace.uniform + index, plan.initial + index, (plan.uniforms - index) * sizeof(double))
-        read_leaves(self.graph.parameters, workspace.uniform)
         for index in range(plan.shared_count):
             one = arguments[plan.shared[2 * index]]
             workspace.uniform[plan.parameters + index] = one.number if one.columns < 0 else (
@@ -280,6 +290,8 @@ cdef class Program:
             argument.columns = argument.gradient_row_step = max(one.columns, 1)
             argument.gradient_column_step = 1
             argument.gradient = NULL
+        begin_tables(plan, workspace, rows, whole)
+        read_parameters(plan, workspace, self.graph.parameters)
         return workspace
 
     cpdef outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
@@ -310,13 +322,14 @@ cdef class Program:
         return [rows[0] for rows in values] if by_output else values[0]
 
     cdef Workspace run(
-        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed
+        self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed,
+        Py_ssize_t output=-1, bint whole=False,
     ):
-        """Run the way forward and back, the derivative by each output being `seed`."""
-        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
+        """Run the way forward and back, the derivative by each output, or by one, being `seed`."""
+        cdef Workspace workspace = self.start(plan, arguments, rows, threads, block, whole)
         cdef Py_ssize_t at
         for at in range(plan.outputs):
-            workspace.seeds[at] = seed
+            workspace.seeds[at] = seed if output < 0 or at == output else 0.0
         run_rows(plan, workspace, rows, workspace.seeds, NULL, 1)
         return workspace
 
@@ -331,13 +344,13 @@ cdef class Program:
         workspace = self.run(plan, arguments, rows, threads, block, 1.0 / <double>rows)
         # The gradients come last: nothing that can fail follows.
         means = [workspace.total[at] / <double>rows for at in range(plan.outputs)]
+        give_gradients(plan, workspace, self.graph.parameters)
         plan.workspaces.append(workspace)
-        add_gradients(self.graph.parameters, workspace.gradient)
         return means[0] if self.single else means
 
     cpdef input_gradients(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return d output / d argument row by row: an array an argument, None for indices."""
-        if len(self.graph.outputs) > MOST_PASSES:
+        if len(self.graph.outputs) > MOST_PASSES and not self.graph.loops:
             return self.gradients_side_by_side(arguments, threads, block)
         cdef Plan plan = self.plan_for(INPUTS)
         cdef Py_ssize_t rows = self.count_rows(arguments), at, index
@@ -366,9 +379,10 @@ cdef class Program:
     def derived(self, tuple key not None, tuple more not None=()):
         """Return the program of derivatives that a key describes; it is made at its first use.
 
-        key: ("jacobian", columns, values), ("hessian", columns), ("tangent", columns) or ("weighted",). The
-        columns are leaves: (argument, column), (-1, parameter), or None for what the program does not have.
-        `more` has the signatures of the arguments that follow: a tangent for each column, or the weight.
+        key: ("jacobian", columns, values), ("hessian", columns), ("tangent", columns), ("weighted",) or
+        ("freed",). The columns are leaves: (argument, column), (-1, parameter), or None for what the program
+        does not have. `more` has the signatures of the arguments that follow: a tangent for each column, the
+        weight, or what takes the place of the parameters.
         """
         cdef Program program = self.relatives.get((key, more))
         cdef Graph graph
@@ -376,10 +390,12 @@ cdef class Program:
             return program
         extra = [
             (len(self.signature) + at, column)
-            for at, one in enumerate(more) for column in range(max(one // 4 - 1, 1))
+            for at, one in enumerate(more) for column in range(one // 4 - 1 if one >= 4 else 1)
         ]
         # Unpacked, as an index is not checked here.
         kind, columns, values = (key + (None, None, None))[:3]
+        if self.graph.loops and (kind == "hessian" or (kind == "jacobian" and self.needs_passes(columns))):
+            raise ValueError("reverse mode through a loop takes a pass for each output")
         if kind == "jacobian":
             graph = jacobian_graph(self.graph, columns, bool(values))
         elif kind == "hessian":
@@ -388,9 +404,12 @@ cdef class Program:
             graph = tangent_graph(self.graph, columns, tuple(extra))
         elif kind == "weighted" and len(extra) == 1:
             graph = weighted_graph(self.graph, extra[0])
+        elif kind == "freed" and len(extra) == len(self.graph.parameters):
+            graph = freed_graph(self.graph, len(self.signature))
         else:
             raise ValueError(f"a program has no derivatives {key!r} with {len(extra)} more columns")
-        names = ("row_weights",) if kind == "weighted" else ("tangents",) * len(more)
+        more_names = {"weighted": "row_weights", "freed": "parameters"}
+        names = (more_names.get(kind, "tangents"),) * len(more)
         program = Program(graph, self.signature + more, self.names + names, self.name, False)
         program.ranges = self.index_ranges()
         self.relatives[key, more] = program
@@ -421,40 +440,62 @@ cdef class Program:
         arrays have these shapes, and a single number is a float.
         """
         cdef Plan plan = self.plan_for(FORWARD)
-        cdef Py_ssize_t rows = self.count_rows(arguments), number = 0, at, count, step
-        cdef Results results
+        cdef Py_ssize_t rows = self.count_rows(arguments), number
         cdef Workspace workspace
-        cdef list targets = []
-        cdef bint by_row = self.has_rows(arguments)
-        outs = [None] * len(shapes) if outs is None else list(outs)
-        if len(outs) != len(shapes):
-            raise ValueError(f"out must have {len(shapes)} arrays, not {len(outs)}")
-        for shape, given in zip(shapes, outs):
-            shape = (rows, *shape) if by_row else tuple(shape)
-            results = self.target(shape if shape or given is not None else (1,), given, arguments)
-            number += results.size() // (rows if by_row else 1) if rows else 0
-            targets.append(results)
-        require_apart([one for one, given in zip(targets, outs) if given is not None])
+        cdef list targets = self.targets(shapes, outs, arguments, rows)
+        number = self.numbers_of_row(targets, arguments, rows)
         if number:
             if number != plan.outputs:
                 raise ValueError(f"{plan.outputs} outputs are not {number}")
             workspace = self.start(plan, arguments, rows, threads, block)
-            number = 0
-            for results in targets:
-                count = results.size() // (rows if by_row else 1)
-                step = results.view.strides[0] if by_row else 8
-                for at in range(count):
-                    workspace.places[number].data = results.at(at)
-                    workspace.places[number].row_step = step
-                    number += 1
+            self.aim_outputs(workspace, targets, arguments, rows)
             run_rows(plan, workspace, rows, NULL, workspace.places, 1)
             plan.workspaces.append(workspace)
         else:
             # Nothing is computed, as of no parameters; what refuses the call does so all the same.
             self.check_indices(plan.ranges if self.ranges is None else self.ranges, arguments, rows)
+        return self.handed_over(targets, shapes, outs, arguments)
+
+    cdef list targets(self, list shapes, outs, list arguments, Py_ssize_t rows):
+        """The arrays of a call for each of the shapes."""
+        cdef list targets = []
+        outs = [None] * len(shapes) if outs is None else list(outs)
+        if len(outs) != len(shapes):
+            raise ValueError(f"out must have {len(shapes)} arrays, not {len(outs)}")
+        for shape, given in zip(shapes, outs):
+            shape = (rows, *shape) if self.has_rows(arguments) else tuple(shape)
+            targets.append(self.target(shape if shape or given is not None else (1,), given, arguments))
+        require_apart([one for one, given in zip(targets, outs) if given is not None])
+        return targets
+
+    cdef Py_ssize_t numbers_of_row(self, list targets, list arguments, Py_ssize_t rows) except -1:
+        """How many numbers the arrays have for each row."""
+        cdef Results results
+        cdef Py_ssize_t number = 0
+        for results in targets:
+            number += results.size() // (rows if self.has_rows(arguments) else 1) if rows else 0
+        return number
+
+    cdef int aim_outputs(
+        self, Workspace workspace, list targets, list arguments, Py_ssize_t rows
+    ) except -1:
+        """Have the outputs go to the arrays."""
+        cdef Results results
+        cdef bint by_row = self.has_rows(arguments)
+        cdef Py_ssize_t number = 0, at
+        for results in targets:
+            for at in range(results.size() // (rows if by_row else 1)):
+                workspace.places[number].data = results.at(at)
+                workspace.places[number].row_step = results.view.strides[0] if by_row else 8
+                number += 1
+        return 0
+
+    cdef list handed_over(self, list targets, list shapes, outs, list arguments):
+        """What the caller gets for these arrays."""
+        cdef bint by_row = self.has_rows(arguments)
         return [
-            handed_over(results, given, bool(by_row or shape))
-            for results, given, shape in zip(targets, outs, shapes)
+            handed_over(results, given, by_row or len(shape) > 0)
+            for results, given, shape in zip(targets, outs or [None] * len(shapes), shapes)
         ]
 
     cdef bint has_rows(self, list arguments) except -1:
@@ -497,29 +538,16 @@ cdef class Program:
         cdef list sums = [0.0] * plan.outputs
         cdef Results results = Results((0 if columns is None else len(columns),))
         cdef Workspace workspace = None
-        cdef dict places
         if rows:
-            workspace = self.run(plan, arguments, rows, threads, block, scale)
+            workspace = self.run(plan, arguments, rows, threads, block, scale, -1, columns is not None)
             sums = [workspace.total[at] * scale for at in range(plan.outputs)]
         if columns is None:
             if rows:
+                give_gradients(plan, workspace, self.graph.parameters)
                 plan.workspaces.append(workspace)
-                add_gradients(self.graph.parameters, workspace.gradient)
             return sums, None
         if rows:
-            places = {
-                (plan.shared[2 * at], plan.shared[2 * at + 1]): plan.parameters + at
-                for at in range(plan.shared_count)
-            }
-            for at, column in enumerate(columns):
-                place = None
-                if column is not None:
-                    argument, number = column
-                    place = number if argument < 0 else places.get(column)
-                if place is not None and not 0 <= place < plan.parameters + plan.shared_count:
-                    raise ValueError(f"there is no column {column!r}")
-                if place is not None:
-                    results.data[at] = workspace.gradient[<Py_ssize_t>place]
+            read_gradients(plan, workspace, columns, results.data)
             plan.workspaces.append(workspace)
         return sums, shared_out(results, shapes, outs)
 
@@ -527,20 +555,28 @@ cdef class Program:
         self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, double scale,
         tuple columns not None, list shapes not None, outs=None,
     ):
-        """Return the Hessian of `reduced` by the columns, from its products with the unit vectors."""
-        cdef Py_ssize_t count = len(columns), at, other
+        """Return the Hessians of the outputs' sums by the columns, from products with the unit vectors."""
+        cdef Py_ssize_t count = len(columns), outputs = len(self.graph.outputs), at, other, output
         cdef Results unit = Results((count,))
-        cdef Results found = Results((count * count,))
-        cdef Results row = Results((count,))
+        cdef Results found = Results((outputs * count * count,))
+        cdef Results row = Results((outputs * count,))
         cdef Program along = self.derived(("tangent", columns), (NUMBER + 4 * (count + 1),))
         cdef list given = [*arguments, prepare_numbers(unit.array, "tangents", True)]
         for at in range(count):
             unit.data[at] = 1.0
-            along.reduced(given, threads, block, scale, columns, [(count,)], [row.array])
+            sum_gradients(along, given, threads, block, scale, columns, NULL, row.data)
             unit.data[at] = 0.0
-            for other in range(count):
-                found.data[at * count + other] = row.data[other]
+            for output in range(outputs):
+                for other in range(count):
+                    found.data[(output * count + at) * count + other] = row.data[output * count + other]
         return shared_out(found, shapes, outs)[0]
+
+    def needs_passes(self, tuple columns not None):
+        """Whether the derivatives by these groups of columns take a pass for each output: see by_passes.pxi.
+
+        It is reverse mode through a loop, which is for fewer outputs than columns.
+        """
+        return len(self.graph.loops) > 0 and len(self.graph.outputs) < sum([len(group) for group in columns])
 
     cdef object gradients_side_by_side(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """What `input_gradients` returns, by a program of its own: all outputs in one pass."""
@@ -587,12 +623,12 @@ cdef class Program:
         ]
         return shaped[0] if len(shaped) == 1 else tuple(shaped)
 
-    def _verify(self, list arguments, str what="outputs"):
+    def _verify(self, list arguments, str what="outputs", locate=None):
         """Raise what the engine would raise for the first row that it refuses.
 
         Before `backward` and `input_gradients`, also raise FloatingPointError for the first row in which
         the product of a gradient and a derivative is not finite. The message names the row, the
-        instruction as `print` numbers it, and the operands.
+        instruction as `print` numbers it, the operands, and what locate(graph, record) returns.
         """
         cdef int purpose = {"backward": BACKWARD, "input_gradients": INPUTS}.get(what, FORWARD)
         cdef Plan plan = self.plan_for(FORWARD)
@@ -606,17 +642,18 @@ cdef class Program:
         seeds = <double *>zeroed(plan.outputs, sizeof(double))
         try:
             memory = RowMemory(graph, True)
-            workspace = self.start(plan, arguments, rows, 1, 0)
+            workspace = self.start(plan, arguments, rows, 1, 0, True)
             for row in range(rows):
                 self.verify_records(
-                    graph, &memory.state, workspace.arguments, workspace.uniform, row, f"row {row}", &since
+                    graph, &memory.state, workspace.arguments, workspace.uniform, row, f"row {row}", &since,
+                    locate,
                 )
                 # All outputs together, or each by itself, as the call differentiates them.
                 for output in range(plan.outputs if purpose == INPUTS else 1 if purpose == BACKWARD else 0):
                     for at in range(plan.outputs):
                         seeds[<Py_ssize_t>at] = 1.0 if purpose == BACKWARD or at == output else 0.0
                     self.verify_gradients(
-                        graph, &memory.state, workspace.arguments, workspace.uniform, seeds, row
+                        graph, &memory.state, workspace.arguments, workspace.uniform, seeds, row, locate
                     )
             plan.workspaces.append(workspace)
         finally:
@@ -631,6 +668,7 @@ cdef class Program:
         Py_ssize_t row,
         str place,
         Py_ssize_t *since,
+        object locate,
     ) except -1:
         """Compute every record as the engine does."""
         cdef const RowGraph *of = &program.of
@@ -644,7 +682,7 @@ cdef class Program:
         for index in range(of.size):
             kind = graph.row(index)
             if kind == ROW_LOOP:
-                self.verify_loop(program, state, index, arguments, row, place, since)
+                self.verify_loop(program, state, index, arguments, row, place, since, locate)
                 continue
             state.values[index] = value_in_row(of, state, index, arguments, parameters, row)
             if not isfinite(state.values[index]) and refuses(kind):
@@ -652,7 +690,8 @@ cdef class Program:
                 try:
                     _refuse(kind, a, b)
                 except (ArithmeticError, ValueError) as error:
-                    raise type(error)(f"{place}, instruction v{index}: {error}") from None
+                    where = at_line(locate, graph, index)
+                    raise type(error)(f"{place}, instruction v{index}: {error}{where}") from None
         return 0
 
     cdef int verify_loop(
@@ -664,6 +703,7 @@ cdef class Program:
         Py_ssize_t row,
         str place,
         Py_ssize_t *since,
+        object locate,
     ) except -1:
         """Compute every step of a loop, record by record."""
         cdef Loop loop = program.graph.loop_of(index)
@@ -674,7 +714,7 @@ cdef class Program:
             give_step_in_row(&program.of, state, index, arguments, row, step)
             self.verify_records(
                 body, &state.loops[number].body, arguments, state.loops[number].given, row,
-                f"{place}, step {step} of {loop.name}", since,
+                f"{place}, step {step} of {loop.name}", since, locate,
             )
             end_step_in_row(&program.of, state, index, step)
         return 0
@@ -687,6 +727,7 @@ cdef class Program:
         const double *parameters,
         const double *seeds,
         Py_ssize_t row,
+        object locate,
     ) except -1:
         """Raise FloatingPointError if a wanted gradient is not finite."""
         cdef Singular first = gradients_in_row(&program.of, state, arguments, seeds, parameters, row)
@@ -714,12 +755,19 @@ cdef class Program:
             if has_two_operands(kind):
                 which = f" by the {'right' if first.operand else 'left'} operand"
         place = f"row {row}{f', step {first.step} of ' + loops if loops else ''}, instruction v{first.record}"
+        where = at_line(locate, graph, first.record)
         if not isfinite(first.derivative):
-            raise FloatingPointError(f"{place}: the derivative of {what}{which} is {first.derivative}")
+            raise FloatingPointError(f"{place}: the derivative of {what}{which} is {first.derivative}{where}")
         raise FloatingPointError(
             f"{place}: the gradient {first.gradient} times the derivative of {what}{which}, "
-            f"{first.derivative}, is {first.gradient * first.derivative}"
+            f"{first.derivative}, is {first.gradient * first.derivative}{where}"
         )
+
+
+cdef str at_line(object locate, Graph graph, Py_ssize_t record):
+    """The source line of a record for a message, if it can be found."""
+    found = "" if locate is None else locate(graph, record)
+    return f", at {found}" if found else ""
 
 
 cdef bint only_parameters(tuple columns) except -1:
@@ -729,6 +777,41 @@ cdef bint only_parameters(tuple columns) except -1:
             if argument >= 0:
                 return False
     return True
+
+
+cdef int read_gradients(Plan plan, Workspace workspace, tuple columns, double *out) except -1:
+    """Copy the gradients by parameters and by what all rows share; 0 by None."""
+    cdef Py_ssize_t at
+    cdef dict places = {
+        (plan.shared[2 * at], plan.shared[2 * at + 1]): plan.parameters + at
+        for at in range(plan.shared_count)
+    }
+    for at, column in enumerate(columns):
+        place = None
+        if column is not None:
+            argument, number = column
+            place = number if argument < 0 else places.get(column)
+        if place is not None and not 0 <= place < plan.parameters + plan.shared_count:
+            raise ValueError(f"there is no column {column!r}")
+        out[at] = 0.0 if place is None else workspace.gradient[<Py_ssize_t>place]
+    return 0
+
+
+cdef int sum_gradients(
+    Program self, list arguments, Py_ssize_t threads, Py_ssize_t block, double scale, tuple columns,
+    double *sums, double *out
+) except -1:
+    """The outputs' sums over the rows, unless NULL, and for each its gradient by the columns."""
+    cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED)
+    cdef Py_ssize_t rows = self.count_rows(arguments), output, count = len(columns)
+    cdef Workspace workspace
+    for output in range(plan.outputs if rows else 0):
+        workspace = self.run(plan, arguments, rows, threads, block, scale, output, True)
+        if sums != NULL:
+            sums[output] = workspace.total[output] * scale
+        read_gradients(plan, workspace, columns, out + output * count)
+        plan.workspaces.append(workspace)
+    return 0
 
 
 cdef int require_apart(list given) except -1:
@@ -850,4 +933,6 @@ cdef int let_others_run() except -1:
         pass
     return 0
 
+
+include "by_passes.pxi"
 include "dispatch.pxi"

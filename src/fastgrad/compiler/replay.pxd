@@ -1,5 +1,7 @@
 """Replay: a plan runs over the rows of a call."""
 
+from libc.stdint cimport int32_t, int64_t
+
 from fastgrad.compiler.instructions cimport Argument, Place
 from fastgrad.compiler.plan cimport Plan
 
@@ -41,6 +43,14 @@ cdef class Workspace:
     # The numbers of a row, of each thread.
     cdef list memories
     cdef Py_ssize_t bytes
+    # Of a sparse call: the parameters and the accumulators that each `take` takes row by row, or -1, and its
+    # indices. `clean`: whether the accumulators of tables are 0.
+    cdef bint sparse
+    cdef bint clean
+    cdef int32_t *taken
+    cdef int32_t *taken_sums
+    cdef int64_t *indices
+    cdef Py_ssize_t taken_count
 
     cdef void *room(self, Py_ssize_t count, size_t size) except NULL
     cdef double *numbers(self, Py_ssize_t count) except NULL
@@ -49,6 +59,9 @@ cdef class Workspace:
 cdef str chosen_kernels()
 cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_ssize_t threads)
 cdef Py_ssize_t block_bytes(Plan plan) noexcept
+cdef int begin_tables(Plan plan, Workspace self, Py_ssize_t rows, bint whole) except -1
+cdef int read_parameters(Plan plan, Workspace self, tuple parameters) except -1
+cdef void give_gradients(Plan plan, Workspace self, tuple parameters) noexcept
 cdef int run_rows(
     Plan plan, Workspace workspace, Py_ssize_t rows, const double *seeds, const Place *places,
     Py_ssize_t passes

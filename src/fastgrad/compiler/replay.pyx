@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """Replay: a plan runs over the rows of a call, in blocks of rows, parts of blocks, and threads.
 
 Each part of the rows has accumulators of its own, which are added up in the order of the parts. Blocks and
@@ -16,10 +16,11 @@ from cython cimport critical_section
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.lowering cimport sums_up
+from fastgrad.compiler.lowering cimport FORWARD, sums_up
 from fastgrad.compiler.memory cimport zeroed
-from fastgrad.compiler.plan cimport InputCode, LoopCode, LoopPlan, Plan
+from fastgrad.compiler.plan cimport InputCode, Lookup, LoopCode, LoopPlan, Plan
 from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowState, all_finite, differentiate_row
+from fastgrad.engine cimport add_gradients, move_gradients, read_leaves, read_leaves_at
 from fastgrad.ops cimport *
 
 __all__ = ["available_kernels"]
@@ -80,6 +81,11 @@ cdef struct Job:
     Py_ssize_t blocks
     Py_ssize_t parts
     Py_ssize_t accumulators
+    # Those of tables follow the outputs'; those that a sparse call takes, by `take` and row, or NULL.
+    Py_ssize_t outputs
+    Py_ssize_t table_sums
+    Py_ssize_t lookups
+    const int32_t *taken_sums
     # One set of accumulators for each part, or one that each part clears and adds to the total.
     double *part_accumulators
     double *total
@@ -150,6 +156,9 @@ cdef extern from *:
     }
     """
     bint signals_pending "fastgrad_signals_pending"() noexcept nogil
+
+
+include "tables.pxi"
 
 
 cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
@@ -261,13 +270,6 @@ cdef void aim_at(Worker *worker, Py_ssize_t output) noexcept nogil:
                 + output * worker.job.rows * worker.arguments[at].columns
 
 
-cdef void add_to_total(Job *job, const double *amounts) noexcept nogil:
-    cdef double *total = job.total
-    cdef Py_ssize_t at
-    for at in range(job.accumulators):
-        total[at] += amounts[at]
-
-
 cdef void run_parts(Worker *worker) noexcept nogil:
     """Run all parts in this thread."""
     cdef Job *job = worker.job
@@ -275,12 +277,12 @@ cdef void run_parts(Worker *worker) noexcept nogil:
     cdef Py_ssize_t part
     worker.block.accumulators = own
     for part in range(job.parts):
-        memset(own, 0, job.accumulators * sizeof(double))
+        clear_sums(job, own)
         run_part(worker, part)
         if read_shared(&job.stop):
             return
         if job.parts > 1:
-            add_to_total(job, own)
+            add_to_total(job, own, part)
 
 
 cdef void share_parts(Worker *worker) noexcept nogil:
@@ -294,7 +296,7 @@ cdef void share_parts(Worker *worker) noexcept nogil:
         job.next_part += 1
         PyThread_release_lock(job.lock)
         own = job.part_accumulators + part * job.accumulators
-        memset(own, 0, job.accumulators * sizeof(double))
+        clear_sums(job, own)
         worker.block.accumulators = own
         run_part(worker, part)
         PyThread_acquire_lock(job.lock, 1)
@@ -310,7 +312,7 @@ cdef void add_finished(Job *job) noexcept nogil:
     job.adding = True
     while part < job.parts and job.finished[part]:
         PyThread_release_lock(job.lock)
-        add_to_total(job, job.part_accumulators + part * job.accumulators)
+        add_to_total(job, job.part_accumulators + part * job.accumulators, part)
         part += 1
         PyThread_acquire_lock(job.lock, 1)
     job.next_added = part
@@ -343,7 +345,7 @@ include "looping.pxi"
 cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
     """Compute the uniform numbers, which are the registers of these instructions."""
     cdef Block block = block_of_once(plan, workspace)
-    kernels.forward(plan.once, plan.once_count, &block)
+    kernels.forward_one(plan.once, plan.once_count, &block)
     run_loops_once(workspace, &block)
     pack(plan, workspace.uniform, workspace.packed)
 
@@ -354,7 +356,7 @@ cdef void run_once_back(Plan plan, Workspace workspace) noexcept nogil:
     if workspace.loop_count:
         collect_loops(workspace, &block, workspace.total)
         block = block_of_once(plan, workspace)
-    kernels.backward(plan.once_back, plan.once_back_count, &block)
+    kernels.backward_one(plan.once_back, plan.once_back_count, &block)
 
 
 cdef Block block_of_once(Plan plan, Workspace workspace) noexcept nogil:
@@ -449,6 +451,9 @@ cdef class Workspace:
         cdef Py_ssize_t number
         if self.lock != NULL:
             PyThread_free_lock(self.lock)
+        PyMem_RawFree(self.taken)
+        PyMem_RawFree(self.taken_sums)
+        PyMem_RawFree(self.indices)
         if self.owned != NULL:
             for number in range(self.owned_count):
                 PyMem_RawFree(self.owned[number])
@@ -513,12 +518,19 @@ cdef Workspace workspace_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted, Py_s
             return found
 
 
-cdef void collect(Plan plan, const double *total, double *gradient) noexcept nogil:
+cdef void collect(Plan plan, Workspace workspace) noexcept nogil:
     """Add the accumulators of the rows to the gradients of the uniform numbers."""
-    cdef Py_ssize_t at
-    memset(gradient, 0, plan.uniforms * sizeof(double))
-    for at in range(plan.outputs, plan.accumulators):
-        gradient[plan.accumulated[at]] += total[at]
+    cdef double *gradient = workspace.gradient
+    cdef Py_ssize_t at, first = plan.outputs
+    if workspace.sparse:
+        # Those of the parameters are 0 already.
+        memset(gradient + plan.parameters, 0, (plan.uniforms - plan.parameters) * sizeof(double))
+        collect_tables(plan, workspace)
+        first += plan.table_sums
+    else:
+        memset(gradient, 0, plan.uniforms * sizeof(double))
+    for at in range(first, plan.accumulators):
+        gradient[plan.accumulated[at]] += workspace.total[at]
 
 
 cdef int run_rows(
@@ -539,7 +551,8 @@ cdef int run_rows(
     job.rows, job.block_rows = rows, workspace.block_rows
     job.blocks = (rows + job.block_rows - 1) // job.block_rows
     job.parts = workspace.parts
-    job.accumulators = plan.sums
+    job.accumulators, job.outputs, job.table_sums = plan.sums, plan.outputs, plan.table_sums
+    job.lookups, job.taken_sums = plan.lookup_count, workspace.taken_sums if workspace.sparse else NULL
     job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
     job.passes = passes
     job.arguments = workspace.arguments
@@ -550,7 +563,7 @@ cdef int run_rows(
     job.stop = False
     job.lock = workspace.lock
     if job.parts > 1:
-        memset(job.total, 0, job.accumulators * sizeof(double))
+        clear_sums(&job, job.total)
     for number in range(workspace.threads):
         worker = &workspace.workers[number]
         worker.job = &job
@@ -581,7 +594,7 @@ cdef void run_job(Plan plan, Workspace workspace, Job *job) noexcept nogil:
         run_once(plan, workspace)
         run_parts(&workspace.workers[0])
     if sums_up(plan.purpose) and not job.stop:
-        collect(plan, workspace.total, workspace.gradient)
+        collect(plan, workspace)
         run_once_back(plan, workspace)
         if job.rows_of != NULL and plan.once_count and not all_finite(
             workspace.gradient, plan.parameters + plan.shared_count
@@ -599,7 +612,7 @@ cdef void run_all_by_row(Plan plan, Workspace workspace, Job *job) noexcept nogi
     job.all_by_row = True
     run_parts(&workspace.workers[0])
     memcpy(job.total, workspace.sums, plan.outputs * sizeof(double))
-    collect(plan, job.total, workspace.gradient)
+    collect(plan, workspace)
 
 
 cdef Py_ssize_t block_bytes(Plan plan) noexcept:

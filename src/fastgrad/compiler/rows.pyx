@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """One row at a time, by the engine's own rules: for `strict`, and for derivatives that lanes cannot tell.
 
 `check` uses it, and so do gradients that loops over lanes get wrong. Over lanes, the gradient of an operand

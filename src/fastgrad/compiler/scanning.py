@@ -8,14 +8,21 @@ from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias, Typ
 
 from fastgrad.compiler.graph import OPERATION_ROWS
 from fastgrad.compiler.nests import LEAF, Nest, described, leaves_of, nest_of, parts_of, rebuilt
-from fastgrad.compiler.tracing import Index, Records, Repeat, Selection, columns_of_argument, placeholder
+from fastgrad.compiler.tracing import (
+    Index,
+    Records,
+    Repeat,
+    Selection,
+    columns_of_argument,
+    placeholder,
+    read_records,
+)
 from fastgrad.engine import (
     Value,
     _graph_order,
     _is_tracing,
     _make_unknown,
-    _parts_in_trace,
-    _read_graph,
+    _operands_in_trace,
     _refused,
     apply,
 )
@@ -180,7 +187,7 @@ def while_loop(
 
     def step(state: Any, _: None) -> tuple[Any, None]:
         new = checked(body_fun(state), shape, name)
-        going = as_value(cond_fun(state), f"the condition {name_of(cond_fun)}")
+        going = as_value(condition(cond_fun, state), f"the condition {name_of(cond_fun)}")
         old = leaves_of(state)
         chosen = [apply("where", going, after, before) for after, before in zip(new, old, strict=True)]
         return rebuilt(shape, iter(chosen)), None
@@ -191,11 +198,22 @@ def while_loop(
         return state
     state = rebuilt(shape, iter([as_value(leaf, f"the state of {name}") for leaf in leaves_of(init_val)]))
     for _ in range(limit):
-        going = cond_fun(state)
-        if not (going.data > 0.0 if isinstance(going, Value) else going > 0):  # type: ignore[operator]
+        going = condition(cond_fun, state)
+        if not (going.data > 0.0 if isinstance(going, Value) else going > 0):
             break
         state = rebuilt(shape, iter(checked(body_fun(state), shape, name)))
     return state
+
+
+def condition(cond_fun: Callable[[Any], Any], state: Any) -> Any:
+    """Return what a condition says of a state; the error of a comparison says how to write it."""
+    try:
+        return cond_fun(state)
+    except TypeError as error:
+        error.add_note(
+            "a condition of while_loop is a Value that is positive where the loop goes on: 9 - x for x < 9"
+        )
+        raise
 
 
 def checked(state: Any, shape: Nest, name: str) -> list[Value]:
@@ -386,12 +404,13 @@ def kind_of(source: Source, name: str) -> str:
     """Return the kind of an input: an index or a real number."""
     some = source.elements if source.columns is None else source.elements[:1]
     indices = [isinstance(element, Index) for element in some] if source.made is None else []
-    if not any(indices):
+    if not indices or not all(indices):
+        # Among others, an index is a number.
         return "real"
-    if source.columns is None or not all(indices):
+    if source.columns is None:
         raise _refused(
-            f"the x of {name} is an index in some step: it must be a column of one argument in every step, "
-            "at equal distances"
+            f"the x of {name} is an index: it must be a column of one argument in every step, at equal "
+            "distances"
         )
     return "index"
 
@@ -403,15 +422,15 @@ def body_of(outputs: list[Value], given: list[Value]) -> Records:
     order = _graph_order(outputs)
     computed: set[int] = set()
     for node in order:
-        operation, _, operands, _ = _parts_in_trace(node)
+        operands = _operands_in_trace(node)
         if operands:
             computed.add(id(node))
-        if not inside.isdisjoint(map(id, operands)) or (operation == "custom" and selects_by(node, inside)):
+        if not inside.isdisjoint(map(id, operands)) or selects_by(node, inside):
             inside.add(id(node))
             needed.add(id(node))
             needed.update(map(id, operands))
     kept = [node for node in order if id(node) in needed]
-    return Records(*_read_graph(outputs, kept, computed - inside))
+    return read_records(outputs, kept, computed - inside)
 
 
 def selects_by(node: Value, given: set[int]) -> bool:

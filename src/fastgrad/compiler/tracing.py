@@ -13,15 +13,19 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple, NoReturn, SupportsFloat, SupportsIndex, TypeVar, overload
 
+from fastgrad.compiler import source_lines
 from fastgrad.compiler.arguments import describe_signature
-from fastgrad.compiler.captures import Name, Reads
+from fastgrad.compiler.captures import Name, Reads, is_fixed
 from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Input, Loop
 from fastgrad.compiler.interruptions import interrupts_run
 from fastgrad.compiler.program import Program
+from fastgrad.compiler.source_lines import Line, Lines
+from fastgrad.compiler.transforms import simplified
 from fastgrad.engine import (
     TracingError,
     Value,
     _first_refusal,
+    _graph_order,
     _is_tracing,
     _make_unknown,
     _read_graph,
@@ -30,7 +34,7 @@ from fastgrad.engine import (
     _traced,
 )
 
-__all__ = ["take", "trace"]
+__all__ = ["lines_of_program", "take", "trace"]
 
 Item = TypeVar("Item")
 # What a note to a TypeError says: int(x), round(x) and x % 1 would need a number.
@@ -151,6 +155,19 @@ class Records(NamedTuple):
     # Of each node that has one: of `take`, of a loop, of a loop's result.
     symbols: list[Any]
     outputs: list[int]
+    # Of each record: the lines that it computes, if they are asked for.
+    lines: list[tuple[Line, ...]] | None = None
+
+
+def read_records(
+    outputs: list[Value], order: list[Value] | None = None, captured: set[int] | None = None
+) -> Records:
+    """Return the graph below the outputs, as engine._read_graph does."""
+    found = Records(*_read_graph(outputs, order, captured))
+    if source_lines.recorder is None:
+        return found
+    nodes = _graph_order(outputs) if order is None else order
+    return source_lines.recorder.lines_of(found, nodes, set() if captured is None else captured)
 
 
 class Places:
@@ -230,7 +247,7 @@ class Repeat:
     def loop(self, arguments: Places) -> Loop:
         """Return the loop as a graph has it; `arguments` has the places of the function's arguments by id."""
         taken = self.outside, self.states, len(self.inputs)
-        body = graph_of_records(with_fewer(self.records), (), self.places, arguments, taken)
+        body = graph_of_records(self.records, (), self.places, arguments, taken)
         inputs = tuple([Input(*each) for each in self.inputs])
         return Loop(body, self.name, self.steps, self.states, self.outside, inputs)
 
@@ -253,7 +270,7 @@ def graph_of_records(
             selections.append(place_of_index(symbol.index, places, arguments))
         else:
             selections.append((-2, symbol.number))
-    return Graph(
+    graph = Graph(
         found.records,
         found.operands,
         found.constants,
@@ -265,6 +282,11 @@ def graph_of_records(
         tuple(loops),
         taken,
     )
+    # Derivatives repeat much of a graph. Other functions keep theirs, and the bits of their gradients.
+    fewer = simplified(graph) if takes_derivatives else graph
+    if source_lines.recorder is not None and found.lines is not None:
+        source_lines.recorder.keep(graph, fewer, found.lines)
+    return fewer
 
 
 def place_of_index(index: Index, places: dict[int, tuple[int, int]], arguments: Places) -> tuple[int, int]:
@@ -370,6 +392,24 @@ def trace(
     return Program(found.graph, signature, names, name, found.single), found.modes
 
 
+def lines_of_program(program: Program, function: Callable[..., Any], positional: int) -> Lines:
+    """Return the source lines of a program's records; none if the function is not what was traced.
+
+    The function is traced once more.
+    """
+    if _is_tracing():
+        # Only one function is traced at a time.
+        return {}
+    with source_lines.recorded(is_fixed) as recorder:
+        watched = functools.partial(recorder.call, function)
+        try:
+            found = run_on_placeholders(watched, program.signature, program.names, positional, program.name)
+        except Exception:
+            # What cannot be traced any more is not what was traced.
+            return {}
+        return recorder.of_program(program._graph(), found.graph)
+
+
 def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
     """Return what each argument is inside the function."""
     parts = []
@@ -400,6 +440,7 @@ def run_on_placeholders(
     before, before_numpy = random.getstate(), numpy_state()
     single, found = _traced(name, graph_of, function, arguments[:positional], named, rows, places)
     of_arguments = {id(leaf): places.of_leaf(leaf) for leaf in found.leaves}
+    # Of these, the graph has those that an output needs.
     parameters = tuple([leaf for leaf in found.leaves if of_arguments[id(leaf)] is None])
     for leaf in parameters:
         # An argument of another trace.
@@ -436,16 +477,7 @@ def graph_of(
     if refusal is not None:
         raise refusal
     single, outputs = flat_outputs(output)
-    return single, with_fewer(Records(*_read_graph(outputs)))
-
-
-def with_fewer(graph: Records) -> Records:
-    """Return fewer records for the same outputs, if the function takes derivatives."""
-    if not takes_derivatives:
-        return graph
-    from fastgrad.compiler.simplify import simplified
-
-    return simplified(graph)
+    return single, read_records(outputs)
 
 
 # The engine asks this before it refuses something.
@@ -474,7 +506,8 @@ def flat_outputs(output: object) -> tuple[bool, list[Value]]:
     if hasattr(output, "tolist"):
         # numpy's arrays of Values.
         output = output.tolist()
-    single = not isinstance(output, (list, tuple))
+    # What the steps of a loop make is a sequence, too.
+    single = not isinstance(output, Sequence) or isinstance(output, str)
     items = [output] if single else list(output)  # type: ignore[call-overload]
     if not items:
         raise TracingError("the function returns nothing: an empty list")

@@ -1,12 +1,19 @@
 from typing_extensions import disjoint_base
 
-__all__: list[str] = []
+from fastgrad.compiler.graph import Graph
+
+__all__ = ["simplified"]
+
+def simplified(graph: Graph) -> Graph: ...
 
 # A derivative of the table, as records.
 @disjoint_base
 class Rule: ...
 
-# The records of a graph that grows.
+# A loop with its tangents, and the records of a graph that grows.
+@disjoint_base
+class JointLoop: ...
+
 @disjoint_base
 class Builder: ...
 

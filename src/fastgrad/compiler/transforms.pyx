@@ -1,14 +1,14 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False
 """Graphs of derivatives: the chain rule over records, with the derivative expressions of the table.
 
 The derivative of a row by an operand is traced once on placeholders. The records of that trace, the rule, are
 copied to wherever the chain rule needs the derivative. What is equal is one record, constants fold, and what
-no output needs is left out.
+no output needs is left out; so is the graph of a function that calls `grad`, which repeats much of it.
 
 Forward mode carries the tangents of all columns side by side, each record having only those that reach it.
 Reverse mode goes through the part of the graph that one output depends on. Forward is used where there are
-at most as many columns as outputs.
+at most as many columns as outputs, and through loops: reverse mode through these is lowering.pyx's.
 """
 
 from libc.math cimport fabs, isfinite
@@ -17,13 +17,14 @@ from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 
-from fastgrad.compiler.graph cimport ROW_LOOP, Graph, has_many_operands, has_two_operands
+from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, INPUT, MADE, OUTSIDE, ROW_LOOP, ROW_RESULT, STATE
+from fastgrad.compiler.graph cimport Graph, Input, Loop, has_many_operands, has_symbol, has_two_operands
 from fastgrad.compiler.memory cimport Integers, append, as_offset, look_for_signals, zeroed
 from fastgrad.ops cimport *
 
 from fastgrad.engine import Value, _make_unknown, _read_graph, _traced
 
-__all__ = []
+__all__ = ["simplified"]
 
 cdef enum:
     # No record: a tangent or a gradient that is 0 because nothing leads there.
@@ -39,35 +40,36 @@ include "forward_mode.pxi"
 include "reverse_mode.pxi"
 
 
-cdef list rows_of_jacobian(Builder builder, list outputs, list leaves):
-    """For each output the list of its derivatives, by forward or reverse mode."""
-    cdef Tangents tangents
-    cdef int32_t direction
-    if len(outputs) < len(leaves):
-        return gradients_of(builder, outputs, leaves)
-    tangents = pushed_forward(builder, leaves, None, outputs)
-    return [
-        [tangents.of(<int32_t>output, direction) for direction in range(<int32_t>len(leaves))]
-        for output in outputs
-    ]
+def simplified(Graph graph not None):
+    """Return a graph with the same outputs, what is equal being computed once."""
+    cdef Builder builder = Builder(graph)
+    builder.copy_source()
+    return builder.finished(builder.outputs())
 
 
 cdef Graph jacobian_graph(Graph graph, tuple columns, bint values):
     """The outputs, if wanted, and then for each group of columns the derivatives of each output by it."""
     cdef Builder builder = Builder(graph)
+    cdef Tangents tangents
     cdef Py_ssize_t start = 0
+    cdef int32_t direction
+    cdef tuple flat = tuple([column for group in columns for column in group])
     builder.copy_source()
     outputs = builder.outputs()
     found = list(outputs) if values else []
-    leaves = []
-    for group in columns:
-        leaves += builder.leaf_ids(group)
-    rows = rows_of_jacobian(builder, outputs, leaves)
+    if len(outputs) < len(flat):
+        rows = gradients_of(builder, outputs, builder.leaf_ids(flat))
+    else:
+        tangents = along_columns(builder, flat, None, outputs)
+        rows = [
+            [tangents.of(<int32_t>output, direction) for direction in range(<int32_t>len(flat))]
+            for output in outputs
+        ]
     for group in columns:
         for row in rows:
             found += row[start:start + len(group)]
         start += len(group)
-    return builder.finished(found)
+    return builder.finished(found, graph.parameters)
 
 
 cdef Graph hessian_graph(Graph graph, tuple columns):
@@ -78,18 +80,17 @@ cdef Graph hessian_graph(Graph graph, tuple columns):
     cdef Py_ssize_t count = len(columns)
     cdef list found = []
     builder.copy_source()
-    leaves = builder.leaf_ids(columns)
-    slopes = gradients_of(builder, builder.outputs(), leaves)
+    slopes = gradients_of(builder, builder.outputs(), builder.leaf_ids(columns))
     targets = []
     for row in slopes:
         targets += row
-    tangents = pushed_forward(builder, leaves, None, targets)
+    tangents = along_columns(builder, columns, None, targets)
     for row in slopes:
         for first in range(<int32_t>count):
             for second in range(<int32_t>count):
                 # It is symmetric: one half is computed.
                 found.append(tangents.of(row[max(first, second)], min(first, second)))
-    return builder.finished(found)
+    return builder.finished(found, graph.parameters)
 
 
 cdef Graph tangent_graph(Graph graph, tuple columns, tuple tangents):
@@ -97,9 +98,8 @@ cdef Graph tangent_graph(Graph graph, tuple columns, tuple tangents):
     cdef Builder builder = Builder(graph)
     builder.copy_source()
     outputs = builder.outputs()
-    seeds = [builder.leaf(tangent) for tangent in tangents]
-    found = pushed_forward(builder, builder.leaf_ids(columns), seeds, outputs)
-    return builder.finished([found.of(<int32_t>output, 0) for output in outputs])
+    found = along_columns(builder, columns, tangents, outputs)
+    return builder.finished([found.of(<int32_t>output, 0) for output in outputs], graph.parameters)
 
 
 cdef Graph weighted_graph(Graph graph, tuple weight):
@@ -108,4 +108,11 @@ cdef Graph weighted_graph(Graph graph, tuple weight):
     builder.copy_source()
     return builder.finished([
         builder.product(<int32_t>output, builder.leaf(weight)) for output in builder.outputs()
-    ])
+    ], graph.parameters)
+
+
+cdef Graph freed_graph(Graph graph, Py_ssize_t argument):
+    """The same outputs, with an argument of this number in the place of the parameters."""
+    cdef Builder builder = Builder(graph)
+    builder.copy_source(argument)
+    return builder.finished(builder.outputs(), ())

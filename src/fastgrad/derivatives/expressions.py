@@ -144,10 +144,20 @@ def later(expression: ast.expr) -> ast.Lambda:
     return ast.Lambda(ast.arguments([], [], None, [], [], None, []), expression)
 
 
+def is_plain(node: ast.expr) -> bool:
+    """Return whether this is a number, or how many operands there are."""
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.operand, ast.Constant)
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id == "n")
+
+
 class InOperations(ast.NodeTransformer):
     """Rewrites an expression of the table with a call in the place of each operator."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        if isinstance(node.op, ast.Div) and not (is_plain(node.left) or is_plain(node.right)):
+            # The operation `/` multiplies by 1 / b, which is infinite for some b where a / b is not.
+            return call("quotient", self.visit(node.left), self.visit(node.right))
         return call(OPERATORS[type(node.op)], self.visit(node.left), self.visit(node.right))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:

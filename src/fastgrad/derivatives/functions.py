@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import SupportsFloat, TypeAlias, overload
 
 from fastgrad.derivatives.reverse import pull_back
-from fastgrad.engine import Value, apply
+from fastgrad.engine import Value, _is_tracing, apply
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vjp"]
 
@@ -65,6 +65,12 @@ def like(structure: object, values: list[Value]) -> Values:
 
 def result_of(function: Callable[..., object], arguments: Sequence[Values]) -> tuple[object, list[Value]]:
     """Return what the function returns, a number as a Value, and the same as a list."""
+    if hasattr(function, "input_gradients") and not _is_tracing():
+        name = getattr(function, "name", "the function")
+        raise TypeError(
+            f"{name} is compiled, and runs on numbers: its derivatives are {name}.jacobian(...), "
+            f"{name}.hessian(...) and {name}.hvp(...)"
+        )
     result = function(*arguments)
     if isinstance(result, (int, float)):
         result = Value(result)

@@ -90,8 +90,12 @@ def loops_back(
             made = each_list if isinstance(each_list, Steps) and each_list.level is repeat.level else None
             sources.append(Source(each_list if made else list(each_list), made=made))
             weights.append(number)
-    kept = [at for at in range(outside) if id(operands[states + at]) in active]
-    wanted = [at for at, source in enumerate(repeat.sources) if is_wanted(source, active)]
+    needed = {output_of(repeat, number) for number in received.results} | {states + at for at in weights}
+    read, used = read_by(repeat, needed)
+    kept = [at for at in range(outside) if id(operands[states + at]) in active and (-1, at) in used]
+    wanted = [
+        at for at, source in enumerate(repeat.sources) if is_wanted(source, active) and (-3, at) in used
+    ]
 
     def step(state: Any, x: Any) -> tuple[Any, Any]:
         derivatives, sums = state[:states], state[states:]
@@ -108,7 +112,7 @@ def loops_back(
         for number, each in zip(weights, made, strict=True):
             seeds[states + number].append(each)
         by = [*given, *[proxies[at] for at in kept], *[inputs[at] for at in wanted]]
-        found = pull_back(outputs, [sum_of(each) for each in seeds], by)
+        found = pull_back([outputs[at] for at in read], [sum_of(seeds[at]) for at in read], by)
         after = [
             sum_of([one, other]) for one, other in zip(sums, found[states : states + len(kept)], strict=True)
         ]
@@ -125,7 +129,7 @@ def loops_back(
         repeat.steps,
         not repeat.reverse,
     )
-    shares: list[tuple[Value, Scalar]] = list(zip(operands[:states], found[:states], strict=True))
+    shares: list[tuple[Value, Scalar]] = [(operands[at], found[at]) for at in read if at < states]
     shares += [(operands[states + at], each) for at, each in zip(kept, found[states:], strict=True)]
     passed: list[tuple[Value, int, Steps, range]] = []
     for at, derivatives in zip(wanted, lists, strict=True):
@@ -182,6 +186,69 @@ def states_before(node: Value, operands: Sequence[Value], repeat: Repeat) -> lis
     return found
 
 
+def read_by(repeat: Repeat, outputs: set[int]) -> tuple[list[int], set[tuple[int, int]]]:
+    """Return the outputs of the step that pass a derivative on, and the places that they are computed from.
+
+    That is these outputs and the states that they depend on. 0 times the derivative of another output, which
+    may not be finite, would be a nan.
+    """
+    records = repeat.records
+    numbers, listed = array("i", records.records), array("i", records.operands)
+    leaves = dict(enumerate_leaves(repeat))
+    read, known = set(outputs), -1
+    used: set[tuple[int, int]] = set()
+    while len(read) > known:
+        known = len(read)
+        needed = {records.outputs[number] for number in read}
+        # Of each loop within the step, by its record: which outputs of its step are needed.
+        inner: dict[int, set[int]] = {}
+        for at in range(len(numbers) // 3 - 1, -1, -1):
+            if at not in needed:
+                continue
+            row, first, second = numbers[3 * at : 3 * at + 3]
+            name = NAMES[row]
+            if at in leaves:
+                used.add(leaves[at])
+                if leaves[at][0] == -2:
+                    read.add(leaves[at][1])
+            elif name in BY_NAME and BY_NAME[name].operands < 3:
+                needed.update((first, second)[: BY_NAME[name].operands])
+            elif name in ("loop", "result"):
+                symbol: Any = records.symbols[listed[first]]
+                operands = listed[first + 1 : first + second]
+                if name == "result":
+                    within: Repeat = records.symbols[listed[numbers[3 * operands[0] + 1]]]
+                    inner.setdefault(operands[0], set()).add(output_of(within, symbol.number))
+                    needed.add(operands[0])
+                    continue
+                for kind, number in read_by(symbol, inner.get(at, set()))[1]:
+                    if kind == -2:
+                        needed.add(operands[number])
+                    elif kind == -1:
+                        needed.add(operands[symbol.states + number])
+                    else:
+                        needed.update(elements_of(symbol, number, operands))
+                        if symbol.inputs[number][0] == 2:
+                            _, place, made, _, _ = symbol.inputs[number]
+                            within = records.symbols[listed[numbers[3 * operands[place] + 1]]]
+                            inner.setdefault(operands[place], set()).add(within.states + made)
+            elif name not in ("leaf", "constant"):
+                needed.update(listed[first + (name == "take") : first + second])
+    return sorted(read), used
+
+
+def elements_of(repeat: Repeat, number: int, operands: Sequence[int]) -> Sequence[int]:
+    """Return the operands of a loop that are an input of its step: elements, or the loop that makes them."""
+    kind, place, _, _, _ = repeat.inputs[number]
+    return operands[place : place + (repeat.steps if kind == 1 else 1 if kind == 2 else 0)]
+
+
+def output_of(repeat: Repeat, number: int) -> int:
+    """Return which output of the step a result of a loop is."""
+    states = repeat.states
+    return number if number < states else states + (number - states) % repeat.makes
+
+
 def enumerate_leaves(repeat: Repeat) -> list[tuple[int, tuple[int, int]]]:
     """Return the number of each record that is a leaf, with the leaf's place."""
     numbers = array("i", repeat.records.records)
@@ -235,8 +302,8 @@ def many(name: str, operands: list[Any]) -> Value:
     if name == "local":
         return Value(operands[0], operands[1::2], tuple(operands[2::2]))
     if name == "inner":
-        bias = [operands[-1]] if len(operands) % 2 else []
-        return _dot(operands[0 : len(operands) - 1 : 2] + bias, operands[1::2])
+        bias = operands[-1] if len(operands) % 2 else None
+        return _dot(operands[0 : len(operands) - 1 : 2], operands[1::2], bias)
     return _reduce(name, operands)
 
 

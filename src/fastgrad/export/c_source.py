@@ -146,8 +146,8 @@ class Source:
         ]
         # The functions of loops' steps, inner ones first.
         self.functions: list[str] = []
-        # The names of those that compute a step, by loop.
-        self.steps: dict[int, str] = {}
+        # The names of those that compute a step, by loop and the outputs that are read.
+        self.steps: dict[tuple[int, frozenset[int]], str] = {}
         self.loops = 0
         self.work = 0
 
@@ -250,9 +250,13 @@ def argument_names(names: Sequence[str], whole: Sequence[bool]) -> list[str]:
 class Body:
     """The statements of one graph: of the function, or of a loop's step."""
 
-    def __init__(self, source: Source, graph: Graph, inside: bool = False) -> None:
+    def __init__(
+        self, source: Source, graph: Graph, inside: bool = False, read: set[int] | None = None
+    ) -> None:
+        """Begin the text of a graph; of a loop's step, `read` are the outputs that pass a derivative on."""
         self.source = source
         self.graph = graph
+        needed, self.read_outputs = graph._needed_by(read)
         self.inside = inside
         self.nodes = list(nodes_of(graph))
         self.outputs: list[int] = graph._parts()[6]
@@ -266,6 +270,7 @@ class Body:
                 if node.operation == "leaf"
                 else node.operation in ("loop", "result") or any(self.active[each] for each in node.operands)
             )
+        self.active = [active and needed[number] != 0 for number, active in enumerate(self.active)]
         self.selects = any(self.is_choice(node) for node in self.nodes)
         self.history = False
 
@@ -478,7 +483,10 @@ class LoopText:
         source.loops += 1
         self.states, self.makes = loop.states, len(loop.body._parts()[6]) - loop.states
         self.whole = [each for each in source.arguments if each.whole]
-        self.name = source.steps.setdefault(id(loop), f"{source.name}_step{self.key}")
+        self.read = outside.read_outputs.get(number, set())
+        # The same step may stand in two loops of which different outputs are read.
+        key = id(loop), frozenset(self.read)
+        self.name = source.steps.setdefault(key, f"{source.name}_step{self.key}")
         self.define(self.name == f"{source.name}_step{self.key}")
 
     def define(self, is_new: bool) -> None:
@@ -490,7 +498,8 @@ class LoopText:
         ]
         quiet = ["(void)o; (void)s; (void)x; (void)work;", *[f"(void){each.name};" for each in self.whole]]
         end = "double *restrict work"
-        value, gradient = Body(source, self.loop.body, True), Body(source, self.loop.body, True)
+        value = Body(source, self.loop.body, True)
+        gradient = Body(source, self.loop.body, True, self.read)
         outputs = [
             f"{f'next[{at}]' if at < self.states else f'made[{at - self.states}]'} = {value.atom(output)};"
             for at, output in enumerate(value.outputs)
@@ -643,7 +652,7 @@ class LoopText:
                 lines.append(f"    {target} += gx{k}[{at}];")
         lines += ["}", *after]
         for at, operand in enumerate(self.operands[: self.states + loop.outside]):
-            if body.active[operand]:
+            if body.active[operand] and (at >= self.states or at in self.read):
                 amount = f"gs{k}[{at}]" if at < self.states else f"go{k}[{at - self.states}]"
                 lines.append(f"{body.target(operand)} += {amount};")
         return lines

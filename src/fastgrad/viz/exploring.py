@@ -10,7 +10,7 @@ from fastgrad.viz.description import Description, describe
 from fastgrad.viz.drawing import draw_svg
 from fastgrad.viz.graphs import require_value
 from fastgrad.viz.pages import Page, in_notebook, whole_page
-from fastgrad.viz.walking import TooManyNodesError, walk
+from fastgrad.viz.walking import too_many, walk
 
 __all__ = ["explore", "page_of"]
 
@@ -62,14 +62,11 @@ def page_of(root: Value, names: dict[Value, str], limit: int | None, run: bool) 
     nodes = walk(root, lambda node: _take_apart(node)[2], limit)
     description = describe(root, names, nodes, run)
     if limit is not None and len(description.boxes) > limit:
-        raise TooManyNodesError(
-            f"the graph below {root!r} has {len(description.boxes)} nodes, more than {limit}: explore a part "
-            "of it, such as the loss of one row or a neuron's output, or give a larger limit"
-        )
+        raise too_many(root, limit)
     title = description.boxes[-1].name
     picture = draw_svg(description)
     document = whole_page(title, "explorer", SCRIPTS, data_of(description), picture)
-    return Page(title, document, picture, height=max(520, min(760, 460 + 6 * len(description.boxes))))
+    return Page(title, document, picture, height=max(560, min(760, 500 + 6 * len(description.boxes))))
 
 
 def data_of(description: Description) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Page", "in_notebook", "plain", "whole_page"]
+__all__ = ["Page", "image_of", "in_ipython_notebook", "in_notebook", "plain", "whole_page"]
 
 FOLDER = Path(__file__).parent
 
@@ -47,12 +47,14 @@ UNPACK = """<!doctype html><meta charset="utf-8"><noscript>This page needs scrip
   document.close();
 }})();
 </script>"""
-# Where a notebook is not trusted, it takes away the style and the frame, and the picture is seen.
-IN_PLACE = """<div><style>.{name} {{ display: none; }}</style>\
-<iframe title="{title}" sandbox="allow-scripts" width="100%" height="{height}" \
+# Where a notebook is not trusted, it takes away the style and the frame, and the picture is seen. The page
+# follows the colours of JupyterLab, VS Code, Colab and marimo, which need not be those of the system.
+IN_PLACE = """<div><style>.fastgrad-picture {{ display: none; }}
+:is([data-jp-theme-light=true], .vscode-light, [theme=light], .light) .fastgrad-page {{ color-scheme: light }}
+:is([data-jp-theme-light=false], .vscode-dark, [theme=dark], .dark) .fastgrad-page {{ color-scheme: dark }}
+</style><iframe class="fastgrad-page" title="{title}" sandbox="allow-scripts" width="100%" height="{height}" \
 style="border: 0; resize: vertical; overflow: auto; width: 100%" srcdoc="{page}"></iframe>\
 {picture}</div>"""
-STATIC = "fastgrad-static-picture"
 
 
 class Page:
@@ -74,24 +76,19 @@ class Page:
         """Show the page in the browser, from a file that is left in the directory for temporary files."""
         with tempfile.NamedTemporaryFile(prefix="fastgrad-", suffix=".html", delete=False) as file:
             path = self.save(file.name)
-        webbrowser.open(path.as_uri())
+        if webbrowser.open(path.as_uri()) is False:
+            print(f"no browser could be opened; the page is {path}")
         return path
 
     def _repr_html_(self) -> str:
         """Return the page in a frame of its own, for a notebook, with a picture where scripts do not run."""
-        picture = ""
-        if self.picture:
-            encoded = base64.b64encode(self.picture.encode()).decode()
-            alt = html.escape(self.title)
-            picture = f'<img class="{STATIC}" alt="{alt}" src="data:image/svg+xml;base64,{encoded}">'
         # Without the time, so that the same page is the same text.
         packed = base64.b64encode(gzip.compress(self.document.encode(), mtime=0)).decode()
         return IN_PLACE.format(
-            name=STATIC,
             title=html.escape(self.title),
             height=self.height,
             page=html.escape(UNPACK.format(packed=packed)),
-            picture=picture,
+            picture=image_of(self.picture, self.title, "fastgrad-picture") if self.picture else "",
         )
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
@@ -105,10 +102,21 @@ class Page:
         return f"<page of {self.title}: .open() shows it in the browser, .save(path) writes it>"
 
 
-def in_notebook() -> bool:
+def image_of(svg: str, title: str, kind: str = "") -> str:
+    """Return an SVG picture as an element of HTML that any notebook shows."""
+    encoded = base64.b64encode(svg.encode()).decode()
+    return f'<img class="{kind}" alt="{html.escape(title)}" src="data:image/svg+xml;base64,{encoded}">'
+
+
+def in_ipython_notebook() -> bool:
     """Whether IPython shows what a cell returns as HTML: not in a terminal, and not in a plain script."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is not None and "text/html" in shell.display_formatter.active_types
+
+
+def in_notebook() -> bool:
+    """Whether what a cell returns is shown as HTML: by IPython, or by marimo."""
+    return in_ipython_notebook() or ("marimo" in sys.modules and sys.modules["marimo"].running_in_notebook())
 
 
 def plain(thing: Any) -> Any:

@@ -12,7 +12,7 @@ import webbrowser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from fastgrad.viz.pages import plain, whole_page
+from fastgrad.viz.pages import image_of, plain, whole_page
 
 if TYPE_CHECKING:
     from fastgrad.viz.filming import Film
@@ -26,27 +26,6 @@ LONGEST = 1000
 # Seconds until a page that was closed is gone, and until one that never came is given up.
 PATIENCE = 3.0
 STARTING = 120.0
-
-
-class InNotebook:
-    """The picture of a film in a notebook's output, which is renewed in place."""
-
-    def __init__(self) -> None:
-        self.handle: Any = None
-
-    def show(self, film: Film) -> None:
-        """Renew the picture."""
-        from IPython.display import SVG, display
-
-        picture = SVG(film.picture())
-        if self.handle is None:
-            self.handle = display(picture, display_id=True)
-        else:
-            self.handle.update(picture)
-
-    def added(self) -> list[tuple[list[float], float]]:
-        """Return nothing: a picture has nothing to be clicked."""
-        return []
 
 
 class Served:
@@ -117,6 +96,30 @@ class Served:
         """End the server."""
         self.server.shutdown()
         self.server.server_close()
+
+
+class InNotebook(Served):
+    """The picture of a film in a notebook's output, renewed in place, with the way to the page."""
+
+    def __init__(self, film: Film) -> None:
+        super().__init__(film, open=False)
+        self.handle: Any = None
+
+    def show(self, film: Film) -> None:
+        """Renew the picture, and send the last step to every page that is open."""
+        from IPython.display import HTML, display
+
+        super().show(film)
+        # An image, as a notebook that is not trusted shows no other SVG.
+        picture = HTML(
+            f"{image_of(film.picture(), 'a training run')}<div>"
+            f'<a href="{self.url}" target="_blank">Open it as a page</a>, where a click adds a point: while '
+            "it trains, and if Python runs on this machine.</div>"
+        )
+        if self.handle is None:
+            self.handle = display(picture, display_id=True)
+        else:
+            self.handle.update(picture)
 
 
 def handler_of(served: Served) -> type[BaseHTTPRequestHandler]:

@@ -6,11 +6,19 @@ from collections.abc import Callable, Iterable
 
 from fastgrad.engine import Value
 
-__all__ = ["TooManyNodesError", "walk"]
+__all__ = ["TooManyNodesError", "too_many", "walk"]
 
 
 class TooManyNodesError(ValueError):
     """A graph is larger than the limit given for it."""
+
+
+def too_many(root: Value, limit: int) -> TooManyNodesError:
+    """Return the error of a graph that is larger than the limit; it says how to see less."""
+    return TooManyNodesError(
+        f"the graph below {root!r} has more than {limit} nodes, too many to look at: take a part of it, such "
+        "as the loss of one row or a neuron's output, or give a larger limit"
+    )
 
 
 def walk(root: Value, operands: Callable[[Value], Iterable[Value]], limit: int | None) -> list[Value]:
@@ -30,9 +38,6 @@ def walk(root: Value, operands: Callable[[Value], Iterable[Value]], limit: int |
             continue
         met.add(operand)
         if limit is not None and len(met) > limit:
-            raise TooManyNodesError(
-                f"the graph below {root!r} has more than {limit} nodes, too many to look at; "
-                f"draw a part of it, or give a larger limit"
-            )
+            raise too_many(root, limit)
         waiting.append((operand, iter(operands(operand))))
     return list(order)

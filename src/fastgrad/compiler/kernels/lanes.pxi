@@ -12,7 +12,13 @@ cdef extern from "vector_math.h" nogil:
     void matrix_one "fg_matrix_one"(
         Py_ssize_t, Py_ssize_t, const double *, const double *, double *, const double *
     ) noexcept
+    double fma "fg_fma"(double, double, double)
     void outer_one "fg_outer_one"(Py_ssize_t, Py_ssize_t, double *, const double *, const double *) noexcept
+    void gather "fg_gather"(Py_ssize_t, double *, const double *, const int32_t *) noexcept
+    void gather_added "fg_gather_added"(
+        Py_ssize_t, double *, const double *, const int32_t *, const int32_t *
+    ) noexcept
+    void scatter "fg_scatter"(Py_ssize_t, double *, const int32_t *, const double *) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
     unsigned int flush_tiny "fg_flush_tiny"() noexcept
     void keep_tiny "fg_keep_tiny"(unsigned int) noexcept
@@ -28,29 +34,31 @@ cdef inline void fill(lane out, double number, Py_ssize_t lanes) noexcept nogil:
         out[j] = number
 
 
-cdef inline void give(const Block *block, int32_t adjoint, bint fresh, const_lane amount) noexcept nogil:
+cdef inline void give(
+    const Block *block, int32_t adjoint, bint fresh, const_lane amount, Py_ssize_t lanes
+) noexcept nogil:
     """Add lanes to an adjoint."""
     cdef lane target = lanes_of(block, adjoint)
     cdef Py_ssize_t j
     if fresh:
-        for j in range(block.lanes):
+        for j in range(lanes):
             target[j] = amount[j]
     else:
-        for j in range(block.lanes):
+        for j in range(lanes):
             target[j] += amount[j]
 
 
 cdef inline void give_product(
-    const Block *block, int32_t adjoint, bint fresh, const_lane a, const_lane b
+    const Block *block, int32_t adjoint, bint fresh, const_lane a, const_lane b, Py_ssize_t lanes
 ) noexcept nogil:
     """Add a product of lanes to an adjoint."""
     cdef lane target = lanes_of(block, adjoint)
     cdef Py_ssize_t j
     if fresh:
-        for j in range(block.lanes):
+        for j in range(lanes):
             target[j] = a[j] * b[j]
     else:
-        for j in range(block.lanes):
+        for j in range(lanes):
             target[j] += a[j] * b[j]
 
 
@@ -184,7 +192,7 @@ cdef void forward_store(const Instruction *i, const Block *block) noexcept nogil
 cdef void backward_store(const Instruction *i, const Block *block) noexcept nogil:
     cdef const double *g = block.target_adjoints[i.right]
     if i.left >= 0:
-        give(block, i.left_adjoint, i.fresh & FRESH_LEFT, g)
+        give(block, i.left_adjoint, i.fresh & FRESH_LEFT, g, block.lanes)
     else:
         block.accumulators[i.left_adjoint] += sum_of(g, block.lanes)
 
@@ -218,7 +226,7 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
     cdef const double *g = lanes_of(block, i.out_adjoint)
     cdef int32_t adjoint
     cdef Py_ssize_t j, k, index
-    for k in range(wide.inputs):
+    for k in range(wide.inputs if wide.any_fresh else 0):
         if block.table[wide.fresh_left + k]:
             fill(lanes_of(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
     for j in range(block.lanes):
@@ -264,7 +272,7 @@ cdef void backward_local(const Instruction *i, const Block *block) noexcept nogi
             fill(block.scratch, block.uniform[~table[wide.right + k]], block.lanes)
             derivative = block.scratch
         if table[wide.left + k] >= 0:
-            give_product(block, adjoint, table[wide.fresh_left + k], g, derivative)
+            give_product(block, adjoint, table[wide.fresh_left + k], g, derivative, block.lanes)
         else:
             block.accumulators[adjoint] += dot_of(g, derivative, block.lanes)
 
@@ -299,14 +307,14 @@ cdef void forward_power(const Instruction *i, const Block *block) noexcept nogil
     cdef const_lane a = lanes_of(block, i.left)
     cdef lane inverse = block.scratch
     cdef int exponent = <int>block.uniform[~i.right]
-    cdef Py_ssize_t j
+    cdef Py_ssize_t lanes = whole(block.lanes), j
     if exponent > 0:
-        multiply_out(lanes_of(block, i.out), a, exponent, block.lanes)
+        multiply_out(lanes_of(block, i.out), a, exponent, lanes)
         return
     # Not the inverse of a product, which may be infinite where the power is not 0 yet.
-    for j in range(block.lanes):
+    for j in range(lanes):
         inverse[j] = 1.0 / a[j]
-    multiply_out(lanes_of(block, i.out), inverse, -exponent, block.lanes)
+    multiply_out(lanes_of(block, i.out), inverse, -exponent, lanes)
 
 
 cdef void backward_power(const Instruction *i, const Block *block) noexcept nogil:
@@ -316,18 +324,18 @@ cdef void backward_power(const Instruction *i, const Block *block) noexcept nogi
     cdef lane less = block.scratch
     cdef lane target = lanes_of(block, i.left_adjoint)
     cdef double exponent = block.uniform[~i.right]
-    cdef Py_ssize_t j
+    cdef Py_ssize_t lanes = whole(block.lanes), j
     # The power of one less.
     if exponent > 0.0:
-        multiply_out(less, a, <int>exponent - 1, block.lanes)
+        multiply_out(less, a, <int>exponent - 1, lanes)
     else:
-        for j in range(block.lanes):
+        for j in range(lanes):
             less[j] = out[j] / a[j]
     if i.fresh & FRESH_LEFT:
-        for j in range(block.lanes):
+        for j in range(lanes):
             target[j] = exponent * less[j] * g[j]
     else:
-        for j in range(block.lanes):
+        for j in range(lanes):
             target[j] += exponent * less[j] * g[j]
 
 
@@ -341,7 +349,7 @@ cdef void forward_multiply_add(const Instruction *i, const Block *block) noexcep
     cdef double weight = block.uniform[~i.right]
     cdef double bias = block.uniform[~i.third]
     cdef Py_ssize_t j
-    for j in range(block.lanes):
+    for j in range(whole(block.lanes)):
         out[j] = weight * a[j] + bias
 
 
@@ -353,27 +361,15 @@ cdef void backward_multiply_add(const Instruction *i, const Block *block) noexce
     if i.left_adjoint >= 0:
         target = lanes_of(block, i.left_adjoint)
         if i.fresh & FRESH_LEFT:
-            for j in range(block.lanes):
+            for j in range(whole(block.lanes)):
                 target[j] = weight * g[j]
         else:
-            for j in range(block.lanes):
+            for j in range(whole(block.lanes)):
                 target[j] += weight * g[j]
     if i.right_adjoint >= 0:
         block.accumulators[i.right_adjoint] += dot_of(g, lanes_of(block, i.left), block.lanes)
     if i.third_adjoint >= 0:
         block.accumulators[i.third_adjoint] += sum_of(g, block.lanes)
-
-
-cdef void inner_of_one(const Instruction *i, const Block *block) noexcept nogil:
-    """forward_inner for one lane: a step that runs once a batch may have a product for every parameter."""
-    cdef const Wide *wide = &block.wides[i.left]
-    cdef const int32_t *left = &block.table[wide.left]
-    cdef const int32_t *right = &block.table[wide.right]
-    cdef double total = lanes_of(block, i.third)[0] if i.third >= 0 else block.uniform[~i.third]
-    cdef Py_ssize_t k
-    for k in range(wide.inputs):
-        total += lanes_of(block, left[k])[0] * lanes_of(block, right[k])[0]
-    lanes_of(block, i.out)[0] = total
 
 
 cdef void forward_inner(const Instruction *i, const Block *block) noexcept nogil:
@@ -384,26 +380,23 @@ cdef void forward_inner(const Instruction *i, const Block *block) noexcept nogil
     cdef const_lane b
     cdef const_lane c
     cdef const_lane d
-    cdef Py_ssize_t j, k = 0
-    if block.lanes == 1:
-        inner_of_one(i, block)
-        return
+    cdef Py_ssize_t lanes = whole(block.lanes), j, k = 0
     if i.third >= 0:
         a = lanes_of(block, i.third)
-        for j in range(block.lanes):
+        for j in range(lanes):
             out[j] = a[j]
     else:
-        fill(out, block.uniform[~i.third], block.lanes)
+        fill(out, block.uniform[~i.third], lanes)
     while k + 2 <= wide.inputs:
         a, b = lanes_of(block, block.table[wide.left + k]), lanes_of(block, block.table[wide.right + k])
         c = lanes_of(block, block.table[wide.left + k + 1])
         d = lanes_of(block, block.table[wide.right + k + 1])
-        for j in range(block.lanes):
+        for j in range(lanes):
             out[j] += a[j] * b[j] + c[j] * d[j]
         k += 2
     if k < wide.inputs:
         a, b = lanes_of(block, block.table[wide.left + k]), lanes_of(block, block.table[wide.right + k])
-        for j in range(block.lanes):
+        for j in range(lanes):
             out[j] += a[j] * b[j]
 
 
@@ -412,21 +405,21 @@ cdef void backward_inner(const Instruction *i, const Block *block) noexcept nogi
     cdef const Wide *wide = &block.wides[i.left]
     cdef const double *g = lanes_of(block, i.out_adjoint)
     cdef const int32_t *table = block.table
-    cdef Py_ssize_t k
+    cdef Py_ssize_t lanes = whole(block.lanes), k
     for k in range(wide.inputs):
         if table[wide.left_adjoint + k] >= 0:
             give_product(
                 block, table[wide.left_adjoint + k], table[wide.fresh_left + k],
-                g, lanes_of(block, table[wide.right + k]),
+                g, lanes_of(block, table[wide.right + k]), lanes,
             )
         if table[wide.right_adjoint + k] >= 0:
             give_product(
                 block, table[wide.right_adjoint + k], table[wide.fresh_right + k],
-                g, lanes_of(block, table[wide.left + k]),
+                g, lanes_of(block, table[wide.left + k]), lanes,
             )
     if i.third_adjoint >= 0:
         if i.third >= 0:
-            give(block, i.third_adjoint, i.fresh & FRESH_THIRD, g)
+            give(block, i.third_adjoint, i.fresh & FRESH_THIRD, g, lanes)
         else:
             block.accumulators[i.third_adjoint] += sum_of(g, block.lanes)
 
@@ -445,21 +438,23 @@ cdef void forward_matrix(const Instruction *i, const Block *block) noexcept nogi
         block.second_pointers, block.first_pointers, block.lanes,
     )
     if wide.activation and not is_fused(wide.activation):
-        activate(wide.activation, block.second_pointers, wide.outputs, block.lanes)
+        activate(wide.activation, block.second_pointers, wide.outputs, whole(block.lanes))
 
 
 cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nogil:
     cdef const Wide *wide = &block.wides[i.left]
     cdef double *gradient = block.accumulators + wide.gradient
     cdef unsigned int mode = flush_tiny()
-    cdef Py_ssize_t k, active = 0
+    cdef Py_ssize_t k
     for k in range(wide.outputs):
         block.second_pointers[k] = lanes_of(block, block.table[wide.out_adjoint + k])
     if wide.activation:
         # No other instruction reads these gradients, so those of the sums may take their place.
         for k in range(wide.outputs):
             block.first_pointers[k] = lanes_of(block, block.table[wide.out + k])
-        pull(wide.activation, block.second_pointers, block.first_pointers, wide.outputs, block.lanes)
+        pull(
+            wide.activation, block.second_pointers, block.first_pointers, wide.outputs, whole(block.lanes)
+        )
     if wide.gradient >= 0:
         add_sums(wide.outputs, gradient, block.second_pointers, block.lanes)
     if wide.gradient >= 0 and wide.fresh_right:
@@ -471,158 +466,10 @@ cdef void backward_matrix(const Instruction *i, const Block *block) noexcept nog
         )
     if wide.transposed >= 0:
         # The operands whose gradient is wanted are listed first.
-        while active < wide.inputs and block.table[wide.left_adjoint + active] >= 0:
-            block.first_pointers[active] = lanes_of(block, block.table[wide.left_adjoint + active])
-            active += 1
+        for k in range(wide.active):
+            block.first_pointers[k] = lanes_of(block, block.table[wide.left_adjoint + k])
         matrix(
-            active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left], False,
-            block.first_pointers, block.second_pointers, block.lanes,
+            wide.active, wide.outputs, block.packed + wide.transposed, NULL, &block.table[wide.fresh_left],
+            False, block.first_pointers, block.second_pointers, block.lanes,
         )
     keep_tiny(mode)
-
-
-# -- one lane ------------------------------------------------------------------------------------
-#
-# A block of one row whose registers lie side by side: the interpreters in loops.pxi compute each row of the
-# table in place, without loops. `r` are the registers, `u` the uniform numbers, `sums` the accumulators.
-
-
-cdef inline void one_give(double *r, int32_t adjoint, bint fresh, double amount) noexcept nogil:
-    r[adjoint] = amount if fresh else r[adjoint] + amount
-
-
-cdef inline void one_forward_load(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    cdef const Argument *argument = &block.arguments[i.left]
-    cdef const char *data = argument.data + block.row * argument.row_step + i.right * argument.column_step
-    if argument.kind == REALS:
-        r[i.out] = (<const double *>data)[0]
-    else:
-        r[i.out] = <double>(<const int64_t *>data)[0]
-
-
-cdef inline void one_backward_load(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    cdef const Argument *argument = &block.arguments[i.left]
-    cdef double *out = argument.gradient + block.row * argument.gradient_row_step
-    if i.out_adjoint >= 0:
-        out += i.right * argument.gradient_column_step
-        out[0] = r[i.out_adjoint] if i.fresh & FRESH_LEFT else out[0] + r[i.out_adjoint]
-
-
-cdef inline void one_forward_store(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    block.targets[i.right][0] = r[i.left] if i.left >= 0 else u[~i.left]
-
-
-cdef inline void one_backward_store(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    if i.left >= 0:
-        one_give(r, i.left_adjoint, i.fresh & FRESH_LEFT, block.target_adjoints[i.right][0])
-    else:
-        sums[i.left_adjoint] += block.target_adjoints[i.right][0]
-
-
-cdef inline void one_forward_inner(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    """The sum of the products in pairs, as forward_inner does it."""
-    cdef const Wide *wide = &block.wides[i.left]
-    cdef const int32_t *left = &block.table[wide.left]
-    cdef const int32_t *right = &block.table[wide.right]
-    cdef double total = r[i.third] if i.third >= 0 else u[~i.third]
-    cdef Py_ssize_t k = 0
-    while k + 2 <= wide.inputs:
-        total += r[left[k]] * r[right[k]] + r[left[k + 1]] * r[right[k + 1]]
-        k += 2
-    if k < wide.inputs:
-        total += r[left[k]] * r[right[k]]
-    r[i.out] = total
-
-
-cdef inline void one_backward_inner(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    cdef const Wide *wide = &block.wides[i.left]
-    cdef const int32_t *table = block.table
-    cdef double g = r[i.out_adjoint], amount
-    cdef Py_ssize_t k
-    for k in range(wide.inputs):
-        if table[wide.left_adjoint + k] >= 0:
-            amount = g * r[table[wide.right + k]]
-            one_give(r, table[wide.left_adjoint + k], table[wide.fresh_left + k], amount)
-        if table[wide.right_adjoint + k] >= 0:
-            amount = g * r[table[wide.left + k]]
-            one_give(r, table[wide.right_adjoint + k], table[wide.fresh_right + k], amount)
-    if i.third_adjoint >= 0:
-        if i.third >= 0:
-            one_give(r, i.third_adjoint, i.fresh & FRESH_THIRD, g)
-        else:
-            sums[i.third_adjoint] += g
-
-
-cdef inline void one_forward_multiply_add(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    r[i.out] = u[~i.right] * r[i.left] + u[~i.third]
-
-
-cdef inline void one_backward_multiply_add(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    cdef double g = r[i.out_adjoint]
-    if i.left_adjoint >= 0:
-        one_give(r, i.left_adjoint, i.fresh & FRESH_LEFT, u[~i.right] * g)
-    if i.right_adjoint >= 0:
-        sums[i.right_adjoint] += g * r[i.left]
-    if i.third_adjoint >= 0:
-        sums[i.third_adjoint] += g
-
-
-cdef inline void one_forward_matrix(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    cdef const Wide *wide = &block.wides[i.left]
-    cdef const int32_t *table = block.table
-    cdef const double *bias = block.packed + wide.packed
-    # Room for addresses is room for as many numbers.
-    cdef double *x = <double *>block.first_pointers
-    cdef double *out = <double *>block.second_pointers
-    cdef Py_ssize_t k
-    for k in range(wide.inputs):
-        x[k] = r[table[wide.left + k]]
-    matrix_one(wide.outputs, wide.inputs, bias + wide.outputs, bias, out, x)
-    for k in range(wide.outputs):
-        r[table[wide.out + k]] = activated(wide.activation, out[k])
-
-
-cdef inline void one_backward_matrix(
-    const Instruction *i, const Block *block, double *r, const double *u, double *sums
-) noexcept nogil:
-    cdef const Wide *wide = &block.wides[i.left]
-    cdef const int32_t *table = block.table
-    cdef double *gradient = sums + wide.gradient
-    cdef double *g = <double *>block.second_pointers
-    cdef double *x = <double *>block.first_pointers
-    cdef Py_ssize_t k, active = 0
-    for k in range(wide.outputs):
-        g[k] = pulled(wide.activation, r[table[wide.out_adjoint + k]], r[table[wide.out + k]])
-    if wide.gradient >= 0:
-        for k in range(wide.outputs):
-            gradient[k] += g[k]
-    if wide.gradient >= 0 and wide.fresh_right:
-        for k in range(wide.inputs):
-            x[k] = r[table[wide.left + k]]
-        outer_one(wide.outputs, wide.inputs, gradient + wide.outputs, g, x)
-    if wide.transposed >= 0:
-        # The operands whose gradient is wanted are listed first.
-        while active < wide.inputs and table[wide.left_adjoint + active] >= 0:
-            x[active] = 0.0 if table[wide.fresh_left + active] else r[table[wide.left_adjoint + active]]
-            active += 1
-        matrix_one(active, wide.outputs, block.packed + wide.transposed, x, x, g)
-        for k in range(active):
-            r[table[wide.left_adjoint + k]] = x[k]

@@ -51,6 +51,10 @@ FG_INLINE vec fg_all(double x) { return x; }
 FG_INLINE double fg_across(vec v) { return v; }
 #endif
 
+/* Lanes filled up to whole vectors, for which registers have room: loops over a multiple of the width need no
+   second one, of single lanes, which would be half of the code. What is beyond the last lane is never read. */
+FG_INLINE Py_ssize_t fg_whole(Py_ssize_t lanes) { return (lanes + FG_WIDTH - 1) / FG_WIDTH * FG_WIDTH; }
+
 /* No aliasing: the plan never gives a result the register of an operand. */
 typedef double *FG_RESTRICT lane;
 typedef const double *FG_RESTRICT const_lane;
@@ -105,6 +109,13 @@ FG_INLINE void fg_store(double *p, vec v) { *(vec *)p = v; }
 
 FG_INLINE uint64_t fg_bits(double x) { uint64_t b; memcpy(&b, &x, 8); return b; }
 FG_INLINE double fg_double(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
+
+/* What an amount is added to: a number that is kept, or, if the amount is the first, -0.0, which changes no number.
+   Of bits, as the compiler would make two loops of a condition. */
+FG_INLINE uint64_t fg_kept(int32_t fresh) { return fresh ? 0 : ~(uint64_t)0; }
+FG_INLINE double fg_before(double number, uint64_t keep) {
+    return fg_double((fg_bits(number) & keep) | (~keep & 0x8000000000000000u));
+}
 
 /* Adding it rounds to an integer, which is then in the low bits. */
 #define FG_MAGIC 6755399441055744.0
@@ -296,17 +307,25 @@ FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
 /* How many rows of the matrix are multiplied together: 4 x 3 sums, 3 operands and a weight fill the 16
    registers of AVX2, and layers most often have a multiple of 4 units. */
 #define FG_ROWS 4
+/* AVX-512 has 32 registers: two panels together, for half the loads of each operand. */
+#if FG_WIDTH == 8
+#define FG_PANELS 2
+#else
+#define FG_PANELS 1
+#endif
 
 /* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. The
-   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. Fused, the
+   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. More than FG_ROWS rows are
+   in two panels. Fused, the
    result is FG_FUSED of that, which the table names: a loop of its own over what was just written takes 3 % of a step of moons. */
 FG_INLINE void fg_tile(
     const int rows, const int vectors, Py_ssize_t depth, const double *panel, const double *bias,
     const int32_t *fresh, const int fused, double *const *out, double *const *in, Py_ssize_t lane_index
 ) {
-    vec total[FG_ROWS][8];
+    vec total[FG_PANELS * FG_ROWS][8];
     /* Copied, because the compiler must assume that a store to a result changes the addresses in `out`. */
-    double *result[FG_ROWS];
+    double *result[FG_PANELS * FG_ROWS];
+    const int height = rows < FG_ROWS ? rows : FG_ROWS;
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
         result[i] = out[i] + lane_index;
@@ -324,7 +343,7 @@ FG_INLINE void fg_tile(
         for (int v = 0; v < vectors; v++) operand[v] = fg_load(x + v * FG_WIDTH);
         FG_UNROLL
         for (int i = 0; i < rows; i++) {
-            const vec weight = fg_all(panel[k * rows + i]);
+            const vec weight = fg_all(panel[i / FG_ROWS * FG_ROWS * depth + k * height + i % FG_ROWS]);
             FG_UNROLL
             for (int v = 0; v < vectors; v++) total[i][v] = fg_fma_vec(weight, operand[v], total[i][v]);
         }
@@ -349,28 +368,35 @@ FG_INLINE void fg_tile(
 
 /* An addition to a sum waits for the last one; 8 sums at a time hide that. So the last 4 vectors are done
    as 2 and 2, not as 3 and 1. */
-#define FG_FOUR_ROWS                                                                                  \
+#define FG_MANY_ROWS(rows)                                                                            \
     for (; left == 3 || left > 4; left -= 3, l += 3 * FG_WIDTH)                                       \
-        fg_tile(4, 3, depth, panel, bias, fresh, fused, out, in, l);                                         \
-    FG_TILES(4, 2); FG_TILES(4, 1)
+        fg_tile(rows, 3, depth, panel, bias, fresh, fused, out, in, l);                               \
+    FG_TILES(rows, 2); FG_TILES(rows, 1)
 
 /* Whole vectors are computed: registers have room for the lanes beyond the last. */
 static inline void fg_matrix(
     Py_ssize_t height, Py_ssize_t depth, const double *packed, const double *bias,
     const int32_t *fresh, const int fused, double *const *out, double *const *in, Py_ssize_t lanes
 ) {
-    for (Py_ssize_t row = 0; row < height; row += FG_ROWS) {
+    for (Py_ssize_t row = 0, rows; row < height; row += rows) {
         const double *panel = packed + row * depth;
         Py_ssize_t l = 0, left = (lanes + FG_WIDTH - 1) / FG_WIDTH;
+        rows = FG_ROWS;
+#if FG_PANELS == 2
+        if (height - row >= 2 * FG_ROWS) { /* no cover: not every processor has AVX-512 */
+            rows = 2 * FG_ROWS; /* no cover: the same */
+            FG_MANY_ROWS(2 * FG_ROWS); /* no cover: the same */
+        } else
+#endif
         switch (height - row) {
         case 1: FG_TILES(1, 8); FG_TILES(1, 4); FG_TILES(1, 1); break;
         case 2: FG_TILES(2, 4); FG_TILES(2, 1); break;
         case 3: FG_TILES(3, 4); FG_TILES(3, 1); break;
-        default: FG_FOUR_ROWS;
+        default: FG_MANY_ROWS(FG_ROWS);
         }
-        out += FG_ROWS;
-        if (bias) bias += FG_ROWS;
-        if (fresh) fresh += FG_ROWS;
+        out += rows;
+        if (bias) bias += rows;
+        if (fresh) fresh += rows;
     }
 }
 
@@ -420,12 +446,37 @@ static inline void fg_matrix_one(
 
 /* gradient[i * depth + k] += g[i] * in[k] */
 static inline void fg_outer_one(
-    Py_ssize_t height, Py_ssize_t depth, double *FG_RESTRICT gradient, const double *FG_RESTRICT g,
+    Py_ssize_t height, Py_ssize_t depth, double *gradient, const double *g, const double *in
+) {
+    for (Py_ssize_t i = 0; i < height; i++, gradient += depth) {
+        const vec amount = fg_all(g[i]);
+        Py_ssize_t k = 0;
+        for (; k + FG_WIDTH <= depth; k += FG_WIDTH)
+            fg_store(gradient + k, fg_fma_vec(amount, fg_load(in + k), fg_load(gradient + k)));
+        for (; k < depth; k++) gradient[k] = fg_fma(g[i], in[k], gradient[k]);
+    }
+}
+
+/* out[k] = registers[places[k]]; the same, but 0 where the place is fresh; and the way back. */
+static inline void fg_gather(
+    Py_ssize_t count, double *FG_RESTRICT out, const double *FG_RESTRICT registers,
+    const int32_t *FG_RESTRICT places
+) {
+    for (Py_ssize_t k = 0; k < count; k++) out[k] = registers[places[k]];
+}
+static inline void fg_gather_added(
+    Py_ssize_t count, double *FG_RESTRICT out, const double *FG_RESTRICT registers,
+    const int32_t *FG_RESTRICT places, const int32_t *FG_RESTRICT fresh
+) {
+    /* A branch for each would be mispredicted. */
+    for (Py_ssize_t k = 0; k < count; k++)
+        out[k] = fg_double(fg_bits(registers[places[k]]) & ((uint64_t)fresh[k] - 1));
+}
+static inline void fg_scatter(
+    Py_ssize_t count, double *FG_RESTRICT registers, const int32_t *FG_RESTRICT places,
     const double *FG_RESTRICT in
 ) {
-    for (Py_ssize_t i = 0; i < height; i++)
-        for (Py_ssize_t k = 0; k < depth; k++)
-            gradient[i * depth + k] = fg_fma(g[i], in[k], gradient[i * depth + k]);
+    for (Py_ssize_t k = 0; k < count; k++) registers[places[k]] = in[k];
 }
 
 /* Adds to four numbers the sums of four vectors. */
@@ -451,6 +502,32 @@ FG_INLINE void fg_add_across(double *numbers, const vec *v) {
     for (int i = 0; i < 4; i++) numbers[i] += fg_across(v[i]);
 #endif
 }
+
+/* Adds to eight numbers the sums of eight vectors: each step adds halves, quarters or eighths of two vectors. */
+#if FG_WIDTH == 8
+FG_INLINE void fg_add_eight(double *numbers, const vec *v) { /* no cover: not every processor has AVX-512 */
+    __m512d pair[4], quad[2];
+    FG_UNROLL
+    for (int i = 0; i < 4; i++) { /* no cover: the same */
+        const __m512d a = (__m512d)v[2 * i], b = (__m512d)v[2 * i + 1]; /* no cover: the same */
+        pair[i] = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b)); /* no cover: the same */
+    }
+    FG_UNROLL
+    for (int i = 0; i < 2; i++) { /* no cover: the same */
+        const __m512d a = pair[2 * i], b = pair[2 * i + 1]; /* no cover: the same */
+        const __m512d even = _mm512_shuffle_f64x2(a, b, 0x88); /* no cover: the same */
+        quad[i] = _mm512_add_pd(even, _mm512_shuffle_f64x2(a, b, 0xdd)); /* no cover: the same */
+    }
+    const __m512d low = _mm512_shuffle_f64x2(quad[0], quad[1], 0x88); /* no cover: the same */
+    const __m512d high = _mm512_shuffle_f64x2(quad[0], quad[1], 0xdd); /* no cover: the same */
+    fg_store(numbers, fg_load(numbers) + (vec)_mm512_add_pd(low, high)); /* no cover: the same */
+} /* no cover: the same */
+#else
+FG_INLINE void fg_add_eight(double *numbers, const vec *v) {
+    fg_add_across(numbers, v);
+    fg_add_across(numbers + 4, v + 4);
+}
+#endif
 
 /* Adds to each of 8 or 4 numbers the sum of the lanes of its row. */
 FG_INLINE void fg_sums_tile(const int rows, double *sums, double *const *g, Py_ssize_t lanes) {
@@ -487,24 +564,29 @@ FG_INLINE void fg_outer_tile(
     Py_ssize_t l = 0;
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
+        /* A row's sums are far from the last one's: waiting for them took a fifth of the time. */
+        fg_prefetch(gradient + i * depth);
+        fg_prefetch(gradient + i * depth + columns - 1);
         FG_UNROLL
         for (int k = 0; k < columns; k++) total[i][k] = fg_all(0.0);
     }
     for (; l + FG_WIDTH <= lanes; l += FG_WIDTH) {
-        vec operand[8];
+        vec amount[4];
         FG_UNROLL
-        for (int k = 0; k < columns; k++) operand[k] = fg_load(in[k] + l);
+        for (int i = 0; i < rows; i++) amount[i] = fg_load(g[i] + l);
         FG_UNROLL
-        for (int i = 0; i < rows; i++) {
-            const vec amount = fg_load(g[i] + l);
+        for (int k = 0; k < columns; k++) {
+            const vec operand = fg_load(in[k] + l);
             FG_UNROLL
-            for (int k = 0; k < columns; k++) total[i][k] = fg_fma_vec(amount, operand[k], total[i][k]);
+            for (int i = 0; i < rows; i++) total[i][k] = fg_fma_vec(amount[i], operand, total[i][k]);
         }
     }
     FG_UNROLL
     for (int i = 0; i < rows; i++) {
         double *sums = gradient + i * depth;
         int k = 0;
+        FG_UNROLL
+        for (; k + 8 <= columns; k += 8) fg_add_eight(sums + k, &total[i][k]);
         FG_UNROLL
         for (; k + 4 <= columns; k += 4) fg_add_across(sums + k, &total[i][k]);
         FG_UNROLL
@@ -525,6 +607,13 @@ static inline void fg_outer(
     double *const *in, Py_ssize_t lanes
 ) {
     Py_ssize_t k = 0, row, left;
+#if FG_WIDTH == 8
+    /* 24 sums, 8 operands: half the loads of g that 3 x 4 need. */
+    for (; height > 1 && k + 8 <= depth; k += 8) { /* no cover: not every processor has AVX-512 */
+        row = 0, left = height; /* no cover: the same */
+        FG_OUTER_TILES(3, 8); FG_OUTER_TILES(2, 8); FG_OUTER_TILES(1, 8); /* no cover: the same */
+    }
+#endif
     for (; height == 1 && k + 8 <= depth; k += 8) {
         row = 0, left = 1;
         FG_OUTER_TILES(1, 8);

@@ -25,7 +25,9 @@ cdef int activation_code(object name) except -1:
 cdef inline int require_list(object values, str asking) except -1:
     """Raise TypeError with the name of the function unless the values are iterable."""
     if Py_TYPE(<PyObject *>values).tp_iter == NULL and not PySequence_Check(values):
-        raise TypeError(f"{asking} needs a list of Values or numbers, not {values!r}")
+        # In a trace a Value has no text, and what is wrong is that it is one.
+        found = "a Value" if traced_here() and is_value(<PyObject *>values) else repr(values)
+        raise TypeError(f"{asking} needs a list of Values or numbers, not {found}")
     return 0
 
 

@@ -1,16 +1,29 @@
 # Leaves, many at a time: for optimizers and compiled programs.
 
 
+cdef inline int read_leaf(tuple leaves, Py_ssize_t index, double *out) except -1:
+    cdef Node *node = <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)
+    # A leaf's is NULL; the code is further away.
+    if node.left != NULL and code_of(node) > CODE_FRESH:
+        raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
+    out[index] = node.data
+    return 0
+
+
 cdef int read_leaves(tuple leaves, double *out) except -1:
     """Write down the data of each leaf; ValueError if one is a leaf no more."""
     cdef Py_ssize_t index
-    cdef Node *node
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
-        node = <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index)
-        # A leaf's is NULL; the code is further away.
-        if node.left != NULL and code_of(node) > CODE_FRESH:
-            raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
-        out[index] = node.data
+        read_leaf(leaves, index, out)
+    return 0
+
+
+cdef int read_leaves_at(tuple leaves, const int32_t *places, Py_ssize_t count, double *out) except -1:
+    """The same for the leaves at these places; -1 is none."""
+    cdef Py_ssize_t index
+    for index in range(count):
+        if places[index] >= 0:
+            read_leaf(leaves, places[index], out)
     return 0
 
 
@@ -20,6 +33,15 @@ cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
     cdef bint shared = use_leaves(leaves)
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
         add_to_leaf(<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index), amounts[index], shared)
+
+
+cdef void move_gradients(tuple leaves, const int32_t *places, Py_ssize_t count, double *amounts) noexcept:
+    """The same for the leaves at these places, of which -1 is none; the numbers there become 0."""
+    cdef Py_ssize_t index
+    for index in range(count):
+        if places[index] >= 0:
+            (<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, places[index])).grad += amounts[places[index]]
+            amounts[places[index]] = 0.0
 
 
 def zero_grad(values):

@@ -36,10 +36,21 @@ def _take_apart(Value self not None):
     return taken_apart(self)
 
 
-def _parts_in_trace(Value self not None):
-    """Return what _take_apart does, of a placeholder, too, while a function is traced."""
+def _operands_in_trace(Value self not None):
+    """Return all that a node is computed from: of given derivatives, these and the result, too.
+
+    While a function is traced, of a placeholder, too.
+    """
+    cdef Node *node = <Node *><PyObject *>self
+    cdef Py_ssize_t index = 0
+    cdef PyObject *operand = operand_at(node, 0)
+    cdef list found = []
     refuse_unknown(self.data, 0.0)
-    return taken_apart(self)
+    while operand != NULL:
+        found.append(<object>operand)
+        index += 1
+        operand = operand_at(node, index)
+    return found
 
 
 def _age(Value self not None):

@@ -189,7 +189,8 @@ cdef object compared(Value self, object other, int operation):
         right = "b.data" if is_value(<PyObject *>other) else "b"
         raise TypeError(
             f"'{sign}' not supported between instances of {type(self).__name__!r} and "
-            f"{type(other).__name__!r}: compare the numbers, a.data {sign} {right}"
+            f"{type(other).__name__!r}: compare the numbers, a.data {sign} {right}, or have "
+            "fastgrad.functional choose: maximum, minimum, clip, sign, where"
         )
     return plain_compare(self, other, operation)
 

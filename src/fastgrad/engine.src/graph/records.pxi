@@ -128,6 +128,10 @@ cdef class GraphReader:
         cdef Py_ssize_t start = self.operands.size
         cdef Py_ssize_t size, index
         cdef int32_t left, right, result
+        if id(value) in self.captured:
+            # What cannot be compiled is refused in the graph that it is taken from.
+            self.leaves.append(value)
+            return self.record(ROW_LEAF, len(self.leaves) - 1, 0)
         if extras != NULL and (<Extras>extras).backward is not None:
             raise TracingError(
                 f"a node with a _backward of its own ({shown_symbol(symbol_of(value))}) cannot be compiled: "
@@ -139,7 +143,7 @@ cdef class GraphReader:
                 "compiled: the program would compute it from its operands; give the function a leaf of that "
                 "data"
             )
-        if row == ROW_LEAF or id(value) in self.captured:
+        if row == ROW_LEAF:
             # A placeholder of a loop's step is made inside.
             if row == ROW_LEAF and in_pool(node) and made_inside(node) and not is_unknown(node.data):
                 return self.constant(node.data)
@@ -220,7 +224,9 @@ def _read_graph(list outputs not None, list order=None, set captured=None):
     if order is None:
         order = topological_order(outputs)
     reader.number(order)
-    reader.keep_from_change(order)
+    if captured is None:
+        # Of a step, what is from outside is in the graph that has the loop.
+        reader.keep_from_change(order)
     return (
         PyBytes_FromStringAndSize(<char *>reader.records.items, reader.records.size * sizeof(int32_t)),
         PyBytes_FromStringAndSize(<char *>reader.operands.items, reader.operands.size * sizeof(int32_t)),

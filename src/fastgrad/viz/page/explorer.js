@@ -153,15 +153,24 @@
   const place = () => view.setAttribute("transform", `translate(${zoom.x} ${zoom.y}) scale(${zoom.scale})`);
   const scaleOf = (drawing) =>
     Math.min(stage.clientWidth / drawing.width, stage.clientHeight / drawing.height, 1.5);
+  // Below this scale, boxes cannot be read.
+  const READABLE = 0.35;
   const fit = () => {
     zoom.byHand = false;
+    const { clientWidth, clientHeight } = stage;
     const whole = scaleOf(shown);
-    // One that is too small to be read shows its result instead.
-    zoom.scale = whole >= 0.35 ? whole : 0.7;
     const end = shown.graph.node(itemsOfBoxes()[root]);
-    const fits = whole >= 0.35;
-    zoom.x = fits ? (stage.clientWidth - shown.width * zoom.scale) / 2 : stage.clientWidth - (end.x + end.width / 2 + 12) * zoom.scale;
-    zoom.y = fits ? (stage.clientHeight - shown.height * zoom.scale) / 2 : stage.clientHeight / 2 - end.y * zoom.scale;
+    if (whole >= READABLE) {
+      zoom.scale = whole;
+      zoom.x = (clientWidth - shown.width * whole) / 2;
+      zoom.y = (clientHeight - shown.height * whole) / 2;
+    } else {
+      // The result, at the end of what leads to it: right, or below.
+      zoom.scale = 0.7;
+      const down = shown.graph.graph().rankdir === "TB";
+      zoom.x = down ? clientWidth / 2 - end.x * 0.7 : clientWidth - (end.x + end.width / 2 + 12) * 0.7;
+      zoom.y = down ? clientHeight - (end.y + end.height / 2 + 12) * 0.7 : clientHeight / 2 - end.y * 0.7;
+    }
     place();
   };
 
@@ -538,7 +547,6 @@
     groups.forEach((_, group) => foldedGroups.add(group));
     draw();
   };
-  byId("open").hidden = false;
   byId("fold").hidden = groups.length === 0;
   byId("theme").onclick = () => {
     const dark = document.documentElement.dataset.theme
@@ -653,10 +661,12 @@
 
   // -- start ---------------------------------------------------------------------------------------
 
-  // A graph of more boxes than fit a screen opens with its layers folded.
-  if (boxes.length > description.foldAbove) {
-    groups.forEach((group, at) => groups.some((other) => other.parent === at && other.kind === "layer") || foldedGroups.add(at));
-    if ([...new Set(itemsOfBoxes())].length > description.foldAbove) groups.forEach((_, at) => foldedGroups.add(at));
+  // A graph that cannot be read as a whole opens with its layers folded, or else with its networks.
+  const isTooLarge = () => new Set(itemsOfBoxes()).size > description.foldAbove || (draw(), scaleOf(shown) < READABLE);
+  if (groups.length && isTooLarge()) {
+    const networks = new Set(groups.filter((group) => group.kind === "layer").map((group) => group.parent));
+    groups.forEach((_, at) => networks.has(at) || foldedGroups.add(at));
+    if (isTooLarge()) groups.forEach((_, at) => foldedGroups.add(at));
   }
   draw();
   readAddress();

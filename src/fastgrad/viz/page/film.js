@@ -239,7 +239,8 @@
     event.preventDefault();
     keys[event.key]();
   });
-  window.addEventListener("resize", show);
+  // A notebook gives the page its size after it has run, and later another one.
+  new ResizeObserver(show).observe(byId("pictures"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
 
   // -- while it trains -----------------------------------------------------------------------------
