@@ -236,5 +236,5 @@ def test_the_browsers_moons_are_shown_in_one_place_while_they_are_learnt(shown):
     assert len(pictures) > 1
     assert len({content for _, content, _ in pictures}) == len(pictures)
     [(kind, at)] = {(kind, at) for kind, _, at in pictures}
-    assert kind == "image/svg+xml"
+    assert kind == "text/html"
     assert at != place

@@ -404,6 +404,8 @@ def lines_of_program(program: Program, function: Callable[..., Any], positional:
         watched = functools.partial(recorder.call, function)
         try:
             found = run_on_placeholders(watched, program.signature, program.names, positional, program.name)
+        except MemoryError:
+            raise
         except Exception:
             # What cannot be traced any more is not what was traced.
             return {}
