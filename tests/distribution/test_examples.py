@@ -229,7 +229,9 @@ def test_a_program_of_the_browsers_ends_with_a_page(name, shown):
     assert "<iframe" in content
 
 
-def test_the_browsers_moons_are_shown_in_one_place_while_they_are_learnt(shown):
+def test_the_browsers_moons_are_shown_in_one_place_while_they_are_learnt(shown, monkeypatch):
+    # Of each step, however fast they are.
+    monkeypatch.setattr("fastgrad.viz.filming.PICTURES_A_SECOND", 1e9)
     run_program("moons")
     *pictures, (kind, _, place) = shown
     assert kind == "text/html"

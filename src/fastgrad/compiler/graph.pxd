@@ -67,9 +67,9 @@ cdef class Graph:
     cdef tuple taken
 
     cdef int validate(self) except -1
-    cdef bint is_valid(self, Py_ssize_t index) noexcept
-    cdef bint is_valid_loop(self, Py_ssize_t index) noexcept
-    cdef bint is_valid_result(self, Py_ssize_t index) noexcept
+    cdef bint is_valid(self, Py_ssize_t index) except -1
+    cdef bint is_valid_loop(self, Py_ssize_t index) except -1
+    cdef bint is_valid_result(self, Py_ssize_t index) except -1
     cdef int mark_operands(self, Py_ssize_t index, bytearray used) except -1
     cdef dict mark_needed(self, bytearray needed)
     cdef int mark_operands_of_loop(self, Py_ssize_t index, bytearray needed, dict read) except -1

@@ -158,7 +158,7 @@ cdef class Graph:
                     yield given.source, given.first + (loop.steps - 1) * given.stride
             yield from loop.body.places()
 
-    cdef bint is_valid(self, Py_ssize_t index) noexcept:
+    cdef bint is_valid(self, Py_ssize_t index) except -1:
         """Whether a record refers only to what is there and, in the graph, before it."""
         cdef int row = self.row(index)
         cdef int64_t first = self.first(index), second = self.second(index), at
@@ -201,7 +201,7 @@ cdef class Graph:
             )
         return True
 
-    cdef bint is_valid_loop(self, Py_ssize_t index) noexcept:
+    cdef bint is_valid_loop(self, Py_ssize_t index) except -1:
         """Whether the operands of a loop are as many, and of the kinds, that it needs."""
         cdef Loop loop, other
         cdef Input given
@@ -234,7 +234,7 @@ cdef class Graph:
                 return False
         return count == end
 
-    cdef bint is_valid_result(self, Py_ssize_t index) noexcept:
+    cdef bint is_valid_result(self, Py_ssize_t index) except -1:
         cdef Loop loop
         if self.second(index) != 2 or not is_some_loop(self, self.loop_operand(index, 0)):
             return False
@@ -357,7 +357,7 @@ cdef class Graph:
         raise TypeError("a graph is pickled with its program")
 
 
-cdef bint is_some_loop(Graph self, Py_ssize_t index) noexcept:
+cdef bint is_some_loop(Graph self, Py_ssize_t index) except -1:
     """Whether a record, which is not known to be valid yet, names a loop that there is."""
     cdef int64_t first = self.first(index), second = self.second(index)
     if self.row(index) != ROW_LOOP or first < 0 or second < 1:

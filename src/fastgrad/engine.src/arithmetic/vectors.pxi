@@ -271,8 +271,10 @@ cdef class _Matrix(list):
 cdef Rows known_rows(_Matrix matrix):
     cdef Rows rows
     with critical_section(matrix):
+        if matrix.rows is None:
+            matrix.rows = Rows()
         rows = matrix.rows
-    return Rows() if rows is None else rows.own()
+    return rows.own()
 
 
 cdef int know_rows(_Matrix matrix, Rows rows) except -1:
