@@ -149,7 +149,7 @@ class Programs(Generic[_Returned]):
 
 def data_of(leaves: list[Value]) -> _Array: ...
 def gradients_by_passes(
-    program: Program,
+    self: Program,
     arguments: list[Any],
     threads: int,
     block: int,
@@ -159,7 +159,7 @@ def gradients_by_passes(
     outs: Sequence[Any] | None = None,
 ) -> list[Any]: ...
 def hessian_by_passes(
-    program: Program,
+    self: Program,
     arguments: list[Any],
     threads: int,
     block: int,
@@ -168,7 +168,7 @@ def hessian_by_passes(
     outs: Sequence[Any] | None = None,
 ) -> Any: ...
 def sums_by_passes(
-    program: Program,
+    self: Program,
     arguments: list[Any],
     threads: int,
     block: int,
