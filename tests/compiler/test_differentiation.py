@@ -1,6 +1,7 @@
 """The calls of a compiled function that differentiate it: numbers, shapes, given arrays, refusals."""
 
 import copy
+import itertools
 import pickle
 from functools import partial
 from typing import NamedTuple
@@ -440,11 +441,34 @@ def test_options_that_are_wrong_are_refused_in_words(call, options, error, messa
         getattr(function, call)([1.0, 2.0], [0, 1], **{"argnums": "parameters", **options})
 
 
-def test_second_order_is_by_one_argument():
+def test_a_product_with_the_hessian_is_by_one_argument():
     function = compile(lambda x, y: x * y)
-    for call in (function.hessian, partial(function.hvp, tangents=[1.0])):
-        with pytest.raises(TypeError, match="is by one argument"):
-            call([1.0], [2.0], argnums=(0, 1))
+    with pytest.raises(TypeError, match="is by one argument"):
+        function.hvp([1.0], [2.0], argnums=(0, 1), tangents=[1.0])
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_the_hessian_by_several_arguments_has_the_mixed_derivatives(outputs):
+    def value(x, y):
+        return (x[0] * W[0] + x[1] * y) ** 3
+
+    function = compile(value if outputs == 1 else lambda x, y: [value(x, y), x[0] * y])
+    x, y = np.array([[1.0, 2.0], [3.0, -4.0]]), np.array([5.0, 6.0])
+    joined = compile(lambda z: value(z[:2], z[2]) if outputs == 1 else [value(z[:2], z[2]), z[0] * z[2]])
+    whole = joined.hessian(np.column_stack([x, y]))
+    found = function.hessian(x, y, argnums=(1, "x"))
+    for block, expected in zip(
+        itertools.chain(*found),
+        [whole[..., 2, 2], whole[..., 2, :2], whole[..., :2, 2], whole[..., :2, :2]],
+        strict=True,
+    ):
+        assert block.shape == expected.shape
+        np.testing.assert_allclose(block, expected, rtol=1e-13)
+
+
+def test_the_hessian_by_several_arguments_takes_no_array():
+    with pytest.raises(ValueError, match="out is for a Hessian by one argument"):
+        product_of_two().hessian([1.0], [2.0], argnums=(0, 1), out=np.zeros((1, 2, 2)))
 
 
 @pytest.mark.parametrize("tangents", [1.0, [1.0], [[1.0, 2.0]], [1.0, 2.0, 3.0], [[[1.0]]]])

@@ -545,6 +545,11 @@ def test_a_rosenbrock_hessian_is_as_short_as_by_hand():
     assert found.tolist() == [[402.0, -400.0, -400.0, 200.0]]
 
 
+def test_grad_of_a_function_says_what_takes_one():
+    with pytest.raises(TypeError, match="not function: call it, or take derivatives.jacobian, jvp or vjp"):
+        grad(lambda x: x * x, Value(1.0))
+
+
 def test_equal_nodes_are_computed_once():
     def slopes(x):
         y = x.exp().sin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Iterable, Iterator
@@ -184,6 +185,7 @@ class Differentiable(Programs[Returned]):
         )
         return found
 
+    @overload
     def hessian(
         self,
         *arguments: object,
@@ -192,17 +194,38 @@ class Differentiable(Programs[Returned]):
         reduction: Reduction | None = None,
         row_weights: ArrayLike | None = None,
         **options: object,
-    ) -> float | Array:
-        """Return the second derivatives by one of the arguments, or by "parameters".
+    ) -> float | Array: ...
+    @overload
+    def hessian(
+        self,
+        *arguments: object,
+        argnums: tuple[Argnum, ...],
+        out: None = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> tuple[tuple[Array, ...], ...]: ...
+    def hessian(
+        self,
+        *arguments: object,
+        argnums: Argnum | tuple[Argnum, ...] = 0,
+        out: Out = None,
+        reduction: Reduction | None = None,
+        row_weights: ArrayLike | None = None,
+        **options: object,
+    ) -> float | Array | tuple[tuple[Array, ...], ...]:
+        """Return the second derivatives by arguments or "parameters".
 
-        Of every row (N, d, d) or (N, k, d, d), by a single number (N,) or (N, k); of a reduction without N.
-        Options as for `value_and_grad`; with `strict=True` FloatingPointError names what is not finite.
+        By one of them: of every row (N, d, d) or (N, k, d, d), by a single number (N,) or (N, k); of a
+        reduction without N. By a tuple of them: a tuple for each, of the mixed derivatives by it and each
+        (this needs numpy, and takes no `out`). Options as for `value_and_grad`; with `strict=True`
+        FloatingPointError names what is not finite.
         """
         strict = options.get("strict", self.strict)
-        found = self._hessian(arguments, argnums, out, reduction, row_weights, options)
+        found, shapes = self._hessian(arguments, argnums, out, reduction, row_weights, options)
         if strict:
             require_finite(found, "hessian")
-        return found
+        return found if shapes is None else blocks_of(found, shapes)
 
     def _hessian(
         self,
@@ -215,19 +238,24 @@ class Differentiable(Programs[Returned]):
     ) -> Any:
         function, program, ready, threads, block = self._begun("hessian", argnums, arguments, options)
         chosen = function._chosen(program, argnums)
-        (columns,), (shape,) = require_single(chosen, "hessian")
+        if chosen.several and out is not None:
+            raise ValueError("out is for a Hessian by one argument")
+        columns = chosen.flat
+        shape = (len(columns),) if chosen.several else chosen.shapes[0]
         shapes = [(*program.output_shape, *shape, *shape)]
+        apart = chosen.shapes if chosen.several else None
         if reduction is None and row_weights is None:
             if program.has_loops:
-                return hessian_by_passes(program, ready, threads, block, columns, shapes, [out])
+                return hessian_by_passes(program, ready, threads, block, columns, shapes, [out]), apart
             derived = program.derived(("hessian", columns))
-            return derived.fill(ready, threads, block, shapes, [out])[0]
+            return derived.fill(ready, threads, block, shapes, [out])[0], apart
         base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
         if not program.has_loops and (
             len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN
         ):
-            return base.derived(("hessian", columns)).sums(ready, threads, block, scale, shapes, [out])[0]
-        return base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out])
+            derived = base.derived(("hessian", columns))
+            return derived.sums(ready, threads, block, scale, shapes, [out])[0], apart
+        return base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out]), apart
 
     def hvp(
         self,
@@ -439,6 +467,19 @@ def require_single(chosen: Chosen, call: str) -> Any:
     if len(chosen.columns) != 1:
         raise TypeError(f"{call} is by one argument: argnums is a number or a name")
     return chosen.columns, chosen.shapes
+
+
+def blocks_of(found: Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[Array, ...], ...]:
+    """Return a Hessian by several arguments in parts: for each two of them, an array of their shapes."""
+    ends = list(itertools.accumulate(map(math.prod, shapes)))
+    parts = [slice(end - math.prod(shape), end) for end, shape in zip(ends, shapes, strict=True)]
+    return tuple(
+        tuple(
+            found[..., rows, columns].reshape(*found.shape[:-2], *first, *second)
+            for columns, second in zip(parts, shapes, strict=True)
+        )
+        for rows, first in zip(parts, shapes, strict=True)
+    )
 
 
 def require_finite(found: Any, call: str) -> None:

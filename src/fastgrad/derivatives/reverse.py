@@ -35,7 +35,8 @@ def grad(y: Value, xs: Value | Iterable[Value]) -> Value | list[Value]:
     (12.0, 12.0, 0.0)
     """
     if not isinstance(y, Value):
-        raise TypeError(f"grad differentiates a Value, not {type(y).__name__}")
+        hint = ": call it, or take derivatives.jacobian, jvp or vjp" if callable(y) else ""
+        raise TypeError(f"grad differentiates a Value, not {type(y).__name__}{hint}")
     if isinstance(xs, Value):
         return pull_back([y], [1.0], [xs])[0]
     return pull_back([y], [1.0], list(xs))
