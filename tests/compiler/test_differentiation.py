@@ -300,6 +300,7 @@ def test_without_rows_single_numbers_are_floats():
     assert cube.value_and_grad(2.0, 5, argnums=(1, 0)) == (40.0, (8.0, 60.0))
     assert cube.jacobian(2.0, 5, argnums=(0,)) == (60.0,)
     assert cube.hessian(2.0, 5) == 60.0
+    assert cube.hessian(2.0, 5, argnums=(1, 0)) == ((0.0, 12.0), (12.0, 60.0))
     assert cube.hvp(2.0, 5, tangents=3) == 180.0
     assert [type(each) for each in cube.value_and_grad(2.0, 5)] == [float, float]
 

@@ -546,7 +546,7 @@ def test_a_rosenbrock_hessian_is_as_short_as_by_hand():
 
 
 def test_grad_of_a_function_says_what_takes_one():
-    with pytest.raises(TypeError, match="not function: call it, or take derivatives.jacobian, jvp or vjp"):
+    with pytest.raises(TypeError, match="not function: call it, or take derivatives"):
         grad(lambda x: x * x, Value(1.0))
 
 

@@ -475,7 +475,7 @@ def blocks_of(found: Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[
     parts = [slice(end - math.prod(shape), end) for end, shape in zip(ends, shapes, strict=True)]
     return tuple(
         tuple(
-            found[..., rows, columns].reshape(*found.shape[:-2], *first, *second)
+            found[..., rows, columns].reshape((*found.shape[:-2], *first, *second))[()]
             for columns, second in zip(parts, shapes, strict=True)
         )
         for rows, first in zip(parts, shapes, strict=True)
