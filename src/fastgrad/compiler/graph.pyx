@@ -325,6 +325,14 @@ cdef class Graph:
             outputs |= self.taken_from(STATE, needed)
         return needed
 
+    def _read_by(self, outputs not None):
+        """Of a loop's step: return the outputs that these need, sorted, and the places that are read."""
+        cdef set read = set(outputs)
+        cdef bytearray needed = self.needed_by(read)
+        return sorted(read), {
+            (place, number) for place in (OUTSIDE, STATE, INPUT) for number in self.taken_from(place, needed)
+        }
+
     def _needed_by(self, read=None):
         """Return which records these outputs need, by default all, and the same of the steps of loops."""
         needed = bytearray(self.size)

@@ -192,55 +192,8 @@ def read_by(repeat: Repeat, outputs: set[int]) -> tuple[list[int], set[tuple[int
     That is these outputs and the states that they depend on. 0 times the derivative of another output, which
     may not be finite, would be a nan.
     """
-    records = repeat.records
-    numbers, listed = array("i", records.records), array("i", records.operands)
-    leaves = dict(enumerate_leaves(repeat))
-    read, known = set(outputs), -1
-    used: set[tuple[int, int]] = set()
-    while len(read) > known:
-        known = len(read)
-        needed = {records.outputs[number] for number in read}
-        # Of each loop within the step, by its record: which outputs of its step are needed.
-        inner: dict[int, set[int]] = {}
-        for at in range(len(numbers) // 3 - 1, -1, -1):
-            if at not in needed:
-                continue
-            row, first, second = numbers[3 * at : 3 * at + 3]
-            name = NAMES[row]
-            if at in leaves:
-                used.add(leaves[at])
-                if leaves[at][0] == -2:
-                    read.add(leaves[at][1])
-            elif name in BY_NAME and BY_NAME[name].operands < 3:
-                needed.update((first, second)[: BY_NAME[name].operands])
-            elif name in ("loop", "result"):
-                symbol: Any = records.symbols[listed[first]]
-                operands = listed[first + 1 : first + second]
-                if name == "result":
-                    within: Repeat = records.symbols[listed[numbers[3 * operands[0] + 1]]]
-                    inner.setdefault(operands[0], set()).add(output_of(within, symbol.number))
-                    needed.add(operands[0])
-                    continue
-                for kind, number in read_by(symbol, inner.get(at, set()))[1]:
-                    if kind == -2:
-                        needed.add(operands[number])
-                    elif kind == -1:
-                        needed.add(operands[symbol.states + number])
-                    else:
-                        needed.update(elements_of(symbol, number, operands))
-                        if symbol.inputs[number][0] == 2:
-                            _, place, made, _, _ = symbol.inputs[number]
-                            within = records.symbols[listed[numbers[3 * operands[place] + 1]]]
-                            inner.setdefault(operands[place], set()).add(within.states + made)
-            elif name not in ("leaf", "constant"):
-                needed.update(listed[first + (name == "take") : first + second])
-    return sorted(read), used
-
-
-def elements_of(repeat: Repeat, number: int, operands: Sequence[int]) -> Sequence[int]:
-    """Return the operands of a loop that are an input of its step: elements, or the loop that makes them."""
-    kind, place, _, _, _ = repeat.inputs[number]
-    return operands[place : place + (repeat.steps if kind == 1 else 1 if kind == 2 else 0)]
+    body = repeat.loop(tracing.argument_places).body
+    return body._read_by(outputs)
 
 
 def output_of(repeat: Repeat, number: int) -> int:
