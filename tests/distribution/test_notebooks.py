@@ -7,6 +7,8 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,12 @@ def executed(tmp_path_factory):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     # The kernel shows figures in the notebook unless it is told otherwise.
     environment.pop("MPLBACKEND", None)
+    # Matplotlib keeps a list of fonts in the user's cache, and warns in the notebook where that list is
+    # damaged (a process that ended too early wrote it) or takes long to make. So the list is made here.
+    environment["MPLCONFIGDIR"] = str(tmp_path_factory.mktemp("matplotlib"))
+    subprocess.run(
+        [sys.executable, "-c", "import matplotlib.font_manager"], env=environment, capture_output=True
+    )
 
     def run(name):
         if name not in done:
