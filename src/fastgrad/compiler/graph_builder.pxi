@@ -344,40 +344,47 @@ cdef class Builder:
     cdef int copy_source(self, Py_ssize_t parameters=OUTSIDE) except -1:
         """Take over the records of the source; the parameters may become an argument of this number."""
         cdef Graph graph = self.source
-        cdef Py_ssize_t index, at
+        cdef Py_ssize_t index
         cdef int row
-        cdef int32_t first, second, record
+        cdef int32_t first, record
         for index in range(graph.size):
-            row, first, second = graph.row(index), graph.first(index), graph.second(index)
+            row, first = graph.row(index), graph.first(index)
             if row == ROW_LEAF:
                 place = graph.leaves[first]
                 if parameters != OUTSIDE and place[0] == OUTSIDE:
                     place = (parameters, place[1])
                 record = self.leaf(place)
+            elif row == ROW_LOOP or has_many_operands(row):
+                record = self.copy_of_many(index)
             elif row == ROW_CONSTANT:
                 record = self.constant(graph.constants[first])
-            elif row == ROW_LOOP:
-                record = self.loop(
-                    graph.loop_of(index),
-                    [self.moved.items[graph.loop_operand(index, at)] for at in range(second - 1)],
-                )
-            elif has_many_operands(row):
-                self.many.size = 0
-                for at in range(first, first + second):
-                    if has_symbol(row) and at == first:
-                        append(&self.many, self.selection(graph.selections[graph.operands[at]]))
-                    else:
-                        append(&self.many, self.moved.items[graph.operands[at]])
-                if row == ROW_WHERE:
-                    record = self.where(self.many.items[0], self.many.items[1], self.many.items[2])
-                else:
-                    record = self.of_many(row, self.many.items, self.many.size)
             elif has_two_operands(row):
-                record = self.binary(row, self.moved.items[first], self.moved.items[second])
+                record = self.binary(row, self.moved.items[first], self.moved.items[graph.second(index)])
             else:
                 record = self.unary(row, self.moved.items[first])
             append(&self.moved, record)
         return 0
+
+    cdef int32_t copy_of_many(self, Py_ssize_t index) except -1:
+        """The record of a record of the source that has many operands, all of which are copied already."""
+        cdef Graph graph = self.source
+        cdef int row = graph.row(index)
+        cdef int32_t first = graph.first(index), second = graph.second(index)
+        cdef Py_ssize_t at
+        if row == ROW_LOOP:
+            return self.loop(
+                graph.loop_of(index),
+                [self.moved.items[graph.loop_operand(index, at)] for at in range(second - 1)],
+            )
+        self.many.size = 0
+        for at in range(first, first + second):
+            if has_symbol(row) and at == first:
+                append(&self.many, self.selection(graph.selections[graph.operands[at]]))
+            else:
+                append(&self.many, self.moved.items[graph.operands[at]])
+        if row == ROW_WHERE:
+            return self.where(self.many.items[0], self.many.items[1], self.many.items[2])
+        return self.of_many(row, self.many.items, self.many.size)
 
     cdef list outputs(self):
         return [self.moved.items[<Py_ssize_t>output] for output in self.source.outputs]

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t
 
 from fastgrad.compiler.graph cimport Graph, Loop
 from fastgrad.compiler.memory cimport Integers
+from fastgrad.compiler.transforms cimport Divided
 
 cdef enum Purpose:
     FORWARD
@@ -51,6 +52,10 @@ cdef class Scope:
     cdef list made_used
     # The first of the arguments that stand for what the step is given: states, outside, inputs, made.
     cdef Py_ssize_t base
+    # Of a step whose lanes are steps, and not rows: how it is divided. Else None.
+    cdef Divided divided
+
+    cdef Scope over_steps(self, Divided divided)
 
 
 cdef class LoopStep:
@@ -96,6 +101,9 @@ cdef class Lowering:
     # Steps for every row, and steps on uniform numbers, which run once a batch.
     cdef Integers steps
     cdef Integers once
+    # Of each step for every row, whether it runs step by step; see Divided.
+    cdef Integers stepwise
+    cdef bint is_stepwise
     # Operands of wide instructions, as ids.
     cdef Integers ids
     cdef list wides

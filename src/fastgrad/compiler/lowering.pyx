@@ -17,6 +17,7 @@ from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, INPUT, OUTSIDE, STATE, G
 from fastgrad.compiler.graph cimport ROW_LOOP, ROW_RESULT, has_many_operands, has_symbol, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.memory cimport Integers, append, look_for_signals
+from fastgrad.compiler.transforms cimport NOTHING, STEPWISE, Divided
 from fastgrad.ops cimport *
 
 __all__ = []
@@ -27,7 +28,15 @@ cdef class WideStep:
 
 
 cdef class Scope:
-    pass
+    cdef Scope over_steps(self, Divided divided):
+        """The same of a step that is divided."""
+        cdef Scope scope = Scope()
+        scope.outside_varies, scope.outside_active = self.outside_varies, self.outside_active
+        scope.states_active, scope.states_read = self.states_active, self.states_read
+        scope.inputs_active, scope.inputs_used = self.inputs_active, self.inputs_used
+        scope.made_active, scope.made_used = self.made_active, self.made_used
+        scope.base, scope.divided = self.base, divided
+        return scope
 
 
 cdef class LoopStep:
@@ -77,6 +86,8 @@ cdef class Lowering:
     cdef int step(
         self, Integers *steps, int32_t opcode, int32_t out, int32_t left, int32_t right=0, int32_t third=0
     ) except -1:
+        if steps == &self.steps:
+            append(&self.stepwise, self.is_stepwise)
         append(steps, opcode)
         append(steps, out)
         append(steps, left)
@@ -96,6 +107,7 @@ cdef void for_each_list(Lowering self) noexcept:
     PyMem_RawFree(self.terms.items)
     PyMem_RawFree(self.steps.items)
     PyMem_RawFree(self.once.items)
+    PyMem_RawFree(self.stepwise.items)
     PyMem_RawFree(self.ids.items)
     PyMem_RawFree(self.pairs.items)
     PyMem_RawFree(self.singles.items)
@@ -189,6 +201,8 @@ cdef bint is_read(Lowering self, Py_ssize_t output) except -1:
     cdef Scope scope = self.scope
     if scope is None:
         return True
+    if scope.divided is not None and output >= scope.divided.results:
+        output = scope.divided.extra_states[output - scope.divided.results]
     if output < self.graph.taken[1]:
         return scope.states_read[output]
     return scope.made_used is None or scope.made_used[output - self.graph.taken[1]]
@@ -646,6 +660,21 @@ cdef tuple place_of(Lowering self, tuple place):
     return self.scope.base + place[1] + first, 0
 
 
+cdef int emit_leaf(Lowering self, int32_t index, tuple place) except -1:
+    """A number of the state of a divided step is a recurrence, unless it runs step by step; all else a load."""
+    cdef Divided divided = None if self.scope is None else self.scope.divided
+    cdef int32_t factor = STEPWISE
+    if divided is not None and place[0] == STATE:
+        factor = divided.factors[place[1]]
+    if factor == STEPWISE:
+        argument, column = place_of(self, place)
+        return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
+    made_of = self.graph.outputs[place[1]]
+    if factor == NOTHING:
+        return self.step(&self.steps, OPCODE_DELAY, index, made_of, place[1])
+    return self.step(&self.steps, OPCODE_RECUR, index, factor, made_of, place[1])
+
+
 cdef int32_t operand_of_loop(Lowering self, Py_ssize_t index, Py_ssize_t at) except -1:
     """An operand of a loop; of those that no result needs, 0."""
     cdef int32_t operand = self.graph.loop_operand(index, at)
@@ -691,8 +720,7 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
     if self.chain.items[index] >= 0:
         return emit_chain(self, index)
     if row == ROW_LEAF:
-        argument, column = place_of(self, graph.leaves[first])
-        return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
+        return emit_leaf(self, index, graph.leaves[first])
     if row == ROW_LOOP:
         return emit_loop(self, index)
     if row == ROW_RESULT:
@@ -741,6 +769,7 @@ cdef int emit_once(Lowering self, int32_t index) except -1:
 
 
 cdef int emit_steps(Lowering self) except -1:
+    cdef Divided divided = None if self.scope is None else self.scope.divided
     cdef int32_t index
     cdef int row
     cdef dict outputs = {}
@@ -749,6 +778,7 @@ cdef int emit_steps(Lowering self) except -1:
     for index in range(<int32_t>self.graph.size):
         look_for_signals(index)
         row = self.records[3 * index]
+        self.is_stepwise = divided is not None and divided.stepwise[index]
         if self.absorbed.items[index]:
             pass
         elif self.varying.items[index]:
@@ -761,13 +791,25 @@ cdef int emit_steps(Lowering self) except -1:
         if self.scope is None and self.purpose == FORWARD and index in outputs:
             # At once, so that nothing is kept that only the caller needs.
             emit_outputs(self, index, outputs.pop(index))
+        if divided is not None and index in divided.stored_after:
+            # Before the next step loads them.
+            for number in divided.stored_after[index]:
+                emit_store(self, number)
+    self.is_stepwise = False
     for number, output in enumerate(self.graph.outputs):
         if output not in outputs:
             continue
         if self.scope is None:
             self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
-        elif is_read(self, number):
-            self.step(&self.steps, OPCODE_STORE, 0, output, number)
+        elif divided is None or self.graph.taken[1] <= number < divided.results:
+            emit_store(self, number)
+    return 0
+
+
+cdef int emit_store(Lowering self, Py_ssize_t number) except -1:
+    """Hand an output of a loop's step on, if anybody reads it."""
+    if is_read(self, number):
+        self.step(&self.steps, OPCODE_STORE, 0, self.graph.outputs[number], <int32_t>number)
     return 0
 
 

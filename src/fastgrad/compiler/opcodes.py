@@ -37,7 +37,7 @@ class Instruction(NamedTuple):
     # Whether it writes a register of its own.
     out: bool = True
     # For left, right and third: which of "left", "right", "out" the derivative by that operand reads. The
-    # factors of pairs and a matrix read one another.
+    # factors of pairs and a matrix read one another. Of a column: the derivative by the number there.
     reads: tuple[tuple[str, ...], ...] = ((), (), ())
     # Arithmetic operations, for each operand of a list, or in all.
     flops: int = 0
@@ -68,4 +68,16 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction("loop", left="each", right="loop", out=False),
     # In a loop's step: hand a number to the next step, or to the program around the loop.
     Instruction("store", left="operand", right="column", out=False),
+    # Where the lanes are the steps of a loop: out = number `third` of the state, which each step sets to
+    # left * number + right.
+    Instruction(
+        "recur",
+        left="operand",
+        right="operand",
+        third="column",
+        reads=(("out",), (), ("left",)),
+        flops=2,
+    ),
+    # The same for number `right` of the state, which each step sets to left.
+    Instruction("delay", left="operand", right="column"),
 )

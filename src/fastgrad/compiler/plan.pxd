@@ -6,6 +6,7 @@ from fastgrad.compiler.graph cimport Graph, Loop
 from fastgrad.compiler.instructions cimport Instruction, Wide
 from fastgrad.compiler.lowering cimport LoopStep
 from fastgrad.compiler.rows cimport RowProgram
+from fastgrad.compiler.transforms cimport Divided
 
 # An input of a loop's step: columns from `first` of an argument, `stride` apart; or elements of the loop's
 # operands, from `offset`, if there is no such argument (-1).
@@ -15,6 +16,16 @@ cdef struct InputCode:
     Py_ssize_t first
     Py_ssize_t stride
     bint active
+
+cdef enum:
+    # Of a divided step: the lanes, and from register to register.
+    STEP_LANES = 256
+    STEP_STRIDE = 264
+
+# Instructions up to an end that run over all lanes, or step by step.
+cdef struct Stretch:
+    Py_ssize_t end
+    bint stepwise
 
 # A loop as the replay runs it; the arrays belong to the LoopPlan.
 cdef struct LoopCode:
@@ -30,8 +41,11 @@ cdef struct LoopCode:
     # The step's instructions.
     const Instruction *forward
     const Instruction *backward
+    # Those of `forward` that compute again what the way back reads.
+    const Instruction *again
     Py_ssize_t forward_count
     Py_ssize_t backward_count
+    Py_ssize_t again_count
     const int32_t *table
     const Wide *wides
     Py_ssize_t registers
@@ -56,6 +70,18 @@ cdef struct LoopCode:
     # Whether there is a way back, and whether it may be run more than once.
     bint differentiates
     bint repeats
+    # Whether the lanes are steps, of one row. Then: the stretches of the instructions, and copies of these
+    # for one lane at a time.
+    bint over_steps
+    const Stretch *ahead
+    const Stretch *back
+    Py_ssize_t ahead_count
+    Py_ssize_t back_count
+    const Instruction *scaled_forward
+    const Instruction *scaled_backward
+    const int32_t *scaled_table
+    # Of each number of the state, whether it is computed step by step.
+    const char *stepwise
 
 
 # Where a `take` of the program finds its index, and the number of its list.
@@ -72,6 +98,11 @@ cdef class LoopPlan:
     cdef Loop loop
     cdef Plan body
     cdef LoopCode code
+    # The same over lanes that are steps, or None.
+    cdef Plan over_steps
+    cdef Divided divided
+    cdef LoopCode code_over_steps
+    cdef char *stepwise
 
     cdef int fill(self, LoopStep step, Plan body) except -1
 
@@ -129,6 +160,17 @@ cdef class Plan:
     cdef Py_ssize_t all_arguments
     # Whether the way back may be run more than once.
     cdef bint repeats
+    # Of a loop's step: see LoopCode.
+    cdef Instruction *again
+    cdef Py_ssize_t again_count
+    # Of a divided step: see LoopCode. `stepwise` counts the instructions forward that run step by step.
+    cdef Stretch *ahead
+    cdef Stretch *back
+    cdef Py_ssize_t ahead_count
+    cdef Py_ssize_t back_count
+    cdef Instruction *scaled
+    cdef int32_t *scaled_table
+    cdef Py_ssize_t stepwise
     # The biases and weights of matrices, packed in the order in which they are used; `packed_from` has the
     # uniform number of each.
     cdef Py_ssize_t packed

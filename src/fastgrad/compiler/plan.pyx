@@ -14,13 +14,31 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, Graph, Input, Loop
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.memory cimport Integers, append, as_offset, look_for_signals, zeroed
+from fastgrad.compiler.memory cimport MOST_INTEGERS, Integers, append, as_offset, look_for_signals, zeroed
 from fastgrad.compiler.lowering cimport FORWARD, INPUTS, SHARED, sums_up
 from fastgrad.compiler.lowering cimport Layout, LoopStep, Lowering, Scope, Step, WideStep, lowered
 from fastgrad.compiler.rows cimport RowProgram, any_selects
+from fastgrad.compiler.transforms cimport STEPWISE, Divided, divided
 from fastgrad.ops cimport *
 
 __all__ = []
+
+cdef enum:
+    # What an instruction of a divided step costs: an instruction of a step that is not divided costs 1, some
+    # 2 ns. Over lanes 256 steps take as long as some 30 instructions.
+    LANE_COST_IN_HUNDREDTHS = 20
+    STEPWISE_COST_IN_HUNDREDTHS = 105
+
+# A loop of fewer steps is not divided: its lanes would be too few.
+cdef Py_ssize_t fewest_divided = 32
+
+
+def _divide_from(Py_ssize_t steps):
+    """Have loops of at least so many steps be divided, and return how many it were before; for tests."""
+    global fewest_divided
+    before, fewest_divided = fewest_divided, steps
+    return before
+
 
 cdef class Plan:
     """Instructions for one purpose, ready to run over any number of rows; never changed once made."""
@@ -41,6 +59,11 @@ cdef class Plan:
         PyMem_RawFree(self.shared)
         PyMem_RawFree(self.accumulated)
         PyMem_RawFree(self.packed_from)
+        PyMem_RawFree(self.again)
+        PyMem_RawFree(self.ahead)
+        PyMem_RawFree(self.back)
+        PyMem_RawFree(self.scaled)
+        PyMem_RawFree(self.scaled_table)
 
     @property
     def bytes(self):
@@ -75,6 +98,7 @@ cdef class LoopPlan:
         code.inner_count = len(body.loops)
         code.inner = <int32_t *>zeroed(code.inner_count, sizeof(int32_t))
         code.parent = -1
+        self.stepwise = <char *>zeroed(code.states, 1)
         return 0
 
     def __dealloc__(self):
@@ -87,6 +111,7 @@ cdef class LoopPlan:
         PyMem_RawFree(self.code.made_active)
         PyMem_RawFree(self.code.uniform)
         PyMem_RawFree(self.code.inner)
+        PyMem_RawFree(self.stepwise)
 
 
 cdef class Allocation:
@@ -193,6 +218,8 @@ cdef class Allocation:
                     need |= roles.reads[field]
             elif roles.fields[field] == ROLE_RESULT:
                 self.read(step.fields[field])
+            elif roles.fields[field] == ROLE_COLUMN and roles.out and self.wanted(step.out):
+                need |= roles.reads[field]
             elif roles.fields[field] == ROLE_LOOP:
                 self.describe_loop(self.lowering.loops[step.out], self.lowering.wides[step.fields[0]])
             elif roles.fields[field] >= ROLE_EACH:
@@ -663,6 +690,129 @@ cdef int place_accumulators(Allocation self) except -1:
     return 0
 
 
+cdef int find_again(Allocation self) except -1:
+    """Of a loop's step: the instructions that compute again what the way back reads."""
+    cdef Plan plan = self.plan
+    cdef bytearray needed = bytearray(self.lowering.varying.size)
+    cdef bytearray runs = bytearray(self.count)
+    cdef bytearray loaded = bytearray(self.lowering.graph.taken[1])
+    cdef Py_ssize_t time, at
+    cdef bint settled = len(plan.loops) > 0
+    for at in range(plan.backward_count):
+        self.describe(self.step(plan.origin[at]))
+        for time in range(self.keeps.size):
+            needed[self.keeps.items[time]] = True
+    if settled:
+        # What another loop makes is read by instructions that do not name it.
+        runs = bytearray(b"\1") * self.count
+    while not settled:
+        settled = True
+        for time in range(self.count - 1, -1, -1):
+            if not runs[time] and is_needed(self, self.step(time), needed, loaded):
+                runs[time], settled = True, False
+                for at in range(self.reads.size):
+                    needed[self.reads.items[at]] = True
+    plan.again = <Instruction *>zeroed(self.count, sizeof(Instruction))
+    for time in range(self.count):
+        if runs[time]:
+            plan.again[plan.again_count] = plan.forward[time]
+            plan.again_count += 1
+    return 0
+
+
+cdef bint is_needed(Allocation self, const Step *step, bytearray needed, bytearray loaded) except -1:
+    """Whether a step writes what is needed; `loaded` has the numbers of the state that are."""
+    cdef Scope scope = self.lowering.scope
+    cdef Py_ssize_t at, state
+    self.describe(step)
+    if step.opcode == OPCODE_STORE and scope.divided is None and step.fields[1] < len(loaded):
+        return loaded[step.fields[1]]
+    for at in range(self.writes.size):
+        if needed[self.writes.items[at]]:
+            state = step.fields[0] - scope.base
+            if step.opcode == OPCODE_LOAD and 0 <= state < len(loaded):
+                loaded[state] = True
+            return True
+    return False
+
+
+cdef int cut_stretches(Allocation self) except -1:
+    """Of a divided step: where what runs over all lanes and what runs step by step take turns."""
+    cdef Plan plan = self.plan
+    cdef const int32_t *stepwise = self.lowering.stepwise.items
+    cdef Py_ssize_t at
+    plan.ahead = <Stretch *>zeroed(plan.forward_count, sizeof(Stretch))
+    plan.back = <Stretch *>zeroed(plan.backward_count, sizeof(Stretch))
+    for at in range(plan.forward_count):
+        plan.stepwise += stepwise[at] != 0
+        plan.ahead_count = stretched(plan.ahead, plan.ahead_count, at, stepwise[at])
+    for at in range(plan.backward_count):
+        plan.back_count = stretched(plan.back, plan.back_count, at, stepwise[plan.origin[at]])
+    return 0
+
+
+cdef Py_ssize_t stretched(Stretch *stretches, Py_ssize_t count, Py_ssize_t at, bint stepwise) noexcept:
+    """Let the last stretch go on to an instruction, or begin one; return how many there are."""
+    if count == 0 or stretches[count - 1].stepwise != stepwise:
+        stretches[count].stepwise = stepwise
+        count += 1
+    stretches[count - 1].end = at + 1
+    return count
+
+
+cdef inline void scale(int32_t *place) noexcept:
+    """Turn the number of a register into that of its first lane; uniform numbers are below 0."""
+    if place[0] >= 0:
+        place[0] *= STEP_STRIDE
+
+
+cdef int add_scaled(Plan self) except -1:
+    """Copies of the instructions for one lane at a time of registers that have STEP_STRIDE lanes."""
+    self.scaled = <Instruction *>zeroed(self.forward_count + self.backward_count, sizeof(Instruction))
+    self.scaled_table = <int32_t *>zeroed(self.table_size, sizeof(int32_t))
+    memcpy(self.scaled, self.forward, self.forward_count * sizeof(Instruction))
+    memcpy(
+        self.scaled + self.forward_count, self.backward, self.backward_count * sizeof(Instruction)
+    )
+    memcpy(self.scaled_table, self.table, self.table_size * sizeof(int32_t))
+    for at in range(self.forward_count + self.backward_count):
+        scale_instruction(&self.scaled[at])
+    for at in range(self.wide_count):
+        scale_wide(self.scaled_table, &self.wides[at])
+    return 0
+
+
+cdef void scale_instruction(Instruction *instruction) noexcept:
+    cdef const Roles *roles = roles_of(instruction.opcode)
+    cdef int32_t *fields = &instruction.left
+    cdef int32_t *adjoints = &instruction.left_adjoint
+    cdef int field
+    if roles.out:
+        instruction.out *= STEP_STRIDE
+        scale(&instruction.out_adjoint)
+    for field in range(3):
+        if roles.fields[field] == ROLE_OPERAND or roles.fields[field] == ROLE_RESULT:
+            if fields[field] >= 0:
+                # Of a uniform number, the adjoint is an accumulator.
+                scale(&adjoints[field])
+            scale(&fields[field])
+
+
+cdef void scale_wide(int32_t *table, const Wide *wide) noexcept:
+    cdef Py_ssize_t at
+    for at in range(wide.inputs):
+        if table[wide.left + at] >= 0:
+            scale(&table[wide.left_adjoint + at])
+        scale(&table[wide.left + at])
+        if wide.right:
+            if table[wide.right + at] >= 0:
+                scale(&table[wide.right_adjoint + at])
+            scale(&table[wide.right + at])
+    for at in range(wide.outputs if wide.packed >= 0 else 0):
+        scale(&table[wide.out + at])
+        scale(&table[wide.out_adjoint + at])
+
+
 cdef extern from "kernels/vector_math.h":
     Py_ssize_t PANEL_ROWS "FG_ROWS"
 
@@ -863,12 +1013,35 @@ cdef int plan_loops(Allocation self, tuple kinds) except -1:
             )
             self.loop_plans[step.out] = plan = LoopPlan()
             plan.fill(loop, body)
+            plan_steps(self, plan, loop, kinds)
             plan.code.base = loop.scope.base
             plan.code.nested = lowering.scope is not None
             plan.code.differentiates = loop.active and lowering.purpose != FORWARD
             plan.code.repeats = self.plan.repeats
             self.plan.loops.append(plan)
             self.numbers.append(loop.number)
+    return 0
+
+
+cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) except -1:
+    """The plan of a step over lanes that are steps, for blocks of one row, where it is quicker."""
+    cdef Divided found
+    cdef Plan body
+    cdef double alone, over_steps
+    if plan.code.steps < fewest_divided:
+        return 0
+    found = divided(loop.loop)
+    if found is None:
+        return 0
+    body = plan_of(
+        found.graph, self.plan.purpose, kinds, loop.scope.over_steps(found), self.lowering.layout,
+        self.plan.repeats,
+    )
+    alone = plan.body.forward_count
+    over_steps = STEPWISE_COST_IN_HUNDREDTHS / 100.0 * <double>body.stepwise
+    over_steps += LANE_COST_IN_HUNDREDTHS / 100.0 * <double>(body.forward_count - body.stepwise)
+    if (over_steps < 0.8 * alone or fewest_divided < 2) and body.registers < MOST_INTEGERS // STEP_STRIDE:
+        plan.over_steps, plan.divided = body, found
     return 0
 
 
@@ -902,6 +1075,11 @@ cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout lay
             plan.rows = RowProgram(graph, purpose, kinds)
             plan.by_row = allocation.accumulated.size
             list_by_row(allocation)
+    if scope is not None:
+        find_again(allocation)
+    if scope is not None and scope.divided is not None:
+        cut_stretches(allocation)
+        add_scaled(plan)
     place_once(allocation)
     place_accumulators(allocation)
     list_packed(plan)
@@ -924,13 +1102,38 @@ cdef int connect(Plan root, Plan outer, Py_ssize_t parent) except -1:
         code.parent = parent
         code.forward, code.forward_count = body.forward, body.forward_count
         code.backward, code.backward_count = body.backward, body.backward_count
+        code.again, code.again_count = body.again, body.again_count
         code.table, code.wides, code.registers = body.table, body.wides, body.registers
         code.accumulators = root.sums
-        root.sums += body.accumulators
-        root.widest = max(root.widest, body.widest)
         for at in range(code.inner_count):
             code.inner[at] = body.loop_numbers[at]
+        if plan.over_steps is not None:
+            connect_steps(plan, plan.over_steps)
+            root.sums = max(root.sums, code.accumulators + plan.over_steps.accumulators)
+            root.widest = max(root.widest, plan.over_steps.widest)
+        root.sums = max(root.sums, code.accumulators + body.accumulators)
+        root.widest = max(root.widest, body.widest)
         connect(root, body, number)
+    return 0
+
+
+cdef int connect_steps(LoopPlan self, Plan body) except -1:
+    """What differs where the lanes are steps."""
+    cdef LoopCode *code = &self.code_over_steps
+    cdef Py_ssize_t at
+    code[0] = self.code
+    code.over_steps = True
+    code.forward, code.forward_count = body.forward, body.forward_count
+    code.backward, code.backward_count = body.backward, body.backward_count
+    code.again, code.again_count = body.again, body.again_count
+    code.table, code.wides, code.registers = body.table, body.wides, body.registers
+    code.ahead, code.ahead_count = body.ahead, body.ahead_count
+    code.back, code.back_count = body.back, body.back_count
+    code.scaled_forward, code.scaled_backward = body.scaled, body.scaled + body.forward_count
+    code.scaled_table = body.scaled_table
+    for at in range(code.states):
+        self.stepwise[at] = self.divided.factors[at] == STEPWISE
+    code.stepwise = self.stepwise
     return 0
 
 

@@ -18,7 +18,8 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport FORWARD, sums_up
 from fastgrad.compiler.memory cimport zeroed
-from fastgrad.compiler.plan cimport InputCode, Lookup, LoopCode, LoopPlan, Plan
+from fastgrad.compiler.plan cimport STEP_LANES, STEP_STRIDE, InputCode, Lookup, LoopCode, LoopPlan, Plan
+from fastgrad.compiler.plan cimport Stretch
 from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowState, all_finite, differentiate_row
 from fastgrad.engine cimport add_gradients, move_gradients, read_leaves, read_leaves_at
 from fastgrad.ops cimport *
@@ -56,6 +57,7 @@ cdef enum:
     # cache; to run the steps again takes longer.
     LOOP_BYTES = 262144
     LOOP_BYTES_OF_ONE_ROW = 8388608
+    LOOP_BYTES_OVER_STEPS = 262144
     # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
@@ -339,7 +341,10 @@ cdef bint call_worker(Worker *worker) noexcept nogil:
     return worker.helper != NULL
 
 
+include "loop_state.pxi"
 include "looping.pxi"
+include "over_steps.pxi"
+include "loops.pxi"
 
 
 cdef void run_once(Plan plan, Workspace workspace) noexcept nogil:
@@ -404,7 +409,7 @@ cdef class Workspace:
         self.memories = []
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
         self.stride = stride_of(block_rows) if block_rows > 1 else 1
-        self.owned = <void **>zeroed(17 + 2 * loops + (12 + 7 * loops) * threads, sizeof(void *))
+        self.owned = <void **>zeroed(17 + 2 * loops + (12 + 10 * loops) * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         self.places = <Place *>self.room(plan.outputs, sizeof(Place))
         # The gradients of uniform numbers follow the numbers: both are registers of what runs once.

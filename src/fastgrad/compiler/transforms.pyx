@@ -27,8 +27,6 @@ from fastgrad.engine import Value, _make_unknown, _read_graph, _traced
 __all__ = ["simplified"]
 
 cdef enum:
-    # No record: a tangent or a gradient that is 0 because nothing leads there.
-    NOTHING = -1
     # Of conditions under which a node is reached: one that always holds.
     ALWAYS = -2
     # The most records that derivatives may have: their plan takes some gigabytes.
@@ -38,6 +36,7 @@ include "derivative_rules.pxi"
 include "graph_builder.pxi"
 include "forward_mode.pxi"
 include "reverse_mode.pxi"
+include "recurrences.pxi"
 
 
 def simplified(Graph graph not None):

@@ -197,6 +197,101 @@ cdef void backward_store(const Instruction *i, const Block *block) noexcept nogi
         block.accumulators[i.left_adjoint] += sum_of(g, block.lanes)
 
 
+# -- recurrences: the lanes are steps of a loop, and a number of the state goes from lane to lane ----
+
+
+cdef inline const double *numbers_of(
+    const Block *block, int32_t operand, Py_ssize_t *step
+) noexcept nogil:
+    """The numbers of an operand, `step` apart: lanes, or a uniform number."""
+    step[0] = operand >= 0
+    if operand >= 0:
+        return lanes_of(block, operand)
+    return block.uniform + ~operand
+
+
+cdef inline void give_any(
+    const Block *block, int32_t operand, int32_t adjoint, bint fresh, const_lane amount
+) noexcept nogil:
+    """Add lanes to the adjoint of an operand, if that is wanted; all of them if it is a uniform number."""
+    if adjoint < 0:
+        return
+    if operand >= 0:
+        give(block, adjoint, fresh, amount, block.lanes)
+    else:
+        block.accumulators[adjoint] += sum_of(amount, block.lanes)
+
+
+cdef void forward_recur(const Instruction *i, const Block *block) noexcept nogil:
+    """out = the state before each step, state = left * state + right."""
+    cdef double *state = block.targets[i.third]
+    cdef double now = state[0]
+    cdef lane out = lanes_of(block, i.out)
+    cdef Py_ssize_t left_step, right_step, j
+    cdef const double *left = numbers_of(block, i.left, &left_step)
+    cdef const double *right = numbers_of(block, i.right, &right_step)
+    if left_step == 0 and left[0] == 1.0:
+        # A sum: half the time of a step is the product's.
+        for j in range(block.lanes):
+            out[j] = now
+            now = now + right[j * right_step]
+    else:
+        for j in range(block.lanes):
+            out[j] = now
+            now = left[j * left_step] * now + right[j * right_step]
+    state[0] = now
+
+
+cdef void backward_recur(const Instruction *i, const Block *block) noexcept nogil:
+    cdef double *state = block.target_adjoints[i.third]
+    cdef double g = state[0]
+    cdef double *own = lanes_of(block, i.out_adjoint) if i.out_adjoint >= 0 else NULL
+    cdef lane after = block.scratch
+    cdef const_lane out = lanes_of(block, i.out)
+    cdef Py_ssize_t step, j
+    cdef const double *left = numbers_of(block, i.left, &step)
+    if own == NULL:
+        for j in range(block.lanes - 1, -1, -1):
+            after[j] = g
+            g = left[j * step] * g
+    else:
+        for j in range(block.lanes - 1, -1, -1):
+            after[j] = g
+            g = own[j] + left[j * step] * g
+    state[0] = g
+    give_any(block, i.right, i.right_adjoint, i.fresh & FRESH_RIGHT, after)
+    if i.left_adjoint < 0:
+        return
+    if i.left >= 0:
+        give_product(block, i.left_adjoint, i.fresh & FRESH_LEFT, after, out, block.lanes)
+    else:
+        block.accumulators[i.left_adjoint] += dot_of(after, out, block.lanes)
+
+
+cdef void forward_delay(const Instruction *i, const Block *block) noexcept nogil:
+    """out = the state before each step, state = left."""
+    cdef double *state = block.targets[i.right]
+    cdef lane out = lanes_of(block, i.out)
+    cdef Py_ssize_t step, last = block.lanes - 1, j
+    cdef const double *left = numbers_of(block, i.left, &step)
+    out[0] = state[0]
+    for j in range(last):
+        out[j + 1] = left[j * step]
+    state[0] = left[last * step]
+
+
+cdef void backward_delay(const Instruction *i, const Block *block) noexcept nogil:
+    cdef double *state = block.target_adjoints[i.right]
+    cdef double *own = lanes_of(block, i.out_adjoint) if i.out_adjoint >= 0 else NULL
+    cdef lane after = block.scratch
+    cdef Py_ssize_t last = block.lanes - 1, j
+    for j in range(last):
+        after[j] = own[j + 1] if own != NULL else 0.0
+    after[last] = state[0]
+    state[0] = own[0] if own != NULL else 0.0
+    give_any(block, i.left, i.left_adjoint, i.fresh & FRESH_LEFT, after)
+
+
 # -- selection by an index -----------------------------------------------------------------------
 
 

@@ -1,0 +1,274 @@
+# Which part of a loop's step must run step by step.
+#
+# Only a recurrence must: what a number of the next state is computed from that itself depends on this number.
+# Everything else can be computed for many steps at once, the steps side by side as lanes. And where the next
+# number is left * number + right, with left and right from elsewhere, one tight loop does it.
+
+cdef enum:
+    # A step of more records than this is not divided, nor one with more numbers in its state.
+    MOST_DIVIDED_RECORDS = 4096
+    MOST_DIVIDED_STATES = 64
+
+
+cdef inline uint64_t bit_of(Py_ssize_t state) noexcept nogil:
+    return <uint64_t>1 << state
+
+
+cdef class Dependencies:
+    """Of a loop's step: what depends on which numbers of its state, as sets of bits."""
+
+    # Of each record: the numbers that it depends on, and the numbers whose next ones depend on it.
+    cdef list depends
+    cdef list reaches
+    # Of each number of the state: those that its next ones depend on, after any number of steps.
+    cdef list ancestors
+    cdef Py_ssize_t states
+
+    def __cinit__(self, Graph graph not None):
+        cdef Py_ssize_t index, at, state
+        cdef list depends = [0] * graph.size, reaches = [0] * graph.size
+        self.states = graph.taken[1]
+        self.depends, self.reaches = depends, reaches
+        for index in range(graph.size):
+            if graph.row(index) == ROW_LEAF:
+                place, number = graph.leaves[graph.first(index)]
+                depends[index] = bit_of(number) if place == STATE else 0
+            for operand in operands_of(graph, index):
+                depends[index] |= depends[operand]
+        for state in range(self.states):
+            reaches[<Py_ssize_t>graph.outputs[state]] |= bit_of(state)
+        for index in range(graph.size - 1, -1, -1):
+            for operand in operands_of(graph, index):
+                reaches[operand] |= reaches[index]
+        self.ancestors = [depends[<Py_ssize_t>graph.outputs[state]] for state in range(self.states)]
+        for at in range(self.states):
+            for state in range(self.states):
+                if self.ancestors[state] & bit_of(at):
+                    self.ancestors[state] |= self.ancestors[at]
+
+    cdef object group_of(self, Py_ssize_t state):
+        """The numbers that depend on one another, this one among them."""
+        cdef uint64_t group = bit_of(state)
+        cdef Py_ssize_t other
+        for other in range(self.states):
+            if self.ancestors[state] & bit_of(other) and self.ancestors[other] & bit_of(state):
+                group |= bit_of(other)
+        return group
+
+    cdef bint recurs(self, Py_ssize_t state) except -1:
+        """Whether a number depends on itself, after any number of steps."""
+        return (self.ancestors[state] & bit_of(state)) != 0
+
+    cdef list groups(self):
+        """All groups, each after those that it depends on."""
+        cdef dict found = {}
+        cdef Py_ssize_t state
+        for state in range(self.states):
+            group = self.group_of(state)
+            # What a group depends on, and the group, is more than the same of a group that it depends on.
+            found[group] = ((self.ancestors[state] | group).bit_count(), group)
+        return sorted(found, key=found.get)
+
+
+cdef list operands_of(Graph graph, Py_ssize_t index):
+    """The operands of a record of a graph."""
+    cdef int row = graph.row(index)
+    cdef int32_t first = graph.first(index), second = graph.second(index), at
+    if row == ROW_LEAF or row == ROW_CONSTANT:
+        return []
+    if has_many_operands(row):
+        return [graph.operands[at] for at in range(first + has_symbol(row), first + second)]
+    return [first, second] if has_two_operands(row) else [first]
+
+
+cdef class Division:
+    """Divides a step: a builder of the divided graph, and what the records of the source are there."""
+
+    cdef Graph graph
+    cdef Builder builder
+    cdef Dependencies of
+    cdef list factors
+    cdef list next_ones
+
+    def __cinit__(self, Graph graph not None):
+        cdef Py_ssize_t at
+        self.graph, self.builder, self.of = graph, Builder(graph), Dependencies(graph)
+        for at in range(graph.size):
+            append(&self.builder.moved, NOTHING)
+        self.factors = [STEPWISE] * self.of.states
+        self.next_ones = [NOTHING] * self.of.states
+
+    cdef int32_t moved(self, Py_ssize_t record) noexcept:
+        return self.builder.moved.items[record]
+
+    cdef int copy(self, Py_ssize_t index) except -1:
+        """Copy a record, whose operands are copied, without a change of its bits."""
+        cdef Graph graph = self.graph
+        cdef int row = graph.row(index)
+        cdef int32_t first = graph.first(index), record
+        if row == ROW_LEAF:
+            record = self.builder.leaf(graph.leaves[first])
+        elif row == ROW_CONSTANT:
+            record = self.builder.constant(graph.constants[first])
+        elif has_many_operands(row):
+            record = self.builder.copy_of_many(index)
+        elif has_two_operands(row):
+            record = self.builder.found_or_added(row, self.moved(first), self.moved(graph.second(index)))
+        else:
+            record = self.builder.found_or_added(row, self.moved(first), 0)
+        self.builder.moved.items[index] = record
+        return 0
+
+    cdef tuple linear(self, Py_ssize_t state, list records):
+        """(left, right) for a next number left * number + right, or None; records: those between the two."""
+        cdef dict forms = {}
+        cdef Py_ssize_t index
+        for index in records:
+            form = self.linear_form(index, forms)
+            if form is None:
+                return None
+            forms[index] = form
+        return forms[self.graph.outputs[state]]
+
+    cdef tuple linear_form(self, Py_ssize_t index, dict forms):
+        cdef Graph graph = self.graph
+        cdef Builder builder = self.builder
+        cdef int row = graph.row(index)
+        cdef list operands = operands_of(graph, index), parts
+        cdef Py_ssize_t at
+        if row == ROW_LEAF:
+            return builder.constant(1.0), NOTHING
+        parts = [forms.get(operand, (NOTHING, self.moved(operand))) for operand in operands]
+        if row == ROW_ADD or row == ROW_SUB:
+            return tuple([
+                self.sum_of(a, b if row == ROW_ADD else self.times(b, builder.constant(-1.0)))
+                for a, b in zip(parts[0], parts[1])
+            ])
+        if row == ROW_MUL:
+            return self.product_of(parts[0], parts[1])
+        if row == ROW_DIV and parts[1][0] == NOTHING:
+            return tuple([
+                NOTHING if a == NOTHING else builder.binary(ROW_DIV, a, parts[1][1]) for a in parts[0]
+            ])
+        if row == ROW_INNER:
+            total = (NOTHING, NOTHING)
+            for at in range(0, len(parts), 2):
+                part = parts[at] if at + 1 == len(parts) else self.product_of(parts[at], parts[at + 1])
+                if part is None:
+                    return None
+                total = self.sum_of(total[0], part[0]), self.sum_of(total[1], part[1])
+            return total
+        if is_linear(row):
+            weight = builder.constant(reduction_derivative(row, 0.0, len(parts), 0.0))
+            total = (NOTHING, NOTHING)
+            for part in parts:
+                total = self.sum_of(total[0], part[0]), self.sum_of(total[1], part[1])
+            return self.times(total[0], weight), self.times(total[1], weight)
+        return None
+
+    cdef tuple product_of(self, tuple a, tuple b):
+        if a[0] != NOTHING and b[0] != NOTHING:
+            return None
+        if a[0] == NOTHING:
+            a, b = b, a
+        return self.times(a[0], b[1]), self.times(a[1], b[1])
+
+    cdef int32_t times(self, int32_t a, int32_t b) except -2:
+        return NOTHING if a == NOTHING else self.builder.product(a, b)
+
+    cdef int32_t sum_of(self, int32_t a, int32_t b) except -2:
+        if a == NOTHING or b == NOTHING:
+            return b if a == NOTHING else a
+        return self.builder.binary(ROW_ADD, a, b)
+
+    cdef int divide_group(self, object group, list between, list after) except -1:
+        """Copy what a group of numbers computes; between: the records of its recurrence."""
+        cdef Py_ssize_t state = group.bit_length() - 1
+        cdef tuple form = None
+        if group == bit_of(state) and not self.of.recurs(state):
+            self.factors[state], self.next_ones[state] = NOTHING, self.moved(self.graph.outputs[state])
+        elif group == bit_of(state):
+            form = self.linear(state, between)
+        if form is not None:
+            self.factors[state] = form[0]
+            self.next_ones[state] = self.builder.constant(0.0) if form[1] == NOTHING else form[1]
+        for state in range(self.of.states):
+            if group & bit_of(state):
+                self.builder.leaf((STATE, state))
+        if form is not None or not between:
+            after = sorted(between + after)
+        else:
+            after = between + after
+        for index in after:
+            self.copy(index)
+        return 0
+
+    cdef int divide(self) except -1:
+        """Copy all records, each group of numbers after those that it depends on."""
+        cdef list groups = self.of.groups()
+        cdef list between = [[] for _ in range(len(groups))], after = [[] for _ in range(len(groups))]
+        cdef Py_ssize_t index, at, last
+        for index in range(self.graph.size):
+            last = -1
+            for at in range(len(groups)):
+                if self.of.depends[index] & groups[at]:
+                    last = at
+            if last < 0:
+                self.copy(index)
+            elif self.of.reaches[index] & groups[last] and self.of.recurs(groups[last].bit_length() - 1):
+                between[last].append(index)
+            else:
+                after[last].append(index)
+        for at in range(len(groups)):
+            self.divide_group(groups[at], between[at], after[at])
+        return 0
+
+
+cdef class Divided:
+    def __cinit__(self, Graph graph not None):
+        cdef Division division = Division(graph)
+        cdef Dependencies found
+        cdef Py_ssize_t index, state
+        division.divide()
+        outputs = list(division.next_ones)
+        for state in range(division.of.states):
+            if division.factors[state] == STEPWISE:
+                outputs[state] = division.moved(graph.outputs[state])
+        outputs += [division.moved(output) for output in graph.outputs[division.of.states:]]
+        self.results = len(outputs)
+        self.extra_states, self.factors = [], list(division.factors)
+        # Leaves and factors are outputs, too, so that they stay in the graph.
+        for state in range(division.of.states):
+            if division.factors[state] != STEPWISE:
+                outputs.append(division.builder.leaf((STATE, state)))
+                self.extra_states.append(state)
+            if division.factors[state] >= 0:
+                self.factors[state] = len(outputs)
+                outputs.append(division.factors[state])
+                self.extra_states.append(state)
+        self.graph = division.builder.finished(outputs)
+        for state in range(division.of.states):
+            if self.factors[state] >= 0:
+                self.factors[state] = self.graph.outputs[self.factors[state]]
+        found = Dependencies(self.graph)
+        self.stepwise, self.stored_after = bytearray(self.graph.size), {}
+        for group in found.groups():
+            if not found.recurs(group.bit_length() - 1):
+                continue
+            last = -1
+            for index in range(self.graph.size):
+                if found.depends[index] & group and found.reaches[index] & group:
+                    self.stepwise[index], last = True, index
+            self.stored_after[last] = [at for at in range(found.states) if group & bit_of(at)]
+
+
+cdef Divided divided(Loop loop):
+    """A loop's step, divided; None where another loop is part of it, or derivatives are given."""
+    cdef Graph graph = loop.body
+    cdef Py_ssize_t index
+    if graph.loops or graph.size > MOST_DIVIDED_RECORDS or not 0 < loop.states <= MOST_DIVIDED_STATES:
+        return None
+    for index in range(graph.size):
+        if graph.row(index) == ROW_LOCAL:
+            return None
+    return Divided(graph)
