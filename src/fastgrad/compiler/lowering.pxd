@@ -101,9 +101,9 @@ cdef class Lowering:
     # Steps for every row, and steps on uniform numbers, which run once a batch.
     cdef Integers steps
     cdef Integers once
-    # Of each step for every row, whether it runs step by step; see Divided.
+    # Of each step for every row, whether it runs step by step, as Divided.stepwise says it of records.
     cdef Integers stepwise
-    cdef bint is_stepwise
+    cdef int is_stepwise
     # Operands of wide instructions, as ids.
     cdef Integers ids
     cdef list wides
@@ -123,6 +123,11 @@ cdef class Lowering:
 cdef inline bint sums_up(int purpose) noexcept nogil:
     """Whether gradients are added up over the rows."""
     return purpose == BACKWARD or purpose == SHARED
+
+
+cdef inline Py_ssize_t states_of(Lowering self) except -1:
+    """Of a loop's step: how many numbers its state has."""
+    return self.graph.taken[1] if self.scope.divided is None else self.scope.divided.states
 
 
 cdef Lowering lowered(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout)

@@ -17,7 +17,7 @@ from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, INPUT, OUTSIDE, STATE, G
 from fastgrad.compiler.graph cimport ROW_LOOP, ROW_RESULT, has_many_operands, has_symbol, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.memory cimport Integers, append, look_for_signals
-from fastgrad.compiler.transforms cimport NOTHING, STEPWISE, Divided
+from fastgrad.compiler.transforms cimport DELAYED, EVOLVED, LINEAR, STEPWISE, Divided
 from fastgrad.ops cimport *
 
 __all__ = []
@@ -202,10 +202,12 @@ cdef bint is_read(Lowering self, Py_ssize_t output) except -1:
     if scope is None:
         return True
     if scope.divided is not None and output >= scope.divided.results:
+        if self.purpose == FORWARD and not scope.divided.has_gradient(output):
+            return False
         output = scope.divided.extra_states[output - scope.divided.results]
-    if output < self.graph.taken[1]:
+    if output < states_of(self):
         return scope.states_read[output]
-    return scope.made_used is None or scope.made_used[output - self.graph.taken[1]]
+    return scope.made_used is None or scope.made_used[output - states_of(self)]
 
 
 cdef int analyse_leaf(Lowering self, int32_t index) except -1:
@@ -217,7 +219,11 @@ cdef int analyse_leaf(Lowering self, int32_t index) except -1:
         self.active.items[index] = scope.outside_active[number]
     else:
         self.varying.items[index] = 1
-        self.active.items[index] = (scope.states_active if place == STATE else scope.inputs_active)[number]
+        if place == STATE:
+            # Of a divided step, the numbers of the state follow once more, without a gradient.
+            self.active.items[index] = number < states_of(self) and scope.states_active[number]
+        else:
+            self.active.items[index] = scope.inputs_active[number]
     return 0
 
 
@@ -313,7 +319,8 @@ cdef int follow_gradients(Lowering self) except -1:
     cdef int row
     cdef bint given
     cdef int32_t index, first, second
-    if not has_given(self):
+    cdef Divided divided = None if self.scope is None else self.scope.divided
+    if not has_given(self) and divided is None:
         return 0
     for index in range(<int32_t>graph.size):
         uses[index] = 0
@@ -321,7 +328,7 @@ cdef int follow_gradients(Lowering self) except -1:
     for at, output in enumerate(graph.outputs):
         if self.scope is None or is_read(self, at):
             uses[<int32_t>output] += 1
-            received[<int32_t>output] = 1
+            received[<int32_t>output] |= divided is None or divided.has_gradient(at)
     for index in range(<int32_t>graph.size - 1, -1, -1):
         row, first, second = self.records[3 * index], self.records[3 * index + 1], self.records[3 * index + 2]
         active[index] = active[index] and received[index]
@@ -655,24 +662,35 @@ cdef tuple place_of(Lowering self, tuple place):
     cdef Py_ssize_t states, outside
     if place[0] >= 0:
         return place
-    outside, states, _ = self.graph.taken
+    outside, states = self.graph.taken[0], states_of(self)
     first = (0, states, states + outside)[(STATE, OUTSIDE, INPUT).index(place[0])]
-    return self.scope.base + place[1] + first, 0
+    return self.scope.base + (place[1] % states if place[0] == STATE else place[1]) + first, 0
+
+
+cdef int32_t factor_of(Lowering self, Divided divided, Py_ssize_t state) except -1:
+    """The record of a factor; without a way back, derivatives are not computed."""
+    if self.purpose == FORWARD and divided.kinds[state] == EVOLVED:
+        return self.constant(0.0)
+    return divided.factors[state]
 
 
 cdef int emit_leaf(Lowering self, int32_t index, tuple place) except -1:
     """A number of the state of a divided step is a recurrence, unless it runs step by step; all else a load."""
     cdef Divided divided = None if self.scope is None else self.scope.divided
-    cdef int32_t factor = STEPWISE
-    if divided is not None and place[0] == STATE:
-        factor = divided.factors[place[1]]
-    if factor == STEPWISE:
+    cdef int32_t next_one
+    cdef int kind = STEPWISE
+    if divided is not None and place[0] == STATE and place[1] < divided.states:
+        kind = divided.kinds[place[1]]
+    if kind == STEPWISE:
         argument, column = place_of(self, place)
         return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
-    made_of = self.graph.outputs[place[1]]
-    if factor == NOTHING:
-        return self.step(&self.steps, OPCODE_DELAY, index, made_of, place[1])
-    return self.step(&self.steps, OPCODE_RECUR, index, factor, made_of, place[1])
+    next_one = self.graph.outputs[place[1]]
+    if kind == DELAYED:
+        return self.step(&self.steps, OPCODE_DELAY, index, next_one, place[1])
+    return self.step(
+        &self.steps, OPCODE_RECUR if kind == LINEAR else OPCODE_EVOLVE, index,
+        factor_of(self, divided, place[1]), next_one, place[1],
+    )
 
 
 cdef int32_t operand_of_loop(Lowering self, Py_ssize_t index, Py_ssize_t at) except -1:
@@ -778,7 +796,7 @@ cdef int emit_steps(Lowering self) except -1:
     for index in range(<int32_t>self.graph.size):
         look_for_signals(index)
         row = self.records[3 * index]
-        self.is_stepwise = divided is not None and divided.stepwise[index]
+        self.is_stepwise = 0 if divided is None else divided.stepwise[index]
         if self.absorbed.items[index]:
             pass
         elif self.varying.items[index]:
@@ -795,13 +813,13 @@ cdef int emit_steps(Lowering self) except -1:
             # Before the next step loads them.
             for number in divided.stored_after[index]:
                 emit_store(self, number)
-    self.is_stepwise = False
+    self.is_stepwise = 0
     for number, output in enumerate(self.graph.outputs):
         if output not in outputs:
             continue
         if self.scope is None:
             self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
-        elif divided is None or self.graph.taken[1] <= number < divided.results:
+        elif divided is None or divided.states <= number < divided.results:
             emit_store(self, number)
     return 0
 

@@ -78,6 +78,9 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         reads=(("out",), (), ("left",)),
         flops=2,
     ),
+    # The same for a number of the state that each step has set to right; left is the derivative of the next
+    # number by this one.
+    Instruction("evolve", left="result", right="operand", third="column", reads=((), (), ("left",)), flops=2),
     # The same for number `right` of the state, which each step sets to left.
     Instruction("delay", left="operand", right="column"),
 )

@@ -52,6 +52,7 @@ cdef void aim_chunk(LoopState *self, const Block *outer, Py_ssize_t first) noexc
             argument = argument_of(outer, code.base + at)
             stand_for_one(argument, history_of(self, at, first), self.state_adjoint + at, 1)
             argument.gradient_row_step = 0
+            self.targets[at] = history_of(self, at, first) + self.block.lanes
     for at in range(code.inputs):
         given = &code.given[at]
         argument = argument_of(outer, code.base + code.states + code.outside + at)

@@ -16,9 +16,9 @@ from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, Graph, Input, Loop
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.memory cimport MOST_INTEGERS, Integers, append, as_offset, look_for_signals, zeroed
 from fastgrad.compiler.lowering cimport FORWARD, INPUTS, SHARED, sums_up
-from fastgrad.compiler.lowering cimport Layout, LoopStep, Lowering, Scope, Step, WideStep, lowered
+from fastgrad.compiler.lowering cimport Layout, LoopStep, Lowering, Scope, Step, WideStep, lowered, states_of
 from fastgrad.compiler.rows cimport RowProgram, any_selects
-from fastgrad.compiler.transforms cimport STEPWISE, Divided, divided
+from fastgrad.compiler.transforms cimport BOTH_WAYS, EVOLVED, FORWARD_ONLY, STEPWISE, Divided, divided
 from fastgrad.ops cimport *
 
 __all__ = []
@@ -175,6 +175,10 @@ cdef class Allocation:
     cdef Step *step(self, Py_ssize_t index) noexcept:
         return <Step *>self.lowering.steps.items + index
 
+    cdef int stepwise(self, const Step *step) noexcept:
+        """Whether a step of a divided loop runs step by step; see Divided.stepwise."""
+        return self.lowering.stepwise.items[step - self.step(0)]
+
     cdef bint varies(self, int32_t operand) noexcept:
         return self.lowering.varying.items[operand] != 0
 
@@ -211,6 +215,9 @@ cdef class Allocation:
         self.writes.size = self.reads.size = self.keeps.size = self.targets.size = 0
         if roles.out:
             append(&self.writes, step.out)
+        if step.opcode == OPCODE_STORE and self.stepwise(step) == FORWARD_ONLY:
+            # The gradient by the next state goes through `evolve`.
+            return self.read(step.fields[0])
         for field in range(3):
             if roles.fields[field] == ROLE_OPERAND:
                 self.use(step.fields[field])
@@ -529,7 +536,7 @@ cdef bint stores_gradient(Allocation self, const Step *step) except -1:
     if scope is None:
         return not self.lowering.graph.loops
     # The state before a step; its place held the gradient of the state after it.
-    return 0 <= step.fields[0] - scope.base < self.lowering.graph.taken[1]
+    return 0 <= step.fields[0] - scope.base < states_of(self.lowering)
 
 
 cdef int place_loop_gradients(Allocation self, const Step *step) except -1:
@@ -695,7 +702,7 @@ cdef int find_again(Allocation self) except -1:
     cdef Plan plan = self.plan
     cdef bytearray needed = bytearray(self.lowering.varying.size)
     cdef bytearray runs = bytearray(self.count)
-    cdef bytearray loaded = bytearray(self.lowering.graph.taken[1])
+    cdef bytearray loaded = bytearray(states_of(self.lowering))
     cdef Py_ssize_t time, at
     cdef bint settled = len(plan.loops) > 0
     for at in range(plan.backward_count):
@@ -739,15 +746,17 @@ cdef bint is_needed(Allocation self, const Step *step, bytearray needed, bytearr
 cdef int cut_stretches(Allocation self) except -1:
     """Of a divided step: where what runs over all lanes and what runs step by step take turns."""
     cdef Plan plan = self.plan
-    cdef const int32_t *stepwise = self.lowering.stepwise.items
     cdef Py_ssize_t at
+    cdef int stepwise
     plan.ahead = <Stretch *>zeroed(plan.forward_count, sizeof(Stretch))
     plan.back = <Stretch *>zeroed(plan.backward_count, sizeof(Stretch))
     for at in range(plan.forward_count):
-        plan.stepwise += stepwise[at] != 0
-        plan.ahead_count = stretched(plan.ahead, plan.ahead_count, at, stepwise[at])
+        stepwise = self.stepwise(self.step(at))
+        plan.stepwise += stepwise != 0
+        plan.ahead_count = stretched(plan.ahead, plan.ahead_count, at, stepwise != 0)
     for at in range(plan.backward_count):
-        plan.back_count = stretched(plan.back, plan.back_count, at, stepwise[plan.origin[at]])
+        stepwise = self.stepwise(self.step(plan.origin[at]))
+        plan.back_count = stretched(plan.back, plan.back_count, at, stepwise == BOTH_WAYS)
     return 0
 
 
@@ -1132,7 +1141,8 @@ cdef int connect_steps(LoopPlan self, Plan body) except -1:
     code.scaled_forward, code.scaled_backward = body.scaled, body.scaled + body.forward_count
     code.scaled_table = body.scaled_table
     for at in range(code.states):
-        self.stepwise[at] = self.divided.factors[at] == STEPWISE
+        kind = self.divided.kinds[at]
+        self.stepwise[at] = kind == STEPWISE or kind == EVOLVED
     code.stepwise = self.stepwise
     return 0
 

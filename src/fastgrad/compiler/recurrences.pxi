@@ -3,6 +3,10 @@
 # Only a recurrence must: what a number of the next state is computed from that itself depends on this number.
 # Everything else can be computed for many steps at once, the steps side by side as lanes. And where the next
 # number is left * number + right, with left and right from elsewhere, one tight loop does it.
+#
+# On the way back every recurrence is of this kind: the gradient by a number is the one by the next number times
+# the derivative of that by this. So of a number that depends on no other one of the state, only the way forward
+# runs step by step.
 
 cdef enum:
     # A step of more records than this is not divided, nor one with more numbers in its state.
@@ -24,15 +28,16 @@ cdef class Dependencies:
     cdef list ancestors
     cdef Py_ssize_t states
 
-    def __cinit__(self, Graph graph not None):
+    def __cinit__(self, Graph graph not None, list numbers not None):
+        """numbers: of each leaf of the state, the number of the state that it is, or -1."""
         cdef Py_ssize_t index, at, state
         cdef list depends = [0] * graph.size, reaches = [0] * graph.size
-        self.states = graph.taken[1]
+        self.states = max(numbers) + 1
         self.depends, self.reaches = depends, reaches
         for index in range(graph.size):
             if graph.row(index) == ROW_LEAF:
-                place, number = graph.leaves[graph.first(index)]
-                depends[index] = bit_of(number) if place == STATE else 0
+                place, at = graph.leaves[graph.first(index)]
+                depends[index] = bit_of(numbers[at]) if place == STATE and numbers[at] >= 0 else 0
             for operand in operands_of(graph, index):
                 depends[index] |= depends[operand]
         for state in range(self.states):
@@ -87,27 +92,36 @@ cdef class Division:
     cdef Graph graph
     cdef Builder builder
     cdef Dependencies of
+    cdef Py_ssize_t states
+    # Of each number of the state: see Divided.
+    cdef list kinds
     cdef list factors
     cdef list next_ones
 
     def __cinit__(self, Graph graph not None):
         cdef Py_ssize_t at
-        self.graph, self.builder, self.of = graph, Builder(graph), Dependencies(graph)
+        self.graph, self.builder, self.states = graph, Builder(graph), graph.taken[1]
+        self.builder.taken = (graph.taken[0], 2 * self.states, graph.taken[2])
+        self.of = Dependencies(graph, list(range(self.states)))
         for at in range(graph.size):
             append(&self.builder.moved, NOTHING)
-        self.factors = [STEPWISE] * self.of.states
-        self.next_ones = [NOTHING] * self.of.states
+        self.kinds = [STEPWISE] * self.states
+        self.factors, self.next_ones = [NOTHING] * self.states, [NOTHING] * self.states
 
     cdef int32_t moved(self, Py_ssize_t record) noexcept:
         return self.builder.moved.items[record]
 
-    cdef int copy(self, Py_ssize_t index) except -1:
-        """Copy a record, whose operands are copied, without a change of its bits."""
+    cdef int copy(self, Py_ssize_t index, Py_ssize_t offset=0) except -1:
+        """Copy a record, whose operands are copied, without a change of its bits.
+
+        offset: what is added to the numbers of the state: the first of those that have no gradient.
+        """
         cdef Graph graph = self.graph
         cdef int row = graph.row(index)
         cdef int32_t first = graph.first(index), record
         if row == ROW_LEAF:
-            record = self.builder.leaf(graph.leaves[first])
+            place = graph.leaves[first]
+            record = self.builder.leaf((STATE, place[1] + offset) if place[0] == STATE else place)
         elif row == ROW_CONSTANT:
             record = self.builder.constant(graph.constants[first])
         elif has_many_operands(row):
@@ -185,22 +199,43 @@ cdef class Division:
         """Copy what a group of numbers computes; between: the records of its recurrence."""
         cdef Py_ssize_t state = group.bit_length() - 1
         cdef tuple form = None
-        if group == bit_of(state) and not self.of.recurs(state):
-            self.factors[state], self.next_ones[state] = NOTHING, self.moved(self.graph.outputs[state])
-        elif group == bit_of(state):
-            form = self.linear(state, between)
-        if form is not None:
-            self.factors[state] = form[0]
-            self.next_ones[state] = self.builder.constant(0.0) if form[1] == NOTHING else form[1]
-        for state in range(self.of.states):
-            if group & bit_of(state):
-                self.builder.leaf((STATE, state))
-        if form is not None or not between:
-            after = sorted(between + after)
+        if group != bit_of(state):
+            for index in between:
+                self.copy(index)
+            for state in range(self.states):
+                if group & bit_of(state):
+                    self.next_ones[state] = self.moved(self.graph.outputs[state])
+        elif not self.of.recurs(state):
+            self.kinds[state], self.next_ones[state] = DELAYED, self.moved(self.graph.outputs[state])
         else:
-            after = between + after
-        for index in after:
+            form = self.linear(state, between)
+            if form is None:
+                self.evolve(state, between)
+            else:
+                self.kinds[state], self.factors[state] = LINEAR, form[0]
+                self.next_ones[state] = self.builder.constant(0.0) if form[1] == NOTHING else form[1]
+        # From here on, the number itself.
+        for index in sorted(between + after):
             self.copy(index)
+        return 0
+
+    cdef int evolve(self, Py_ssize_t state, list between) except -1:
+        """Copy a recurrence from the number as it was, and the derivative of the next number by it."""
+        cdef dict slopes = {}
+        cdef Py_ssize_t at
+        for index in between:
+            self.copy(index, self.states)
+        # After the recurrence, as the derivative runs over lanes.
+        for index in between:
+            record = self.moved(index)
+            slope = self.builder.constant(1.0) if self.graph.row(index) == ROW_LEAF else NOTHING
+            for at, operand in enumerate(operands_of(self.graph, index)):
+                if slopes.get(operand, NOTHING) != NOTHING:
+                    slope = self.sum_of(slope, self.times(self.builder.share(record, at), slopes[operand]))
+            slopes[index] = slope
+        output = self.graph.outputs[state]
+        self.kinds[state], self.next_ones[state] = EVOLVED, self.moved(output)
+        self.factors[state] = self.builder.constant(0.0) if slopes[output] == NOTHING else slopes[output]
         return 0
 
     cdef int divide(self) except -1:
@@ -227,39 +262,54 @@ cdef class Division:
 cdef class Divided:
     def __cinit__(self, Graph graph not None):
         cdef Division division = Division(graph)
-        cdef Dependencies found
-        cdef Py_ssize_t index, state
+        cdef Py_ssize_t state
         division.divide()
-        outputs = list(division.next_ones)
-        for state in range(division.of.states):
-            if division.factors[state] == STEPWISE:
-                outputs[state] = division.moved(graph.outputs[state])
-        outputs += [division.moved(output) for output in graph.outputs[division.of.states:]]
+        self.states, self.kinds = division.states, division.kinds
+        outputs = division.next_ones + [division.moved(output) for output in graph.outputs[self.states:]]
         self.results = len(outputs)
-        self.extra_states, self.factors = [], list(division.factors)
+        self.extra_states, self.factors = [], division.factors
         # Leaves and factors are outputs, too, so that they stay in the graph.
-        for state in range(division.of.states):
-            if division.factors[state] != STEPWISE:
+        for state in range(self.states):
+            if self.kinds[state] != STEPWISE:
                 outputs.append(division.builder.leaf((STATE, state)))
                 self.extra_states.append(state)
-            if division.factors[state] >= 0:
-                self.factors[state] = len(outputs)
-                outputs.append(division.factors[state])
+        self.first_factor = len(outputs)
+        for state in range(self.states):
+            if self.factors[state] != NOTHING:
+                outputs.append(self.factors[state])
                 self.extra_states.append(state)
         self.graph = division.builder.finished(outputs)
-        for state in range(division.of.states):
-            if self.factors[state] >= 0:
-                self.factors[state] = self.graph.outputs[self.factors[state]]
-        found = Dependencies(self.graph)
+        for at, state in enumerate(self.extra_states[self.first_factor - self.results:]):
+            self.factors[state] = self.graph.outputs[self.first_factor + at]
+        self.find_stepwise()
+
+    cdef int find_stepwise(self) except -1:
+        """Mark the records that run step by step, and note after which the next state is stored."""
+        cdef Dependencies found
+        cdef Py_ssize_t index
+        cdef list numbers = [state if kind == STEPWISE else -1 for state, kind in enumerate(self.kinds)]
+        numbers += [state if kind == EVOLVED else -1 for state, kind in enumerate(self.kinds)]
         self.stepwise, self.stored_after = bytearray(self.graph.size), {}
+        if max(numbers) < 0:
+            return 0
+        found = Dependencies(self.graph, numbers)
         for group in found.groups():
             if not found.recurs(group.bit_length() - 1):
                 continue
+            states = [state for state in range(found.states) if group & bit_of(state)]
             last = -1
             for index in range(self.graph.size):
                 if found.depends[index] & group and found.reaches[index] & group:
-                    self.stepwise[index], last = True, index
-            self.stored_after[last] = [at for at in range(found.states) if group & bit_of(at)]
+                    self.stepwise[index] = FORWARD_ONLY if self.kinds[states[0]] == EVOLVED else BOTH_WAYS
+                    last = index
+            self.stored_after[last] = states
+        return 0
+
+    cdef bint has_gradient(self, Py_ssize_t output) except -1:
+        """Whether a gradient may come to an output: not to the derivatives of next numbers."""
+        return output < self.first_factor or (
+            self.kinds[self.extra_states[output - self.results]] != EVOLVED
+        )
 
 
 cdef Divided divided(Loop loop):

@@ -5,26 +5,48 @@ from fastgrad.compiler.graph cimport Graph, Loop
 cdef enum:
     # No record: a tangent or a gradient that is 0 because nothing leads there.
     NOTHING = -1
-    # In the place of a factor: the number of the state is computed step by step.
-    STEPWISE = -2
+
+# How the next number of the state is computed from a number.
+cdef enum Recurrence:
+    # factor * number + output
+    LINEAR
+    # The output, which does not depend on the number.
+    DELAYED
+    # The output, step by step, from a leaf whose gradient is not wanted: it is the factor, which is the
+    # derivative, that takes the gradient back.
+    EVOLVED
+    # The output, step by step, forward and back.
+    STEPWISE
+
+cdef enum:
+    # Of records that run step by step: both ways, or only on the way forward.
+    BOTH_WAYS = 1
+    FORWARD_ONLY = 2
 
 
 cdef class Divided:
     """A loop's step in which only recurrences run step by step; recurrences.pxi says how."""
 
-    # The outputs are the next state, what the step makes (`results` of them in all), then the leaves and the
-    # factors of those numbers that do not run step by step. Each leaf comes after what its number is made of.
+    # Its leaves of the state are `states` numbers, and the same once more without a gradient. Each leaf comes
+    # after the factor and the output of its number, unless that is STEPWISE.
     cdef Graph graph
+    cdef Py_ssize_t states
+    # The outputs are the next state, what the step makes (`results` of them in all), the leaves of all but
+    # STEPWISE numbers, and from `first_factor` on the factors.
     cdef Py_ssize_t results
+    cdef Py_ssize_t first_factor
     # Of each output after the results, the number of the state that it belongs to.
     cdef list extra_states
-    # Of each number of the state: the record that this one is multiplied by to get the next one, to which the
-    # output is added; NOTHING if the next one is the output alone; or STEPWISE.
+    # Of each number of the state: how it recurs, and the record of its factor or NOTHING.
+    cdef list kinds
     cdef list factors
     # Of each record, whether it runs step by step; and the numbers of the state that are handed to the next
     # step after a record.
     cdef bytearray stepwise
     cdef dict stored_after
+
+    cdef int find_stepwise(self) except -1
+    cdef bint has_gradient(self, Py_ssize_t output) except -1
 
 
 cdef Divided divided(Loop loop)

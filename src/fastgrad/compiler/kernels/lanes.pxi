@@ -268,6 +268,19 @@ cdef void backward_recur(const Instruction *i, const Block *block) noexcept nogi
         block.accumulators[i.left_adjoint] += dot_of(after, out, block.lanes)
 
 
+cdef void forward_evolve(const Instruction *i, const Block *block) noexcept nogil:
+    """out = the state before each step, which lies before the state."""
+    cdef const double *before = block.targets[i.third] - block.lanes
+    cdef lane out = lanes_of(block, i.out)
+    cdef Py_ssize_t j
+    for j in range(block.lanes):
+        out[j] = before[j]
+
+
+cdef void backward_evolve(const Instruction *i, const Block *block) noexcept nogil:
+    backward_recur(i, block)
+
+
 cdef void forward_delay(const Instruction *i, const Block *block) noexcept nogil:
     """out = the state before each step, state = left."""
     cdef double *state = block.targets[i.right]
