@@ -14,6 +14,10 @@ import fastgrad.functional
 import fastgrad.optim
 import reference
 from fastgrad import engine, nn
+from fastgrad.compiler import plan
+
+# Loops of random programs have few steps.
+plan._divide_from(1)
 
 
 class EngineSub(fastgrad.Value):
@@ -53,13 +57,18 @@ def slope_of(function):
     return fastgrad.compile(with_slope)
 
 
+def compile_some_by_row(function):
+    """Compile a function, every second one for blocks of one row, in which the steps of loops are lanes."""
+    return fastgrad.compile(function, block=len(function.__code__.co_code) // 2 % 2)
+
+
 ENGINE = SimpleNamespace(
     Value=fastgrad.Value,
     Sub=EngineSub,
     F=fastgrad.functional,
     nn=nn,
     optim=fastgrad.optim,
-    compile=fastgrad.compile,
+    compile=compile_some_by_row,
     take=fastgrad.take,
     scan=fastgrad.scan,
     while_loop=fastgrad.while_loop,

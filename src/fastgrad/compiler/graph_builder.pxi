@@ -1,5 +1,16 @@
 # A graph that grows: what is equal is one record, constants fold, and what no output needs is left out.
 
+cdef list operands_of(Graph graph, Py_ssize_t index):
+    """The operands of a record of a graph."""
+    cdef int row = graph.row(index)
+    cdef int32_t first = graph.first(index), second = graph.second(index), at
+    if row == ROW_LEAF or row == ROW_CONSTANT:
+        return []
+    if has_many_operands(row):
+        return [graph.operands[at] for at in range(first + has_symbol(row), first + second)]
+    return [first, second] if has_two_operands(row) else [first]
+
+
 cdef inline uint64_t mixed(uint64_t hash, int32_t number) noexcept nogil:
     hash = (hash ^ <uint64_t><unsigned int>number) * <uint64_t>0x9E3779B97F4A7C15
     return hash ^ (hash >> 29)
@@ -354,7 +365,12 @@ cdef class Builder:
                 if parameters != OUTSIDE and place[0] == OUTSIDE:
                     place = (parameters, place[1])
                 record = self.leaf(place)
-            elif row == ROW_LOOP or has_many_operands(row):
+            elif row == ROW_WHERE:
+                condition, then, other = [
+                    self.moved.items[<Py_ssize_t>operand] for operand in operands_of(graph, index)
+                ]
+                record = self.where(condition, then, other)
+            elif has_many_operands(row):
                 record = self.copy_of_many(index)
             elif row == ROW_CONSTANT:
                 record = self.constant(graph.constants[first])
@@ -382,8 +398,6 @@ cdef class Builder:
                 append(&self.many, self.selection(graph.selections[graph.operands[at]]))
             else:
                 append(&self.many, self.moved.items[graph.operands[at]])
-        if row == ROW_WHERE:
-            return self.where(self.many.items[0], self.many.items[1], self.many.items[2])
         return self.of_many(row, self.many.items, self.many.size)
 
     cdef list outputs(self):

@@ -23,11 +23,8 @@ from fastgrad.ops cimport *
 
 __all__ = []
 
-cdef enum:
-    # What an instruction of a divided step costs: an instruction of a step that is not divided costs 1, some
-    # 2 ns. Over lanes 256 steps take as long as some 30 instructions.
-    LANE_COST_IN_HUNDREDTHS = 20
-    STEPWISE_COST_IN_HUNDREDTHS = 105
+# What an instruction over lanes costs for each of them, where one that runs step by step costs 1, some 2 ns.
+cdef double LANE_COST = 0.2
 
 # A loop of fewer steps is not divided: its lanes would be too few.
 cdef Py_ssize_t fewest_divided = 32
@@ -1036,7 +1033,6 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
     """The plan of a step over lanes that are steps, for blocks of one row, where it is quicker."""
     cdef Divided found
     cdef Plan body
-    cdef double alone, over_steps
     if plan.code.steps < fewest_divided:
         return 0
     found = divided(loop.loop)
@@ -1046,12 +1042,16 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
         found.graph, self.plan.purpose, kinds, loop.scope.over_steps(found), self.lowering.layout,
         self.plan.repeats,
     )
-    alone = plan.body.forward_count
-    over_steps = STEPWISE_COST_IN_HUNDREDTHS / 100.0 * <double>body.stepwise
-    over_steps += LANE_COST_IN_HUNDREDTHS / 100.0 * <double>(body.forward_count - body.stepwise)
-    if (over_steps < 0.8 * alone or fewest_divided < 2) and body.registers < MOST_INTEGERS // STEP_STRIDE:
+    if is_quicker(body, plan.body) and body.registers < MOST_INTEGERS // STEP_STRIDE:
         plan.over_steps, plan.divided = body, found
     return 0
+
+
+cdef bint is_quicker(Plan divided, Plan whole) noexcept:
+    """Whether a divided step is expected to take less time than one that is not."""
+    cdef double lanes = divided.forward_count - divided.stepwise
+    # Tests divide everything.
+    return fewest_divided <= 1 or divided.stepwise + LANE_COST * lanes < 0.8 * whole.forward_count
 
 
 cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout, bint repeats):

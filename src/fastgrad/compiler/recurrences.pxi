@@ -75,17 +75,6 @@ cdef class Dependencies:
         return sorted(found, key=found.get)
 
 
-cdef list operands_of(Graph graph, Py_ssize_t index):
-    """The operands of a record of a graph."""
-    cdef int row = graph.row(index)
-    cdef int32_t first = graph.first(index), second = graph.second(index), at
-    if row == ROW_LEAF or row == ROW_CONSTANT:
-        return []
-    if has_many_operands(row):
-        return [graph.operands[at] for at in range(first + has_symbol(row), first + second)]
-    return [first, second] if has_two_operands(row) else [first]
-
-
 cdef class Division:
     """Divides a step: a builder of the divided graph, and what the records of the source are there."""
 

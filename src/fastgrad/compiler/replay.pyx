@@ -57,7 +57,11 @@ cdef enum:
     # cache; to run the steps again takes longer.
     LOOP_BYTES = 262144
     LOOP_BYTES_OF_ONE_ROW = 8388608
+    # Where the lanes are steps: little is run again, in less time than memory beyond the cache takes.
     LOOP_BYTES_OVER_STEPS = 262144
+    # Of at most so many rows each is a block of its own if its steps can be lanes: measured on a filter of which
+    # a third runs step by step.
+    FEW_ROWS = 8
     # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
@@ -469,7 +473,7 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     """The number of rows of a block: as many as fit the cache, in blocks of about equal size."""
     cdef Py_ssize_t lane_bytes = 8 * max(registers_of(plan), 1)
     cdef Py_ssize_t most, blocks
-    if rows == 1 or wanted == 1:
+    if rows == 1 or wanted == 1 or (wanted == 0 and rows <= FEW_ROWS and runs_over_steps(plan)):
         return 1
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
@@ -480,6 +484,14 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     most = min(most, max(<Py_ssize_t>FEWEST_LANES, rounded_up(rows // MOST_PARTS)))
     blocks = (rows + most - 1) // most
     return rounded_up((rows + blocks - 1) // blocks)
+
+
+cdef bint runs_over_steps(Plan plan) noexcept:
+    """Whether all loops of a plan, if it has any, can have steps as lanes: those of one row at a time."""
+    for loop in plan.all_loops:
+        if (<LoopPlan>loop).over_steps is None:
+            return False
+    return len(plan.all_loops) > 0
 
 
 cdef Py_ssize_t registers_of(Plan plan) noexcept:
