@@ -103,6 +103,8 @@ cdef class LoopPlan:
     cdef Divided divided
     cdef LoopCode code_over_steps
     cdef char *stepwise
+    # What a step then costs, as a share of what it costs in the interpreter of one row.
+    cdef double share_over_steps
 
     cdef int fill(self, LoopStep step, Plan body) except -1
 

@@ -1033,6 +1033,7 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
     """The plan of a step over lanes that are steps, for blocks of one row, where it is quicker."""
     cdef Divided found
     cdef Plan body
+    cdef double cost
     if plan.code.steps < fewest_divided:
         return 0
     found = divided(loop.loop)
@@ -1042,16 +1043,12 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
         found.graph, self.plan.purpose, kinds, loop.scope.over_steps(found), self.lowering.layout,
         self.plan.repeats,
     )
-    if is_quicker(body, plan.body) and body.registers < MOST_INTEGERS // STEP_STRIDE:
+    cost = <double>body.stepwise + LANE_COST * <double>(body.forward_count - body.stepwise)
+    plan.share_over_steps = cost / <double>plan.body.forward_count
+    # Tests divide everything.
+    if fewest_divided <= 1 or plan.share_over_steps < 0.8 and body.registers < MOST_INTEGERS // STEP_STRIDE:
         plan.over_steps, plan.divided = body, found
     return 0
-
-
-cdef bint is_quicker(Plan divided, Plan whole) noexcept:
-    """Whether a divided step is expected to take less time than one that is not."""
-    cdef double lanes = divided.forward_count - divided.stepwise
-    # Tests divide everything.
-    return fewest_divided <= 1 or divided.stepwise + LANE_COST * lanes < 0.8 * whole.forward_count
 
 
 cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout, bint repeats):

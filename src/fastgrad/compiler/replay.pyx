@@ -59,9 +59,6 @@ cdef enum:
     LOOP_BYTES_OF_ONE_ROW = 8388608
     # Where the lanes are steps: little is run again, in less time than memory beyond the cache takes.
     LOOP_BYTES_OVER_STEPS = 262144
-    # Of at most so many rows each is a block of its own if its steps can be lanes: measured on a filter of which
-    # a third runs step by step.
-    FEW_ROWS = 8
     # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
@@ -73,6 +70,8 @@ cdef enum:
     STRETCH = 16384
 
 cdef double SIGNAL_SECONDS = 0.03
+# A step on a block of few rows costs about so many times what it costs in the interpreter of one row.
+cdef double BLOCK_OF_FEW = 3.3
 
 
 cdef struct Job:
@@ -473,7 +472,7 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     """The number of rows of a block: as many as fit the cache, in blocks of about equal size."""
     cdef Py_ssize_t lane_bytes = 8 * max(registers_of(plan), 1)
     cdef Py_ssize_t most, blocks
-    if rows == 1 or wanted == 1 or (wanted == 0 and rows <= FEW_ROWS and runs_over_steps(plan)):
+    if rows == 1 or wanted == 1 or (wanted == 0 and few_over_steps(plan, rows)):
         return 1
     if wanted > 0:
         most = max(<Py_ssize_t>(BLOCK_WORK / (work_of(plan) + 1.0)), <Py_ssize_t>MOST_LANES)
@@ -486,10 +485,10 @@ cdef Py_ssize_t lanes_for(Plan plan, Py_ssize_t rows, Py_ssize_t wanted) noexcep
     return rounded_up((rows + blocks - 1) // blocks)
 
 
-cdef bint runs_over_steps(Plan plan) noexcept:
-    """Whether all loops of a plan, if it has any, can have steps as lanes: those of one row at a time."""
+cdef bint few_over_steps(Plan plan, Py_ssize_t rows) noexcept:
+    """Whether rows are so few that they run quicker one by one, the lanes being steps of loops."""
     for loop in plan.all_loops:
-        if (<LoopPlan>loop).over_steps is None:
+        if (<LoopPlan>loop).over_steps is None or rows * (<LoopPlan>loop).share_over_steps > BLOCK_OF_FEW:
             return False
     return len(plan.all_loops) > 0
 
