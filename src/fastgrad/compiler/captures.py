@@ -378,6 +378,10 @@ def behind(thing: object) -> Iterator[object]:
 def is_fixed(scope: dict[str, Any]) -> bool:
     """Return whether a module's names count as fixed: fastgrad's, numpy's and the standard library's."""
     root = str(scope.get("__name__")).partition(".")[0]
+    if "_tuple_new" in scope and root.startswith("namedtuple_"):
+        # The constructor of a named tuple, to which no name leads: to look for its function goes through all
+        # objects of the process.
+        return True
     # A program may have a module of its own with the name of one of the library's.
     where = str(scope.get("__file__") or LIBRARY)
     return root in FIXED or (root in sys.stdlib_module_names and where.startswith(LIBRARY))
