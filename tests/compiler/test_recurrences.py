@@ -64,7 +64,11 @@ def kalman(row):
         mean, variance = 0.9 * mean, 0.8 * variance + A * A
         error, spread = x - mean, variance + C
         gain = variance / spread
-        return (mean + gain * error, (1.0 - gain) * variance, total + spread.log() + error * error / spread), None
+        return (
+            mean + gain * error,
+            (1.0 - gain) * variance,
+            total + spread.log() + error * error / spread,
+        ), None
 
     return scan(step, (0.0, Value(1.0), 0.0), row[3:])[0][2]
 
@@ -160,10 +164,29 @@ def within_another(row):
 
 
 PROGRAMS = [
-    running_sum, discounted, growing_by_what_varies, divided_by_what_varies, mean_that_follows, sums_of_many,
-    garch, kalman, of_itself_alone, used_on_the_way, chooses, chooses_always_the_same, two_that_turn, two_that_turn_and_more, exchanged,
-    what_was_before, last_one, stays, makes, lists, neurons, within_another,
-]  # fmt: skip
+    running_sum,
+    discounted,
+    growing_by_what_varies,
+    divided_by_what_varies,
+    mean_that_follows,
+    sums_of_many,
+    garch,
+    kalman,
+    of_itself_alone,
+    used_on_the_way,
+    chooses,
+    chooses_always_the_same,
+    two_that_turn,
+    two_that_turn_and_more,
+    exchanged,
+    what_was_before,
+    last_one,
+    stays,
+    makes,
+    lists,
+    neurons,
+    within_another,
+]
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 
 
@@ -246,7 +269,15 @@ def stepwise(program):
 
 @pytest.mark.parametrize(
     "program",
-    [running_sum, discounted, growing_by_what_varies, divided_by_what_varies, mean_that_follows, garch, stays],
+    [
+        running_sum,
+        discounted,
+        growing_by_what_varies,
+        divided_by_what_varies,
+        mean_that_follows,
+        garch,
+        stays,
+    ],
     ids=lambda program: program.__name__,
 )
 def test_of_linear_recurrences_nothing_runs_step_by_step(program):

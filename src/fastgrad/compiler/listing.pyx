@@ -79,8 +79,8 @@ cdef list loops_of(Program program, Plan root, dict source_lines):
         )
         if loop.over_steps is not None:
             lines.append(
-                f"  of one row, {loop.over_steps.stepwise} of {loop.over_steps.forward_count} instructions run "
-                "step by step, the others over many steps at once"
+                f"  of one row, {loop.over_steps.stepwise} of {loop.over_steps.forward_count} instructions "
+                "run step by step, the others over many steps at once"
             )
         lines += reader.section("  once a batch:", reader.once, loop.body.once_count)
         lines += reader.section("  in every step:", reader.forward, loop.body.forward_count)

@@ -675,7 +675,7 @@ cdef int32_t factor_of(Lowering self, Divided divided, Py_ssize_t state) except 
 
 
 cdef int emit_leaf(Lowering self, int32_t index, tuple place) except -1:
-    """A number of the state of a divided step is a recurrence, unless it runs step by step; all else a load."""
+    """A number of a divided step's state is a recurrence, unless it runs step by step; all else is loaded."""
     cdef Divided divided = None if self.scope is None else self.scope.divided
     cdef int32_t next_one
     cdef int kind = STEPWISE

@@ -4,9 +4,9 @@
 # Everything else can be computed for many steps at once, the steps side by side as lanes. And where the next
 # number is left * number + right, with left and right from elsewhere, one tight loop does it.
 #
-# On the way back every recurrence is of this kind: the gradient by a number is the one by the next number times
-# the derivative of that by this. So of a number that depends on no other one of the state, only the way forward
-# runs step by step.
+# On the way back every recurrence is of this kind: the gradient by a number is the one by the next number
+# times the derivative of that by this. So where no other number of the state is part of the recurrence, only
+# the way forward runs step by step.
 
 cdef enum:
     # A step of more records than this is not divided, nor one with more numbers in its state.
