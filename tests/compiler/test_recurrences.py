@@ -302,3 +302,16 @@ def test_a_few_rows_are_computed_one_by_one(program):
     found = numbers_of(program, rows)
     assert_same(found, numbers_of(program, rows, block=1))
     assert_same(found, numbers_of(program, rows, block=8))
+
+
+def test_a_history_that_is_too_long_is_not_kept():
+    def settled(x):
+        return scan(lambda s, _: ((A * s + x).tanh(), None), x, None, 5_000_000)[0]
+
+    compiled = compile(settled)
+    A.grad = 0.0
+    (found,) = compiled(np.array([0.4]))
+    assert compiled.backward(np.array([0.4])) == found == pytest.approx(np.tanh(A.data * found + 0.4))
+    # Of s = tanh(a * s + x), by the implicit function.
+    slope = 1.0 - found**2
+    assert A.grad == pytest.approx(slope * found / (1.0 - A.data * slope), rel=1e-12)

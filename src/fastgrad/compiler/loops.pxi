@@ -78,9 +78,7 @@ cdef int add_loops(Workspace self, Plan plan, Worker *worker) except -1:
         state.input_adjoint = self.numbers(code.inputs * lanes)
         state.elements = self.numbers(code.inputs * lanes if code.over_steps else 0)
         if code.over_steps:
-            state.history = self.numbers(
-                code.states * ((code.steps if code.differentiates else <Py_ssize_t>STEP_LANES) + 1)
-            )
+            state.history = self.numbers(code.stepwise_count * (steps_of_history(code) + 1))
         state.made_adjoint = NULL
         for at in range(code.makes):
             if code.made_active[at] and state.made_adjoint == NULL:

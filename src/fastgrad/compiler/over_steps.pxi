@@ -1,8 +1,17 @@
 # Loops over steps: of one row, the lanes are steps. recurrences.pxi says which instructions run step by step.
 #
 # STEP_LANES steps are a chunk, with registers of its own. On the way forward a loop keeps its state at the
-# beginning of every chunk, the numbers of the state that run step by step in every step, and the registers of
-# the last chunks. On the way back it runs the others again, where nothing needs to run step by step any more.
+# beginning of every chunk, and the registers of the last chunks; on the way back it runs the others again. It
+# also keeps the history, the numbers of the state that run step by step in every step, unless that takes more
+# than HISTORY_BYTES. Then nothing needs to run step by step again.
+
+cdef inline bint keeps_history(const LoopCode *code) noexcept nogil:
+    return code.differentiates and code.stepwise_count * code.steps <= HISTORY_BYTES // 8
+
+
+cdef inline Py_ssize_t steps_of_history(const LoopCode *code) noexcept nogil:
+    return code.steps if keeps_history(code) else <Py_ssize_t>STEP_LANES
+
 
 cdef void stand_for_one(
     Argument *argument, const double *number, double *gradient, Py_ssize_t step
@@ -112,32 +121,15 @@ cdef void give_elements(LoopState *self, const Block *outer, Py_ssize_t first) n
 
 
 cdef inline double *history_of(const LoopState *self, Py_ssize_t state, Py_ssize_t step) noexcept nogil:
-    """A number of the state before a step; without a way back, of this chunk alone."""
-    cdef Py_ssize_t steps = self.code.steps if self.code.differentiates else <Py_ssize_t>STEP_LANES
-    return self.history + state * (steps + 1) + (step if self.code.differentiates else 0)
-
-
-cdef void begin_history(LoopState *self, Py_ssize_t first) noexcept nogil:
-    """Have the first step of a chunk begin with the state, and store after it."""
-    cdef Py_ssize_t at
-    for at in range(self.code.states):
-        if self.code.stepwise[at]:
-            history_of(self, at, first)[0] = self.state[at]
-            self.targets[at] = history_of(self, at, first)
-
-
-cdef void end_history(LoopState *self) noexcept nogil:
-    """Have the state be that after the last step of a chunk."""
-    cdef Py_ssize_t at
-    for at in range(self.code.states):
-        if self.code.stepwise[at]:
-            self.state[at] = self.targets[at][0]
+    """A number of the state before a step; where the history is not kept, of the chunk alone."""
+    cdef Py_ssize_t place = (self.code.stepwise[state] - 1) * (steps_of_history(self.code) + 1)
+    return self.history + place + (step if keeps_history(self.code) else 0)
 
 
 cdef inline void advance_targets(LoopState *self) noexcept nogil:
     cdef Py_ssize_t at
     for at in range(self.code.states):
-        self.targets[at] += self.code.stepwise[at]
+        self.targets[at] += self.code.stepwise[at] != 0
 
 
 cdef Block block_of_one_step(const LoopState *self) noexcept nogil:
@@ -171,6 +163,20 @@ cdef void run_chunk(LoopState *self, bint back) noexcept nogil:
         begin = end
 
 
+cdef void run_forward(LoopState *self, Py_ssize_t first) noexcept nogil:
+    """Run a chunk from the state on, and have the state be that after it."""
+    cdef const LoopCode *code = self.code
+    cdef Py_ssize_t at
+    for at in range(code.states):
+        if code.stepwise[at]:
+            history_of(self, at, first)[0] = self.state[at]
+            self.targets[at] = history_of(self, at, first)
+    run_chunk(self, False)
+    for at in range(code.states):
+        if code.stepwise[at]:
+            self.state[at] = self.targets[at][0]
+
+
 cdef inline double *frame_of(const LoopState *self, Py_ssize_t chunk) noexcept nogil:
     """The registers of a chunk: those of the last ones are kept, the others take turns in one place."""
     cdef Py_ssize_t kept = chunk - (chunks_of(self.code) - self.segment)
@@ -194,9 +200,7 @@ cdef bint forward_over_steps(LoopState *self, const Block *outer) noexcept nogil
             memcpy(self.kept + chunk * code.states, self.state, code.states * sizeof(double))
         self.block.registers = frame_of(self, chunk)
         aim_chunk(self, outer, chunk * STEP_LANES)
-        begin_history(self, chunk * STEP_LANES)
-        run_chunk(self, False)
-        end_history(self)
+        run_forward(self, chunk * STEP_LANES)
     return True
 
 
@@ -214,7 +218,10 @@ cdef void back_over_steps(LoopState *self, const Block *outer) noexcept nogil:
         aim_chunk(self, outer, chunk * STEP_LANES)
         if chunk < self.filled:
             memcpy(self.state, self.kept + chunk * code.states, code.states * sizeof(double))
-            kernels.forward(code.again, code.again_count, &self.block)
+            if keeps_history(code):
+                kernels.forward(code.again, code.again_count, &self.block)
+            else:
+                run_forward(self, chunk * STEP_LANES)
         run_chunk(self, True)
         give_elements(self, outer, chunk * STEP_LANES)
     if not code.repeats:

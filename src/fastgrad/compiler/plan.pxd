@@ -80,8 +80,9 @@ cdef struct LoopCode:
     const Instruction *scaled_forward
     const Instruction *scaled_backward
     const int32_t *scaled_table
-    # Of each number of the state, whether it is computed step by step.
+    # Of each number of the state, 0, or its number among those that are computed step by step, from 1 on.
     const char *stepwise
+    Py_ssize_t stepwise_count
 
 
 # Where a `take` of the program finds its index, and the number of its list.
@@ -107,6 +108,7 @@ cdef class LoopPlan:
     cdef double share_over_steps
 
     cdef int fill(self, LoopStep step, Plan body) except -1
+    cdef Py_ssize_t bytes(self) except -1
 
 
 cdef class Plan:

@@ -67,7 +67,7 @@ cdef class Plan:
         """The memory that the instructions take."""
         cdef Py_ssize_t forward = self.forward_count + self.once_count
         cdef Py_ssize_t backward = self.backward_count + self.once_back_count
-        return sum([(<LoopPlan>loop).body.bytes for loop in self.loops]) + (
+        return sum([(<LoopPlan>loop).bytes() for loop in self.loops]) + (
             (forward + backward) * <Py_ssize_t>sizeof(Instruction)
             + self.wide_count * <Py_ssize_t>sizeof(Wide)
             + (forward + self.backward_count + self.table_size) * <Py_ssize_t>sizeof(int32_t)
@@ -97,6 +97,9 @@ cdef class LoopPlan:
         code.parent = -1
         self.stepwise = <char *>zeroed(code.states, 1)
         return 0
+
+    cdef Py_ssize_t bytes(self) except -1:
+        return self.body.bytes + (0 if self.over_steps is None else self.over_steps.bytes)
 
     def __dealloc__(self):
         PyMem_RawFree(self.code.given)
@@ -1139,7 +1142,9 @@ cdef int connect_steps(LoopPlan self, Plan body) except -1:
     code.scaled_table = body.scaled_table
     for at in range(code.states):
         kind = self.divided.kinds[at]
-        self.stepwise[at] = kind == STEPWISE or kind == EVOLVED
+        if kind == STEPWISE or kind == EVOLVED:
+            code.stepwise_count += 1
+            self.stepwise[at] = <char>code.stepwise_count
     code.stepwise = self.stepwise
     return 0
 

@@ -59,6 +59,7 @@ cdef enum:
     LOOP_BYTES_OF_ONE_ROW = 8388608
     # Where the lanes are steps: little is run again, in less time than memory beyond the cache takes.
     LOOP_BYTES_OVER_STEPS = 262144
+    HISTORY_BYTES = 33554432
     # A part has at least this much work.
     PART_WORK = 300000
     # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
