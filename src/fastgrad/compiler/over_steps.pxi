@@ -163,7 +163,7 @@ cdef void run_chunk(LoopState *self, bint back) noexcept nogil:
         begin = end
 
 
-cdef void run_forward(LoopState *self, Py_ssize_t first) noexcept nogil:
+cdef void go_through(LoopState *self, Py_ssize_t first) noexcept nogil:
     """Run a chunk from the state on, and have the state be that after it."""
     cdef const LoopCode *code = self.code
     cdef Py_ssize_t at
@@ -200,7 +200,7 @@ cdef bint forward_over_steps(LoopState *self, const Block *outer) noexcept nogil
             memcpy(self.kept + chunk * code.states, self.state, code.states * sizeof(double))
         self.block.registers = frame_of(self, chunk)
         aim_chunk(self, outer, chunk * STEP_LANES)
-        run_forward(self, chunk * STEP_LANES)
+        go_through(self, chunk * STEP_LANES)
     return True
 
 
@@ -221,7 +221,7 @@ cdef void back_over_steps(LoopState *self, const Block *outer) noexcept nogil:
             if keeps_history(code):
                 kernels.forward(code.again, code.again_count, &self.block)
             else:
-                run_forward(self, chunk * STEP_LANES)
+                go_through(self, chunk * STEP_LANES)
         run_chunk(self, True)
         give_elements(self, outer, chunk * STEP_LANES)
     if not code.repeats:
