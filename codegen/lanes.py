@@ -667,7 +667,7 @@ def interpreter_of_one_lane(name: str, rows, rest) -> list[str]:
 
 
 # The instructions for which kernels/one_lane.pxi has functions of one lane.
-OF_ONE_LANE = ("load", "store", "power", "inner", "multiply_add", "matrix")
+OF_ONE_LANE = ("load", "store", "power", "local", "inner", "multiply_add", "matrix")
 
 READS = {"left": "READS_LEFT", "right": "READS_RIGHT", "out": "READS_OUT", "all": "READS_ALL"}
 # Names of an operation's operands and result, and where an instruction has them.

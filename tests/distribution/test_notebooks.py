@@ -42,7 +42,7 @@ def executed(tmp_path_factory):
         if name not in done:
             notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
             client = nbclient.NotebookClient(
-                notebook, timeout=300, resources={"metadata": {"path": str(tmp_path_factory.mktemp(name))}}
+                notebook, timeout=1800, resources={"metadata": {"path": str(tmp_path_factory.mktemp(name))}}
             )
             done[name] = client.execute(env=environment)
         return done[name]

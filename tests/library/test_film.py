@@ -249,7 +249,7 @@ def test_the_server_ends_with_its_film(model, monkeypatch):
     gc.collect()
     assert ended.wait(60)
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(address, timeout=10)
+        urllib.request.urlopen(address, timeout=120)
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def served(model, threads):
 
 def post(address, content):
     request = urllib.request.Request(address, data=content)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return answer.status
 
 
@@ -320,11 +320,11 @@ def test_only_the_secret_address_has_a_page(served):
     root, secret = served.live.url.rstrip("/").rsplit("/", 1)
     assert root.startswith("http://127.0.0.1:")
     assert len(secret) > 20
-    with urllib.request.urlopen(served.live.url, timeout=10) as answer:
+    with urllib.request.urlopen(served.live.url, timeout=120) as answer:
         assert b"a training run" in answer.read()
     for address in (root + "/", root + "/frames", f"{root}/{secret}x/"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(address, timeout=10)
+            urllib.request.urlopen(address, timeout=120)
     with pytest.raises(urllib.error.HTTPError, match="404"):
         post(root + "/message", b'{"speed": 3}')
 
@@ -360,7 +360,7 @@ def test_pictures_are_sent_while_a_page_is_open(served, model, monkeypatch):
     # Nobody is there yet.
     served.live.show(served)
     assert served.live.is_watched()
-    with urllib.request.urlopen(served.live.url + "frames", timeout=10) as stream:
+    with urllib.request.urlopen(served.live.url + "frames", timeout=120) as stream:
         while not served.live.listening:
             pass
         assert served.live.is_watched()

@@ -26,7 +26,8 @@ def run(script, *arguments):
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        # No measure of time: an end for what hangs.
+        timeout=1800,
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout

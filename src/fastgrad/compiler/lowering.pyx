@@ -17,7 +17,7 @@ from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, INPUT, OUTSIDE, STATE, G
 from fastgrad.compiler.graph cimport ROW_LOOP, ROW_RESULT, has_many_operands, has_symbol, has_two_operands
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.memory cimport Integers, append, look_for_signals
-from fastgrad.compiler.transforms cimport DELAYED, EVOLVED, LINEAR, STEPWISE, Divided
+from fastgrad.compiler.transforms cimport COUPLED, DELAYED, EVOLVED, LINEAR, STEPWISE, Divided
 from fastgrad.ops cimport *
 
 __all__ = []
@@ -681,7 +681,7 @@ cdef int emit_leaf(Lowering self, int32_t index, tuple place) except -1:
     cdef int kind = STEPWISE
     if divided is not None and place[0] == STATE and place[1] < divided.states:
         kind = divided.kinds[place[1]]
-    if kind == STEPWISE:
+    if kind == STEPWISE or kind == COUPLED:
         argument, column = place_of(self, place)
         return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
     next_one = self.graph.outputs[place[1]]
@@ -811,8 +811,8 @@ cdef int emit_steps(Lowering self) except -1:
             emit_outputs(self, index, outputs.pop(index))
         if divided is not None and index in divided.stored_after:
             # Before the next step loads them.
-            for number in divided.stored_after[index]:
-                emit_store(self, number)
+            for number, record in divided.stored_after[index]:
+                emit_store(self, number, record)
     self.is_stepwise = 0
     for number, output in enumerate(self.graph.outputs):
         if output not in outputs:
@@ -820,14 +820,14 @@ cdef int emit_steps(Lowering self) except -1:
         if self.scope is None:
             self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
         elif divided is None or divided.states <= number < divided.results:
-            emit_store(self, number)
+            emit_store(self, number, output)
     return 0
 
 
-cdef int emit_store(Lowering self, Py_ssize_t number) except -1:
+cdef int emit_store(Lowering self, Py_ssize_t number, int32_t record) except -1:
     """Hand an output of a loop's step on, if anybody reads it."""
     if is_read(self, number):
-        self.step(&self.steps, OPCODE_STORE, 0, self.graph.outputs[number], <int32_t>number)
+        self.step(&self.steps, OPCODE_STORE, 0, record, <int32_t>number)
     return 0
 
 

@@ -152,9 +152,9 @@ cdef void run_chunk(LoopState *self, bint back) noexcept nogil:
     cdef Py_ssize_t lanes = self.block.lanes, at, begin = 0, end, j
     for at in range(code.back_count if back else code.ahead_count):
         end = stretches[at].end
-        if not stretches[at].stepwise:
+        if stretches[at].way == OVER_LANES:
             run(instructions + begin, end - begin, &self.block)
-        for j in range(lanes if stretches[at].stepwise else 0):
+        for j in range(lanes if stretches[at].way == STEP_BY_STEP else 0):
             one.row = lanes - 1 - j if back else j
             one.registers = self.block.registers + one.row
             if not back:

@@ -22,10 +22,16 @@ cdef enum:
     STEP_LANES = 256
     STEP_STRIDE = 264
 
-# Instructions up to an end that run over all lanes, or step by step.
+# How instructions run where the lanes are steps.
+cdef enum Way:
+    OVER_LANES
+    STEP_BY_STEP
+    NOT_AT_ALL
+
+# Instructions up to an end that run the same way.
 cdef struct Stretch:
     Py_ssize_t end
-    bint stepwise
+    int way
 
 # A loop as the replay runs it; the arrays belong to the LoopPlan.
 cdef struct LoopCode:
@@ -167,7 +173,7 @@ cdef class Plan:
     # Of a loop's step: see LoopCode.
     cdef Instruction *again
     cdef Py_ssize_t again_count
-    # Of a divided step: see LoopCode. `stepwise` counts the instructions forward that run step by step.
+    # Of a divided step: see LoopCode; and how many instructions run step by step.
     cdef Stretch *ahead
     cdef Stretch *back
     cdef Py_ssize_t ahead_count
@@ -175,6 +181,7 @@ cdef class Plan:
     cdef Instruction *scaled
     cdef int32_t *scaled_table
     cdef Py_ssize_t stepwise
+    cdef Py_ssize_t stepwise_back
     # The biases and weights of matrices, packed in the order in which they are used; `packed_from` has the
     # uniform number of each.
     cdef Py_ssize_t packed

@@ -18,13 +18,15 @@ from fastgrad.compiler.memory cimport MOST_INTEGERS, Integers, append, as_offset
 from fastgrad.compiler.lowering cimport FORWARD, INPUTS, SHARED, sums_up
 from fastgrad.compiler.lowering cimport Layout, LoopStep, Lowering, Scope, Step, WideStep, lowered, states_of
 from fastgrad.compiler.rows cimport RowProgram, any_selects
-from fastgrad.compiler.transforms cimport BOTH_WAYS, EVOLVED, FORWARD_ONLY, STEPWISE, Divided, divided
+from fastgrad.compiler.transforms cimport BACK_ONLY, BOTH_WAYS, DELAYED, FORWARD_ONLY, LINEAR, Divided, divided
 from fastgrad.ops cimport *
 
 __all__ = []
 
-# What an instruction over lanes costs for each of them, where one that runs step by step costs 1, some 2 ns.
-cdef double LANE_COST = 0.2
+# Where an instruction that runs step by step costs 1, some 2 ns: on the way back, and over lanes for each lane.
+# Measured on filters, an integrator and a pair of an LSTM, of which it tells the times to a third.
+cdef double BACK_COST = 2.0
+cdef double LANE_COST = 0.1
 
 # A loop of fewer steps is not divided: its lanes would be too few.
 cdef Py_ssize_t fewest_divided = 32
@@ -216,7 +218,7 @@ cdef class Allocation:
         if roles.out:
             append(&self.writes, step.out)
         if step.opcode == OPCODE_STORE and self.stepwise(step) == FORWARD_ONLY:
-            # The gradient by the next state goes through `evolve`.
+            # The gradient by the next number goes through `evolve`, or through another store.
             return self.read(step.fields[0])
         for field in range(3):
             if roles.fields[field] == ROLE_OPERAND:
@@ -747,23 +749,33 @@ cdef int cut_stretches(Allocation self) except -1:
     """Of a divided step: where what runs over all lanes and what runs step by step take turns."""
     cdef Plan plan = self.plan
     cdef Py_ssize_t at
-    cdef int stepwise
+    cdef int stepwise, way
     plan.ahead = <Stretch *>zeroed(plan.forward_count, sizeof(Stretch))
     plan.back = <Stretch *>zeroed(plan.backward_count, sizeof(Stretch))
     for at in range(plan.forward_count):
         stepwise = self.stepwise(self.step(at))
-        plan.stepwise += stepwise != 0
-        plan.ahead_count = stretched(plan.ahead, plan.ahead_count, at, stepwise != 0)
+        way = OVER_LANES
+        if stepwise == BOTH_WAYS or stepwise == FORWARD_ONLY:
+            way = STEP_BY_STEP
+            plan.stepwise += 1
+        elif stepwise == BACK_ONLY and plan.forward[at].opcode == OPCODE_STORE:
+            # Another store passes the number on.
+            way = NOT_AT_ALL
+        plan.ahead_count = stretched(plan.ahead, plan.ahead_count, at, way)
     for at in range(plan.backward_count):
         stepwise = self.stepwise(self.step(plan.origin[at]))
-        plan.back_count = stretched(plan.back, plan.back_count, at, stepwise == BOTH_WAYS)
+        way = OVER_LANES
+        if stepwise == BOTH_WAYS or stepwise == BACK_ONLY:
+            way = STEP_BY_STEP
+            plan.stepwise_back += 1
+        plan.back_count = stretched(plan.back, plan.back_count, at, way)
     return 0
 
 
-cdef Py_ssize_t stretched(Stretch *stretches, Py_ssize_t count, Py_ssize_t at, bint stepwise) noexcept:
+cdef Py_ssize_t stretched(Stretch *stretches, Py_ssize_t count, Py_ssize_t at, int way) noexcept:
     """Let the last stretch go on to an instruction, or begin one; return how many there are."""
-    if count == 0 or stretches[count - 1].stepwise != stepwise:
-        stretches[count].stepwise = stepwise
+    if count == 0 or stretches[count - 1].way != way:
+        stretches[count].way = way
         count += 1
     stretches[count - 1].end = at + 1
     return count
@@ -1036,7 +1048,7 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
     """The plan of a step over lanes that are steps, for blocks of one row, where it is quicker."""
     cdef Divided found
     cdef Plan body
-    cdef double cost
+    cdef double stepwise, lanes, alone
     if plan.code.steps < fewest_divided:
         return 0
     found = divided(loop.loop)
@@ -1046,8 +1058,10 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
         found.graph, self.plan.purpose, kinds, loop.scope.over_steps(found), self.lowering.layout,
         self.plan.repeats,
     )
-    cost = <double>body.stepwise + LANE_COST * <double>(body.forward_count - body.stepwise)
-    plan.share_over_steps = cost / <double>plan.body.forward_count
+    stepwise = <double>body.stepwise + BACK_COST * <double>body.stepwise_back
+    lanes = body.forward_count + body.backward_count + body.again_count - body.stepwise - body.stepwise_back
+    alone = <double>plan.body.forward_count + BACK_COST * <double>plan.body.backward_count
+    plan.share_over_steps = (stepwise + LANE_COST * lanes) / alone
     # Tests divide everything.
     if fewest_divided <= 1 or plan.share_over_steps < 0.8 and body.registers < MOST_INTEGERS // STEP_STRIDE:
         plan.over_steps, plan.divided = body, found
@@ -1142,7 +1156,7 @@ cdef int connect_steps(LoopPlan self, Plan body) except -1:
     code.scaled_table = body.scaled_table
     for at in range(code.states):
         kind = self.divided.kinds[at]
-        if kind == STEPWISE or kind == EVOLVED:
+        if kind != LINEAR and kind != DELAYED:
             code.stepwise_count += 1
             self.stepwise[at] = <char>code.stepwise_count
     code.stepwise = self.stepwise

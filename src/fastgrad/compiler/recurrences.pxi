@@ -5,17 +5,21 @@
 # number is left * number + right, with left and right from elsewhere, one tight loop does it.
 #
 # On the way back every recurrence is of this kind: the gradient by a number is the one by the next number
-# times the derivative of that by this. So where no other number of the state is part of the recurrence, only
-# the way forward runs step by step.
+# times the derivative of that by this. So only the way forward of a recurrence runs step by step; and of numbers
+# that depend on one another, a small product of a matrix on the way back.
 
 cdef enum:
     # A step of more records than this is not divided, nor one with more numbers in its state.
     MOST_DIVIDED_RECORDS = 4096
-    MOST_DIVIDED_STATES = 64
+    MOST_DIVIDED_STATES = 256
+    # Of more numbers that depend on one another, all derivatives of one by another cost more than they save.
+    MOST_COUPLED = 4
 
 
-cdef inline uint64_t bit_of(Py_ssize_t state) noexcept nogil:
-    return <uint64_t>1 << state
+cdef object bit_of(Py_ssize_t state):
+    """The set of one number."""
+    cdef object one = 1
+    return one << state
 
 
 cdef class Dependencies:
@@ -28,8 +32,11 @@ cdef class Dependencies:
     cdef list ancestors
     cdef Py_ssize_t states
 
-    def __cinit__(self, Graph graph not None, list numbers not None):
-        """numbers: of each leaf of the state, the number of the state that it is, or -1."""
+    def __cinit__(self, Graph graph not None, list numbers not None, next_ones not None):
+        """numbers: of each leaf of the state, the number of the state that it is, or -1.
+
+        next_ones: the record of each number's next one.
+        """
         cdef Py_ssize_t index, at, state
         cdef list depends = [0] * graph.size, reaches = [0] * graph.size
         self.states = max(numbers) + 1
@@ -41,11 +48,11 @@ cdef class Dependencies:
             for operand in operands_of(graph, index):
                 depends[index] |= depends[operand]
         for state in range(self.states):
-            reaches[<Py_ssize_t>graph.outputs[state]] |= bit_of(state)
+            reaches[<Py_ssize_t>next_ones[state]] |= bit_of(state)
         for index in range(graph.size - 1, -1, -1):
             for operand in operands_of(graph, index):
                 reaches[operand] |= reaches[index]
-        self.ancestors = [depends[<Py_ssize_t>graph.outputs[state]] for state in range(self.states)]
+        self.ancestors = [depends[<Py_ssize_t>next_ones[state]] for state in range(self.states)]
         for at in range(self.states):
             for state in range(self.states):
                 if self.ancestors[state] & bit_of(at):
@@ -53,7 +60,7 @@ cdef class Dependencies:
 
     cdef object group_of(self, Py_ssize_t state):
         """The numbers that depend on one another, this one among them."""
-        cdef uint64_t group = bit_of(state)
+        group = bit_of(state)
         cdef Py_ssize_t other
         for other in range(self.states):
             if self.ancestors[state] & bit_of(other) and self.ancestors[other] & bit_of(state):
@@ -85,17 +92,20 @@ cdef class Division:
     # Of each number of the state: see Divided.
     cdef list kinds
     cdef list factors
+    # The outputs; and the numbers that the way forward hands to the next step, which may be operands of these.
     cdef list next_ones
+    cdef list passed
 
     def __cinit__(self, Graph graph not None):
         cdef Py_ssize_t at
         self.graph, self.builder, self.states = graph, Builder(graph), graph.taken[1]
         self.builder.taken = (graph.taken[0], 2 * self.states, graph.taken[2])
-        self.of = Dependencies(graph, list(range(self.states)))
+        self.of = Dependencies(graph, list(range(self.states)), graph.outputs)
         for at in range(graph.size):
             append(&self.builder.moved, NOTHING)
         self.kinds = [STEPWISE] * self.states
         self.factors, self.next_ones = [NOTHING] * self.states, [NOTHING] * self.states
+        self.passed = [NOTHING] * self.states
 
     cdef int32_t moved(self, Py_ssize_t record) noexcept:
         return self.builder.moved.items[record]
@@ -186,14 +196,16 @@ cdef class Division:
 
     cdef int divide_group(self, object group, list between, list after) except -1:
         """Copy what a group of numbers computes; between: the records of its recurrence."""
-        cdef Py_ssize_t state = group.bit_length() - 1
+        cdef list states = [state for state in range(self.states) if group & bit_of(state)]
+        cdef Py_ssize_t state = states[0]
         cdef tuple form = None
-        if group != bit_of(state):
+        if len(states) > MOST_COUPLED:
             for index in between:
                 self.copy(index)
-            for state in range(self.states):
-                if group & bit_of(state):
-                    self.next_ones[state] = self.moved(self.graph.outputs[state])
+            for state in states:
+                self.next_ones[state] = self.passed[state] = self.moved(self.graph.outputs[state])
+        elif len(states) > 1:
+            self.couple(states, between)
         elif not self.of.recurs(state):
             self.kinds[state], self.next_ones[state] = DELAYED, self.moved(self.graph.outputs[state])
         else:
@@ -208,23 +220,57 @@ cdef class Division:
             self.copy(index)
         return 0
 
-    cdef int evolve(self, Py_ssize_t state, list between) except -1:
-        """Copy a recurrence from the number as it was, and the derivative of the next number by it."""
+    cdef int copy_without_gradient(self, list states, list between) except -1:
+        """Copy a recurrence from the numbers as they were."""
+        for index in between:
+            self.copy(index, self.states)
+        for state in states:
+            self.passed[state] = self.moved(self.graph.outputs[state])
+        return 0
+
+    cdef dict slopes_by(self, Py_ssize_t state, list between):
+        """The derivatives of the records of a recurrence by a number of the state."""
         cdef dict slopes = {}
         cdef Py_ssize_t at
         for index in between:
-            self.copy(index, self.states)
-        # After the recurrence, as the derivative runs over lanes.
-        for index in between:
+            slope = NOTHING
+            if self.graph.row(index) == ROW_LEAF:
+                if self.graph.leaves[self.graph.first(index)] == (STATE, state):
+                    slope = self.builder.constant(1.0)
             record = self.moved(index)
-            slope = self.builder.constant(1.0) if self.graph.row(index) == ROW_LEAF else NOTHING
             for at, operand in enumerate(operands_of(self.graph, index)):
                 if slopes.get(operand, NOTHING) != NOTHING:
                     slope = self.sum_of(slope, self.times(self.builder.share(record, at), slopes[operand]))
             slopes[index] = slope
-        output = self.graph.outputs[state]
-        self.kinds[state], self.next_ones[state] = EVOLVED, self.moved(output)
-        self.factors[state] = self.builder.constant(0.0) if slopes[output] == NOTHING else slopes[output]
+        return slopes
+
+    cdef int evolve(self, Py_ssize_t state, list between) except -1:
+        """Copy a recurrence of one number, and the derivative of the next number by it."""
+        self.copy_without_gradient([state], between)
+        slope = self.slopes_by(state, between)[self.graph.outputs[state]]
+        self.kinds[state], self.next_ones[state] = EVOLVED, self.passed[state]
+        self.factors[state] = self.builder.constant(0.0) if slope == NOTHING else slope
+        return 0
+
+    cdef int couple(self, list states, list between) except -1:
+        """Copy a recurrence of several numbers, and the derivative of each next one by each of them."""
+        cdef Integers *many = &self.builder.many
+        self.copy_without_gradient(states, between)
+        slopes = [self.slopes_by(state, between) for state in states]
+        numbers = [self.builder.leaf((STATE, state)) for state in states]
+        one = self.builder.constant(1.0)
+        for state in states:
+            many.size = 0
+            append(many, self.passed[state])
+            for each, number in zip(slopes, numbers):
+                slope = each[self.graph.outputs[state]]
+                if slope != NOTHING:
+                    append(many, number)
+                    append(many, slope)
+            append(many, self.passed[state])
+            append(many, one)
+            self.kinds[state] = COUPLED
+            self.next_ones[state] = self.builder.of_many(ROW_LOCAL, many.items, many.size)
         return 0
 
     cdef int divide(self) except -1:
@@ -251,7 +297,7 @@ cdef class Division:
 cdef class Divided:
     def __cinit__(self, Graph graph not None):
         cdef Division division = Division(graph)
-        cdef Py_ssize_t state
+        cdef Py_ssize_t state, first_passed
         division.divide()
         self.states, self.kinds = division.states, division.kinds
         outputs = division.next_ones + [division.moved(output) for output in graph.outputs[self.states:]]
@@ -267,37 +313,64 @@ cdef class Divided:
             if self.factors[state] != NOTHING:
                 outputs.append(self.factors[state])
                 self.extra_states.append(state)
+        first_passed = len(outputs)
+        for state in range(self.states):
+            if division.passed[state] != NOTHING:
+                outputs.append(division.passed[state])
+                self.extra_states.append(state)
         self.graph = division.builder.finished(outputs)
-        for at, state in enumerate(self.extra_states[self.first_factor - self.results:]):
-            self.factors[state] = self.graph.outputs[self.first_factor + at]
-        self.find_stepwise()
+        passed = [NOTHING] * self.states
+        for at, state in enumerate(self.extra_states, self.results):
+            if at >= first_passed:
+                passed[state] = self.graph.outputs[at]
+            elif at >= self.first_factor:
+                self.factors[state] = self.graph.outputs[at]
+        self.find_stepwise(passed)
+        self.find_coupled()
 
-    cdef int find_stepwise(self) except -1:
-        """Mark the records that run step by step, and note after which the next state is stored."""
+    cdef int find_stepwise(self, list passed) except -1:
+        """Mark what runs step by step on the way forward, and note what is passed on to the next step."""
         cdef Dependencies found
         cdef Py_ssize_t index
         cdef list numbers = [state if kind == STEPWISE else -1 for state, kind in enumerate(self.kinds)]
-        numbers += [state if kind == EVOLVED else -1 for state, kind in enumerate(self.kinds)]
+        numbers += [
+            state if kind == EVOLVED or kind == COUPLED else -1 for state, kind in enumerate(self.kinds)
+        ]
         self.stepwise, self.stored_after = bytearray(self.graph.size), {}
         if max(numbers) < 0:
             return 0
-        found = Dependencies(self.graph, numbers)
+        # A number that is not passed on depends on nothing here.
+        next_ones = [record if record != NOTHING else self.graph.outputs[0] for record in passed]
+        found = Dependencies(self.graph, numbers, next_ones)
         for group in found.groups():
-            if not found.recurs(group.bit_length() - 1):
-                continue
             states = [state for state in range(found.states) if group & bit_of(state)]
+            if passed[states[0]] == NOTHING:
+                continue
             last = -1
             for index in range(self.graph.size):
                 if found.depends[index] & group and found.reaches[index] & group:
-                    self.stepwise[index] = FORWARD_ONLY if self.kinds[states[0]] == EVOLVED else BOTH_WAYS
+                    self.stepwise[index] = (
+                        BOTH_WAYS if self.kinds[states[0]] == STEPWISE else FORWARD_ONLY
+                    )
                     last = index
-            self.stored_after[last] = states
+            self.stored_after[last] = [(state, passed[state]) for state in states]
+        return 0
+
+    cdef int find_coupled(self) except -1:
+        """Mark what takes the gradients of coupled numbers back step by step."""
+        cdef Py_ssize_t state
+        for state in range(self.states):
+            if self.kinds[state] == COUPLED:
+                output = self.graph.outputs[state]
+                self.stepwise[output] = BACK_ONLY
+                self.stepwise[self.graph.outputs[self.results + self.extra_states.index(state)]] = BACK_ONLY
+                self.stored_after.setdefault(output, []).append((state, output))
         return 0
 
     cdef bint has_gradient(self, Py_ssize_t output) except -1:
-        """Whether a gradient may come to an output: not to the derivatives of next numbers."""
+        """Whether a gradient may come to an output as such: not to the derivatives of next numbers."""
         return output < self.first_factor or (
-            self.kinds[self.extra_states[output - self.results]] != EVOLVED
+            self.kinds[self.extra_states[output - self.results]] == LINEAR
         )
 
 

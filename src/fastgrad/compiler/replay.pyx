@@ -18,8 +18,8 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport FORWARD, sums_up
 from fastgrad.compiler.memory cimport zeroed
-from fastgrad.compiler.plan cimport STEP_LANES, STEP_STRIDE, InputCode, Lookup, LoopCode, LoopPlan, Plan
-from fastgrad.compiler.plan cimport Stretch
+from fastgrad.compiler.plan cimport OVER_LANES, STEP_BY_STEP, STEP_LANES, STEP_STRIDE, InputCode, Lookup
+from fastgrad.compiler.plan cimport LoopCode, LoopPlan, Plan, Stretch
 from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowState, all_finite, differentiate_row
 from fastgrad.engine cimport add_gradients, move_gradients, read_leaves, read_leaves_at
 from fastgrad.ops cimport *
@@ -72,7 +72,7 @@ cdef enum:
 
 cdef double SIGNAL_SECONDS = 0.03
 # A step on a block of few rows costs about so many times what it costs in the interpreter of one row.
-cdef double BLOCK_OF_FEW = 3.3
+cdef double BLOCK_OF_FEW = 1.6
 
 
 cdef struct Job:

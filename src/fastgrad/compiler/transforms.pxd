@@ -15,13 +15,17 @@ cdef enum Recurrence:
     # The output, step by step, from a leaf whose gradient is not wanted: it is the factor, which is the
     # derivative, that takes the gradient back.
     EVOLVED
-    # The output, step by step, forward and back.
+    # One of a few numbers that depend on one another: the same, with a factor for each of them. The output is a
+    # node with these as given derivatives.
+    COUPLED
+    # One of many such numbers: the output, step by step, forward and back.
     STEPWISE
 
 cdef enum:
-    # Of records that run step by step: both ways, or only on the way forward.
+    # Of records that run step by step: both ways, or only one way.
     BOTH_WAYS = 1
     FORWARD_ONLY = 2
+    BACK_ONLY = 3
 
 
 cdef class Divided:
@@ -40,12 +44,13 @@ cdef class Divided:
     # Of each number of the state: how it recurs, and the record of its factor or NOTHING.
     cdef list kinds
     cdef list factors
-    # Of each record, whether it runs step by step; and the numbers of the state that are handed to the next
-    # step after a record.
+    # Of each record, whether it runs step by step. And by record, what is handed to the next step after it, as
+    # (number of the state, record).
     cdef bytearray stepwise
     cdef dict stored_after
 
-    cdef int find_stepwise(self) except -1
+    cdef int find_stepwise(self, list passed) except -1
+    cdef int find_coupled(self) except -1
     cdef bint has_gradient(self, Py_ssize_t output) except -1
 
 

@@ -115,6 +115,29 @@ cdef inline void one_backward_inner(
             sums[i.third_adjoint] += g
 
 
+cdef inline void one_forward_local(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    r[i.out] = r[i.third] if i.third >= 0 else u[~i.third]
+
+
+cdef inline void one_backward_local(
+    const Instruction *i, const Block *block, double *r, const double *u, double *sums
+) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *table = block.table
+    cdef double g = r[i.out_adjoint], amount
+    cdef int32_t derivative, adjoint
+    cdef Py_ssize_t k
+    for k in range(wide.inputs):
+        derivative, adjoint = table[wide.right + k], table[wide.left_adjoint + k]
+        amount = g * (r[derivative] if derivative >= 0 else u[~derivative])
+        if table[wide.left + k] >= 0:
+            one_give(r, adjoint, table[wide.fresh_left + k], amount)
+        else:
+            sums[adjoint] += amount
+
+
 cdef inline void one_forward_multiply_add(
     const Instruction *i, const Block *block, double *r, const double *u, double *sums
 ) noexcept nogil:
