@@ -14,17 +14,19 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastgrad.compiler.graph cimport COLUMNS, ELEMENTS, Graph, Input, Loop
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.memory cimport MOST_INTEGERS, Integers, append, as_offset, look_for_signals, zeroed
+from fastgrad.compiler.memory cimport Integers, append, as_offset, look_for_signals, zeroed
+from fastgrad.compiler.memory cimport MOST_INTEGERS
 from fastgrad.compiler.lowering cimport FORWARD, INPUTS, SHARED, sums_up
 from fastgrad.compiler.lowering cimport Layout, LoopStep, Lowering, Scope, Step, WideStep, lowered, states_of
 from fastgrad.compiler.rows cimport RowProgram, any_selects
-from fastgrad.compiler.transforms cimport BACK_ONLY, BOTH_WAYS, DELAYED, FORWARD_ONLY, LINEAR, Divided, divided
+from fastgrad.compiler.transforms cimport BACK_ONLY, BOTH_WAYS, DELAYED, FORWARD_ONLY, LINEAR
+from fastgrad.compiler.transforms cimport Divided, divided
 from fastgrad.ops cimport *
 
 __all__ = []
 
-# Where an instruction that runs step by step costs 1, some 2 ns: on the way back, and over lanes for each lane.
-# Measured on filters, an integrator and a pair of an LSTM, of which it tells the times to a third.
+# What an instruction costs on the way back, and over lanes for each lane, if one that runs step by step costs
+# 1, some 2 ns. Measured on filters, an integrator and a pair of an LSTM, of which it tells the times to a third.
 cdef double BACK_COST = 2.0
 cdef double LANE_COST = 0.1
 

@@ -5,8 +5,8 @@
 # number is left * number + right, with left and right from elsewhere, one tight loop does it.
 #
 # On the way back every recurrence is of this kind: the gradient by a number is the one by the next number
-# times the derivative of that by this. So only the way forward of a recurrence runs step by step; and of numbers
-# that depend on one another, a small product of a matrix on the way back.
+# times the derivative of that by this. So only the way forward of a recurrence runs step by step; and of
+# numbers that depend on one another, the product of a small matrix on the way back.
 
 cdef enum:
     # A step of more records than this is not divided, nor one with more numbers in its state.
@@ -92,7 +92,7 @@ cdef class Division:
     # Of each number of the state: see Divided.
     cdef list kinds
     cdef list factors
-    # The outputs; and the numbers that the way forward hands to the next step, which may be operands of these.
+    # The outputs; and what the way forward hands to the next step, which may be an operand of an output.
     cdef list next_ones
     cdef list passed
 

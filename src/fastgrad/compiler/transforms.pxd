@@ -15,8 +15,8 @@ cdef enum Recurrence:
     # The output, step by step, from a leaf whose gradient is not wanted: it is the factor, which is the
     # derivative, that takes the gradient back.
     EVOLVED
-    # One of a few numbers that depend on one another: the same, with a factor for each of them. The output is a
-    # node with these as given derivatives.
+    # One of a few numbers that depend on one another: the same, with a factor for each of them. The output is
+    # a node with these as given derivatives.
     COUPLED
     # One of many such numbers: the output, step by step, forward and back.
     STEPWISE
@@ -36,7 +36,7 @@ cdef class Divided:
     cdef Graph graph
     cdef Py_ssize_t states
     # The outputs are the next state, what the step makes (`results` of them in all), the leaves of all but
-    # STEPWISE numbers, and from `first_factor` on the factors.
+    # STEPWISE numbers, from `first_factor` on the factors, and the numbers that run step by step.
     cdef Py_ssize_t results
     cdef Py_ssize_t first_factor
     # Of each output after the results, the number of the state that it belongs to.
@@ -44,8 +44,8 @@ cdef class Divided:
     # Of each number of the state: how it recurs, and the record of its factor or NOTHING.
     cdef list kinds
     cdef list factors
-    # Of each record, whether it runs step by step. And by record, what is handed to the next step after it, as
-    # (number of the state, record).
+    # Of each record, whether it runs step by step. And by record, what is handed to the next step after it,
+    # as (number of the state, record).
     cdef bytearray stepwise
     cdef dict stored_after
 
