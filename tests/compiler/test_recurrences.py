@@ -94,6 +94,25 @@ def chooses(row):
     return last + sum(made[:2]) + made[-1]
 
 
+def several_of_all_kinds(row):
+    def step(state, x):
+        p, q, r, s, t, u, total = state
+        p, q = (p * A + q * x).tanh(), (p - q * B).sigmoid()
+        r = (r * C + p).sin()
+        s, t = s * t * 0.5 + r, s.cos() * q
+        return (p, q, r, s, t, u * 0.9 + s, total + t * x * u), p * t
+
+    last, made = scan(step, (row[0], row[1], row[2], A, B, 0.0, C), row[3:])
+    return sum(last) + made[0] + made[-1]
+
+
+def five_that_turn(row):
+    def step(state, x):
+        return ((state[-1] * A + x).tanh(), *[each.sin() * B for each in state[:-1]]), None
+
+    return sum(scan(step, tuple(row[:3]) + (A, B), row[3:])[0])
+
+
 def chooses_always_the_same(row):
     return scan(lambda s, x: (s * s * 0.1 + F.where(-1.0, x, s * B), None), row[0], row[3:])[0]
 
@@ -175,6 +194,8 @@ PROGRAMS = [
     of_itself_alone,
     used_on_the_way,
     chooses,
+    several_of_all_kinds,
+    five_that_turn,
     chooses_always_the_same,
     two_that_turn,
     two_that_turn_and_more,

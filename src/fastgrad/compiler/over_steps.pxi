@@ -61,7 +61,7 @@ cdef void aim_chunk(LoopState *self, const Block *outer, Py_ssize_t first) noexc
             argument = argument_of(outer, code.base + at)
             stand_for_one(argument, history_of(self, at, first), self.state_adjoint + at, 1)
             argument.gradient_row_step = 0
-            self.targets[at] = history_of(self, at, first) + self.block.lanes
+    aim_targets(self, first, self.block.lanes)
     for at in range(code.inputs):
         given = &code.given[at]
         argument = argument_of(outer, code.base + code.states + code.outside + at)
@@ -120,16 +120,18 @@ cdef void give_elements(LoopState *self, const Block *outer, Py_ssize_t first) n
                 outer.accumulators[adjoints[j]] += gradient[j]
 
 
-cdef inline double *history_of(const LoopState *self, Py_ssize_t state, Py_ssize_t step) noexcept nogil:
-    """A number of the state before a step; where the history is not kept, of the chunk alone."""
+cdef inline double *history_of(const LoopState *self, Py_ssize_t state, Py_ssize_t first) noexcept nogil:
+    """A number of the state before a chunk's first step; where the history is not kept, all chunks share it."""
     cdef Py_ssize_t place = (self.code.stepwise[state] - 1) * (steps_of_history(self.code) + 1)
-    return self.history + place + (step if keeps_history(self.code) else 0)
+    return self.history + place + (first if keeps_history(self.code) else 0)
 
 
-cdef inline void advance_targets(LoopState *self) noexcept nogil:
+cdef inline void aim_targets(LoopState *self, Py_ssize_t first, Py_ssize_t lane) noexcept nogil:
+    """Have what runs step by step be stored as the state before the step of a lane."""
     cdef Py_ssize_t at
     for at in range(self.code.states):
-        self.targets[at] += self.code.stepwise[at] != 0
+        if self.code.stepwise[at]:
+            self.targets[at] = history_of(self, at, first) + lane
 
 
 cdef Block block_of_one_step(const LoopState *self) noexcept nogil:
@@ -140,8 +142,8 @@ cdef Block block_of_one_step(const LoopState *self) noexcept nogil:
     return block
 
 
-cdef void run_chunk(LoopState *self, bint back) noexcept nogil:
-    """Run a chunk's instructions, forward or back, over all lanes or step by step, as the stretches say."""
+cdef void run_chunk(LoopState *self, Py_ssize_t first, bint back) noexcept nogil:
+    """Run the instructions of the chunk that begins with a step, as the stretches say, forward or back."""
     cdef const LoopCode *code = self.code
     cdef const Stretch *stretches = code.back if back else code.ahead
     cdef const Instruction *instructions = code.backward if back else code.forward
@@ -158,7 +160,7 @@ cdef void run_chunk(LoopState *self, bint back) noexcept nogil:
             one.row = lanes - 1 - j if back else j
             one.registers = self.block.registers + one.row
             if not back:
-                advance_targets(self)
+                aim_targets(self, first, j + 1)
             run_one(scaled + begin, end - begin, &one)
         begin = end
 
@@ -170,8 +172,7 @@ cdef void go_through(LoopState *self, Py_ssize_t first) noexcept nogil:
     for at in range(code.states):
         if code.stepwise[at]:
             history_of(self, at, first)[0] = self.state[at]
-            self.targets[at] = history_of(self, at, first)
-    run_chunk(self, False)
+    run_chunk(self, first, False)
     for at in range(code.states):
         if code.stepwise[at]:
             self.state[at] = self.targets[at][0]
@@ -222,7 +223,7 @@ cdef void back_over_steps(LoopState *self, const Block *outer) noexcept nogil:
                 kernels.forward(code.again, code.again_count, &self.block)
             else:
                 go_through(self, chunk * STEP_LANES)
-        run_chunk(self, True)
+        run_chunk(self, chunk * STEP_LANES, True)
         give_elements(self, outer, chunk * STEP_LANES)
     if not code.repeats:
         # The gradients have taken the place of values.

@@ -71,15 +71,27 @@ cdef class Dependencies:
         """Whether a number depends on itself, after any number of steps."""
         return (self.ancestors[state] & bit_of(state)) != 0
 
-    cdef list groups(self):
-        """All groups, each after those that it depends on."""
-        cdef dict found = {}
+    cdef list levels(self):
+        """All groups, in lists of those that depend on none but the groups in lists before."""
+        cdef dict level_of = {}
+        cdef list levels = []
         cdef Py_ssize_t state
+        sizes = {}
         for state in range(self.states):
             group = self.group_of(state)
             # What a group depends on, and the group, is more than the same of a group that it depends on.
-            found[group] = ((self.ancestors[state] | group).bit_count(), group)
-        return sorted(found, key=found.get)
+            sizes[group] = (self.ancestors[state] | group).bit_count(), group
+        for group in sorted(sizes, key=sizes.get):
+            before = self.ancestors[group.bit_length() - 1]
+            level = 0
+            for other in level_of:
+                if other != group and before & other:
+                    level = max(level, level_of[other] + 1)
+            if level == len(levels):
+                levels.append([])
+            level_of[group] = level
+            levels[level].append(group)
+        return levels
 
 
 cdef class Division:
@@ -194,38 +206,43 @@ cdef class Division:
             return b if a == NOTHING else a
         return self.builder.binary(ROW_ADD, a, b)
 
-    cdef int divide_group(self, object group, list between, list after) except -1:
-        """Copy what a group of numbers computes; between: the records of its recurrence."""
-        cdef list states = [state for state in range(self.states) if group & bit_of(state)]
-        cdef Py_ssize_t state = states[0]
-        cdef tuple form = None
-        if len(states) > MOST_COUPLED:
-            for index in between:
-                self.copy(index)
-            for state in states:
-                self.next_ones[state] = self.passed[state] = self.moved(self.graph.outputs[state])
-        elif len(states) > 1:
-            self.couple(states, between)
-        elif not self.of.recurs(state):
+    cdef bint divide_linear(self, object group, list between) except -1:
+        """Whether a group is a number that is delayed or recurs in a linear way; note what its factor is."""
+        cdef Py_ssize_t state = group.bit_length() - 1
+        cdef tuple form
+        if group != bit_of(state):
+            return False
+        if not self.of.recurs(state):
             self.kinds[state], self.next_ones[state] = DELAYED, self.moved(self.graph.outputs[state])
-        else:
-            form = self.linear(state, between)
-            if form is None:
-                self.evolve(state, between)
-            else:
-                self.kinds[state], self.factors[state] = LINEAR, form[0]
-                self.next_ones[state] = self.builder.constant(0.0) if form[1] == NOTHING else form[1]
-        # From here on, the number itself.
-        for index in sorted(between + after):
-            self.copy(index)
-        return 0
+            return True
+        form = self.linear(state, between)
+        if form is None:
+            return False
+        self.kinds[state], self.factors[state] = LINEAR, form[0]
+        self.next_ones[state] = self.builder.constant(0.0) if form[1] == NOTHING else form[1]
+        return True
 
-    cdef int copy_without_gradient(self, list states, list between) except -1:
-        """Copy a recurrence from the numbers as they were."""
-        for index in between:
-            self.copy(index, self.states)
-        for state in states:
-            self.passed[state] = self.moved(self.graph.outputs[state])
+    cdef int divide_level(self, list groups, dict between, dict after) except -1:
+        """Copy what some groups compute that do not depend on one another; between: their recurrences."""
+        cdef list others = [group for group in groups if not self.divide_linear(group, between[group])]
+        cdef dict states = {
+            group: [state for state in range(self.states) if group & bit_of(state)] for group in others
+        }
+        # What runs step by step lies side by side.
+        for group in others:
+            for index in between[group]:
+                self.copy(index, 0 if len(states[group]) > MOST_COUPLED else self.states)
+            for state in states[group]:
+                self.next_ones[state] = self.passed[state] = self.moved(self.graph.outputs[state])
+        for group in others:
+            if len(states[group]) == 1:
+                self.evolve(states[group][0], between[group])
+            elif len(states[group]) <= MOST_COUPLED:
+                self.couple(states[group], between[group])
+        # From here on, the numbers themselves.
+        for group in groups:
+            for index in sorted(between[group] + after[group]):
+                self.copy(index)
         return 0
 
     cdef dict slopes_by(self, Py_ssize_t state, list between):
@@ -245,17 +262,15 @@ cdef class Division:
         return slopes
 
     cdef int evolve(self, Py_ssize_t state, list between) except -1:
-        """Copy a recurrence of one number, and the derivative of the next number by it."""
-        self.copy_without_gradient([state], between)
+        """Note the derivative of a number's next one by the number."""
         slope = self.slopes_by(state, between)[self.graph.outputs[state]]
-        self.kinds[state], self.next_ones[state] = EVOLVED, self.passed[state]
+        self.kinds[state] = EVOLVED
         self.factors[state] = self.builder.constant(0.0) if slope == NOTHING else slope
         return 0
 
     cdef int couple(self, list states, list between) except -1:
-        """Copy a recurrence of several numbers, and the derivative of each next one by each of them."""
+        """Make a node of each next number, with its derivatives by each number."""
         cdef Integers *many = &self.builder.many
-        self.copy_without_gradient(states, between)
         slopes = [self.slopes_by(state, between) for state in states]
         numbers = [self.builder.leaf((STATE, state)) for state in states]
         one = self.builder.constant(1.0)
@@ -275,22 +290,23 @@ cdef class Division:
 
     cdef int divide(self) except -1:
         """Copy all records, each group of numbers after those that it depends on."""
-        cdef list groups = self.of.groups()
-        cdef list between = [[] for _ in range(len(groups))], after = [[] for _ in range(len(groups))]
-        cdef Py_ssize_t index, at, last
+        cdef list levels = self.of.levels()
+        cdef dict between = {group: [] for level in levels for group in level}
+        cdef dict after = {group: [] for group in between}
+        cdef Py_ssize_t index
         for index in range(self.graph.size):
-            last = -1
-            for at in range(len(groups)):
-                if self.of.depends[index] & groups[at]:
-                    last = at
-            if last < 0:
+            last = 0
+            for group in between:
+                if self.of.depends[index] & group:
+                    last = group
+            if not last:
                 self.copy(index)
-            elif self.of.reaches[index] & groups[last] and self.of.recurs(groups[last].bit_length() - 1):
+            elif self.of.reaches[index] & last and self.of.recurs(last.bit_length() - 1):
                 between[last].append(index)
             else:
                 after[last].append(index)
-        for at in range(len(groups)):
-            self.divide_group(groups[at], between[at], after[at])
+        for level in levels:
+            self.divide_level(level, between, after)
         return 0
 
 
@@ -342,7 +358,7 @@ cdef class Divided:
         # A number that is not passed on depends on nothing here.
         next_ones = [record if record != NOTHING else self.graph.outputs[0] for record in passed]
         found = Dependencies(self.graph, numbers, next_ones)
-        for group in found.groups():
+        for group in [group for level in found.levels() for group in level]:
             states = [state for state in range(found.states) if group & bit_of(state)]
             if passed[states[0]] == NOTHING:
                 continue
