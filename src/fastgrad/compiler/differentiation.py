@@ -37,23 +37,24 @@ Reduction: TypeAlias = Literal["mean", "sum"]
 Column: TypeAlias = "tuple[int, int] | None"
 # A number of the call's arguments, or a name.
 Argnum: TypeAlias = "int | str"
-# By the leaves from outside, as one array.
+# The name in `argnums` for the leaves from outside, as one array.
 PARAMETERS = "parameters"
 # The kinds of float arguments in a signature: by row, and shared by all rows.
 REALS, NUMBER = 0, 2
-# How many instructions the Hessian of a reduction may take as one program; it is computed by columns beyond.
+# The most instructions that the Hessian of a reduction may take as one program; a larger one is computed
+# column by column.
 MOST_OF_HESSIAN = 300_000
 
 
 class Chosen(NamedTuple):
-    """What is differentiated by: for each of `argnums`, its columns and what a row has of it."""
+    """What the derivatives are by: for each of `argnums`, its columns and its shape in a row."""
 
     columns: tuple[tuple[Column, ...], ...]
     shapes: tuple[tuple[int, ...], ...]
     # The signatures of tangents, and whether all rows share them.
     tangents: tuple[int, ...]
     shared: tuple[bool, ...]
-    # The name of the first that differs by row, or None.
+    # The name of the first argument that differs by row, or None.
     by_row: str | None
 
     # All columns.
@@ -269,8 +270,8 @@ class Differentiable(Programs[Returned]):
     ) -> float | Array:
         """Return the products of the Hessian and the tangents, without the Hessian.
 
-        tangents: of the shape of the argument, for parameters (p,). The result has the shape of the
-        derivatives that `value_and_grad` returns. Options as there.
+        tangents: an array of the shape of the argument, (p,) for parameters. The result has the shape of the
+        derivatives that `value_and_grad` returns; the options are the same.
         """
         strict = options.get("strict", self.strict)
         found = self._hvp(arguments, tangents, argnums, out, reduction, row_weights, options)
@@ -374,7 +375,7 @@ class Differentiable(Programs[Returned]):
         try:
             found = self.chosen.get((program, argnums))
         except TypeError:
-            # A list, or an array, has no hash; what is in it has none either if it is no number or name.
+            # A list or an array has no hash, nor has an item that is neither a number nor a name.
             argnums, found = tuple(argnums), None
         if found is None:
             found = self._choose(program, argnums)
@@ -470,7 +471,7 @@ def require_single(chosen: Chosen, call: str) -> Any:
 
 
 def blocks_of(found: Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[Array, ...], ...]:
-    """Return a Hessian by several arguments in parts: for each two of them, an array of their shapes."""
+    """Return the blocks of a Hessian by several arguments: an array for each pair of them."""
     ends = list(itertools.accumulate(map(math.prod, shapes)))
     parts = [slice(end - math.prod(shape), end) for end, shape in zip(ends, shapes, strict=True)]
     return tuple(
@@ -501,7 +502,7 @@ def entries(found: Any, place: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...
 
 
 def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
-    """Return the array for the value and those for the derivatives, None for what is to be new."""
+    """Return the array for the value and those for the derivatives, None where a new one is wanted."""
     if not isinstance(out, (tuple, list)) or len(out) != 2:
         raise TypeError(
             "out is (array for the value, array for the derivatives), either of which may be None"
@@ -543,7 +544,7 @@ def summed(
     shapes: list[tuple[int, ...]],
     outs: list[Any] | None,
 ) -> list[Any]:
-    """Return the same, summed over the rows, times `scale`."""
+    """Return the outputs and derivatives as above, but summed over the rows and times `scale`."""
     if program.needs_passes(columns):
         return sums_by_passes(program, ready, threads, block, scale, columns, values, shapes, outs)
     derived = program.derived(("jacobian", columns, values))
@@ -553,7 +554,7 @@ def summed(
 def reduced(
     program: Program, ready: list[Any], chosen: Chosen | None, reduction: Any, row_weights: Any
 ) -> tuple[Program, list[Any], float]:
-    """Return the program whose sum over the rows is the reduction, what it runs on, and a factor."""
+    """Return (program, arguments, factor); the reduction is the program's sum over the rows times the factor."""
     if reduction not in ("mean", "sum"):
         if reduction is None:
             raise ValueError("row_weights are for a reduction: give reduction='mean' or 'sum'")

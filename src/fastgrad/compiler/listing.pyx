@@ -20,14 +20,14 @@ cdef enum:
     MOST_LINES = 200
     # Operands of one instruction.
     MOST_NAMES = 6
-    # The widest instruction that the column of source lines stands behind.
+    # Source lines stand in a column behind instructions of at most this width.
     WIDEST = 60
 
 
 def listing(Program program not None, dict lines=None):
-    """Return the program as text: its counts, what runs once a batch, for every row, and on the way back.
+    """Return the program as text: counts, and the instructions once a batch, for every row, and back.
 
-    lines: of each graph by its id, the source lines of each record.
+    lines: by the id of a graph, the source lines of each of its records.
     """
     cdef Graph graph = program.graph
     cdef Plan forward = program.plan_for(FORWARD)
@@ -98,12 +98,12 @@ cdef class Reader:
     cdef list once
     cdef list forward
     cdef list backward
-    # Of a loop's step.
+    # Not None in the step of a loop.
     cdef LoopPlan loop
     # By register, and by index of a uniform number.
     cdef dict held
     cdef dict uniform
-    # Of each record: the source lines that it computes; None if they are not known.
+    # For each record the source lines that it computes; None if they are not known.
     cdef list lines
 
     def __cinit__(self, Program program not None, Plan plan not None, Graph graph not None, dict lines):
@@ -137,7 +137,7 @@ cdef class Reader:
             sources.append(source)
         for at in range(plan.forward_count - 2, -1, -1):
             if sources[at] is None:
-                # Lowering adds an instruction before the one that needs it.
+                # An instruction that lowering has added stands before the one that needs it.
                 sources[at] = sources[at + 1]
         self.forward = [(text, source or "") for (text, _), source in zip(self.forward, sources)]
         for at in range(min(plan.backward_count, MOST_LINES)):
@@ -155,7 +155,7 @@ cdef class Reader:
         return [title, *[f"{text:<{width}}    {source}" if source else text for text, source in lines], *more]
 
     cdef str source_of(self, const Instruction *i, int32_t made):
-        """The source line of an instruction for every row; none for what has a name of its own."""
+        """The source line of an instruction for every row; none for loads, whose argument is named."""
         cdef const Roles *roles = roles_of(i.opcode)
         cdef const Wide *wide
         cdef Py_ssize_t at
@@ -214,7 +214,7 @@ cdef class Reader:
         return name if self.program.signature[argument] // 4 == 0 else f"{name}[{column}]"
 
     cdef str given(self, Py_ssize_t argument, Py_ssize_t column):
-        """The name of an argument that stands for what a step is given, or for what a loop makes."""
+        """The name of an argument that stands for a number of a loop: a state, an input, a result."""
         cdef LoopPlan loop
         cdef Py_ssize_t at
         for loop in [self.loop] if self.loop is not None else []:
