@@ -23,7 +23,7 @@ cdef tuple freed(Program self, list arguments, tuple columns):
 cdef list row_gradients(
     Program self, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, list values
 ):
-    """For each argument the derivatives (k, N, columns), None for indices; the outputs are put into `values`."""
+    """For each argument the derivatives (k, N, columns), None for indices; puts the outputs into `values`."""
     cdef Plan plan = self.plan_for(INPUTS)
     cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
     cdef Results results

@@ -554,7 +554,7 @@ def summed(
 def reduced(
     program: Program, ready: list[Any], chosen: Chosen | None, reduction: Any, row_weights: Any
 ) -> tuple[Program, list[Any], float]:
-    """Return (program, arguments, factor); the reduction is the program's sum over the rows times the factor."""
+    """Return (program, arguments, factor); the reduction is factor * the program's sum over the rows."""
     if reduction not in ("mean", "sum"):
         if reduction is None:
             raise ValueError("row_weights are for a reduction: give reduction='mean' or 'sum'")

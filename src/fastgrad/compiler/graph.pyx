@@ -258,7 +258,7 @@ cdef class Graph:
         return 0
 
     cdef dict mark_needed(self, bytearray needed):
-        """Mark the records that the marked ones depend on; return the outputs of its step that each loop needs.
+        """Mark what the marked records depend on; return the outputs of its step that each loop needs.
 
         Derivatives go through these alone: one that is not finite, times 0, would be nan.
         """
