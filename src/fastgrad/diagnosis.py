@@ -17,7 +17,7 @@ from fastgrad.testing import kept_gradients
 
 __all__ = ["Finding", "Overfit", "check", "overfit"]
 
-# With fewer outputs than this, a neuron may be off, or at its limit, by chance.
+# A neuron with fewer outputs than this may be off, or at its limit, by chance.
 ENOUGH = 16
 # |tanh| above 0.99 passes less than 2 % of the gradient.
 SATURATED = 0.99
@@ -26,7 +26,7 @@ DOT = {"dot", "inner"}
 CURVED = ACTIVATIONS[1:]
 SYMBOLS = {BY_NAME[name].symbol: name for name in CURVED}
 REDUCED = {reduction.name for reduction in REDUCTIONS}
-# The kind of a node whose left operand is a constant, as _take_apart gives it.
+# The form, as _take_apart returns it, of a node whose left operand is a constant.
 CONSTANT_NODE = 2
 # The loss of a training that goes well stays below this, even a sum over unscaled data.
 EXPLODED = 1e15
@@ -75,7 +75,7 @@ class Node(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The input of the rules: nodes, operands before results; parameters' names; gradients as found."""
+    """The input of the rules: nodes, operands before results; parameters' names; the gradients found."""
 
     loss: Value
     nodes: dict[Value, Node]
@@ -206,7 +206,7 @@ def overfit(
             losses.append(current.data)
             optimizer.zero_grad()
             current.backward()
-            # Not by being larger: a loss that is nan ends it, too.
+            # False for nan, too.
             learned = current.data <= share * losses[0]
             if learned or len(losses) > steps or not math.isfinite(current.data):
                 break
@@ -311,7 +311,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:
-    """Gradients that are not those which backward() gives from zero."""
+    """Gradients other than backward() computes when all were zero before."""
     different = [value for value, grad in graph.found.items() if not same(grad, graph.fresh(value))]
     if not different:
         return

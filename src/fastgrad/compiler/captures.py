@@ -200,7 +200,7 @@ class Reads:
         return found
 
     def in_class(self, kind: type, name: str) -> object:
-        """Note an attribute of a class, and its absence in earlier classes of the order; return it or ABSENT."""
+        """Note an attribute of a class, and that classes before it lack it; return it or ABSENT."""
         tables = []
         for each in kind.__mro__:
             table = class_table(each)
