@@ -223,40 +223,29 @@ class Differentiable(Programs[Returned]):
         FloatingPointError names what is not finite.
         """
         strict = options.get("strict", self.strict)
-        found, shapes = self._hessian(arguments, argnums, out, reduction, row_weights, options)
-        if strict:
-            require_finite(found, "hessian")
-        return found if shapes is None else blocks_of(found, shapes)
-
-    def _hessian(
-        self,
-        arguments: tuple[Any, ...],
-        argnums: Any,
-        out: Any,
-        reduction: Any,
-        row_weights: Any,
-        options: dict[str, Any],
-    ) -> Any:
-        function, program, ready, threads, block = self._begun("hessian", argnums, arguments, options)
-        chosen = function._chosen(program, argnums)
+        program, chosen, ready, threads, block = self._begun("hessian", argnums, arguments, options)
         if chosen.several and out is not None:
             raise ValueError("out is for a Hessian by one argument")
-        columns = chosen.flat
+        columns, found = chosen.flat, None
         shape = (len(columns),) if chosen.several else chosen.shapes[0]
         shapes = [(*program.output_shape, *shape, *shape)]
-        apart = chosen.shapes if chosen.several else None
         if reduction is None and row_weights is None:
             if program.has_loops:
-                return hessian_by_passes(program, ready, threads, block, columns, shapes, [out]), apart
-            derived = program.derived(("hessian", columns))
-            return derived.fill(ready, threads, block, shapes, [out])[0], apart
-        base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
-        if not program.has_loops and (
-            len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN
-        ):
-            derived = base.derived(("hessian", columns))
-            return derived.sums(ready, threads, block, scale, shapes, [out])[0], apart
-        return base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out]), apart
+                found = hessian_by_passes(program, ready, threads, block, columns, shapes, [out])
+            else:
+                derived = program.derived(("hessian", columns))
+                found = derived.fill(ready, threads, block, shapes, [out])[0]
+        else:
+            base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
+            small = len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN
+            if small and not program.has_loops:
+                derived = base.derived(("hessian", columns))
+                found = derived.sums(ready, threads, block, scale, shapes, [out])[0]
+            else:
+                found = base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out])
+        if strict:
+            require_finite(found, "hessian")
+        return blocks_of(found, chosen.shapes) if chosen.several else found
 
     def hvp(
         self,
@@ -274,24 +263,10 @@ class Differentiable(Programs[Returned]):
         derivatives that `value_and_grad` returns; the options are the same.
         """
         strict = options.get("strict", self.strict)
-        found = self._hvp(arguments, tangents, argnums, out, reduction, row_weights, options)
-        if strict:
-            require_finite(found, "hvp")
-        return found
-
-    def _hvp(
-        self,
-        arguments: tuple[Any, ...],
-        tangents: Any,
-        argnums: Any,
-        out: Any,
-        reduction: Any,
-        row_weights: Any,
-        options: dict[str, Any],
-    ) -> Any:
-        function, program, ready, threads, block = self._begun("hvp", argnums, arguments, options)
-        chosen = function._chosen(program, argnums)
-        (columns,), (shape,) = require_single(chosen, "hvp")
+        program, chosen, ready, threads, block = self._begun("hvp", argnums, arguments, options)
+        if len(chosen.columns) != 1:
+            raise TypeError("hvp is by one argument: argnums is a number or a name")
+        (columns,), (shape,) = chosen.columns, chosen.shapes
         shapes = [(*program.output_shape, *shape)]
         direction = prepare_numbers(tangents, "tangents", chosen.shared[0])
         if direction.signature != chosen.tangents[0]:
@@ -306,18 +281,23 @@ class Differentiable(Programs[Returned]):
         along = base.derived(("tangent", columns), (direction.signature,))
         ready = [*ready, direction]
         if reduction is None:
-            return filled(along, ready, threads, block, (columns,), False, shapes, [out])[0]
-        if program.output_shape:
-            return summed(along, ready, threads, block, scale, (columns,), False, shapes, [out])[0]
-        return along.reduced(ready, threads, block, scale, columns, shapes, [out])[1][0]
+            (found,) = filled(along, ready, threads, block, (columns,), False, shapes, [out])
+        elif program.output_shape:
+            (found,) = summed(along, ready, threads, block, scale, (columns,), False, shapes, [out])
+        else:
+            _, (found,) = along.reduced(ready, threads, block, scale, columns, shapes, [out])
+        if strict:
+            require_finite(found, "hvp")
+        return found
 
     def _begun(
         self, call: str, argnums: Any, arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> tuple[Differentiable[Returned], Program, list[Any], int, int]:
-        """Return the function that is called, its program, what it runs on, threads and block."""
+    ) -> tuple[Program, Chosen, list[Any], int, int]:
+        """Return the program of a call, what `argnums` choose, the prepared arguments, threads and block."""
         function, arguments = self._receiver(arguments)
         what = "backward" if argnums == PARAMETERS else "input_gradients"
-        return (function, *function._prepared(call, what, arguments, options))
+        program, *prepared = function._prepared(call, what, arguments, options)
+        return (program, function._chosen(program, argnums), *prepared)
 
     def _differentiate(
         self,
@@ -331,8 +311,7 @@ class Differentiable(Programs[Returned]):
         out: tuple[Any, Any] | None,
     ) -> Any:
         """Compute first derivatives, and the value if it is wanted."""
-        function, program, ready, threads, block = self._begun(call, argnums, arguments, options)
-        chosen = function._chosen(program, argnums)
+        program, chosen, ready, threads, block = self._begun(call, argnums, arguments, options)
         several = chosen.several
         outs = None if out is None else outputs_given(out, len(chosen.shapes), several)
         shapes = chosen.results
@@ -461,13 +440,6 @@ class Differentiable(Programs[Returned]):
         if not -len(names) <= number < len(names):
             raise ValueError(f"argnums is {number}, but {self.name} has {len(names)} arguments")
         return [number % len(names)]
-
-
-def require_single(chosen: Chosen, call: str) -> Any:
-    """Return the columns and the shapes of one argument; TypeError for several."""
-    if len(chosen.columns) != 1:
-        raise TypeError(f"{call} is by one argument: argnums is a number or a name")
-    return chosen.columns, chosen.shapes
 
 
 def blocks_of(found: Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[Array, ...], ...]:
