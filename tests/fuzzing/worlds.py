@@ -13,7 +13,7 @@ import fastgrad
 import fastgrad.functional
 import fastgrad.optim
 import reference
-from fastgrad import engine, nn
+from fastgrad import engine
 
 
 class EngineSub(fastgrad.Value):
@@ -53,16 +53,12 @@ def slope_of(function):
     return fastgrad.compile(with_slope)
 
 
+# What both libraries have by the same names.
+SHARED = ("Value", "nn", "optim", "compile", "take", "scan", "while_loop")
 ENGINE = SimpleNamespace(
-    Value=fastgrad.Value,
+    **{name: getattr(fastgrad, name) for name in SHARED},
     Sub=EngineSub,
     F=fastgrad.functional,
-    nn=nn,
-    optim=fastgrad.optim,
-    compile=fastgrad.compile,
-    take=fastgrad.take,
-    scan=fastgrad.scan,
-    while_loop=fastgrad.while_loop,
     slope_of=slope_of,
     apply=engine.apply,
     reduce=engine._reduce,
@@ -70,15 +66,9 @@ ENGINE = SimpleNamespace(
     add_gradient=add_gradient,
 )
 REFERENCE = SimpleNamespace(
-    Value=reference.Value,
+    **{name: getattr(reference, name) for name in SHARED},
     Sub=ReferenceSub,
     F=reference.functional,
-    nn=reference.nn,
-    optim=reference.optim,
-    compile=reference.compile,
-    take=reference.take,
-    scan=reference.scan,
-    while_loop=reference.while_loop,
     slope_of=reference.slope_of,
     apply=reference.apply,
     reduce=reference.reduce,

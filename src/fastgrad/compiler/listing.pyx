@@ -248,6 +248,11 @@ cdef class Reader:
             return self.argument(plan.shared[2 * operand], plan.shared[2 * operand + 1])
         return f"{plan.initial[operand]:.6g}"
 
+    cdef str stored(self, const Instruction *i):
+        """The name of what a step stores: a number of the next state, or a y."""
+        states = self.loop.code.states
+        return f"next state[{i.right}]" if i.right < states else f"y[{i.right - states}]"
+
     cdef list operands(self, const Instruction *i, bint once):
         """The names of the operands: those of a list, pair by pair, then those of the fields."""
         cdef const Roles *roles = roles_of(i.opcode)
@@ -278,9 +283,7 @@ cdef class Reader:
         if roles.fields[1] == ROLE_LOOP:
             return f"  {few(results) or 'nothing'} = loop {i.right} from {few(operands)}"
         if i.opcode == OPCODE_STORE:
-            states = self.loop.code.states
-            target = f"next state[{i.right}]" if i.right < states else f"y[{i.right - states}]"
-            return f"  {target} = {operands[0]}"
+            return f"  {self.stored(i)} = {operands[0]}"
         if roles.fields[1] == ROLE_OUTPUT:
             return f"  output {i.right} = {operands[0]}"
         if roles.fields[1] == ROLE_ARGUMENT:
@@ -324,8 +327,7 @@ cdef class Reader:
         if roles.fields[0] == ROLE_ARGUMENT:
             return f"  the gradient by {results[0]} from d{results[0]}"
         if i.opcode == OPCODE_STORE:
-            states = self.loop.code.states
-            read = f"dnext state[{i.right}]" if i.right < states else f"dy[{i.right - states}]"
+            read = f"d{self.stored(i)}"
         return f"  {few(given)} from {read} through {roles.name.decode()}"
 
 

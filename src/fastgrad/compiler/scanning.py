@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
 
 from fastgrad.compiler.graph import OPERATION_ROWS
@@ -56,20 +57,18 @@ class Made:
         return "result"
 
 
+@dataclass(eq=False, repr=False)
 class Steps(Sequence[Value]):
     """The results of all steps of a loop in a compiled function: a Value for an index, Steps for a slice.
 
     The Values are made when they are asked for; another loop that reads all of them needs none.
     """
 
-    def __init__(
-        self, node: Value, number: int, steps: range, level: object, known: dict[int, Value]
-    ) -> None:
-        self.node = node
-        self.number = number
-        self.steps = steps
-        self.level = level
-        self.known = known
+    node: Value
+    number: int
+    steps: range
+    level: object
+    known: dict[int, Value]
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -89,14 +88,6 @@ class Steps(Sequence[Value]):
 
     def __repr__(self) -> str:
         return f"<what a loop makes in {len(self)} steps>"
-
-    def of_the_list(self) -> range:
-        """Return the places of these steps among all steps of the loop, in the order of its lists."""
-        repeat: Repeat = self.node._op
-        if not repeat.reverse:
-            return self.steps
-        last = repeat.steps - 1
-        return range(last - self.steps.start, last - self.steps.stop, -self.steps.step)
 
 
 # Identifies the trace that is going on: of a step, or None for that of the function.

@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple, NoReturn, SupportsFloat, SupportsIndex, TypeVar, overload
 
@@ -206,40 +207,29 @@ def is_known(leaf: Value) -> bool:
     return True
 
 
+@dataclass(eq=False, repr=False)
 class Repeat:
     """The operation of a loop: the graph of its step, how often it is repeated, and its inputs."""
 
     _compiles = True
     _record = OPERATION_ROWS["loop"]
 
-    def __init__(
-        self,
-        name: str,
-        records: Records,
-        places: dict[int, tuple[int, int]],
-        steps: int,
-        states: int,
-        outside: int,
-        makes: int,
-        inputs: list[tuple[int, int, int, int, int]],
-        sources: list[Any],
-        reverse: bool,
-        level: object,
-    ) -> None:
-        self.name = name
-        self.records = records
-        # By the id of each leaf and index of the step: its place, as graph.pxd describes it.
-        self.places = places
-        self.steps = steps
-        self.states = states
-        self.outside = outside
-        self.makes = makes
-        self.inputs = inputs
-        # The inputs as scanning.Source, in the order of the lists; whether the steps go from the last to the
-        # first; and the step whose trace the loop is part of.
-        self.sources = sources
-        self.reverse = reverse
-        self.level = level
+    name: str
+    records: Records
+    # By the id of each leaf and index of the step: its place, as graph.pxd describes it.
+    places: dict[int, tuple[int, int]]
+    # How many steps there are; how many numbers a step has as state, takes from outside, and makes.
+    steps: int
+    states: int
+    outside: int
+    makes: int
+    # The arguments of graph.Input, for each input.
+    inputs: list[tuple[int, int, int, int, int]]
+    # The inputs as scanning.Source, in the order of the lists; whether the steps go from the last to the
+    # first; and the step whose trace the loop is part of.
+    sources: list[Any]
+    reverse: bool
+    level: object
 
     def __repr__(self) -> str:
         return f"loop of {self.name}"

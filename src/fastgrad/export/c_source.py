@@ -292,17 +292,12 @@ class Body:
         which, number = place
         if which >= 0:
             return self.source.arguments[which].element(str(number))
-        if not self.inside:
-            return f"p[{number}]"
-        return f"{('o', 's', 'x')[-1 - which]}[{number}]"
+        return f"{('o', 's', 'x')[-1 - which] if self.inside else 'p'}[{number}]"
 
     def target_of_leaf(self, place: tuple[int, int]) -> str | None:
-        which, number = place
-        if which >= 0:
-            return self.source.arguments[which].gradient(str(number))
-        if not self.inside:
-            return f"dp[{number}]"
-        return f"g{('o', 's', 'x')[-1 - which]}[{number}]"
+        if place[0] >= 0:
+            return self.source.arguments[place[0]].gradient(str(place[1]))
+        return f"{'g' if self.inside else 'd'}{self.leaf(place)}"
 
     def target(self, number: int) -> str:
         node = self.nodes[number]

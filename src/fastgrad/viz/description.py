@@ -15,9 +15,8 @@ from fastgrad.viz.walking import walk
 
 __all__ = ["Box", "Description", "Group", "describe"]
 
-# The forms, as _take_apart returns them, of operations of two operands, one of them a number.
+# The form, as _take_apart returns it, of an operation whose left operand is a number; and the bits of a form.
 CONSTANT_LEFT = 2
-CONSTANT_RIGHT = (1, 3)
 FORM = 3
 REDUCED = {reduction.name for reduction in REDUCTIONS}
 # Characters of an expression that are shown in a box; a longer one is called by its operation and a number.
