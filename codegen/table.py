@@ -159,8 +159,8 @@ def verify_operation(o, table) -> None:
         known = isinstance(kind, type) and issubclass(kind, Exception)
         require(known, o, f"{refusal.exception} is no exception of Python's")
     passes_nothing = all(derivative == "0.0" for derivative in o.derivatives)
-    require(o.operands > 1 or o.selects == passes_nothing, o, "selects, but has nothing to choose from")
     require(o.selects or not passes_nothing, o, "has no derivative, and so selects none of its operands")
+    require(o.operands > 1 or o.selects == passes_nothing, o, "selects, but has nothing to choose from")
     require(not o.compact or o.operands < 3, o, "with three operands every row is compact")
     for column in ("commutes", "seen_as", "right_in_symbol", "frequent"):
         require(not getattr(o, column) or o.operands == 2, o, f"{column} is for two operands")
