@@ -21,7 +21,7 @@ class EngineSub(fastgrad.Value):
 
 
 class ReferenceSub(reference.Value):
-    """The same of the reference."""
+    """A subclass of the reference's Value."""
 
 
 # Pickle finds a class by its qualified name; messages show this one, alike in both worlds.
@@ -33,7 +33,7 @@ def add_gradient(child, out):
 
 
 def add_gradient_of_reference(child, out):
-    """The same, with what `out.grad` may be off by, which a plain number does not carry."""
+    """add_gradient() for the reference, which also adds to the bound of the gradient's error."""
     add_gradient(child, out)
     child.grad_bound += out.grad_bound
 
