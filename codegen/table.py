@@ -31,9 +31,9 @@ C_FUNCTIONS = {
 }  # fmt: skip
 SPECIAL_FUNCTIONS = {"digamma": 1, "polygamma": 2, "mod": 2}
 FUNCTIONS = {name: count for count, names in C_FUNCTIONS.items() for name in names} | SPECIAL_FUNCTIONS
-# Those that Python has as well, to look at what a row computes.
+# The functions of Python's math module, to evaluate expressions of rows.
 IN_PYTHON = {name: getattr(math, name) for name in FUNCTIONS if hasattr(math, name)}
-# What means the same in Python and in Cython. An integer does not: 1 / 2 is 0 in C.
+# The syntax that means the same in Python and in Cython. Integers are excluded: 1 / 2 is 0 in C.
 LANGUAGE = (
     ast.Expression, ast.Name, ast.Load, ast.Call, ast.Constant, ast.IfExp,
     ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UnaryOp, ast.USub, ast.Not,

@@ -2,7 +2,7 @@
 # cython: c_api_binop_methods=True, cdivision=True, auto_pickle=False
 """Value: a scalar that remembers how it was computed, and backward() over such a graph."""
 
-# What `from micrograd.engine import *` brings.
+# The names that `from micrograd.engine import *` brings.
 __all__ = ["Value"]
 
 # The parts, in order of dependence: each uses only what stands above it. One C unit, as the counters of

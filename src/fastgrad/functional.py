@@ -420,7 +420,7 @@ def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  #
 
     Raises ValueError if the lengths differ or are 0.
     """
-    # Not input - target: the difference of two numbers would be a number.
+    # By the operation `sub`: input - target of two numbers would be a number and not a Value.
     differences = pairwise("mse_loss", "sub", input, target)
     if reduction in ("mean", "sum"):
         return reduce(f"square_{reduction}", differences)

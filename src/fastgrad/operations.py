@@ -750,8 +750,8 @@ FUNCTIONS: tuple[Operation, ...] = (
     ),
 )
 
-# What may follow a sum of products as part of the same node, "linear" being nothing. Its index is kept in two
-# bits of the node. The first after "linear" is the fastest, as the engine computes it without a branch.
+# The activations that may follow a sum of products in the same node; "linear" is none. The index is kept in
+# two bits of the node. The first after "linear" is the fastest, as the engine computes it without a branch.
 ACTIVATIONS: tuple[str, ...] = ("linear", "relu", "tanh", "sigmoid")
 
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in TABLE + FUNCTIONS}

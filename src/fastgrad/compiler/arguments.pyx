@@ -350,7 +350,7 @@ cdef Prepared convert(object source, str name):
 
 
 cdef Prepared as_floats(Prepared self):
-    """The same numbers, integers as float64."""
+    """The argument with its integers, if it has any, converted to float64."""
     cdef Prepared converted = self
     cdef Py_ssize_t row, column, columns = max(self.columns, 1)
     cdef const char *at

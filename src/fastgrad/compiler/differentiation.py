@@ -72,7 +72,7 @@ class Differentiable(Programs[Returned]):
 
     # The name of a parameter `*xs`, or None.
     rest: str | None
-    # What `argnums` chose, by program; it is found anew when another program may have more parameters.
+    # By program and `argnums`: the choice. It is found again when another program may have more parameters.
     chosen: dict[tuple[Program, Any], Chosen]
 
     @property

@@ -117,7 +117,7 @@ cdef struct Block:
     # reads.
     double **targets
     double **target_adjoints
-    # What runs a loop instruction.
+    # The functions that run a loop instruction, forward and back.
     RunLoop forward_loop
     RunLoop backward_loop
     LoopState *loops

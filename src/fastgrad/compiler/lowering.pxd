@@ -62,7 +62,7 @@ cdef class LoopStep:
     cdef Py_ssize_t number
     # The ids of the results that are read, each with the number of the state.
     cdef list results
-    # Of each input that is a list: where its elements are among the operands of the step.
+    # For each input that is a list: where its elements begin among the operands of the step.
     cdef list offsets
     cdef bint active
 

@@ -167,7 +167,7 @@ def copies_of(order: Iterable[Value]) -> dict[Value, Value]:
 
 def parts_of(copy: Value, copies: set[Value], own: bool) -> list[Value]:
     """Return micrograd's nodes for one node, that itself the last."""
-    # What a `_backward` of the user's gives is known for the node's operands only.
+    # The gradients from a `_backward` of the user's are known for the node's operands only.
     if own:
         return [copy]
     return walk(copy, lambda part: [operand for operand in part._children if operand not in copies], None)

@@ -1,4 +1,4 @@
-# What a user sees of a node: its operation and its operands.
+# Looks: what a user sees of a node, its operation and its operands.
 #
 # Inspection shows micrograd's graph. Where one node stands for several of micrograd's (`a - b`,
 # a constant, a whole dot product), the first look makes those nodes, and the inspected node becomes

@@ -298,5 +298,5 @@ def _set_extras(Value self not None, label, symbol, attributes):
     track_holder(node, symbol)
     if attributes:
         extras.attributes = dict(attributes)
-        # What was computed from the node is there already, and may be among the attributes.
+        # Nodes computed from this one may exist already, and may be among the attributes.
         track_used(node)

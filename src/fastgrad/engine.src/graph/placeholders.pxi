@@ -1,4 +1,4 @@
-# What fastgrad.compile needs of the engine while a function is traced.
+# Support for fastgrad.compile while a function is traced.
 #
 # A traced function computes with placeholders, so no number in its graph means anything. While it runs, and
 # in its thread only, reading a number raises TracingError, as the number would be frozen into the program,

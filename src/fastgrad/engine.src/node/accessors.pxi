@@ -18,7 +18,7 @@ cdef inline bint is_value(void *candidate) noexcept nogil:
 
 @internal
 cdef class Extras:
-    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
+    """Data that few nodes have: a label, a symbol, a backward or attributes given by the user."""
 
     cdef dict attributes
     cdef object backward

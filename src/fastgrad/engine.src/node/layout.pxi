@@ -123,7 +123,7 @@ check_node_layout()
 cdef PyTypeObject *value_type = NULL
 # Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
 cdef Py_ssize_t irregular_count = 0
-# Those among them that are leaves, or may have been when they were used.
+# How many of these are leaves, or may have been when they were used.
 cdef Py_ssize_t irregular_leaf_count = 0
 # How many backward() were ordered by depth-first search.
 cdef Py_ssize_t search_count = 0

@@ -105,7 +105,7 @@ cdef inline Node *next_of(Node *node) noexcept:
 
 
 cdef inline void restore_type(Node *node) noexcept:
-    """What set_next overwrote."""
+    """Write the type again, which set_next overwrote."""
     if POOL:
         node.head.type = value_type
 

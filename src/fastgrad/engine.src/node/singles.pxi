@@ -44,9 +44,9 @@ cdef enum:
     SPARE_NODES = 131072
 
 cdef union Link:
-    # Of a node without references: the next in a queue or among the spare ones.
+    # For a node without references: the next in a queue or among the spare nodes.
     Node *next
-    # Of a leaf: the thread that adds to its gradient; 0 before the first.
+    # For a leaf: the thread that adds to its gradient; 0 before the first.
     uint32_t user
 
 cdef struct Chunk:
