@@ -1,5 +1,5 @@
-# In a build without the pool, backward() first collects the nodes that it may reach, and finds out whether
-# other threads add to the gradients of their leaves.
+# What a backward() of a build without the pool needs to know before it begins: the nodes that it may reach,
+# and whether other threads add to the gradients of their leaves.
 #
 # A leaf belongs to the thread that is first to add to its gradient. Where a thread meets a leaf of
 # another's, all threads add atomically from then on. So a model that one thread trains costs no atomic
@@ -10,7 +10,7 @@ from libc.stdlib cimport qsort
 from cpython.mem cimport PyMem_RawRealloc
 
 cdef extern from "engine.src/node/threads.h":
-    # Place 0 holds NULL, so that made_before() of the first node finds none.
+    # The first place is empty: what is made before the first node is no node.
     Node **collected_nodes "((struct __pyx_t_8fastgrad_6engine_Node **)fastgrad_here.nodes)"
     void **room_for_nodes "fastgrad_here.nodes"
     size_t room "fastgrad_here.room"
@@ -19,7 +19,7 @@ cdef extern from "engine.src/node/threads.h":
     size_t place_room "fastgrad_here.place_room"
 
 cdef enum:
-    # A cache of the tuples of weights looked at last: a graph often has the same few neurons many times.
+    # Tuples of weights that were looked at last: most are those of a few neurons, one for each row.
     KNOWN_TUPLES = 64
 
 cdef struct Collection:
@@ -49,7 +49,7 @@ cdef void share_leaves(void *_) noexcept:
 
 
 cdef inline bint belongs_elsewhere(Node *leaf) noexcept nogil:
-    """Make a leaf this thread's if it is nobody's; return whether it is another thread's."""
+    """Take a leaf that no thread has added to; whether it is another thread's."""
     cdef uint32_t *user = &chunk_of(leaf).link.user
     return user[0] != thread_id and not claim(user, thread_id)
 
@@ -67,7 +67,7 @@ cdef int grow_nodes() noexcept:
 
 
 cdef inline void collect(Node *node, Collection *all) noexcept:
-    """Add a computed node to the collection, once."""
+    """Add a computed node of the pool to those that were found."""
     cdef uint64_t number = chunk_of(node).number
     if all.count + 1 >= room and grow_nodes() < 0:
         all.is_full = True
@@ -123,7 +123,7 @@ cdef inline void find_below(Node *node, Collection *all) noexcept:
 
 
 cdef void collect_below(Node *root, Collection *all) noexcept:
-    """Collect a root and the computed nodes below it."""
+    """Find the computed nodes of the pool below a root, and the root itself."""
     cdef size_t index = 0
     memset(all, 0, sizeof(Collection))
     all.in_order = True

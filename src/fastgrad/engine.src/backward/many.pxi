@@ -39,7 +39,7 @@ cdef inline double before_activation(Node *node, int code) noexcept nogil:
 
 
 cdef inline Node *dot_before(Node *node, PyObject *inputs, Node **at) noexcept nogil:
-    """The node made before this one if it is a reached dot product of leaves with these inputs, or NULL."""
+    """The node made before this one if it is to be pulled: a dot product of leaves with these inputs."""
     cdef Node *before = made_before(node, at)
     if before == NULL or not chunk_of(before).reached[slot_of(before)]:
         return NULL
@@ -138,7 +138,7 @@ cdef inline void pull_ternary(Node *node, int row, double g, Sweep *sweep) noexc
     cdef Node *second = <Node *>PyTuple_GET_ITEM(node.left, 1)
     cdef Node *third = <Node *>PyTuple_GET_ITEM(node.left, 2)
     cdef double a = first.data, b = second.data, c = third.data
-    # Every operation of three operands selects.
+    # Each of them selects.
     give_chosen(first, ternary_da(row, a, b, c, node.data), g, sweep)
     give_chosen(second, ternary_db(row, a, b, c, node.data), g, sweep)
     give_chosen(third, ternary_dc(row, a, b, c, node.data), g, sweep)

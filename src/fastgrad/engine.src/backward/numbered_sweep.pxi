@@ -1,9 +1,9 @@
-# The sweep of a build without the pool: it collects the nodes first, and sorts them by their numbers, the
-# order in which a pool would hold them.
+# The sweep of a build without the pool: it finds the nodes first, and puts them in the order of their
+# numbers, which is that of the pool.
 
 
 cdef int order_by_search(Node *root, Collection *all, list found) except -1:
-    """Order the nodes by a search: several threads made them, so their numbers give no order."""
+    """Put the nodes in the order of a search, where the numbers are of several threads."""
     cdef size_t count = 0
     found.extend(topological_order([<object>root]))
     for value in found:

@@ -32,7 +32,8 @@ cdef inline void push(Stack *stack, PyObject *node) noexcept:
 
 
 cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
-    """Whether no gradient reaches this operand: a choice that was not taken, or a local derivative."""
+    """Whether no gradient reaches the operand with this number: it was there to be chosen, and was not, or
+    it is a local derivative."""
     cdef int code = code_of(node)
     cdef int row = row_of(code)
     cdef double a, b, c

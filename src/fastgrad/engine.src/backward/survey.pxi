@@ -1,11 +1,11 @@
-# Whether a graph holds a node that the sweep cannot serve: visits the nodes as a sweep does, without rules.
+# Whether a graph holds a node that the sweep cannot serve: this goes as the sweep does, and runs no rules.
 
 cdef struct Survey:
     # How many nodes are reached and not looked at yet.
     Py_ssize_t pending
     # The inputs of the dot product looked at last.
     PyObject *inputs
-    # Whether leaves are looked at as well.
+    # Whether leaves are to be looked at as well.
     bint leaves
     bint found
 
@@ -66,7 +66,7 @@ cdef bint holds_irregular(Node *root) noexcept:
                     prefetch_operands(node_at(chunk, slot - 12))
                 if has_extras(chunk, slot) and is_irregular(node_at(chunk, slot)):
                     survey.found = True
-                # Once one is found, only the marks are taken back.
+                # After the first, marks are only taken back.
                 if not survey.found:
                     reach_below(node_at(chunk, slot), chunk.code[slot], &survey)
             slot -= 1

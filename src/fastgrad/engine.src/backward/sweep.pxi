@@ -30,7 +30,7 @@ cdef int run_ordered(Value root) except -1:
     cdef list order = topological_order([root], True)
     cdef Py_ssize_t seen = counted(&expansions)
     cdef object current
-    # Set only now: if there was no memory for the order, nothing has changed.
+    # Not before the order is known: without the memory for it nothing has changed.
     root.grad = 1.0
     while order:
         if seen != counted(&expansions):

@@ -1,4 +1,4 @@
-# The state of a sweep, and how a rule adds to the gradient of an operand.
+# What a sweep knows as it goes, and how a rule gives a gradient.
 
 cdef struct Sweep:
     # How many nodes are reached and not pulled yet.
@@ -42,6 +42,6 @@ cdef inline void give(Node *operand, double amount, Sweep *sweep) noexcept nogil
 
 
 cdef void give_chosen(Node *operand, double derivative, double g, Sweep *sweep) noexcept nogil:
-    """give() for a row that selects: an operand whose derivative is 0 was not chosen, and is not reached."""
+    """give() of a row that selects: what was not chosen is not reached, nor is what only it uses."""
     if derivative != 0.0:
         give(operand, derivative * g, sweep)
