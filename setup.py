@@ -54,7 +54,7 @@ if os.environ.get("FASTGRAD_ASSERTIONS"):
     MACROS.append(("FASTGRAD_ASSERTIONS", "1"))
 
 if not MSVC and not os.environ.get("FASTGRAD_ASSERTIONS"):
-    # What debuggers read is four fifths of the wheel.
+    # Debug information would be four fifths of the wheel.
     FLAGS.append("-g0")
 
 LINK_FLAGS = []
@@ -89,10 +89,10 @@ NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
 # auditwheel does not see which of glibc's versions of them are meant.
 LIBRARIES = [] if MSVC else ["m"]
 
-# What runs when a program is made or printed, once: smaller by a third, as wheels have a limit.
+# For modules that run once, when a program is made or printed: smaller by a third, as wheels have a limit.
 SMALL = ["/O1"] if MSVC else [] if os.environ.get("FASTGRAD_COVERAGE") else ["-Os"]
 
-# What runs once a call, and has few loops: by a sixth.
+# For modules that run once a call, and have few loops: smaller by a sixth.
 CALLS = [] if MSVC or os.environ.get("FASTGRAD_COVERAGE") else ["-O2"]
 
 # The modules that run no lanes, and the flags that each needs beside the common ones.

@@ -55,7 +55,7 @@ OF_CYTHON = {
     "_PyUnicodeWriter_Init",
     "_PyUnicode_FastCopyCharacters",
 }
-# What a class's attribute is without a descriptor's __get__ has no public name.
+# Finds a class's attribute without calling __get__ of a descriptor, for which there is no public function.
 OURS = {"_PyType_Lookup"}
 PRIVATE = OF_THE_HEADERS | OF_CYTHON | OURS
 

@@ -18,7 +18,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {".pyx", ".pxd", ".pxi", ".h", ".py"}
-# What of the generated files is for the C compiler alone.
+# Generated files of these kinds are for Cython only, and not part of a wheel.
 ONLY_COMPILED = {".pxd", ".pxi"}
 
 

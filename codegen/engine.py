@@ -46,7 +46,7 @@ cdef extern from *:
     #endif
     """
 '''
-# Such a build of Python has nodes without a pool.
+# Whether this Python is free-threaded: then nodes have no pool.
 HAS_NO_LOCK = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 STUB_MARK = "    # The methods of the table of operations go here.\n"
 

@@ -34,9 +34,11 @@ cdef extern from "vector_math.h" nogil:
     uint64_t kept "fg_kept"(int32_t fresh) noexcept
     double before "fg_before"(double, uint64_t keep) noexcept
 """
-# Functions of vector_math.h in the place of the C library's, which compilers do not vectorise, by operands.
+# Functions of vector_math.h that replace the C library's, which compilers do not vectorise; the number of
+# operands.
 OWN_FUNCTIONS = {"exp": 1, "log": 1, "log1p": 1, "tanh": 1, "pow": 2}
-# Those that are right only for operands near 0. Where all lanes are, a loop of its own calls them.
+# Functions of vector_math.h that are right only for operands near 0. If all lanes of a block are near 0, a
+# loop calls them; else the C library's are called.
 NEAR_FUNCTIONS = ("sin", "cos")
 
 
@@ -59,7 +61,7 @@ def span(*expressions: str) -> str:
     return "whole(block.lanes)" if called <= VECTORISED - {"pow"} else "block.lanes"
 
 
-# Such rows share these loops.
+# The rows for which is_scalar() holds share these loops.
 SCALAR_LOOPS = """
 
 cdef void forward_scalar(const Instruction *i, const Block *block) noexcept nogil:
@@ -296,7 +298,7 @@ LARGEST = """\
     for j in range(lanes):
         shift[j] = shift[j] if isfinite(shift[j]) else 0.0
 """
-# The same for one lane.
+# LARGEST for blocks of one lane.
 ONE_LARGEST = """\
     shift = -INFINITY
     for k in range(wide.inputs):
@@ -675,7 +677,7 @@ PLACES = (("a", "left"), ("b", "right"), ("out", "out"))
 
 
 def read_by(expression: str) -> tuple[str, ...]:
-    """What an operation's derivative reads."""
+    """The fields of an instruction that an operation's derivative reads."""
     used = mask(expression, ("a", "b", "out"))
     return tuple(place for bit, (_, place) in zip((1, 2, 4), PLACES, strict=True) if used & bit)
 

@@ -31,9 +31,9 @@ C_FUNCTIONS = {
 }  # fmt: skip
 SPECIAL_FUNCTIONS = {"digamma": 1, "polygamma": 2, "mod": 2}
 FUNCTIONS = {name: count for count, names in C_FUNCTIONS.items() for name in names} | SPECIAL_FUNCTIONS
-# Those that Python has as well, to look at what a row computes.
+# The functions of Python's math module, to evaluate expressions of rows.
 IN_PYTHON = {name: getattr(math, name) for name in FUNCTIONS if hasattr(math, name)}
-# What means the same in Python and in Cython. An integer does not: 1 / 2 is 0 in C.
+# The syntax that means the same in Python and in Cython. Integers are excluded: 1 / 2 is 0 in C.
 LANGUAGE = (
     ast.Expression, ast.Name, ast.Load, ast.Call, ast.Constant, ast.IfExp,
     ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UnaryOp, ast.USub, ast.Not,
@@ -159,8 +159,8 @@ def verify_operation(o, table) -> None:
         known = isinstance(kind, type) and issubclass(kind, Exception)
         require(known, o, f"{refusal.exception} is no exception of Python's")
     passes_nothing = all(derivative == "0.0" for derivative in o.derivatives)
-    require(o.operands > 1 or o.selects == passes_nothing, o, "selects, but has nothing to choose from")
     require(o.selects or not passes_nothing, o, "has no derivative, and so selects none of its operands")
+    require(o.operands > 1 or o.selects == passes_nothing, o, "selects, but has nothing to choose from")
     require(not o.compact or o.operands < 3, o, "with three operands every row is compact")
     for column in ("commutes", "seen_as", "right_in_symbol", "frequent"):
         require(not getattr(o, column) or o.operands == 2, o, f"{column} is for two operands")

@@ -29,14 +29,14 @@ MODULES = {
     "fastgrad.export": None,
     "fastgrad.functional": [*functional.__all__, "sum"],
 }
-# What programs get from a function, and do not make themselves.
+# Classes whose instances a function returns; users do not call them.
 MADE_ELSEWHERE = {"Compiled", "Film", "Overfit", "Page"}
 HEAD = """\
 # API
 
 Generated from the docstrings by `python docs/generate_api.py`; the tests check that it is up to date.
 """
-# Of Value, in micrograd's words; what has a docstring goes by that.
+# Value's attributes, with their text; an empty one means the docstring's.
 ATTRIBUTES = {
     "data": "The number; assignable.",
     "grad": "The derivative by this node of what backward() was called on; assignable.",
@@ -49,7 +49,7 @@ CALLS |= {"__truediv__": "left / right", "__pow__": "left ** right", "__abs__": 
 def public_names(module: ModuleType) -> list[str]:
     """Return a module's public names in the order of their definition, file by file."""
     names = MODULES[module.__name__] or module.__all__
-    # Not the aliases of types.
+    # Aliases of types have no position.
     callables = [name for name in names if position(module, name) >= 0]
     return sorted(callables, key=lambda name: (getattr(module, name).__module__, position(module, name)))
 

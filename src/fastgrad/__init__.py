@@ -4,7 +4,7 @@ from fastgrad.engine import TracingError, Value
 
 __version__ = "0.1.0.dev0"
 
-# Not compile: a star import must not replace the builtin.
+# `compile` is missing: a star import must not replace the builtin.
 __all__ = ["TracingError", "Value", "check", "overfit", "scan", "take", "while_loop"]
 
 # Not from typing: importing that takes as long as importing all of fastgrad.

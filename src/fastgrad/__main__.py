@@ -71,7 +71,7 @@ def name_of_command() -> str:
 
 
 def version() -> str:
-    """Return the version and the kind of build: in a checkout, one kind takes the place of the other."""
+    """Return the version and whether this build has assertions."""
     build = "with assertions" if hasattr(engine, "_check_invariants") else "a plain build"
     return f"fastgrad {__version__}, {build}"
 
@@ -143,7 +143,7 @@ def run_demo(options: argparse.Namespace) -> None:
     try:
         path = picture_path(options.output)
     except ValueError as error:
-        # Like argparse's errors, whose parser has not matplotlib's list of formats.
+        # In the form of argparse's errors, as argparse cannot know matplotlib's formats.
         print(f"{name_of_command()} demo: error: argument --output: {error}", file=sys.stderr)
         sys.exit(2)
     try:

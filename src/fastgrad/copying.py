@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 
 def own_attributes(node: Value) -> dict[str, Any] | None:
-    """Return the __dict__ of an instance of a subclass, which is not among the extras."""
+    """Return the __dict__ of an instance of a subclass; _get_extras does not return it."""
     return vars(node) if type(node) is not Value and "__dict__" in dir(type(node)) else None
 
 
@@ -47,8 +47,8 @@ def restore(node: Value, extras: tuple[Any, Any, Any] | None, attributes: dict[s
 def set_state(node: Value, state: Any) -> None:
     """Take over a pickled state: Value.__setstate__. Raises TypeError if it is not a Value's.
 
-    It may come from another class of Values, whose name in the pickle leads to this one now: then it is
-    the dict of its attributes, the dict of its slots, or both.
+    It may be the state of another class, whose name in the pickle now means this one: then it is the dict of
+    its attributes, the dict of its slots, or both.
     """
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], tuple):
         restore(node, *state)
@@ -91,8 +91,8 @@ class Pickled(threading.local):
 class Graph:
     """The computed nodes below one root, as one object of a pickle.
 
-    It lives as long as the pickler that met the root, and meanwhile every node of it that is
-    pickled is pickled as a part of it: that keeps the nodes' identity without recursion.
+    It lives as long as the pickler that met the root. While it does, its nodes are pickled as parts of it,
+    which keeps their identity without recursion.
     """
 
     pickled: ClassVar = Pickled()
@@ -129,7 +129,7 @@ class Graph:
                 )
             )
         described = [(_get_extras(node), own_attributes(node)) for node in self.nodes]
-        # As a state, so that an attribute may refer to a node of the graph.
+        # Attributes are restored after all nodes exist, as they may refer to nodes of the graph.
         state = {index: parts for index, parts in enumerate(described) if any(parts)}
         return load_nodes, (outside, [tuple(record) for record in records]), state, None, None, restore_all
 
@@ -173,7 +173,7 @@ def reduce_value(node: Value) -> tuple[Any, ...]:
     if _take_apart(node)[0] == "leaf":
         extras, attributes = _get_extras(node), own_attributes(node)
         leaf = load_leaf, (type(node), node.data, node.grad)
-        # Never None for the extras: two dicts, or None and a dict, are a state of another class.
+        # The extras are never None: (None, dict) and (dict, dict) are states of other classes.
         own = extras or (None, None, None), attributes
         return leaf if extras is None and not attributes else (*leaf, own)
     graph = Graph.pickled.graphs.get(id(node)) or Graph(node)

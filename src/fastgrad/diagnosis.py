@@ -17,7 +17,7 @@ from fastgrad.testing import kept_gradients
 
 __all__ = ["Finding", "Overfit", "check", "overfit"]
 
-# With fewer outputs than this, a neuron may be off, or at its limit, by chance.
+# A neuron with fewer outputs than this may be off, or at its limit, by chance.
 ENOUGH = 16
 # |tanh| above 0.99 passes less than 2 % of the gradient.
 SATURATED = 0.99
@@ -26,7 +26,7 @@ DOT = {"dot", "inner"}
 CURVED = ACTIVATIONS[1:]
 SYMBOLS = {BY_NAME[name].symbol: name for name in CURVED}
 REDUCED = {reduction.name for reduction in REDUCTIONS}
-# The kind of a node whose left operand is a constant, as _take_apart gives it.
+# The form, as _take_apart returns it, of a node whose left operand is a constant.
 CONSTANT_NODE = 2
 # The loss of a training that goes well stays below this, even a sum over unscaled data.
 EXPLODED = 1e15
@@ -75,7 +75,7 @@ class Node(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The input of the rules: nodes, operands before results; parameters' names; gradients as found."""
+    """The input of the rules: nodes, operands before results; parameters' names; the gradients found."""
 
     loss: Value
     nodes: dict[Value, Node]
@@ -206,7 +206,7 @@ def overfit(
             losses.append(current.data)
             optimizer.zero_grad()
             current.backward()
-            # Not by being larger: a loss that is nan ends it, too.
+            # False for nan, too.
             learned = current.data <= share * losses[0]
             if learned or len(losses) > steps or not math.isfinite(current.data):
                 break
@@ -311,7 +311,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:
-    """Gradients that are not those which backward() gives from zero."""
+    """Gradients other than backward() computes when all were zero before."""
     different = [value for value, grad in graph.found.items() if not same(grad, graph.fresh(value))]
     if not different:
         return
@@ -601,36 +601,48 @@ def reads_training(code: CodeType) -> bool:
 LIBRARY = (Module, Neuron, Layer, MLP, Dropout)
 
 
-def softmax_before_cross_entropy(graph: Graph) -> Iterator[Finding]:
-    """A logsumexp, which cross_entropy takes of raw logits, of numbers that are probabilities."""
-    bad = tuple(
-        node.value
-        for node in graph.nodes.values()
-        if node.operation == "logsumexp" and len(node.operands) > 1 and are_probabilities(node.operands)
-    )
-    if bad:
-        yield Finding(
+def misused_losses(graph: Graph) -> Iterator[Finding]:
+    """Losses that were given something else than they take."""
+    nodes = graph.nodes
+    averaged = {
+        operand
+        for node in nodes.values()
+        if node.operation in ("sum", "mean", "add")
+        for operand in node.operands
+    }
+    mistakes: dict[tuple[str, str], Callable[[Node], bool]] = {
+        (
             "softmax before cross_entropy",
             "cross_entropy was given probabilities: it wants raw logits and takes their softmax itself",
-            bad,
-        )
-
-
-def sigmoid_before_logits(graph: Graph) -> Iterator[Finding]:
-    """A logistic loss, which takes the sigmoid itself, of a sigmoid."""
-    bad = tuple(
-        node.value
-        for node in graph.nodes.values()
-        if node.operation == "logistic"
-        and any(is_sigmoid(graph, graph.nodes[logit]) for logit in node.operands[:1])
-    )
-    if bad:
-        yield Finding(
+        ): lambda node: (
+            node.operation == "logsumexp" and len(node.operands) > 1 and are_probabilities(node.operands)
+        ),
+        (
             "sigmoid before binary_cross_entropy_with_logits",
             "binary_cross_entropy_with_logits was given probabilities: it wants raw logits and takes their "
             "sigmoid itself",
-            bad,
-        )
+        ): lambda node: node.operation == "logistic" and is_sigmoid(graph, nodes[node.operands[0]]),
+        # A mean of -p, where p is a probability, in place of -log(p).
+        (
+            "no logarithm before nll_loss",
+            "the loss is minus a probability: nll_loss wants logarithms, as log_softmax gives them, or take "
+            "cross_entropy of the raw logits",
+        ): lambda node: (
+            (node.operation, node.constant) == ("mul", -1.0)
+            and (node.value in averaged or node.value is graph.loss)
+            and is_softmax(graph, nodes[node.operands[0]])
+        ),
+        # Labels that are Values of 0, for which the loss is always 1; hinge_loss itself refuses numbers of 0.
+        (
+            "labels of hinge_loss",
+            "hinge_loss was given labels of 0: it wants -1 and 1, not 0 and 1",
+        ): lambda node: (
+            node.operation == "hinge" and any(is_zero_data(graph, operand) for operand in node.operands)
+        ),
+    }
+    for (kind, message), is_mistake in mistakes.items():
+        if bad := tuple(node.value for node in nodes.values() if is_mistake(node)):
+            yield Finding(kind, message, bad)
 
 
 def is_sigmoid(graph: Graph, node: Node) -> bool:
@@ -644,49 +656,12 @@ def is_sigmoid(graph: Graph, node: Node) -> bool:
     return is_sum and graph.nodes[below.operands[0]].operation == "exp"
 
 
-def no_logarithm_before_nll(graph: Graph) -> Iterator[Finding]:
-    """Means of -p, where p is a probability, in place of -log(p)."""
-    averaged = {
-        operand
-        for node in graph.nodes.values()
-        if node.operation in ("sum", "mean", "add")
-        for operand in node.operands
-    }
-    bad = tuple(
-        node.value
-        for node in graph.nodes.values()
-        if (node.operation, node.constant) == ("mul", -1.0)
-        and (node.value in averaged or node.value is graph.loss)
-        and is_softmax(graph, graph.nodes[node.operands[0]])
-    )
-    if bad:
-        yield Finding(
-            "no logarithm before nll_loss",
-            "the loss is minus a probability: nll_loss wants logarithms, as log_softmax gives them, or take "
-            "cross_entropy of the raw logits",
-            bad,
-        )
-
-
 def is_softmax(graph: Graph, node: Node) -> bool:
     """Whether this is one of the probabilities of a softmax, or exp(...) / (a sum) written out."""
     if node.operation != "div" or len(node.operands) < 2:
         return node.operation == "softmax"
     above, below = (graph.nodes[operand] for operand in node.operands)
     return above.operation == "exp" and below.operation in ("sum", "add") and 0.0 < node.value.data <= 1.0
-
-
-def labels_of_hinge(graph: Graph) -> Iterator[Finding]:
-    """Labels that are Values of 0, for which the loss is always 1; hinge_loss itself refuses numbers of 0."""
-    bad = tuple(
-        node.value
-        for node in graph.nodes.values()
-        if node.operation == "hinge" and any(is_zero_data(graph, operand) for operand in node.operands)
-    )
-    if bad:
-        yield Finding(
-            "labels of hinge_loss", "hinge_loss was given labels of 0: it wants -1 and 1, not 0 and 1", bad
-        )
 
 
 def is_zero_data(graph: Graph, value: Value) -> bool:
@@ -709,8 +684,5 @@ RULES: tuple[Callable[[Graph], Iterator[Finding]], ...] = (
     saturated,
     symmetry,
     eval_mode,
-    softmax_before_cross_entropy,
-    sigmoid_before_logits,
-    no_logarithm_before_nll,
-    labels_of_hinge,
+    misused_losses,
 )

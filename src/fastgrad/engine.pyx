@@ -2,14 +2,14 @@
 # cython: c_api_binop_methods=True, cdivision=True, auto_pickle=False
 """Value: a scalar that remembers how it was computed, and backward() over such a graph."""
 
-# What `from micrograd.engine import *` brings.
+# The names that `from micrograd.engine import *` brings.
 __all__ = ["Value"]
 
 # The parts, in order of dependence: each uses only what stands above it. One C unit, as the counters of
 # the pool are read by every operation: docs/decisions/one-c-unit.md.
 include "engine.src/node/layout.pxi"             # nodes and chunks, as memory
 include "engine.src/generated/node_memory.pxi"   # where nodes live: chunks.pxi or singles.pxi
-include "engine.src/node/accessors.pxi"          # what a node says of itself
+include "engine.src/node/accessors.pxi"          # reading a node: code, operands, Extras
 include "engine.src/node/references.pxi"         # what a node owns: making, tracking, changing, freeing
 include "engine.src/generated/checks.pxi"        # invariants.pxi, where there is a pool
 include "engine.src/generated/graph_walks.pxi"   # who needs a search: survey.pxi or collect.pxi
@@ -18,10 +18,10 @@ include "engine.src/graph/placeholders.pxi"      # what a trace refuses
 include "engine.src/generated/refusals.pxi"      # names and errors of the table
 include "engine.src/arithmetic/numbers.pxi"      # what counts as a number
 include "engine.src/arithmetic/scalars.pxi"      # operations of one and two operands
-include "engine.src/arithmetic/mixed.pxi"        # derivative expressions: numbers stay numbers
+include "engine.src/arithmetic/mixed.pxi"        # the operations of derivative expressions
 include "engine.src/arithmetic/vectors.pxi"      # dot products, reductions, softmax
 include "engine.src/arithmetic/layers.pxi"       # the forward pass of nn
-include "engine.src/backward/sweep_state.pxi"    # what a sweep knows, and how a rule gives a gradient
+include "engine.src/backward/sweep_state.pxi"    # the state of a sweep; how a rule adds a gradient
 include "engine.src/generated/rules.pxi"         # backward rules of the table
 include "engine.src/backward/many.pxi"           # backward rules of many operands
 include "engine.src/backward/sweep.pxi"          # backward() in reverse order of creation
@@ -129,7 +129,7 @@ A number, its gradient and the operation that made it.
 
     # IPython passes include and exclude, and applies them itself.
     def _repr_mimebundle_(self, **options):
-        """Return what a notebook shows: text and, for a small expression, the picture of its graph."""
+        """Return the notebook's display: text and, for a small expression, the picture of its graph."""
         from fastgrad import viz
 
         return viz.notebook_display(self)
@@ -158,7 +158,7 @@ A number, its gradient and the operation that made it.
         return copying.reduce_value(self)
 
     def __setstate__(self, state):
-        """Take what a pickled leaf had, or a node of micrograd's or another class of this name."""
+        """Set a pickled state: that of a leaf, or of another class of this name, such as micrograd's."""
         from fastgrad import copying
 
         copying.set_state(self, state)

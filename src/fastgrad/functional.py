@@ -111,7 +111,7 @@ Loss: TypeAlias = Value | list[Value]
 Reduced: TypeAlias = Literal["mean", "sum"]
 REDUCTIONS = ("mean", "sum", "none")
 
-# This is where pickles and help() find them.
+# help() and pickles find the engine's functions by this name.
 for _function in (add, dot, linear, scale, softmax):
     _function.__module__ = __name__
 
@@ -384,7 +384,7 @@ def gelu(x: Scalar, approximate: Literal["none", "tanh"] = "none") -> Value:
         return apply("gelu", x)
     if approximate != "tanh":
         raise ValueError(f"approximate must be one of none, tanh, not {approximate!r}")
-    # 1 + tanh(u) is 2 * sigmoid(2 * u), of which nothing cancels.
+    # 1 + tanh(u) is 2 * sigmoid(2 * u), where nothing cancels.
     x = apply("add", x, 0.0) if not isinstance(x, Value) else x
     return x * (x * (1.5957691216057308 + 0.07135481627260025 * x * x)).sigmoid()
 
@@ -420,7 +420,7 @@ def mse_loss(input: Vector, target: Vector, reduction: str = "mean") -> Loss:  #
 
     Raises ValueError if the lengths differ or are 0.
     """
-    # Not input - target: the difference of two numbers would be a number.
+    # By the operation `sub`: input - target of two numbers would be a number and not a Value.
     differences = pairwise("mse_loss", "sub", input, target)
     if reduction in ("mean", "sum"):
         return reduce(f"square_{reduction}", differences)

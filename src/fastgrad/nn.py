@@ -25,7 +25,7 @@ from fastgrad.engine import (
 from fastgrad.functional import listed
 from fastgrad.operations import ACTIVATIONS
 
-# What `from micrograd.nn import *` brings.
+# The names that `from micrograd.nn import *` brings.
 __all__ = ["MLP", "Layer", "Module", "Neuron", "Value", "random"]
 
 KIND = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linear"}

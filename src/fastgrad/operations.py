@@ -81,6 +81,21 @@ class Operation(NamedTuple):
         return len(self.derivatives)
 
 
+def condition(name: str, symbol: str, holds: str, said: str, commutes: bool = False) -> Operation:
+    """Return the row of a condition on two operands: 1 where it holds, else 0, without derivatives."""
+    return Operation(
+        name=name,
+        symbol=symbol,
+        method="",
+        value=f"1.0 if {holds} else 0.0",
+        derivatives=("0.0", "0.0"),
+        commutes=commutes,
+        selects=True,
+        compact=True,
+        doc=f"Return 1 where {said}, else 0; the derivatives are 0.",
+    )
+
+
 class Reduction(NamedTuple):
     """A row for an operation on any number of operands, as one node.
 
@@ -698,89 +713,17 @@ FUNCTIONS: tuple[Operation, ...] = (
         compact=True,
         doc="Return left / right, also where 1 / right is infinite or inexact: what derivatives divide by.",
     ),
-    Operation(
-        name="greater",
-        symbol=">",
-        method="",
-        value="1.0 if a > b else 0.0",
-        derivatives=("0.0", "0.0"),
-        selects=True,
-        compact=True,
-        doc="Return 1 where left > right, else 0; the derivatives are 0.",
+    condition("greater", ">", "a > b", "left > right"),
+    condition("greater_equal", ">=", "a >= b", "left >= right"),
+    condition("less", "<", "a < b", "left < right"),
+    condition("less_equal", "<=", "a <= b", "left <= right"),
+    condition("equal", "==", "a == b", "left == right", commutes=True),
+    condition("not_equal", "!=", "a != b", "left != right", commutes=True),
+    condition(
+        "logical_and", "logical_and", "a > 0.0 and b > 0.0", "both operands are positive", commutes=True
     ),
-    Operation(
-        name="greater_equal",
-        symbol=">=",
-        method="",
-        value="1.0 if a >= b else 0.0",
-        derivatives=("0.0", "0.0"),
-        selects=True,
-        compact=True,
-        doc="Return 1 where left >= right, else 0; the derivatives are 0.",
-    ),
-    Operation(
-        name="less",
-        symbol="<",
-        method="",
-        value="1.0 if a < b else 0.0",
-        derivatives=("0.0", "0.0"),
-        selects=True,
-        compact=True,
-        doc="Return 1 where left < right, else 0; the derivatives are 0.",
-    ),
-    Operation(
-        name="less_equal",
-        symbol="<=",
-        method="",
-        value="1.0 if a <= b else 0.0",
-        derivatives=("0.0", "0.0"),
-        selects=True,
-        compact=True,
-        doc="Return 1 where left <= right, else 0; the derivatives are 0.",
-    ),
-    Operation(
-        name="equal",
-        symbol="==",
-        method="",
-        value="1.0 if a == b else 0.0",
-        derivatives=("0.0", "0.0"),
-        selects=True,
-        commutes=True,
-        compact=True,
-        doc="Return 1 where left == right, else 0; the derivatives are 0.",
-    ),
-    Operation(
-        name="not_equal",
-        symbol="!=",
-        method="",
-        value="1.0 if a != b else 0.0",
-        derivatives=("0.0", "0.0"),
-        selects=True,
-        commutes=True,
-        compact=True,
-        doc="Return 1 where left != right, else 0; the derivatives are 0.",
-    ),
-    Operation(
-        name="logical_and",
-        symbol="logical_and",
-        method="",
-        value="1.0 if a > 0.0 and b > 0.0 else 0.0",
-        derivatives=("0.0", "0.0"),
-        commutes=True,
-        selects=True,
-        compact=True,
-        doc="Return 1 where both operands are positive, else 0; the derivatives are 0.",
-    ),
-    Operation(
-        name="logical_or",
-        symbol="logical_or",
-        method="",
-        value="1.0 if a > 0.0 or b > 0.0 else 0.0",
-        derivatives=("0.0", "0.0"),
-        commutes=True,
-        selects=True,
-        compact=True,
-        doc="Return 1 where one of the operands is positive, else 0; the derivatives are 0.",
+    condition(
+        "logical_or", "logical_or", "a > 0.0 or b > 0.0", "one of the operands is positive", commutes=True
     ),
     Operation(
         name="logical_not",
@@ -807,8 +750,8 @@ FUNCTIONS: tuple[Operation, ...] = (
     ),
 )
 
-# What may follow a sum of products as part of the same node, "linear" being nothing. Its index is kept in two
-# bits of the node. The first after "linear" is the fastest, as the engine computes it without a branch.
+# The activations that may follow a sum of products in the same node; "linear" is none. The index is kept in
+# two bits of the node. The first after "linear" is the fastest, as the engine computes it without a branch.
 ACTIVATIONS: tuple[str, ...] = ("linear", "relu", "tanh", "sigmoid")
 
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in TABLE + FUNCTIONS}

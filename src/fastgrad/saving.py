@@ -93,12 +93,13 @@ def is_npz(path: Path) -> bool:
 
 def replace_file(path: Path, contents: bytes) -> None:
     """Write a file beside the old one and put it in its place, with the permissions of the old one."""
-    # Through links: what they lead to is replaced.
+    # If the path is a link, the file it leads to is replaced.
     asked, path = path, Path(os.path.realpath(path))
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            # Before a secret is in it. There may be no old file, or a file system without permissions.
+            # Before anything is written, as it may be secret. Fails without an old file or without
+            # permissions.
             with contextlib.suppress(OSError):
                 shutil.copymode(path, temporary)
             file.write(contents)

@@ -5,8 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
+import fastgrad.functional as F
 from evidence.loop_programs import PROGRAMS, W
-from fastgrad import compile, scan, take
+from fastgrad import Value, compile, grad, scan, take
 from fastgrad.compiler import scanning
 
 RNG = np.random.default_rng(1)
@@ -221,3 +222,30 @@ def test_no_number_of_threads_changes_a_bit():
     compiled = compile(few(PROGRAMS[0]))
     for call in (compiled.jacobian, compiled.hessian):
         assert np.array_equal(call(x, u, argnums=1), call(x, u, argnums=1, threads=3))
+
+
+STEPS = {
+    "columns": lambda state, x: state * x + x,
+    "take": lambda state, x: take([state * x, state + x], 1) * x,
+    "where": lambda state, x: F.where(x - 0.5, state * x, 2.0),
+    "local": lambda state, x: Value(state * x, (state, x), (x, state)),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_grad_by_the_columns_that_a_loop_reads(name):
+    def slopes(row):
+        y = scan(lambda state, x: (STEPS[name](state, x), None), 1.5, row)[0]
+        return [slope * row[0] for slope in grad(y**2, row)]
+
+    rows = np.array([[0.3, 1.2, -0.4], [0.9, 0.8, 0.7]])
+    expected = [[slope.data for slope in slopes([Value(x) for x in row])] for row in rows.tolist()]
+    np.testing.assert_allclose(compile(slopes)(rows), expected, rtol=1e-12)
+
+
+def test_grad_through_an_index_in_a_step():
+    def slope(i, x):
+        return grad(scan(lambda s, u: (take([s * u, s + u], i), None), x, [x, x * 2])[0], x)
+
+    expected = [slope(0, Value(1.5)).data, slope(1, Value(2.0)).data]
+    np.testing.assert_allclose(compile(slope)([0, 1], [1.5, 2.0]), expected, rtol=1e-12)

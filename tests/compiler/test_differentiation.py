@@ -736,3 +736,17 @@ def test_an_index_out_of_range_is_refused_where_there_is_nothing_to_compute():
     with pytest.raises(IndexError):
         chosen.jacobian([1, 1], argnums="parameters")
     assert chosen.jacobian([0, 0], argnums="parameters").shape == (2, 0)
+
+
+def test_columns_among_arguments_of_one_array_are_refused():
+    function = compile(lambda *theta: theta[0][0] * theta[1])
+    with pytest.raises(ValueError, match=r"theta\[0\] has columns: choose it alone"):
+        function.jacobian(np.ones((3, 2)), np.ones(3), argnums="theta")
+
+
+def test_derivatives_by_several_may_be_new_beside_a_given_value():
+    out = np.empty(2)
+    product = compile(lambda x, y: x * y)
+    value, (dx, dy) = product.value_and_grad([1.0, 2.0], [3.0, 4.0], argnums=(0, 1), out=(out, None))
+    assert value is out
+    assert (out.tolist(), dx.tolist(), dy.tolist()) == ([3.0, 8.0], [3.0, 4.0], [1.0, 2.0])

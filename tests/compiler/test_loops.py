@@ -435,3 +435,41 @@ def test_random_steps(choices, states, steps, reverse, rows):
 
     rng = np.random.default_rng(len(choices))
     assert_agrees(of, rng.normal(size=rows), rng.normal(size=(rows, 6)))
+
+
+@pytest.mark.parametrize(
+    ("xs", "message"),
+    [(np.array(3.0), "not a single number"), (7, "the xs of step are a list or an array, not int")],
+)
+def test_xs_that_are_no_list_are_refused(xs, message):
+    def step(state, x):
+        return state + x, state
+
+    with pytest.raises(TypeError, match=message):
+        scan(step, 0.0, xs)
+
+
+def test_a_y_that_changes_its_shape_is_refused():
+    def step(state, x):
+        return state, (state if x.data < 1.5 else [state] * 5)
+
+    with pytest.raises(TypeError, match="step makes a Value in one step and a list of 5, each a Value in"):
+        scan(step, 0.0, [1.0, 2.0])
+
+
+def test_a_dict_is_described_in_the_order_of_its_keys():
+    with pytest.raises(TypeError, match=r"the state \{'a': a Value, 'b': a Value\}, and returns a Value"):
+        scan(lambda state, x: (state["a"], None), {"b": 1.0, "a": 2.0}, [1.0])
+
+
+def test_a_state_may_have_keys_without_an_order_or_be_an_array():
+    last, _ = scan(lambda s, x: ({1: s[1] + x, "a": s["a"]}, None), {1: 0.0, "a": 2.0}, [1.0, 2.0])
+    assert (last[1].data, last["a"].data) == (3.0, 2.0)
+    last, _ = scan(lambda s, x: ([s[0] + x, s[1] * x], None), np.array([0.0, 1.0]), [1.0, 2.0])
+    assert [each.data for each in last] == [3.0, 2.0]
+
+
+def test_indices_of_several_arguments_are_no_steps():
+    function = compile(lambda i, j: scan(lambda s, k: (s + take([1.0, 2.0], k), None), 0.0, [i, j])[0])
+    with pytest.raises(TracingError, match="must be a column of one argument in every step"):
+        function([0, 1], [1, 0])

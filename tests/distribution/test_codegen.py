@@ -88,6 +88,7 @@ def test_another_row_is_accepted_and_rendered(codegen, rows):
     assert f"ROW_{row.name.upper()}" in codegen.engine.render_ops(changed, opcodes)
 
 
+UNFUSED = tuple(row._replace(fused="") for row in operations.TABLE)
 UNFIT = {
     "a name with a space": (one("two words"), "two words: a name is a lower-case identifier"),
     "a name in capitals": (one("Cube"), "Cube: a name is a lower-case identifier"),
@@ -133,6 +134,17 @@ UNFIT = {
         "cube: Wrong is no exception of Python's",
     ),
     "a choice of one": (one(selects=True), "cube: selects, but has nothing to choose from"),
+    "no derivative and no choice": (
+        one(derivatives=("0.0",)),
+        "cube: has no derivative, and so selects none of its operands",
+    ),
+    "compact anyway": (three(compact=True), "choose: with three operands every row is compact"),
+    "seen as two that commute": (
+        two(commutes=True, seen_as=SeenAs("add", "mul")),
+        "combine: what is seen as two operations cannot commute",
+    ),
+    "a frequent number that is none": (two(frequent=("x",)), "combine: 'x' reads an unknown name: x"),
+    "a result for nan that is none": (one(hides_nan="x"), "cube: 'x' reads an unknown name: x"),
     "commuting alone": (one(commutes=True), "cube: commutes is for two operands"),
     "an order that matters": (
         two(value="a - b", derivatives=("1.0", "-1.0"), commutes=True),
@@ -161,8 +173,9 @@ def test_an_unfit_operation_is_refused(codegen, name):
         (one(method="exp"), "exp: two rows have this method"),
         (three()._replace(method="choose"), "choose: a method has one or two operands"),
         (one(method="cube", doc='A """row""".'), "cube: the docstring cannot be quoted"),
+        (one(method="cube", aliases=("to the third",)), "cube: 'to the third' is no name of a method"),
     ],
-    ids=["none", "twice", "three operands", "docstring"],
+    ids=["none", "twice", "three operands", "docstring", "alias"],
 )
 def test_an_unfit_method_is_refused(codegen, row, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -188,6 +201,30 @@ def test_an_unfit_method_is_refused(codegen, row, message):
 def test_an_unfit_reduction_is_refused(codegen, row, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         codegen.table.verify(table(reductions=(row,)), opcodes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"REDUCTIONS": ()}, "the table: no reduction"),
+        (
+            {"FUNCTIONS": tuple(o for o in operations.FUNCTIONS if o.operands < 3)},
+            "the table: no operation of 3 operands",
+        ),
+        (
+            {"TABLE": (*UNFUSED, one(method="cube", derivatives=("a",), fused="fg_cube"))},
+            "cube: fused, but its derivative reads more than the result",
+        ),
+        (
+            {"TABLE": (*UNFUSED, one(method="cube", derivatives=("out",), fused="no name"))},
+            "cube: 'no name' is no function of C",
+        ),
+    ],
+    ids=["no reduction", "nothing of three", "fused with more", "fused with nothing"],
+)
+def test_an_unfit_table_is_refused(codegen, changed, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        codegen.table.verify(table(**changed), opcodes)
 
 
 @pytest.mark.parametrize(("spare", "fits"), [(0, True), (1, False)], ids=["255 codes", "256 codes"])

@@ -1,1 +1,1 @@
-"""What the tests know independently of the package, and how they compare it: see tests/README.md."""
+"""Facts that the tests know independently of the package, and how it is compared: see tests/README.md."""

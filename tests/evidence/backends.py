@@ -51,7 +51,7 @@ def eager(row: Operation | Reduction, numbers: Numbers, constant: int | None = N
 
 
 def uniform(row: Operation | Reduction, numbers: Numbers) -> Answers:
-    """What a compiled program gives for what depends on no row."""
+    """The result of a compiled program for operands that depend on no row."""
     answers: Answers = []
     leaves = [Value(1.0) for _ in numbers[0]]
     program = fastgrad.compile(lambda: applied(row, leaves))
@@ -63,7 +63,7 @@ def uniform(row: Operation | Reduction, numbers: Numbers) -> Answers:
 
 
 def lanes(row: Operation | Reduction, numbers: Numbers) -> Answers:
-    """What a compiled program gives over rows, with the kernels that this process has chosen."""
+    """The result of a compiled program over rows, with the kernels that this process has chosen."""
     rows = numpy.array(numbers, dtype=float)
     program = fastgrad.compile(lambda x: applied(row, x))
     values = program(rows)

@@ -1,10 +1,11 @@
-"""Functions of which a part is not chosen, and what its derivative must then not reach."""
+"""Functions that do not choose one of their operands, whose derivative must then not be reached."""
 
 import math
 
 import fastgrad.functional as F
 
-# An infinite derivative at x = 0 in what is not chosen there, and what x.grad is all the same.
+# Functions whose operand that is not chosen at x = 0 has an infinite derivative there; and x.grad, which is
+# finite.
 NOT_CHOSEN = {
     "where": (lambda x: F.where(x, x.sqrt(), 3.0), 0.0),
     "where's condition": (lambda x: F.where(x.sqrt(), x, 3 * x), 3.0),

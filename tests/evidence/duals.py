@@ -120,7 +120,7 @@ def count(*candidates):
 
 
 def chained(value, *pairs):
-    """A function of several numbers: its derivative by each of them, which is at times infinite, with it."""
+    """A function of several numbers, from its value and its derivative by each of them, some infinite."""
     size = count(*(x for x, _ in pairs))
     partials = [mpf(0)] * size
     for x, derivative in pairs:
@@ -153,7 +153,7 @@ def real(x: Fraction):
 
 
 def mod(a, b):
-    """Exactly, of numbers whose quotient has more digits than are computed with."""
+    """The remainder, exactly, also if the quotient has more digits than mpmath computes with."""
     quotient = fraction(a.value) // fraction(b.value)
     return remainder(a, b, quotient)
 
@@ -168,7 +168,7 @@ def remainder(a, b, quotient):
 
 
 def polygamma(n, x):
-    """Of an order that is no whole number there is none."""
+    """The polygamma function; ValueError for an order that is no whole number."""
     order = int(n.value)
     if order != n.value or not 0 <= order <= 100:
         raise ValueError("no whole number")

@@ -1,4 +1,4 @@
-"""What each operation means: the one place outside of the package that says it.
+"""The meaning of each operation: the one place outside of the package that defines it.
 
 Every harness takes it from here. `duals.py` computes the exact value and, by calculus, the exact derivatives
 from `definition`; `rounding_bounds.py` knows the functions of the C library from here; the fuzzer's reference
@@ -72,7 +72,7 @@ def total(function, outside=math.nan, above=math.inf):
 
 
 def at_poles(function, poles, infinite):
-    """The same, infinite at its poles."""
+    """total() of a function with poles, where the result is infinite."""
     inside = total(function)
     return lambda a: infinite(a) if a in poles else inside(a)
 
@@ -201,7 +201,7 @@ class Meaning(NamedTuple):
     refusal: Callable[..., Exception | None] = no_refusal
     method: str = ""
     commutes: bool = False
-    # What is not chosen gets no gradient, and hands none on.
+    # An operand that is not chosen gets no gradient, and passes none on.
     selects: bool = False
 
 
@@ -218,7 +218,7 @@ class Function(NamedTuple):
     derivative: Callable
     spread: Callable
     ulp: float
-    # The size that the ulps are those of, if that is not the result: of a difference, that of its parts.
+    # The number whose ulps count, if that is not the result: for a difference, the size of its parts.
     size: Callable = lambda x: 0
 
 
@@ -227,12 +227,12 @@ def reciprocal_root(x):
 
 
 def by_slope(x, e, y):
-    """The spread of what is nowhere steeper than the identity."""
+    """The spread of a function that is nowhere steeper than the identity."""
     return e
 
 
 def of_exact(x, e, y):
-    """The spread of what no row applies to a rounded number."""
+    """The spread of a function that no row applies to a rounded number."""
     return mpmath.inf
 
 
@@ -359,7 +359,7 @@ def refused_gamma(a):
 
 
 def outside(holds, text):
-    """What refuses an operand for which it does not hold; nan is no reason."""
+    """The refusal of operands for which a condition does not hold; nan is not refused."""
     return lambda a: None if a != a or holds(a) else ValueError(text)
 
 

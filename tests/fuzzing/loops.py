@@ -1,7 +1,7 @@
-"""What random programs do with loops: scan and while_loop, compiled and not, nested, and differentiated.
+"""Loops in random programs: scan and while_loop, compiled and not, nested, and differentiated.
 
-A step reads all that it is given, and its last state is read: what is not read is an operand of the loop, but
-no part of the unrolled function that the reference computes.
+Every step reads all its states and inputs, and the last state is read: an operand that is not read is part of
+the loop, but not of the unrolled function that the reference computes.
 """
 
 # A step's body, with what the function has as {...}; `traced names` is an expression in these names.
@@ -71,7 +71,7 @@ class Loops:
         """A loop over the placeholders with these names, or over the columns of a row."""
         loops = {"row": ROW_LOOPS, "index": INDEX_LOOPS}.get(names[0], COMPILED_LOOPS)
         found = self.filled(self.chosen(loops).replace("...", " ".join(names)), 2)
-        # What is no number is refused where the loop is given it, and not where it is computed with.
+        # The loop refuses an operand that is no number, before any arithmetic would.
         return None if found is None or "'x'" in found else found
 
     def steps(self, names, depth):

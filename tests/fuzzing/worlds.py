@@ -13,7 +13,7 @@ import fastgrad
 import fastgrad.functional
 import fastgrad.optim
 import reference
-from fastgrad import engine, nn
+from fastgrad import engine
 from fastgrad.compiler import plan
 
 # Loops of random programs have few steps.
@@ -25,7 +25,7 @@ class EngineSub(fastgrad.Value):
 
 
 class ReferenceSub(reference.Value):
-    """The same of the reference."""
+    """A subclass of the reference's Value."""
 
 
 # Pickle finds a class by its qualified name; messages show this one, alike in both worlds.
@@ -37,7 +37,7 @@ def add_gradient(child, out):
 
 
 def add_gradient_of_reference(child, out):
-    """The same, with what `out.grad` may be off by, which a plain number does not carry."""
+    """add_gradient() for the reference, which also adds to the bound of the gradient's error."""
     add_gradient(child, out)
     child.grad_bound += out.grad_bound
 
@@ -62,16 +62,13 @@ def compile_some_by_row(function):
     return fastgrad.compile(function, block=len(function.__code__.co_code) // 2 % 2)
 
 
+# What both libraries have by the same names.
+SHARED = ("Value", "nn", "optim", "take", "scan", "while_loop")
 ENGINE = SimpleNamespace(
-    Value=fastgrad.Value,
+    **{name: getattr(fastgrad, name) for name in SHARED},
     Sub=EngineSub,
     F=fastgrad.functional,
-    nn=nn,
-    optim=fastgrad.optim,
     compile=compile_some_by_row,
-    take=fastgrad.take,
-    scan=fastgrad.scan,
-    while_loop=fastgrad.while_loop,
     slope_of=slope_of,
     apply=engine.apply,
     reduce=engine._reduce,
@@ -79,15 +76,10 @@ ENGINE = SimpleNamespace(
     add_gradient=add_gradient,
 )
 REFERENCE = SimpleNamespace(
-    Value=reference.Value,
+    **{name: getattr(reference, name) for name in SHARED},
     Sub=ReferenceSub,
     F=reference.functional,
-    nn=reference.nn,
-    optim=reference.optim,
     compile=reference.compile,
-    take=reference.take,
-    scan=reference.scan,
-    while_loop=reference.while_loop,
     slope_of=reference.slope_of,
     apply=reference.apply,
     reduce=reference.reduce,

@@ -320,6 +320,22 @@ def test_a_program_has_the_eager_numbers(function, exact, points):
     assert numpy.allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 
+def assert_compiles(function, rows, w, tolerance, **options):
+    """The mean over rows, and the gradients by w and by each row, are the engine's."""
+    mean = F.mean([function(Value(float(row))) for row in rows])
+    mean.backward()
+    expected, w.grad = w.grad, 0.0
+    compiled = fastgrad.compile(function, **options)
+    assert compiled.backward(rows) == pytest.approx(mean.data, rel=tolerance)
+    assert w.grad == pytest.approx(expected, rel=tolerance)
+    slopes = []
+    for row in rows.tolist():
+        x = Value(row)
+        function(x).backward()
+        slopes.append(x.grad)
+    assert numpy.allclose(compiled.input_gradients(rows), slopes, rtol=tolerance)
+
+
 @each_compilable
 def test_a_program_trains_like_the_engine(function, exact, points):
     """Parameters and rows among the operands, the derivatives, and what they share with the rest."""
@@ -330,18 +346,7 @@ def test_a_program_trains_like_the_engine(function, exact, points):
         y = function(w * x) * function(w) + function(x) * w.sigmoid()
         return y**2 + 0.5 * grad(function(w * x), x) ** 2
 
-    mean = F.mean([loss(Value(float(row))) for row in rows])
-    mean.backward()
-    expected, w.grad = w.grad, 0.0
-    compiled = fastgrad.compile(loss)
-    assert compiled.backward(rows) == pytest.approx(mean.data, rel=1e-12)
-    assert w.grad == pytest.approx(expected, rel=1e-12)
-    slopes = []
-    for row in rows.tolist():
-        x = Value(row)
-        loss(x).backward()
-        slopes.append(x.grad)
-    assert numpy.allclose(compiled.input_gradients(rows), slopes, rtol=1e-12)
+    assert_compiles(loss, rows, w, 1e-12)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -362,18 +367,7 @@ def test_every_kind_of_operand_of_a_program(strict):
     def total(x):
         return F.dot(outputs(x), [0.1 * (place + 1) for place in range(36)])
 
-    means = F.mean([total(Value(float(row))) for row in rows])
-    means.backward()
-    expected, w.grad = w.grad, 0.0
-    compiled = fastgrad.compile(total, strict=strict)
-    assert compiled.backward(rows) == pytest.approx(means.data, rel=1e-13)
-    assert w.grad == pytest.approx(expected, rel=1e-13)
-    slopes = []
-    for row in rows.tolist():
-        x = Value(row)
-        total(x).backward()
-        slopes.append(x.grad)
-    assert numpy.allclose(compiled.input_gradients(rows), slopes, rtol=1e-13)
+    assert_compiles(total, rows, w, 1e-13, strict=strict)
     expected = [[value.data for value in outputs(Value(float(row)))] for row in rows]
     assert numpy.allclose(fastgrad.compile(outputs)(rows), expected, rtol=1e-15)
 

@@ -15,6 +15,7 @@ from evidence.meanings import FUNCTIONS as LIBRARY
 from evidence.oracles import GRID, ORDINARY
 from fastgrad import Value, grad, nn
 from fastgrad.derivatives import hessian, hvp, jacobian, jvp, vjp
+from fastgrad.derivatives.expressions import function_of
 from fastgrad.engine import _dot as dot
 from fastgrad.engine import _linear as linear
 from fastgrad.engine import _operate as operate
@@ -720,3 +721,16 @@ def test_derivatives_of_functions_compile():
 def test_wrong_arguments_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_function_that_no_row_computes_has_no_derivatives_of_values():
+    with pytest.raises(ValueError, match=r"airy\(a\) cannot be differentiated: no row computes it"):
+        function_of("airy(a)", ("a",), False)
+
+
+def test_arguments_and_results_may_be_numbers_or_arrays():
+    assert jacobian(lambda x: x * x)(numpy.array(3.0)).data == 6.0
+    rows = jacobian(lambda x: numpy.array([x[0] * x[1], x[1]]))([2.0, 3.0])
+    assert [[entry.data for entry in row] for row in rows] == [[3.0, 2.0], [0.0, 1.0]]
+    y, slope = jvp(lambda x: 3.0, (1.0,), (1.0,))
+    assert (y.data, slope.data) == (3.0, 0.0)

@@ -78,21 +78,23 @@ def described(nodes, edges):
     return Counter(map(text, nodes)), Counter((text(a), text(b)) for a, b in edges)
 
 
-both_ways = pytest.mark.parametrize("backward", [False, True], ids=["forward", "after backward"])
+@pytest.fixture(params=[False, True], ids=["forward", "after backward"])
+def backward(request):
+    return request.param
 
 
 @pytest.fixture(params=EXPRESSIONS)
-def pair(request):
+def pair(request, backward):
     """The same expression on fastgrad and on micrograd."""
-    return on(fastgrad, nn, request.param), on(micrograd.engine, micrograd.nn, request.param)
-
-
-@both_ways
-def test_trace_is_micrograds(pair, backward):
-    ours, theirs = pair
+    found = on(fastgrad, nn, request.param), on(micrograd.engine, micrograd.nn, request.param)
     if backward:
-        ours.backward()
-        theirs.backward()
+        for root in found:
+            root.backward()
+    return found
+
+
+def test_trace_is_micrograds(pair):
+    ours, theirs = pair
     nodes, edges = viz.trace(ours)
     assert type(nodes) is set
     assert type(edges) is set
@@ -108,12 +110,8 @@ def statements(picture):
     return records, ovals, edges
 
 
-@both_ways
-def test_picture_has_micrograds_records_ovals_and_arrows(pair, backward):
+def test_picture_has_micrograds_records_ovals_and_arrows(pair):
     ours, theirs = pair
-    if backward:
-        ours.backward()
-        theirs.backward()
     records, ovals, arrows = statements(viz.draw_dot(ours))
     nodes, edges = notebook_trace(theirs)
     computed = [node for node in nodes if node._op]

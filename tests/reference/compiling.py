@@ -4,6 +4,7 @@ Programs add in another order than the engine does and contract multiply-adds, s
 with the error that 1e-12 in every operation can make of it, derivatives included.
 """
 
+import functools
 import itertools
 import math
 import operator
@@ -246,19 +247,7 @@ class Compiled:
         several = isinstance(argnums, tuple)
         numbers = argnums if several else (argnums,)
 
-        def look(arguments):
-            for number in numbers:
-                if number == "parameters":
-                    continue
-                if number >= len(arguments):
-                    raise ValueError(f"argnums is {number}, but")
-                if arguments[number].rows is not None and arguments[number].signature[2]:
-                    raise TypeError("has integers, by which there is no derivative")
-            if reduction is not None and any(
-                number != "parameters" and arguments[number].rows is not None for number in numbers
-            ):
-                raise ValueError("differs by row")
-
+        look = functools.partial(refuse_argnums, numbers, reduction)
         trace, arguments, evaluations, count = self.prepared(sources, look)
         outputs = trace.outputs
         values = [[each.result(output) for output in outputs] for each in evaluations]
@@ -289,17 +278,7 @@ class Compiled:
 
     def second(self, sources, argnums, reduction, tangents):
         """The Hessian of every row, or its product with the tangents, by differences of gradients."""
-
-        def look(arguments):
-            if argnums == "parameters":
-                return
-            if argnums >= len(arguments):
-                raise ValueError(f"argnums is {argnums}, but")
-            if arguments[argnums].rows is not None and arguments[argnums].signature[2]:
-                raise TypeError("has integers, by which there is no derivative")
-            if reduction is not None and arguments[argnums].rows is not None:
-                raise ValueError("differs by row")
-
+        look = functools.partial(refuse_argnums, (argnums,), reduction)
         trace, arguments, _, count = self.prepared(sources, look)
         flat = False
         if argnums == "parameters":
@@ -401,6 +380,18 @@ class Compiled:
             else:
                 results.append(by_output[0] if trace.single else by_output)
         return results[0] if len(results) == 1 else tuple(results)
+
+
+def refuse_argnums(numbers, reduction, arguments):
+    """Raise what a call refuses of the arguments that these numbers name."""
+    chosen = [number for number in numbers if number != "parameters"]
+    for number in chosen:
+        if number >= len(arguments):
+            raise ValueError(f"argnums is {number}, but")
+        if arguments[number].rows is not None and arguments[number].signature[2]:
+            raise TypeError("has integers, by which there is no derivative")
+    if reduction is not None and any(arguments[number].rows is not None for number in chosen):
+        raise ValueError("differs by row")
 
 
 # Of the differences that second derivatives are taken from.

@@ -174,8 +174,8 @@ def watch_moons(steps: int, seed: int, compiled: bool = False) -> None:
     """Train while a page shows it, 20 pictures a second, until the page is closed or Ctrl-C is pressed.
 
     The page is on this machine's loopback address, and is opened in the browser. The rate falls from 1 to
-    0.1 over the steps, and stays there. What is clicked into the plane is trained on from then on. Raises
-    FloatingPointError if the loss is not finite.
+    0.1 over the steps, and stays there. A click on the plane adds a point, which is trained on from then on.
+    Raises FloatingPointError if the loss is not finite.
     """
     X, y = moons(seed)
     model = MLP(2, [16, 16, 1])
@@ -189,7 +189,7 @@ def watch_moons(steps: int, seed: int, compiled: bool = False) -> None:
     try:
         while view.is_watched():
             start = time.monotonic()
-            # Nothing is missed before the page is there.
+            # Train only once the page is there, so that it shows every step.
             for _ in range(view.speed if view.listening else 0):
                 loss, accuracy = step(max(0.1, 1.0 - 0.9 * done / steps))
                 if not math.isfinite(loss):

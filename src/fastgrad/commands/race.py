@@ -51,9 +51,10 @@ class Runner:
 
 
 def race(seconds: float, seed: int, clock: Callable[[], float] = time.perf_counter) -> None:
-    """Print how far each is after every step of micrograd and as much time for fastgrad, for some seconds.
+    """Train with both in turn for some seconds, and print the losses after every step of micrograd.
 
-    Both begin with the same weights and the same points. Ctrl-C ends it.
+    After each step of micrograd, fastgrad gets as much time as it took. Both begin with the same weights and
+    the same points. Ctrl-C ends the race.
     """
     X, y = moons(seed)
     slow = Runner("micrograd", micrograd.engine.Value, micrograd.nn.MLP, seed, X, y)

@@ -132,7 +132,7 @@ def run_script(script: str, arguments: Sequence[str]) -> None:
     has one entry more. The cells of a notebook run in their order, by IPython if they have magics. Exits
     with status 2 if the script cannot be read.
     """
-    # Not normalised, as Python leaves it.
+    # Python does not normalise the path of a script either.
     path = str(Path.cwd() / script)
     try:
         with io.open_code(path) as file:

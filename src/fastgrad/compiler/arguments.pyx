@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False, binding=False
-"""Arguments as addresses: a buffer of float64 or int64 is read where it is, everything else is converted."""
+"""Arguments as addresses: buffers of float64 or int64 are read in place, everything else is converted."""
 
 import array
 import numbers
@@ -154,7 +154,7 @@ cdef object plain_array = None
 
 
 cdef int refuse_mask(object source, str name) except -1:
-    """Raise ValueError for an array with masked numbers: its buffer holds those, too."""
+    """Raise ValueError for an array with masked numbers: its buffer holds these, too, so they would count."""
     global plain_array
     if find_numpy() is None:
         return 0
@@ -167,7 +167,7 @@ cdef int refuse_mask(object source, str name) except -1:
 
 
 class StructureError(TypeError):
-    """An argument has fields: a named tuple or a dataclass of columns, at a place for a single one."""
+    """An argument is a named tuple or a dataclass of columns, where a single column is needed."""
 
 
 cdef int refuse_parts(object source, str name) except -1:
@@ -195,7 +195,7 @@ cdef Prepared prepare(object source, str name):
         try:
             self.hold(source)
         except (BufferError, ValueError):
-            # Buffers have no format for this type; dates are an example.
+            # Some types, such as dates, have no format of buffers.
             return convert(source, name)
         if self.view.ndim == 0:
             if not isinstance(source, numbers.Real) and not hasattr(source, "__float__"):
@@ -305,7 +305,7 @@ cdef Prepared convert(object source, str name):
     cdef list flat
     cdef str kind = getattr(getattr(source, "dtype", None), "kind", "")
     if kind and kind in "mM":
-        # `tolist` would make whole numbers of dates in some units.
+        # For dates in some units `tolist` gives whole numbers.
         raise TypeError(f"{name} must be numbers, not {source.dtype}")
     if kind and hasattr(source, "__array__"):
         import numpy
@@ -350,7 +350,7 @@ cdef Prepared convert(object source, str name):
 
 
 cdef Prepared as_floats(Prepared self):
-    """The same numbers, integers as float64."""
+    """The argument with its integers, if it has any, converted to float64."""
     cdef Prepared converted = self
     cdef Py_ssize_t row, column, columns = max(self.columns, 1)
     cdef const char *at
@@ -371,7 +371,7 @@ cdef Prepared as_floats(Prepared self):
 
 
 cpdef Prepared prepare_numbers(object source, str name, bint shared):
-    """Return an argument of floats; `shared`: a number, or one dimension that is the same in all rows."""
+    """Return an argument of floats; one that is `shared` by all rows is a number or has one dimension."""
     cdef Prepared self = as_floats(prepare(source, name))
     if shared and self.rows >= 0:
         if self.columns >= 0:

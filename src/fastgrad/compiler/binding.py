@@ -13,7 +13,7 @@ Returned = TypeVar("Returned", covariant=True)
 
 
 class Methods(Differentiable[Returned]):
-    """What a compiled function does as an attribute of a class: it is a descriptor, as functions are."""
+    """Makes a compiled function a descriptor, so that it works as a method like any function."""
 
     # The class and the name that a method was defined with.
     home: tuple[type, str] | None = None
@@ -23,14 +23,14 @@ class Methods(Differentiable[Returned]):
         self.key = f"_compiled {owner.__module__}.{owner.__qualname__}.{name}"
 
     def _takes_instance(self) -> bool:
-        """Return whether the instance is an argument, which it is of no object that is merely called."""
+        """Return whether the function gets an instance as its first argument, as methods do."""
         function = self.function
         return hasattr(type(function), "__get__") and not isinstance(function, (staticmethod, MethodType))
 
     def _method(self, instance: object, owner: type | None, attributes: object) -> Self:
-        """Compile the function of an instance, to be kept in the instance's dict.
+        """Compile the function for an instance, to be kept in the instance's dict.
 
-        Raises TypeError if the instance cannot keep it, having no dict, or being a class.
+        Raises TypeError if the instance has no dict that can keep it, or is a class.
         """
         if not self._takes_instance():
             return self
@@ -50,7 +50,7 @@ class Methods(Differentiable[Returned]):
         return bound
 
     def _find_home(self, kind: type) -> None:
-        """Look for the name by which a class has this method, which was set when the class was there."""
+        """Find the name of this method in its class, for a method assigned after the class was made."""
         for owner in kind.__mro__:
             for name, found in vars(owner).items():
                 if found is self:

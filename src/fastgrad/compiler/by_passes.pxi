@@ -1,10 +1,10 @@
-# Derivatives of programs with loops in reverse mode: the program's own way back, once for each output.
-# Forward mode, and programs without loops, need no passes: their derivatives are programs.
+# Reverse-mode derivatives of programs with loops: the program's way back runs once for each output, which is
+# called a pass. Forward mode and programs without loops need no passes: their derivatives are programs.
 
 cdef tuple freed(Program self, list arguments, tuple columns):
-    """(program, arguments, columns), where the parameters are an argument if they are among the columns.
+    """(program, arguments, columns), with the parameters as an argument if they are among the columns.
 
-    A way back gives the gradients of arguments row by row, and those of parameters summed up.
+    The way back gives gradients by arguments row by row, but those by parameters only summed over the rows.
     """
     cdef Py_ssize_t count = len(self.graph.parameters)
     if not any([column is not None and column[0] < 0 for column in columns]):
@@ -23,7 +23,7 @@ cdef tuple freed(Program self, list arguments, tuple columns):
 cdef list row_gradients(
     Program self, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, list values
 ):
-    """Of each argument the derivatives (k, N, columns), None of indices; the outputs go to the values."""
+    """For each argument the derivatives (k, N, columns), None for indices; puts the outputs into `values`."""
     cdef Plan plan = self.plan_for(INPUTS)
     cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
     cdef Results results

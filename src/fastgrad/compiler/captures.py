@@ -27,13 +27,14 @@ from fastgrad.engine import Value
 
 __all__ = ["Name", "Reads", "changed_data"]
 
-# A closure's cell, its contents and its name; a scope, a name in it and the object of that name.
+# Cell: a closure's cell, its contents and its name. Name: a scope, a name in it, and the object it is bound
+# to.
 Cell: TypeAlias = tuple[Any, object, str]
 Name: TypeAlias = tuple[dict[str, Any], str, object]
-# A function, its code, its defaults and those by name.
+# A function, its code, its defaults and its keyword-only defaults.
 Parts: TypeAlias = tuple[FunctionType, CodeType, object, object]
 
-# The packages whose names stay what they are, like those of the standard library in this directory.
+# The packages whose names count as fixed, like those of the standard library (the folder below).
 FIXED = ("fastgrad", "numpy")
 LIBRARY = str(Path(os.__file__).parent)
 # An object's attribute is watched if it is one of these; a list, a dict or another object is not.
@@ -55,9 +56,9 @@ GENERATOR = random.random.__self__  # type: ignore[attr-defined]
 
 
 class Reads:
-    """The names that a compiled function and the functions it calls read, each with its object then.
+    """The names that a compiled function and its callees read, each with the object it was bound to then.
 
-    These are globals, variables of closures, and attributes in dotted names: `self.scale`, `helpers.act`.
+    Names are globals, variables of closures, and attributes in dotted names: `self.scale`, `helpers.act`.
     The contents of lists, dicts and other containers are not looked at.
     """
 
@@ -65,13 +66,13 @@ class Reads:
         self.cells: dict[int, Cell] = {}
         self.names: dict[tuple[int, str], Name] = {}
         self.functions: dict[int, Parts] = {}
-        # What has these scopes, by their ids: the class of an object, a function.
+        # By the id of a scope: the name of the object or function whose scope it is.
         self.owners: dict[int, str] = {}
-        # Whether code that ran names a function of the generator of `random`, or of numpy's.
+        # Whether code that ran names a function of the global generator of `random` or numpy.
         self.names_random = False
         self.names_numpy = False
-        # All by id: objects that may be functions; functions by their code; code that ran, with its
-        # names; code nested in that; code whose function is not found yet.
+        # All keyed by id: objects that may be functions; functions, by their code; code that ran, with its
+        # names; code nested in such code; code whose function is not found yet.
         self.reached: dict[int, object] = {}
         self.by_code: dict[int, list[FunctionType]] = {}
         self.ran: dict[int, tuple[CodeType, list[tuple[str, ...]]]] = {}
@@ -103,7 +104,7 @@ class Reads:
         return Snapshot(list(self.cells.values()), list(self.names.values()), list(self.functions.values()))
 
     def names_of(self, parameters: Sequence[Value]) -> list[str]:
-        """Return a line with the parameters that a name is bound to, or none."""
+        """Return a line that names the parameters which a name is bound to; no line without any."""
         names = {id(contents): name for name, contents in self.data()}
         known = [f"p{at} = {names[id(leaf)]}" for at, leaf in enumerate(parameters) if id(leaf) in names]
         return [f"read at each call: {', '.join(known)}"] if known else []
@@ -122,7 +123,7 @@ class Reads:
             yield (name if owner is None else f"{owner}.{name}"), bound
         for function, code, defaults, _ in self.functions.values():
             given = defaults if isinstance(defaults, tuple) else ()
-            # A function may have been given more defaults than it has parameters.
+            # More defaults may have been assigned to a function than it has parameters.
             names = code.co_varnames[: code.co_argcount]
             for name, default in zip(reversed(names), reversed(given), strict=False):
                 yield f"{function.__name__}({name})", default
@@ -191,7 +192,7 @@ class Reads:
             return found
         found = self.in_class(thing if isinstance(thing, type) else type(thing), name)
         if found is ABSENT or not isinstance(found, (FunctionType, *SETTINGS)):
-            # A property computes its result; its function is seen when it runs.
+            # The function of a property is seen when it runs.
             self.reach(found)
             return ABSENT
         if not isinstance(thing, type):
@@ -199,7 +200,7 @@ class Reads:
         return found
 
     def in_class(self, kind: type, name: str) -> object:
-        """Note an attribute of a class, and its absence in those before in the order; return it or ABSENT."""
+        """Note an attribute of a class, and that classes before it lack it; return it or ABSENT."""
         tables = []
         for each in kind.__mro__:
             table = class_table(each)
@@ -243,7 +244,7 @@ class Reads:
             first = frame.f_locals.get(code.co_varnames[0])
             for each in (type(first), first):
                 if isinstance(each, type) and self.leads_to(code, each):
-                    # `super()` calls a method that others come before.
+                    # `super()` may call a method that other classes of the order override.
                     for kind in each.__mro__:
                         self.in_class(kind, code.co_name)
         if id(code) not in self.by_code and code.co_name in scope:
@@ -262,7 +263,7 @@ class Reads:
         return id(code) in self.by_code
 
     def find_unknown(self) -> None:
-        """Note the functions that ran though no name leads to them, those in lists for example."""
+        """Note the functions that ran but that no name leads to, such as those in lists."""
         codes = list(self.unknown.values())
         for function in gc.get_referrers(*codes) if codes else ():
             if isinstance(function, FunctionType):
@@ -284,7 +285,7 @@ class Reads:
 
 
 def changed_data(snapshot: Snapshot) -> list[str]:
-    """Return the names that are bound to other data than in a snapshot; other code does not count."""
+    """Return the names that are bound to other data than in a snapshot; changed functions do not count."""
     now = [(cell_name, contents, contents_of(cell)) for cell, contents, cell_name in snapshot.cells]
     now += [(name, bound, scope.get(name, ABSENT)) for scope, name, bound in snapshot.names]
     code = (FunctionType, type, ModuleType, Programs, type(ABSENT))
@@ -319,7 +320,7 @@ def brief(thing: Any) -> str:
 
 
 def advise(error: BaseException, failed: object) -> None:
-    """Say in the error that a function of `math` raised for a Value what to write instead."""
+    """If a function of `math` failed for a Value, say in the error what to write instead."""
     name = getattr(failed, "__name__", "")
     if not isinstance(error, RuntimeError) or getattr(failed, "__module__", None) != "math":
         return
@@ -379,10 +380,10 @@ def is_fixed(scope: dict[str, Any]) -> bool:
     """Return whether a module's names count as fixed: fastgrad's, numpy's and the standard library's."""
     root = str(scope.get("__name__")).partition(".")[0]
     if "_tuple_new" in scope and root.startswith("namedtuple_"):
-        # The constructor of a named tuple, to which no name leads: to look for its function goes through all
-        # objects of the process.
+        # The constructor of a named tuple, to which no name leads: the search for its function would go
+        # through all objects of the process.
         return True
-    # A program may have a module of its own with the name of one of the library's.
+    # Told by its file: a program may have a module with the name of one of the standard library's.
     where = str(scope.get("__file__") or LIBRARY)
     return root in FIXED or (root in sys.stdlib_module_names and where.startswith(LIBRARY))
 

@@ -42,7 +42,7 @@ __all__ = ["Compiled"]
 
 # What the function returns for one row: a Value or a list of them.
 Returned = TypeVar("Returned")
-# The change of data outside that gets a warning: before that it may be a setting tried by hand.
+# Which change of the data read from outside is warned of: one or two may be settings tried by hand.
 CHANGES = 3
 OTHER_SOURCE = "source lines are not shown: traced now, the function would be another program"
 # A program of more records takes a quarter of a second to trace.
@@ -62,7 +62,7 @@ class Compiled(Methods[Returned]):
         block: int,
         shared: tuple[str, ...] = (),
     ) -> None:
-        # The attributes of a callable object are its own.
+        # Without updated=(), the attributes of a callable object would be copied, too.
         functools.update_wrapper(self, function, updated=())
         self.function = function
         name = getattr(function, "__name__", type(function).__name__)
@@ -92,7 +92,7 @@ class Compiled(Methods[Returned]):
         kinds = [parameter.kind for parameter in parameters.parameters.values()]
         self.positional = len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY)
         self.by_position = self.positional == len(kinds) and self.rest is None
-        # A pickle of before has no names of shared arguments.
+        # Older pickles have no names of shared arguments.
         self.threads, self.strict, self.block, self.shared = (*options, ())[:4]
         require_shared(self.shared, self.names, self.rest, self.name)
         self.programs = {program.signature: program for program in programs}
@@ -106,7 +106,7 @@ class Compiled(Methods[Returned]):
         self.of_structures: dict[tuple[Structure | None, ...], Compiled[Any]] = {}
 
     def _inlined(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Returned:
-        """Return what the function itself returns: it is called by another that is traced."""
+        """Call the function itself: the caller is another function that is traced."""
         if self.function is None:
             raise _refused(
                 f"{self.name} cannot be part of another compiled function: it was unpickled with its "
@@ -159,9 +159,9 @@ class Compiled(Methods[Returned]):
         return tuple(ready)
 
     def _of_structures(self, what: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Call the function of all columns that the arguments are made of.
+        """Call the function that takes the columns of named tuples and dataclasses as single arguments.
 
-        Gradients by a named tuple or a dataclass are one of the same kind.
+        The gradients by a named tuple or a dataclass are returned as one of the same class.
         """
         if self.function is None:
             raise self._unknown_call()
@@ -210,7 +210,7 @@ class Compiled(Methods[Returned]):
         self.latest, self.snapshot = None, self.reads.snapshot()
 
     def _found_or_traced(self, arguments: tuple[Any, ...]) -> Program:
-        """Return the program that another thread has made meanwhile, or trace the function for it."""
+        """Return the program for the arguments, traced unless another thread has done so meanwhile."""
         signature, _, program = self._find(arguments, self._names_of(len(arguments)))
         if program is None:
             program = self.latest = self._traced(signature)
@@ -263,8 +263,8 @@ class Compiled(Methods[Returned]):
     def __str__(self) -> str:
         """Return the program of each signature as text, in the order of their traces.
 
-        With the source line of each instruction, for which the function is traced once more, and the numbers
-        that its traces have read from outside.
+        Each instruction has its source line, for which the function is traced once more. The numbers that the
+        traces have read from outside follow.
         """
         # Most programs are never printed.
         from fastgrad.compiler.listing import listing
@@ -290,7 +290,7 @@ class Compiled(Methods[Returned]):
         return lines_of_program(program, self.function, positional)
 
     def _line(self, program: Program, graph: Graph, record: int) -> str:
-        """Return the source line of one record, and what is on it."""
+        """Return the place of one record in the source, and the text of that line."""
         lines = self._lines(program).get(id(graph))
         return shown(lines[record]) if lines else ""
 
@@ -310,9 +310,9 @@ class Compiled(Methods[Returned]):
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled[Returned]:
-        """Copy the programs with their parameters; without programs, what is compiled.
+        """Copy the programs with their parameters; without programs, copy the function that is compiled.
 
-        A callable object is copied, as its parameters are its own; a function is shared.
+        A function is shared by the copies. A callable object is copied, as it may own parameters.
         """
         rebuild, arguments = self.__reduce__()
         if not self.programs and self.function is not None and self.instance is None:
@@ -327,12 +327,12 @@ class Compiled(Methods[Returned]):
                 ),
             )
         arguments = copy.deepcopy(arguments, memo)
-        # The instance of a method may have copied it with its attributes.
+        # Copying a method's instance may have copied this, too, as one of its attributes.
         copied: Compiled[Returned] = memo.get(id(self)) or rebuild(*arguments)
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # pickling.py makes compiled functions, and so stands above this file.
+        # pickling.py imports this module.
         from fastgrad.compiler.pickling import load_compiled, load_function, load_method
 
         options = self.threads, self.strict, self.block, self.shared
@@ -359,7 +359,7 @@ def callers_level() -> int:
 
 
 def reference(compiled: Compiled[Any]) -> tuple[str, str] | None:
-    """Return (module, name) if the function, or what it is compiled to, is found there; else None."""
+    """Return (module, name) if the function or its compiled form can be imported by these; else None."""
     function = compiled.function
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<lambda>")
     try:
@@ -372,7 +372,7 @@ def reference(compiled: Compiled[Any]) -> tuple[str, str] | None:
 
 
 class Decorator(Protocol):
-    """What `compile` returns if it is given options alone."""
+    """The decorator that `compile` returns if it is called with options only."""
 
     def __call__(self, function: Callable[..., Returned], /) -> Compiled[Returned]:
         """Compile the function."""
@@ -409,12 +409,12 @@ def compile(
     Use it as a decorator, with or without options, each of which a call may also give:
 
     threads: how many threads share the rows; the results are the same to the bit for any number.
-    strict: raise what the engine would raise, naming row, instruction and value, where the program
-    would otherwise go on with inf or nan.
-    block: rows computed together; 0 chooses by the size of the cache.
+    strict: raise the error that the engine raises, naming row, instruction and value; otherwise the
+    program goes on with inf or nan.
+    block: how many rows are computed together; 0 chooses by the size of the cache.
 
-    shared: the names of arguments that are the same in all rows: a number, or an array (d,), a list of d
-    Values. No call gives it.
+    shared: the names of arguments that are the same in all rows: a number, or an array (d,) that the function
+    gets as a list of d Values. It is no option of calls.
 
     A row is one element of each array. An argument is a number, the same for all rows; an array (N,),
     one Value a row; an array (N, d), a list of d Values a row. Arrays are float64 buffers, used without a

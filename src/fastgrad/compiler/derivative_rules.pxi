@@ -1,15 +1,15 @@
-# The table's derivatives as records: each is traced once, on placeholders.
+# Rules: the derivatives of the table as records. Each is traced once, on placeholders.
 
 cdef class Rule:
     """The derivative of a row by one operand, as nodes of four integers: a row and up to three operands.
 
-    An operand >= 0 is an earlier node. Below, ~operand is the place of what the derivative is a function of:
-    the operation's operands, then its result or, of a reduction, one operand, the result and the number of
-    operands. Where there is no operand, it is -1.
+    An operand >= 0 is an earlier node. A negative one is ~place of an input of the derivative: the
+    operation's operands, then its result; for a reduction one operand, the result and the number of operands.
+    Unused operands are -1.
     """
 
     cdef Integers nodes
-    # Of each node that is a constant, its number; else 0.
+    # For each node its number if it is a constant, else 0.
     cdef list numbers
     cdef int32_t result
 
@@ -17,12 +17,12 @@ cdef class Rule:
         PyMem_RawFree(self.nodes.items)
 
 
-# By row and operand, of a reduction by row alone.
+# By row and operand; for reductions by row alone.
 cdef dict known_rules = {}
 
 
 def placeholder_derivative(derivative, list leaves):
-    """Return a derivative as a number, or its records if it is one of placeholders or a function of them."""
+    """Return a derivative as a number, or its records if it depends on the placeholders."""
     if type(derivative) is float:
         return derivative
     found = leaves[derivative] if type(derivative) is int else derivative(*leaves)

@@ -37,23 +37,24 @@ Reduction: TypeAlias = Literal["mean", "sum"]
 Column: TypeAlias = "tuple[int, int] | None"
 # A number of the call's arguments, or a name.
 Argnum: TypeAlias = "int | str"
-# By the leaves from outside, as one array.
+# The name in `argnums` for the leaves from outside, as one array.
 PARAMETERS = "parameters"
 # The kinds of float arguments in a signature: by row, and shared by all rows.
 REALS, NUMBER = 0, 2
-# How many instructions the Hessian of a reduction may take as one program; it is computed by columns beyond.
+# The most instructions that the Hessian of a reduction may take as one program; a larger one is computed
+# column by column.
 MOST_OF_HESSIAN = 300_000
 
 
 class Chosen(NamedTuple):
-    """What is differentiated by: for each of `argnums`, its columns and what a row has of it."""
+    """What the derivatives are by: for each of `argnums`, its columns and its shape in a row."""
 
     columns: tuple[tuple[Column, ...], ...]
     shapes: tuple[tuple[int, ...], ...]
     # The signatures of tangents, and whether all rows share them.
     tangents: tuple[int, ...]
     shared: tuple[bool, ...]
-    # The name of the first that differs by row, or None.
+    # The name of the first argument that differs by row, or None.
     by_row: str | None
 
     # All columns.
@@ -71,7 +72,7 @@ class Differentiable(Programs[Returned]):
 
     # The name of a parameter `*xs`, or None.
     rest: str | None
-    # What `argnums` chose, by program; it is found anew when another program may have more parameters.
+    # By program and `argnums`: the choice. It is found again when another program may have more parameters.
     chosen: dict[tuple[Program, Any], Chosen]
 
     @property
@@ -222,40 +223,29 @@ class Differentiable(Programs[Returned]):
         FloatingPointError names what is not finite.
         """
         strict = options.get("strict", self.strict)
-        found, shapes = self._hessian(arguments, argnums, out, reduction, row_weights, options)
-        if strict:
-            require_finite(found, "hessian")
-        return found if shapes is None else blocks_of(found, shapes)
-
-    def _hessian(
-        self,
-        arguments: tuple[Any, ...],
-        argnums: Any,
-        out: Any,
-        reduction: Any,
-        row_weights: Any,
-        options: dict[str, Any],
-    ) -> Any:
-        function, program, ready, threads, block = self._begun("hessian", argnums, arguments, options)
-        chosen = function._chosen(program, argnums)
+        program, chosen, ready, threads, block = self._begun("hessian", argnums, arguments, options)
         if chosen.several and out is not None:
             raise ValueError("out is for a Hessian by one argument")
-        columns = chosen.flat
+        columns, found = chosen.flat, None
         shape = (len(columns),) if chosen.several else chosen.shapes[0]
         shapes = [(*program.output_shape, *shape, *shape)]
-        apart = chosen.shapes if chosen.several else None
         if reduction is None and row_weights is None:
             if program.has_loops:
-                return hessian_by_passes(program, ready, threads, block, columns, shapes, [out]), apart
-            derived = program.derived(("hessian", columns))
-            return derived.fill(ready, threads, block, shapes, [out])[0], apart
-        base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
-        if not program.has_loops and (
-            len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN
-        ):
-            derived = base.derived(("hessian", columns))
-            return derived.sums(ready, threads, block, scale, shapes, [out])[0], apart
-        return base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out]), apart
+                found = hessian_by_passes(program, ready, threads, block, columns, shapes, [out])
+            else:
+                derived = program.derived(("hessian", columns))
+                found = derived.fill(ready, threads, block, shapes, [out])[0]
+        else:
+            base, ready, scale = reduced(program, ready, chosen, reduction, row_weights)
+            small = len(base.output_shape) > 0 or len(columns) * base.size <= MOST_OF_HESSIAN
+            if small and not program.has_loops:
+                derived = base.derived(("hessian", columns))
+                found = derived.sums(ready, threads, block, scale, shapes, [out])[0]
+            else:
+                found = base.hessian_by_columns(ready, threads, block, scale, columns, shapes, [out])
+        if strict:
+            require_finite(found, "hessian")
+        return blocks_of(found, chosen.shapes) if chosen.several else found
 
     def hvp(
         self,
@@ -269,28 +259,14 @@ class Differentiable(Programs[Returned]):
     ) -> float | Array:
         """Return the products of the Hessian and the tangents, without the Hessian.
 
-        tangents: of the shape of the argument, for parameters (p,). The result has the shape of the
-        derivatives that `value_and_grad` returns. Options as there.
+        tangents: an array of the shape of the argument, (p,) for parameters. The result has the shape of the
+        derivatives that `value_and_grad` returns; the options are the same.
         """
         strict = options.get("strict", self.strict)
-        found = self._hvp(arguments, tangents, argnums, out, reduction, row_weights, options)
-        if strict:
-            require_finite(found, "hvp")
-        return found
-
-    def _hvp(
-        self,
-        arguments: tuple[Any, ...],
-        tangents: Any,
-        argnums: Any,
-        out: Any,
-        reduction: Any,
-        row_weights: Any,
-        options: dict[str, Any],
-    ) -> Any:
-        function, program, ready, threads, block = self._begun("hvp", argnums, arguments, options)
-        chosen = function._chosen(program, argnums)
-        (columns,), (shape,) = require_single(chosen, "hvp")
+        program, chosen, ready, threads, block = self._begun("hvp", argnums, arguments, options)
+        if len(chosen.columns) != 1:
+            raise TypeError("hvp is by one argument: argnums is a number or a name")
+        (columns,), (shape,) = chosen.columns, chosen.shapes
         shapes = [(*program.output_shape, *shape)]
         direction = prepare_numbers(tangents, "tangents", chosen.shared[0])
         if direction.signature != chosen.tangents[0]:
@@ -305,18 +281,23 @@ class Differentiable(Programs[Returned]):
         along = base.derived(("tangent", columns), (direction.signature,))
         ready = [*ready, direction]
         if reduction is None:
-            return filled(along, ready, threads, block, (columns,), False, shapes, [out])[0]
-        if program.output_shape:
-            return summed(along, ready, threads, block, scale, (columns,), False, shapes, [out])[0]
-        return along.reduced(ready, threads, block, scale, columns, shapes, [out])[1][0]
+            (found,) = filled(along, ready, threads, block, (columns,), False, shapes, [out])
+        elif program.output_shape:
+            (found,) = summed(along, ready, threads, block, scale, (columns,), False, shapes, [out])
+        else:
+            _, (found,) = along.reduced(ready, threads, block, scale, columns, shapes, [out])
+        if strict:
+            require_finite(found, "hvp")
+        return found
 
     def _begun(
         self, call: str, argnums: Any, arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> tuple[Differentiable[Returned], Program, list[Any], int, int]:
-        """Return the function that is called, its program, what it runs on, threads and block."""
+    ) -> tuple[Program, Chosen, list[Any], int, int]:
+        """Return the program of a call, what `argnums` choose, the prepared arguments, threads and block."""
         function, arguments = self._receiver(arguments)
         what = "backward" if argnums == PARAMETERS else "input_gradients"
-        return (function, *function._prepared(call, what, arguments, options))
+        program, *prepared = function._prepared(call, what, arguments, options)
+        return (program, function._chosen(program, argnums), *prepared)
 
     def _differentiate(
         self,
@@ -330,8 +311,7 @@ class Differentiable(Programs[Returned]):
         out: tuple[Any, Any] | None,
     ) -> Any:
         """Compute first derivatives, and the value if it is wanted."""
-        function, program, ready, threads, block = self._begun(call, argnums, arguments, options)
-        chosen = function._chosen(program, argnums)
+        program, chosen, ready, threads, block = self._begun(call, argnums, arguments, options)
         several = chosen.several
         outs = None if out is None else outputs_given(out, len(chosen.shapes), several)
         shapes = chosen.results
@@ -374,7 +354,7 @@ class Differentiable(Programs[Returned]):
         try:
             found = self.chosen.get((program, argnums))
         except TypeError:
-            # A list, or an array, has no hash; what is in it has none either if it is no number or name.
+            # A list or an array has no hash, nor has an item that is neither a number nor a name.
             argnums, found = tuple(argnums), None
         if found is None:
             found = self._choose(program, argnums)
@@ -462,15 +442,8 @@ class Differentiable(Programs[Returned]):
         return [number % len(names)]
 
 
-def require_single(chosen: Chosen, call: str) -> Any:
-    """Return the columns and the shapes of one argument; TypeError for several."""
-    if len(chosen.columns) != 1:
-        raise TypeError(f"{call} is by one argument: argnums is a number or a name")
-    return chosen.columns, chosen.shapes
-
-
 def blocks_of(found: Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[Array, ...], ...]:
-    """Return a Hessian by several arguments in parts: for each two of them, an array of their shapes."""
+    """Return the blocks of a Hessian by several arguments: an array for each pair of them."""
     ends = list(itertools.accumulate(map(math.prod, shapes)))
     parts = [slice(end - math.prod(shape), end) for end, shape in zip(ends, shapes, strict=True)]
     return tuple(
@@ -501,7 +474,7 @@ def entries(found: Any, place: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...
 
 
 def outputs_given(out: Any, count: int, several: bool) -> list[Any]:
-    """Return the array for the value and those for the derivatives, None for what is to be new."""
+    """Return the array for the value and those for the derivatives, None where a new one is wanted."""
     if not isinstance(out, (tuple, list)) or len(out) != 2:
         raise TypeError(
             "out is (array for the value, array for the derivatives), either of which may be None"
@@ -543,7 +516,7 @@ def summed(
     shapes: list[tuple[int, ...]],
     outs: list[Any] | None,
 ) -> list[Any]:
-    """Return the same, summed over the rows, times `scale`."""
+    """Return the outputs and derivatives as above, but summed over the rows and times `scale`."""
     if program.needs_passes(columns):
         return sums_by_passes(program, ready, threads, block, scale, columns, values, shapes, outs)
     derived = program.derived(("jacobian", columns, values))
@@ -553,7 +526,7 @@ def summed(
 def reduced(
     program: Program, ready: list[Any], chosen: Chosen | None, reduction: Any, row_weights: Any
 ) -> tuple[Program, list[Any], float]:
-    """Return the program whose sum over the rows is the reduction, what it runs on, and a factor."""
+    """Return (program, arguments, factor); the reduction is factor * the program's sum over the rows."""
     if reduction not in ("mean", "sum"):
         if reduction is None:
             raise ValueError("row_weights are for a reduction: give reduction='mean' or 'sum'")

@@ -9,7 +9,7 @@ from fastgrad.engine import _is_tracing, _refused
 
 
 cdef int refuse_in_trace(str name, str what) except -1:
-    """Raise TracingError in a function that is being traced, which would not repeat the call."""
+    """Raise TracingError in a function that is being traced: its program would not repeat the call."""
     if _is_tracing():
         raise _refused(
             f"{name}.{what} has no place in a function that is compiled: it would happen only once"
@@ -18,7 +18,7 @@ cdef int refuse_in_trace(str name, str what) except -1:
 
 
 cdef bint has_reduction(dict options, tuple names) except -1:
-    """Whether the options say how to reduce the rows, and are no arguments of the function."""
+    """Whether the options, other than arguments of the function, say how to reduce the rows."""
     for name in ("reduction", "row_weights"):
         if name in options and name not in names:
             return True
@@ -54,7 +54,7 @@ cdef class Programs:
         return GenericAlias(cls, returned)
 
     def __get__(self, instance, owner):
-        """Return the method of one instance: the one that the instance keeps, or a new one."""
+        """Return the compiled method of an instance: the one that the instance keeps, or a new one."""
         cdef Programs kept
         if instance is None:
             return self
@@ -73,7 +73,8 @@ cdef class Programs:
         cdef Program program
         cdef Snapshot snapshot
         cdef dict programs
-        # Another thread may trace meanwhile. What can fail stays out of the section, where Cython would leak.
+        # Another thread may trace meanwhile. Code that can fail stays out of the section: Cython would leak
+        # there.
         with critical_section(self):
             program, programs, snapshot = self.latest, self.programs, self.snapshot
         if program is None or not program.fits(ready):
@@ -98,9 +99,9 @@ cdef class Programs:
         return len(arguments) > 0 and isinstance(arguments[0], self.home[0]) and self._takes_instance()
 
     cdef tuple prepared(self, str what, tuple arguments, dict options):
-        """(program, arguments ready for it, threads, block); only the most common call is quick.
+        """(program, arguments ready for it, threads, block); raises as `_find` does.
 
-        That is one without options for a signature that was traced. Raises as `_find` does.
+        Only the most common call is quick: one without options, for a signature that was traced.
         """
         cdef list ready
         cdef Program program
@@ -122,7 +123,7 @@ cdef class Programs:
         return self.prepared(what, arguments, options)
 
     def _receiver(self, tuple arguments not None):
-        """Return what is called, and its arguments: the instance's method if it is called on the class."""
+        """Return (callable, arguments); for a method called on its class, the instance's own and the rest."""
         if self.key is not None and self.is_unbound_call(arguments):
             return self.__get__(arguments[0], type(arguments[0])), arguments[1:]
         return self, arguments

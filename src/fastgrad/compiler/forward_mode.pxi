@@ -1,12 +1,14 @@
-# Forward mode: the tangents of all columns side by side, each record having only those that reach it.
+# Forward mode: a tangent is the derivative of a record along a direction. Every column has a direction. All
+# directions are computed side by side, and each record has only the tangents that are not 0.
 
 cdef class Tangents:
-    """Of each record, the tangents that are not 0: pairs of a direction and a record."""
+    """For each record its tangents that are not 0, as pairs: the direction, and the record of the tangent."""
 
     cdef Py_ssize_t *start
     cdef Py_ssize_t *end
     cdef Integers pairs
-    # While one record is computed: of each direction, the list of its parts, as the last of them or -1.
+    # For the record whose tangents are being computed: for each direction the last part of its linked list,
+    # or -1.
     cdef int32_t *last
     cdef Integers touched
     cdef Integers parts
@@ -28,7 +30,7 @@ cdef class Tangents:
         PyMem_RawFree(self.parts.items)
 
     cdef int add(self, int32_t direction, int32_t part) except -1:
-        """Note a part of the tangent of the record that is computed."""
+        """Note a part of a tangent of the record whose tangents are being computed."""
         if self.last[direction] < 0:
             append(&self.touched, direction)
         append(&self.parts, part)
@@ -53,7 +55,7 @@ cdef class Tangents:
         }
 
     cdef int keep(self, int32_t record, dict tangents) except -1:
-        """Have these as the tangents of a record, by direction."""
+        """Set the tangents of a record, by direction."""
         self.start[record] = self.pairs.size // 2
         for direction, tangent in tangents.items():
             append(&self.pairs, direction)
@@ -88,9 +90,9 @@ cdef class Tangents:
 
 
 cdef Tangents along_columns(Builder builder, tuple columns, tuple seeds, list targets):
-    """The tangents of the targets, where each column has a seed in its own direction, which is 1.
+    """The tangents of the targets; each column has a direction of its own, with the tangent 1.
 
-    With `seeds`, a leaf for each column, all are in one direction.
+    With `seeds`, a leaf for each column, there is one direction, and the leaves are the tangents.
     """
     cdef dict places = {}
     cdef list seeded = []
@@ -109,8 +111,8 @@ cdef Tangents pushed_forward(
 ):
     """The tangents of all records that the targets need.
 
-    seeded: records with their tangents by direction. columns: by the place of an argument's column, that a
-    loop may go over, its direction and the place of its seed, or None for 1.
+    seeded: records with their tangents by direction. columns: for columns that a loop may read, by their
+    place: the direction, and the place of the leaf that is the tangent, or None for 1.
     """
     cdef int32_t size = <int32_t>builder.size(), record, factor, tangent, direction, part
     cdef Tangents tangents = Tangents(builder, directions)
@@ -156,7 +158,7 @@ cdef Tangents pushed_forward(
                     direction, tangent = tangents.pairs.items[2 * pair], tangents.pairs.items[2 * pair + 1]
                     part = builder.product(factor, tangent)
                     if selects(row) and not builder.is_constant(factor):
-                        # What was not chosen counts for nothing, even if its tangent is infinite.
+                        # An operand that was not chosen adds 0, even if its tangent is infinite.
                         part = builder.where(factor, part, builder.constant(0.0))
                     tangents.add(direction, part)
             if tangents.touched.size:
@@ -199,9 +201,9 @@ cdef int select_tangents(Builder builder, Tangents tangents, int32_t record) exc
 cdef JointLoop joint_loop(
     Builder builder, Tangents tangents, int32_t record, dict columns, Py_ssize_t directions
 ):
-    """A loop that computes the tangents of another one, too, or None if nothing has any.
+    """A joint loop: it computes another loop and its tangents. None if there are no tangents.
 
-    Its step is the other's, pushed forward: tangents of the state are more numbers of the state.
+    Its step is the other's with tangents: those of the state are more numbers of the state.
     """
     cdef Loop loop = builder.loops[builder.selections[builder.operand(record, 0)][1]]
     cdef JointLoop joint = JointLoop()
@@ -267,7 +269,7 @@ cdef list directions_of(tangents):
 
 
 cdef tuple numbered(list by, Py_ssize_t count):
-    """Numbers from `count` on, by direction, for the tangents of each of so many; and how many there are."""
+    """(a dict by direction for each list of directions, the new count): numbers tangents from `count` on."""
     cdef list found = []
     for directions in by:
         found.append({direction: count + at for at, direction in enumerate(directions)})
@@ -278,9 +280,9 @@ cdef tuple numbered(list by, Py_ssize_t count):
 cdef dict input_tangents(
     Builder builder, Tangents tangents, int32_t record, Loop loop, Input given, dict columns
 ):
-    """The tangents of a loop's input, by direction: a list of records, an Input, or what another loop makes.
+    """The tangents of a loop's input, by direction: a list of records, an Input, or results of another loop.
 
-    The last is (its record, number, first, stride).
+    These are (record of that loop, number of the result, first, stride).
     """
     cdef dict found = {}
     cdef JointLoop other
@@ -302,7 +304,7 @@ cdef dict input_tangents(
                 continue
             direction, place = seed
             if place is not None:
-                # The columns of an argument have the columns of another one as their tangents.
+                # The tangents are columns of another argument.
                 found[direction] = Input(
                     COLUMNS, place[0], 0, place[1] - at * given.stride, given.stride
                 )
@@ -325,7 +327,7 @@ cdef int add_input(
 
 
 cdef int add_tangent_input(tangent, list operands, list inputs) except -1:
-    """Add what `input_tangents` has returned for a direction."""
+    """Add one tangent, as `input_tangents` returns it, to a loop's inputs."""
     if isinstance(tangent, Input):
         inputs.append(tangent)
     elif isinstance(tangent, list):
@@ -338,7 +340,7 @@ cdef int add_tangent_input(tangent, list operands, list inputs) except -1:
 
 
 cdef list settled(Loop loop, list states_by, list outside_by, list given_by, dict columns):
-    """The directions in which each number of a state may have a tangent, in any step."""
+    """For each number of a state, the directions in which it may have a tangent in some step."""
     cdef list states = [mask_of(each) for each in states_by]
     cdef list outside = [mask_of(each) for each in outside_by]
     cdef list given = [mask_of(each) for each in given_by]
@@ -362,7 +364,7 @@ cdef object mask_of(directions):
 
 
 cdef list masks_of_outputs(Graph body, list states, list outside, list given, dict columns):
-    """Of each output of a step, the directions that may reach it from what the step takes."""
+    """For each output of a step, the directions that may reach it from the numbers that the step reads."""
     cdef list masks = []
     cdef Py_ssize_t index, at
     cdef int32_t first, second

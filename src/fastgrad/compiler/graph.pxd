@@ -9,14 +9,14 @@ from fastgrad.ops cimport *
 cdef enum:
     ROW_LOOP = ROW_END
     ROW_RESULT = ROW_END + 1
-    # What the place of a leaf begins with, if it is no argument: a parameter or, in a loop's step, what the
-    # step takes from outside; a number of its state; one of its inputs.
+    # The first number of a leaf's place where the leaf is no argument: OUTSIDE is a parameter or, in a loop's
+    # step, a number from outside; STATE is a number of the state; INPUT is one of the inputs.
     OUTSIDE = -1
     STATE = -2
     INPUT = -3
 
-# What a loop's step has as an input: columns of an argument, the elements of a list, or what another loop has
-# made.
+# The kinds of inputs of a loop's step: columns of an argument, the elements of a list, or the results of
+# another loop.
 cdef enum InputKind:
     COLUMNS
     ELEMENTS
@@ -24,8 +24,9 @@ cdef enum InputKind:
 
 
 cdef class Input:
-    # Of COLUMNS and MADE: the number of the argument, or of the operand that is the other loop; the first
-    # column, or the number of what the loop makes; from step to step. Of ELEMENTS: the first operand.
+    # COLUMNS: the number of the argument, the first column, and the stride from step to step.
+    # MADE: the operand that is the other loop, the number of the result, and the stride.
+    # ELEMENTS: the first operand.
     cdef readonly int kind
     cdef readonly Py_ssize_t source
     cdef readonly Py_ssize_t number
@@ -34,7 +35,7 @@ cdef class Input:
 
 
 cdef class Loop:
-    # The step's graph: its outputs are the state after it, and what it makes.
+    # The step's graph: its outputs are the next state, then the y that it makes.
     cdef readonly Graph body
     cdef readonly str name
     cdef readonly Py_ssize_t steps
@@ -58,12 +59,12 @@ cdef class Graph:
     cdef tuple parameters
     # For each leaf: (argument, column), or (-1, index of the parameter).
     cdef tuple leaves
-    # For each node of `take`: (argument, column) of its index. For each loop: (OUTSIDE, its number in
-    # `loops`). For each result of a loop: (STATE, its number among the loop's); see result_of.
+    # What records with a symbol refer to. For `take`: (argument, column) of its index. For a loop: (OUTSIDE,
+    # its number in `loops`). For a result of a loop: (STATE, its number among the loop's); see result_of.
     cdef tuple selections
     cdef tuple outputs
     cdef tuple loops
-    # Of a loop's step: how many numbers it takes from outside, has as its state and as inputs. Else None.
+    # In the step of a loop: how many numbers it takes from outside, has as state, has as inputs. Else None.
     cdef tuple taken
 
     cdef int validate(self) except -1
@@ -89,7 +90,7 @@ cdef class Graph:
         return self.loops[self.selections[self.operands[self.first(index)]][1]]
 
     cdef inline Py_ssize_t result_of(self, Py_ssize_t index) except -1:
-        """The number of a result: a number of the last state, or what a step makes, step by step."""
+        """The number of a result: first come the numbers of the last state, then each step's y."""
         return self.selections[self.operands[self.first(index)]][1]
 
     cdef inline int32_t loop_operand(self, Py_ssize_t index, Py_ssize_t at) noexcept:

@@ -8,7 +8,7 @@ __all__ = ["OPERATION_ROWS", "Graph", "Input", "Loop", "in_words", "repeated"]
 
 OPERATION_ROWS: dict[str, int]
 
-# What a loop's step has as an input; graph.pxd describes the fields.
+# An input of a loop's step; graph.pxd describes the fields.
 @disjoint_base
 class Input:
     kind: int

@@ -13,7 +13,7 @@ cdef enum:
     COLUMNS_END = 0x7fffffff
 
 
-# The number of each operation, by the name that saved programs use.
+# By the name that saved programs use: the row of each operation.
 OPERATION_ROWS = {roles_of(row << 2).name.decode(): row for row in range(1, ROW_END)}
 OPERATION_ROWS.update(leaf=ROW_LEAF, constant=ROW_CONSTANT, take=ROW_CUSTOM, inner=ROW_INNER, local=ROW_LOCAL)
 OPERATION_ROWS.update(loop=ROW_LOOP, result=ROW_RESULT)
@@ -21,7 +21,7 @@ OPERATION_ROWS.pop("")
 
 
 cdef class Input:
-    """What a loop's step has as an input, step by step; graph.pxd describes the fields."""
+    """An input of a loop's step; graph.pxd describes the fields."""
 
     def __cinit__(
         self, int kind, Py_ssize_t source, Py_ssize_t number=0, Py_ssize_t first=0, Py_ssize_t stride=1
@@ -35,8 +35,8 @@ cdef class Input:
 cdef class Loop:
     """A step that is repeated: its graph, how often, and what its inputs are.
 
-    In the graph that it is part of, its operands are the first state, what the step takes from outside, and
-    then those of its inputs.
+    In the graph that it is part of, its operands are the first state, the numbers that the step takes from
+    outside, and the operands of its inputs.
     """
 
     def __cinit__(
@@ -55,7 +55,7 @@ cdef class Loop:
         if len(body.outputs) < states or not all([isinstance(given, Input) for given in inputs]):
             raise ValueError("a damaged program: a loop has no step")
         for place, number in body.selections:
-            # An index is read where the argument has it.
+            # An index is read from the argument itself, so the input must be columns.
             if place == INPUT and not (0 <= number < len(inputs) and inputs[number].kind == COLUMNS):
                 raise ValueError("a damaged program: an index in a loop is no column of an argument")
 
@@ -71,7 +71,7 @@ cdef class Graph:
     with the operations' names: see pickling.py.
     """
 
-    # Not in __init__, which may be called again: a graph must not change after it was checked.
+    # In __cinit__, as __init__ may be called again: a graph must not change after it was checked.
     def __cinit__(
         self,
         bytes records not None,
@@ -120,7 +120,7 @@ cdef class Graph:
                 raise ValueError(f"a damaged program: output {output} is not in it")
             used[<Py_ssize_t>output] = 1
         for index in range(self.size - 1, -1, -1):
-            # The way back relies on it that every node has a user or is an output.
+            # The way back relies on this: every node has a user or is an output.
             if not self.is_valid(index) or not (used[index] or self.row(index) == ROW_CONSTANT):
                 raise ValueError(f"a damaged program: node {index} is invalid")
             self.mark_operands(index, used)
@@ -136,7 +136,7 @@ cdef class Graph:
         return 0
 
     def is_valid_place(self, Py_ssize_t leaf, Py_ssize_t column):
-        """Whether a leaf may be here: an argument, a parameter or what a step has."""
+        """Whether a leaf may have this place: of an argument, a parameter or, in a step, of its numbers."""
         if leaf >= 0:
             return self.taken is None and 0 <= column < COLUMNS_END
         if self.taken is None:
@@ -159,7 +159,7 @@ cdef class Graph:
             yield from loop.body.places()
 
     cdef bint is_valid(self, Py_ssize_t index) except -1:
-        """Whether a record refers only to what is there and, in the graph, before it."""
+        """Whether a record refers only to leaves and constants that exist and to records before it."""
         cdef int row = self.row(index)
         cdef int64_t first = self.first(index), second = self.second(index), at
         if row == ROW_LEAF:
@@ -202,7 +202,7 @@ cdef class Graph:
         return True
 
     cdef bint is_valid_loop(self, Py_ssize_t index) except -1:
-        """Whether the operands of a loop are as many, and of the kinds, that it needs."""
+        """Whether a loop has the number and kinds of operands that it needs."""
         cdef Loop loop, other
         cdef Input given
         cdef Py_ssize_t count = self.second(index) - 1, at, end = 0
@@ -258,9 +258,9 @@ cdef class Graph:
         return 0
 
     cdef dict mark_needed(self, bytearray needed):
-        """Mark all that the marked records depend on; return which of its step's outputs each loop needs.
+        """Mark what the marked records depend on; return the outputs of its step that each loop needs.
 
-        Derivatives pass through no others: one that is not finite, times 0, would be a nan.
+        Derivatives go through these alone: one that is not finite, times 0, would be nan.
         """
         cdef Py_ssize_t index
         cdef int row
@@ -305,7 +305,7 @@ cdef class Graph:
         return 0
 
     cdef set taken_from(self, int place, bytearray needed):
-        """Of a loop's step: the numbers of what these records take from a place, such as OUTSIDE."""
+        """In a loop's step: the numbers that these records read from a place, such as OUTSIDE."""
         return {
             self.leaves[self.first(index)][1]
             for index in range(self.size)
@@ -313,7 +313,7 @@ cdef class Graph:
         }
 
     cdef bytearray needed_by(self, set outputs):
-        """Of a loop's step: the records that these outputs depend on; adds the outputs that are states."""
+        """In a loop's step: the records that these outputs depend on; adds the needed states to `outputs`."""
         cdef Py_ssize_t known = -1
         cdef bytearray needed
         while len(outputs) > known:
@@ -326,7 +326,7 @@ cdef class Graph:
         return needed
 
     def _read_by(self, outputs not None):
-        """Of a loop's step: return the outputs that these need, sorted, and the places that are read."""
+        """In a loop's step: return the outputs that these need, sorted, and the places that are read."""
         cdef set read = set(outputs)
         cdef bytearray needed = self.needed_by(read)
         return sorted(read), {
@@ -334,7 +334,7 @@ cdef class Graph:
         }
 
     def _needed_by(self, read=None):
-        """Return which records these outputs need, by default all, and the same of the steps of loops."""
+        """Return which records these outputs (default: all) need, and the same for the steps of loops."""
         needed = bytearray(self.size)
         for number in range(len(self.outputs)):
             if read is None or number in read:
@@ -342,7 +342,7 @@ cdef class Graph:
         return needed, self.mark_needed(needed)
 
     def _taken(self):
-        """Return what a loop's step takes, as (numbers from outside, states, inputs); None of a function."""
+        """Return how many (numbers from outside, states, inputs) a step reads; None for a whole function."""
         return self.taken
 
     def _loops(self):
@@ -350,7 +350,7 @@ cdef class Graph:
         return self.loops
 
     def _parts(self):
-        """The arguments of Graph, but for the last three; the lists are copies."""
+        """Return the arguments of Graph except the last three; the lists are copies."""
         return (
             self.records_bytes,
             self.operands_bytes,
@@ -366,7 +366,7 @@ cdef class Graph:
 
 
 cdef bint is_some_loop(Graph self, Py_ssize_t index) except -1:
-    """Whether a record, which is not known to be valid yet, names a loop that there is."""
+    """Whether a record, not known to be valid yet, names a loop that exists."""
     cdef int64_t first = self.first(index), second = self.second(index)
     if self.row(index) != ROW_LOOP or first < 0 or second < 1:
         return False

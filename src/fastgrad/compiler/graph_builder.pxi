@@ -1,4 +1,5 @@
-# A graph that grows: what is equal is one record, constants fold, and what no output needs is left out.
+# Builds a graph record by record. Equal records are one, constants fold, and records that no output needs are
+# left out.
 
 cdef list operands_of(Graph graph, Py_ssize_t index):
     """The operands of a record of a graph."""
@@ -17,15 +18,16 @@ cdef inline uint64_t mixed(uint64_t hash, int32_t number) noexcept nogil:
 
 
 cdef class JointLoop:
-    """A loop that computes another one and its tangents, as a record of a builder."""
+    """A loop that computes another loop and its tangents; the results of the other have new numbers in it."""
 
     cdef int32_t record
-    # Of the other loop, and of this one: the numbers of the state, and of what a step makes.
+    # How many numbers the state has, and how many a step makes: in the other loop, and in this one.
     cdef Py_ssize_t states
     cdef Py_ssize_t makes
     cdef Py_ssize_t all_states
     cdef Py_ssize_t all_makes
-    # Of each number of the state, and of what a step makes: its tangents' numbers, by direction.
+    # For each number of the state, and for each number that a step makes: its tangents' numbers, by
+    # direction.
     cdef list state_tangents
     cdef list made_tangents
 
@@ -50,7 +52,7 @@ cdef class JointLoop:
 
 
 cdef class Builder:
-    """Records, each of which is another one, in the format of a Graph."""
+    """Growing records in the format of a Graph, no two of them equal."""
 
     cdef Graph source
     cdef Integers records
@@ -66,18 +68,20 @@ cdef class Builder:
     cdef uint64_t mask
     cdef Integers many
     cdef Integers scratch
-    # The record of each record of the source.
+    # For each record of the source graph, its record here.
     cdef Integers moved
-    # Rules by row << 2 | operand, as long as the builder lives.
+    # The rules used so far, by row << 2 | operand.
     cdef list rules
-    # What the first operand of `take`, of a loop or of a loop's result names, as in a Graph; each once.
+    # The selections, as in a Graph, each once: the first operand of `take`, a loop or a result is an index
+    # here.
     cdef list selections
     cdef dict selection_numbers
     cdef list loops
-    # The records of loops by what they compute, and the loops that compute another one with its tangents.
+    # The records of loops, by content_of() and operands; and the joint loops, by the record of the other
+    # loop.
     cdef dict loop_records
     cdef dict joint_loops
-    # Of the step of a joint loop: what it takes.
+    # In the step of a joint loop: Graph.taken.
     cdef tuple taken
 
     def __cinit__(self, Graph source not None):
@@ -191,7 +195,7 @@ cdef class Builder:
         return commutes(row) and self.first(record) == second and self.second(record) == first
 
     cdef int32_t found_or_added(self, int row, int32_t first, int32_t second) except -1:
-        """A record; of many operands, those at the end of `operands`, which go if it is there already."""
+        """The record with these fields. If it exists, its operands are removed from the end of `operands`."""
         cdef uint64_t slot = self.hash_of(row, first, second) & self.mask
         cdef int32_t record
         while self.slots[slot] != 0:
@@ -270,7 +274,7 @@ cdef class Builder:
         return self.found_or_added(ROW_MUL, x, self.constant(factor))
 
     cdef int32_t where(self, int32_t condition, int32_t then, int32_t other) except -1:
-        """What a condition selects, which may be another's answer in numbers, or known."""
+        """The record of where(condition, then, other), simplified if possible."""
         cdef int32_t holds, fails, start
         if self.is_constant(condition):
             return then if self.number(condition) > 0.0 else other
@@ -293,7 +297,7 @@ cdef class Builder:
         return self.row(record) == ROW_WHERE and self.operand(record, 0) == condition
 
     cdef int32_t given(self, int32_t condition, int32_t record, int side) except -1:
-        """What a record is where the condition holds (1), or does not (2)."""
+        """A record that has the same value where the condition holds (side 1), or does not (side 2)."""
         cdef int32_t a, b
         while self.selects_by(record, condition):
             record = self.operand(record, side)
@@ -350,10 +354,10 @@ cdef class Builder:
         two[0], two[1] = self.selection((STATE, number)), loop
         return self.of_many(ROW_RESULT, two, 2)
 
-    # -- what there is before derivatives
+    # -- the records of the source
 
     cdef int copy_source(self, Py_ssize_t parameters=OUTSIDE) except -1:
-        """Take over the records of the source; the parameters may become an argument of this number."""
+        """Copy the source's records; with `parameters`, its parameters become the argument of that number."""
         cdef Graph graph = self.source
         cdef Py_ssize_t index
         cdef int row
@@ -422,7 +426,7 @@ cdef class Builder:
         return self.second(record) if at else self.first(record)
 
     cdef int32_t derivative(self, int32_t record, Py_ssize_t at) except -1:
-        """The record of the derivative by an operand, for what has a rule."""
+        """The record of the derivative by an operand, for an operation that has a rule."""
         cdef int row = self.row(record)
         cdef bint reduces = ROW_FIRST_REDUCTION <= row < ROW_FIRST_TERNARY
         cdef Py_ssize_t key = row << 2 | (0 if reduces else at), node, count = self.operand_count(record)
@@ -468,9 +472,9 @@ cdef class Builder:
         return self.unary(row, three[0])
 
     cdef int32_t share(self, int32_t record, Py_ssize_t at) except -2:
-        """The derivative by an operand: 1 where there is no rule but a sum of products, NOTHING if it is 0.
+        """The derivative of a record by an operand, NOTHING if it is 0.
 
-        Of `take`, the number 1 if this operand is what the row chose.
+        For `take` it is 1 if the row chose this operand.
         """
         cdef int row = self.row(record)
         cdef int32_t found, selection
@@ -481,7 +485,8 @@ cdef class Builder:
                 return self.constant(1.0)
             return self.operand(record, at ^ 1)
         if row == ROW_LOCAL:
-            # Pairs of an operand and the derivative by it follow the result, which none goes through.
+            # The operands are the result, which gets no gradient, then pairs of an operand and its
+            # derivative.
             return self.operand(record, at + 1) if at % 2 else NOTHING
         if row == ROW_CUSTOM:
             count, selection = self.operand_count(record), self.operand(record, 0)
@@ -500,7 +505,7 @@ cdef class Builder:
     # -- the result
 
     cdef inline int32_t standing_for(self, int32_t record):
-        """The record that is written in the place of this one: of a loop, the one with its tangents."""
+        """The record that the finished graph has for this one: for a loop, its joint loop if there is one."""
         if self.row(record) == ROW_LOOP and self.joint_loops:
             joint = self.joint_loops.get(record)
             if joint is not None:
@@ -508,9 +513,9 @@ cdef class Builder:
         return record
 
     cdef Graph finished(self, list outputs, tuple parameters=None):
-        """The graph of these outputs, NOTHING being 0, without what none of them needs.
+        """The graph of these outputs, without records that none of them needs; an output NOTHING is 0.
 
-        parameters: of the graph; None for those of the source that are needed.
+        parameters: those of the new graph; None for the source's that are needed.
         """
         cdef Py_ssize_t at, count, listed = 0
         cdef int32_t record
@@ -590,7 +595,7 @@ cdef class Builder:
             PyMem_RawFree(order.items)
 
     cdef tuple selection_of(self, int32_t record):
-        """What the first operand of a record names; of a joint loop, the results have other numbers."""
+        """The selection of a record; a result of a joint loop has another number than in the source."""
         cdef tuple place = self.selections[self.operand(record, 0)]
         cdef JointLoop joint
         if self.row(record) == ROW_RESULT and self.joint_loops:
@@ -601,7 +606,7 @@ cdef class Builder:
 
 
 cdef int mark_needed(Builder builder, char *needed, list targets) except -1:
-    """Mark what the targets depend on, and the targets themselves."""
+    """Mark the targets and all records that they depend on."""
     cdef int32_t record, operand
     cdef Py_ssize_t at
     cdef bint again = True
@@ -614,7 +619,7 @@ cdef int mark_needed(Builder builder, char *needed, list targets) except -1:
             if needed[record]:
                 for at in range(builder.operand_count(record)):
                     operand = builder.standing_for(builder.operand_at(record, at))
-                    # Only a loop that stands for another comes after what uses it.
+                    # Only joint loops come after records that use them.
                     again = again or (operand > record and not needed[operand])
                     needed[operand] = 1
     return 0
@@ -653,7 +658,7 @@ cdef int put_in_order(Builder builder, list outputs, int32_t *places, Integers *
 
 
 cdef tuple content_of(Loop loop):
-    """What is equal for loops that compute the same of the same operands."""
+    """A key that is equal for loops which compute the same from equal operands."""
     return (
         content_of_graph(loop.body), loop.steps,
         tuple([(given.kind, given.source, given.number, given.first, given.stride) for given in loop.inputs]),

@@ -21,7 +21,8 @@ cdef enum:
 # opcodes.py says of each opcode what left, right and third are.
 cdef struct Instruction:
     int32_t opcode
-    # A bit an operand: the contribution to its adjoint is the first, so it is stored and not added.
+    # A bit for each operand: set if this is the first contribution to its adjoint, which is stored, not
+    # added.
     int32_t fresh
     int32_t out
     int32_t out_adjoint
@@ -44,13 +45,13 @@ cdef struct Wide:
     int32_t right
     int32_t right_adjoint
     int32_t fresh_left
-    # Of a take: whether it is the first to add to the gradient of any operand that varies.
+    # In a take: whether it is the first to add to the gradient of any operand that varies by row.
     int32_t any_fresh
-    # Of a matrix: whether its weights, and not its bias alone, want a gradient.
+    # In a matrix: whether the weights, and not the biases alone, want a gradient.
     int32_t fresh_right
-    # Of a matrix: how many of its operands, the first, want a gradient.
+    # In a matrix: how many of the operands want a gradient; they come first.
     int32_t active
-    # Of a matrix: the row of the operation that each of its results goes through, or 0.
+    # In a matrix: the row of the activation that is applied to each result, or 0.
     int32_t activation
     int32_t weights
     int32_t bias
@@ -75,7 +76,7 @@ cdef struct Argument:
     const char *data
     Py_ssize_t row_step
     Py_ssize_t column_step
-    # Where the gradient by this argument goes, row by row, or NULL; the steps are numbers, not bytes.
+    # Where the gradient by this argument goes, row by row, or NULL; its strides count doubles, not bytes.
     double *gradient
     Py_ssize_t gradient_row_step
     Py_ssize_t gradient_column_step
@@ -103,7 +104,7 @@ cdef struct Block:
     const int32_t *table
     const Wide *wides
     const Argument *arguments
-    # Of each output, or NULL if their sums over the rows are wanted.
+    # For each output its Place, or NULL if the sums over the rows are wanted.
     const Place *places
     Py_ssize_t outputs
     # d total / d output, the same for every row.
@@ -112,10 +113,11 @@ cdef struct Block:
     double *scratch
     double **first_pointers
     double **second_pointers
-    # Of a loop's step: where its outputs go, and where their gradients are; NULL for those that nobody reads.
+    # In a loop's step: where the outputs go, and where their gradients are; NULL for outputs that nobody
+    # reads.
     double **targets
     double **target_adjoints
-    # What runs a loop instruction.
+    # The functions that run a loop instruction, forward and back.
     RunLoop forward_loop
     RunLoop backward_loop
     LoopState *loops
@@ -129,7 +131,7 @@ cdef struct Kernels:
 
 
 cdef inline Py_ssize_t choice(const char *index, Py_ssize_t choices) noexcept nogil:
-    """A row's index for `take`. It was in range before the run; another thread may have changed it since."""
-    # Volatile: the number that is compared is the number that is used.
+    """A row's index for `take`, 0 if out of range, as another thread may have changed it after the check."""
+    # Volatile, so that the number is read once: the one compared is the one used.
     cdef int64_t number = (<const volatile int64_t *>index)[0]
     return number if 0 <= number < choices else 0

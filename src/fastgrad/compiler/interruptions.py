@@ -1,4 +1,4 @@
-"""What interrupts a function that is traced: code that Python calls by itself, such as a signal's handler."""
+"""Recognise code that Python runs on its own during a trace, such as the handler of a signal."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ QUIET = {
 
 
 def interrupts_run(run: CodeType) -> bool:
-    """Return whether what runs in this thread was not called by the code that runs the traced function.
+    """Return whether the code that runs now was called by Python itself and not by the traced function.
 
-    That is code that runs for a signal, for the end of an object, for the collector or a debugger: no
-    number that it reads gets into the program. What cannot be told from a call counts as one.
+    run: the code that calls the traced function. Python itself calls handlers of signals, finalisers,
+    callbacks of the collector and of debuggers; numbers that these read do not get into the program. Where it
+    is unclear, the answer is False.
     """
     frame: FrameType | None = sys._getframe(1)
     handlers = set(code_of_handlers())
@@ -49,14 +50,14 @@ def interrupts_run(run: CodeType) -> bool:
 
 
 def ends_an_object(frame: FrameType) -> bool:
-    """Return whether a frame is of a finalizer, or of the callback of a weak reference that it is given."""
+    """Return whether a frame is a finaliser's, or that of a weak reference's callback."""
     code = frame.f_code
     if code.co_name == "__del__":
         return True
     given = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & inspect.CO_VARARGS:
         given += frame.f_locals.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
-    # Itself alone, or after the instance whose method it is.
+    # The callback gets the reference as its argument, after `self` if it is a method.
     return any(isinstance(each, ReferenceType) and each() is None for each in given[:2])
 
 

@@ -20,14 +20,14 @@ cdef enum:
     MOST_LINES = 200
     # Operands of one instruction.
     MOST_NAMES = 6
-    # The widest instruction that the column of source lines stands behind.
+    # Source lines stand in a column behind instructions of at most this width.
     WIDEST = 60
 
 
 def listing(Program program not None, dict lines=None):
-    """Return the program as text: its counts, what runs once a batch, for every row, and on the way back.
+    """Return the program as text: counts, and the instructions once a batch, for every row, and back.
 
-    lines: of each graph by its id, the source lines of each record.
+    lines: by the id of a graph, the source lines of each of its records.
     """
     cdef Graph graph = program.graph
     cdef Plan forward = program.plan_for(FORWARD)
@@ -103,12 +103,12 @@ cdef class Reader:
     cdef list once
     cdef list forward
     cdef list backward
-    # Of a loop's step.
+    # Not None in the step of a loop.
     cdef LoopPlan loop
     # By register, and by index of a uniform number.
     cdef dict held
     cdef dict uniform
-    # Of each record: the source lines that it computes; None if they are not known.
+    # For each record the source lines that it computes; None if they are not known.
     cdef list lines
 
     def __cinit__(self, Program program not None, Plan plan not None, Graph graph not None, dict lines):
@@ -142,7 +142,7 @@ cdef class Reader:
             sources.append(source)
         for at in range(plan.forward_count - 2, -1, -1):
             if sources[at] is None:
-                # Lowering adds an instruction before the one that needs it.
+                # An instruction that lowering has added stands before the one that needs it.
                 sources[at] = sources[at + 1]
         self.forward = [(text, source or "") for (text, _), source in zip(self.forward, sources)]
         for at in range(min(plan.backward_count, MOST_LINES)):
@@ -160,7 +160,7 @@ cdef class Reader:
         return [title, *[f"{text:<{width}}    {source}" if source else text for text, source in lines], *more]
 
     cdef str source_of(self, const Instruction *i, int32_t made):
-        """The source line of an instruction for every row; none for what has a name of its own."""
+        """The source line of an instruction for every row; none for loads, whose argument is named."""
         cdef const Roles *roles = roles_of(i.opcode)
         cdef const Wide *wide
         cdef Py_ssize_t at
@@ -219,7 +219,7 @@ cdef class Reader:
         return name if self.program.signature[argument] // 4 == 0 else f"{name}[{column}]"
 
     cdef str given(self, Py_ssize_t argument, Py_ssize_t column):
-        """The name of an argument that stands for what a step is given, or for what a loop makes."""
+        """The name of an argument that stands for a number of a loop: a state, an input, a result."""
         cdef LoopPlan loop
         cdef Py_ssize_t at
         for loop in [self.loop] if self.loop is not None else []:
@@ -253,6 +253,11 @@ cdef class Reader:
             return self.argument(plan.shared[2 * operand], plan.shared[2 * operand + 1])
         return f"{plan.initial[operand]:.6g}"
 
+    cdef str stored(self, const Instruction *i):
+        """The name of what a step stores: a number of the next state, or a y."""
+        states = self.loop.code.states
+        return f"next state[{i.right}]" if i.right < states else f"y[{i.right - states}]"
+
     cdef list operands(self, const Instruction *i, bint once):
         """The names of the operands: those of a list, pair by pair, then those of the fields."""
         cdef const Roles *roles = roles_of(i.opcode)
@@ -282,10 +287,8 @@ cdef class Reader:
             return f"  load {results[0]}"
         if roles.fields[1] == ROLE_LOOP:
             return f"  {few(results) or 'nothing'} = loop {i.right} from {few(operands)}"
-        if i.opcode == OPCODE_STORE:
-            states = self.loop.code.states
-            target = f"next state[{i.right}]" if i.right < states else f"y[{i.right - states}]"
-            return f"  {target} = {operands[0]}"
+        if roles.fields[1] == ROLE_COLUMN:
+            return f"  {self.stored(i)} = {operands[0]}"
         if roles.fields[1] == ROLE_OUTPUT:
             return f"  output {i.right} = {operands[0]}"
         if roles.fields[1] == ROLE_ARGUMENT:
@@ -328,9 +331,8 @@ cdef class Reader:
         read = few([f"d{name}" for name in results]) or f"the seed of output {i.right}"
         if roles.fields[0] == ROLE_ARGUMENT:
             return f"  the gradient by {results[0]} from d{results[0]}"
-        if i.opcode == OPCODE_STORE:
-            states = self.loop.code.states
-            read = f"dnext state[{i.right}]" if i.right < states else f"dy[{i.right - states}]"
+        if roles.fields[1] == ROLE_COLUMN:
+            read = f"d{self.stored(i)}"
         return f"  {few(given)} from {read} through {roles.name.decode()}"
 
 

@@ -8,14 +8,15 @@ from fastgrad.compiler.transforms cimport Divided
 
 cdef enum Purpose:
     FORWARD
-    # The outputs' sum over the rows, by the parameters; and by the numbers that all rows share, too.
+    # BACKWARD: the gradient of the outputs' sum over the rows, by the parameters. The next also by the
+    # numbers that all rows share.
     BACKWARD
     INPUTS
     SHARED
 
 cdef struct Step:
     int32_t opcode
-    # The id of what it makes, where it makes one number.
+    # The id of its result, if it has one.
     int32_t out
     # left, right and third, as opcodes.py describes them for the opcode; ids in the place of registers.
     int32_t fields[3]
@@ -24,33 +25,34 @@ cdef struct Step:
 cdef class WideStep:
     """The operands of a step that has any number of them, as ids."""
 
-    # Where the operands begin in Lowering.ids, and how many there are; of pairs, all left ones come first.
+    # Where the operands begin in Lowering.ids, and how many there are; in a list of pairs all left ones come
+    # first.
     cdef Py_ssize_t start
     cdef Py_ssize_t size
     cdef bint pairs
-    # Of a matrix: its results, the weights result by result, and a bias for each result.
+    # In a matrix: the results, the weights of each result in turn, and a bias for each result.
     cdef list results
     cdef list weights
     cdef list biases
-    # The row of the operation that each result goes through, or 0.
+    # The row of the activation that is applied to each result, or 0.
     cdef int activation
 
 
 cdef class Scope:
-    # What a loop's step knows of what it is given: which numbers from outside vary by row, and of which the
-    # gradient is wanted.
+    # Which of the step's numbers from outside vary by row, and which of them want a gradient.
     cdef list outside_varies
     cdef list outside_active
     cdef list states_active
     cdef list inputs_active
     # Whether the step reads an input.
     cdef list inputs_used
-    # Of each number of the state, whether anything that is read depends on it.
+    # For each number of the state, whether an output that is read depends on it.
     cdef list states_read
-    # The same of what it makes, and whether anybody reads it.
+    # For each y of the step, whether it wants a gradient, and whether it is read.
     cdef list made_active
     cdef list made_used
-    # The first of the arguments that stand for what the step is given: states, outside, inputs, made.
+    # The step loads its states, numbers from outside and inputs, and stores its ys, like arguments: the first
+    # of these arguments.
     cdef Py_ssize_t base
     # Of a step whose lanes are steps, and not rows: how it is divided. Else None.
     cdef Divided divided
@@ -65,14 +67,14 @@ cdef class LoopStep:
     cdef Py_ssize_t number
     # The ids of the results that are read, each with the number of the state.
     cdef list results
-    # Of each input that is a list: where its elements are among the operands of the step.
+    # For each input that is a list: where its elements begin among the operands of the step.
     cdef list offsets
     cdef bint active
 
 
 cdef class Layout:
-    # What all plans of a program share: the numbers of its loops, and of the arguments, those that stand for
-    # what the steps of loops are given among them.
+    # Counters for all plans of a program: of its loops, and of its arguments, including those that stand for
+    # the states, numbers from outside, inputs and ys of loops.
     cdef Py_ssize_t loops
     cdef Py_ssize_t arguments
 
@@ -81,12 +83,12 @@ cdef class Lowering:
     cdef Graph graph
     cdef int purpose
     cdef tuple kinds
-    # Of a loop's step; else None.
+    # None unless this is the step of a loop.
     cdef Scope scope
     cdef Layout layout
     # The loops, by record.
     cdef dict loops
-    # Of each record, whether an output that is read depends on it.
+    # For each record, whether an output that is read depends on it.
     cdef bytearray needed
     cdef int32_t *records
     cdef Integers varying

@@ -2,8 +2,8 @@
 # cython: auto_pickle=False, binding=False
 """From the graph to steps: what varies by row, what is fused, and in which order it runs.
 
-Everything here speaks of ids: the number of a record, or a later number for what fusion adds. A step is an
-opcode, the id of its result, and three fields whose meaning opcodes.py gives, with ids in the place of
+An id numbers a result: it is the number of a record, or a later number for a result that fusion adds. A step
+is an opcode, the id of its result, and three fields whose meaning opcodes.py gives, with ids in the place of
 registers.
 """
 
@@ -197,7 +197,7 @@ cdef int analyse(Lowering self) except -1:
 
 
 cdef bint is_read(Lowering self, Py_ssize_t output) except -1:
-    """Whether anybody reads an output: of a loop's state and of what its step makes, not all need be."""
+    """Whether an output is read; in the step of a loop some may not be."""
     cdef Scope scope = self.scope
     if scope is None:
         return True
@@ -211,7 +211,7 @@ cdef bint is_read(Lowering self, Py_ssize_t output) except -1:
 
 
 cdef int analyse_leaf(Lowering self, int32_t index) except -1:
-    """What a loop's step is given."""
+    """Whether a leaf of a loop's step varies by row, and whether its gradient is wanted."""
     cdef Scope scope = self.scope
     place, number = self.graph.leaves[self.records[3 * index + 1]]
     if place == OUTSIDE:
@@ -228,7 +228,7 @@ cdef int analyse_leaf(Lowering self, int32_t index) except -1:
 
 
 cdef int analyse_loop(Lowering self, int32_t index, set read) except -1:
-    """What is known of the operands is known of what the step is given."""
+    """Find the same for the step of a loop: its leaves vary and want gradients as the loop's operands do."""
     cdef Graph graph = self.graph
     cdef LoopStep step = LoopStep()
     cdef Scope scope = Scope()
@@ -263,7 +263,8 @@ cdef int analyse_loop(Lowering self, int32_t index, set read) except -1:
             other.scope.made_used[given.number] = True
             active = other.scope.made_active[given.number]
         scope.inputs_active.append(active)
-    # A number of the state has a gradient if the next state's has, which depends on others.
+    # Whether a number of the state has a gradient depends on the next state's numbers: repeat until it
+    # settles.
     while not settled:
         body = Lowering(loop.body, self.purpose, self.kinds, scope, None)
         analyse(body)
@@ -306,9 +307,10 @@ cdef bint has_given(Lowering self) noexcept:
 
 
 cdef int follow_gradients(Lowering self) except -1:
-    """Where derivatives are given, drop the gradient of what only they use, and those that nothing asks for.
+    """Drop the gradients of records that only given results and given derivatives use.
 
-    A gradient goes from the outputs to the operands, past the results and the derivatives that are given.
+    A gradient goes from the outputs to the operands; into results and derivatives that are given it does not
+    go.
     """
     cdef Graph graph = self.graph
     cdef const int32_t *operands = graph.operands
@@ -372,7 +374,7 @@ cdef inline int push_operand(Lowering self, int32_t operand, int32_t sign) excep
 
 
 cdef inline double weight_of(Lowering self, int32_t index) noexcept:
-    """What a linear reduction multiplies each of its operands by."""
+    """The factor by which a linear reduction multiplies each of its operands."""
     return reduction_derivative(self.records[3 * index], 0.0, self.records[3 * index + 2], 0.0)
 
 
@@ -437,7 +439,7 @@ cdef int find_chain(Lowering self, int32_t root) except -1:
         append(&self.singles, sign)
     row = self.records[3 * root]
     if (row == ROW_ADD or row == ROW_SUB) and self.pairs.size == 0 and self.singles.size == 4:
-        # A plain sum of two numbers is no chain. If an operand was absorbed (a sum of one number), it is.
+        # A plain sum of two records is no chain, unless one of them was absorbed (a sum of one number).
         if self.singles.items[0] == self.records[3 * root + 1]:
             if self.singles.items[2] == self.records[3 * root + 2]:
                 return 0
@@ -544,7 +546,7 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
             append(uniform_singles, p)
             append(uniform_singles, q)
     bias = uniform_total(self, uniform_pairs, uniform_singles, self.active.items[root])
-    # From here on new ids may have moved the arrays.
+    # New ids below may move the arrays.
     if not products:
         linear += [(self.constant(sign), x) for sign, x in lanes]
         return emit_linear(self, root, linear, bias)
@@ -606,7 +608,7 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
             weight = uniform_total(self, &self.pairs, &self.singles, self.active.items[out])
         weights[x] = weight
     if len(weights) == 1:
-        # Not from items(): CPython 3.11 crashes if there is no memory for that iterator's tuple.
+        # Not by items(): CPython 3.11 crashes if there is no memory for the tuple of that iterator.
         [x] = weights
         return self.step(&self.steps, OPCODE_MULTIPLY_ADD, out, x, weights[x], bias)
     ordered = [x for x in weights if self.active.items[<int32_t>x]]
@@ -629,7 +631,7 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
 
 
 cdef bint is_small_power(Lowering self, int row, int32_t exponent) except -1:
-    """Whether a power is a few products, or those of an inverse: its exponent is a small whole number."""
+    """Whether a power is computed by a few products: its exponent is a small whole number."""
     cdef double number
     if row != ROW_POW or self.graph.row(exponent) != ROW_CONSTANT:
         return False
@@ -638,14 +640,14 @@ cdef bint is_small_power(Lowering self, int row, int32_t exponent) except -1:
 
 
 cdef int32_t broadcast(Lowering self, int32_t operand, bint active) except -1:
-    """Lanes of a uniform number, for instructions without a form for one."""
+    """The id of lanes that all hold a uniform number, for instructions that take no uniform numbers."""
     cdef int32_t lanes = self.new_id(1, active)
     self.step(&self.steps, OPCODE_BROADCAST, lanes, operand)
     return lanes
 
 
 cdef int emit_local(Lowering self, Integers *steps, int32_t index) except -1:
-    """The step of a record that is given by its local derivatives: those whose operand wants its gradient."""
+    """The step of a record given by its local derivatives, with the operands that want a gradient."""
     cdef const int32_t *operands = self.graph.operands + self.records[3 * index + 1]
     cdef int32_t count = self.records[3 * index + 2], at
     cdef list wanted = []
@@ -658,7 +660,7 @@ cdef int emit_local(Lowering self, Integers *steps, int32_t index) except -1:
 
 
 cdef tuple place_of(Lowering self, tuple place):
-    """The argument and its column; of what a step is given, the argument that stands for it."""
+    """(argument, column) of a place; for a number of a loop's step, of the argument that stands for it."""
     cdef Py_ssize_t states, outside
     if place[0] >= 0:
         return place
@@ -694,7 +696,7 @@ cdef int emit_leaf(Lowering self, int32_t index, tuple place) except -1:
 
 
 cdef int32_t operand_of_loop(Lowering self, Py_ssize_t index, Py_ssize_t at) except -1:
-    """An operand of a loop; of those that no result needs, 0."""
+    """The id of an operand of a loop; the number 0 in the place of one that no result needs."""
     cdef int32_t operand = self.graph.loop_operand(index, at)
     return operand if self.needed[operand] else self.constant(0.0)
 
@@ -716,7 +718,7 @@ cdef int emit_loop(Lowering self, int32_t index) except -1:
 
 
 cdef int emit_result(Lowering self, int32_t index) except -1:
-    """What a step makes is loaded; the last state is where the loop has put it."""
+    """The step of a loop's result: a y is loaded like an argument; a last state is in a register already."""
     cdef LoopStep step = self.loops[self.graph.loop_operand(index, 0)]
     cdef Py_ssize_t number = self.graph.result_of(index) - step.loop.states, at
     if number < 0:
@@ -807,7 +809,7 @@ cdef int emit_steps(Lowering self) except -1:
         elif row != ROW_LEAF and row != ROW_CONSTANT:
             emit_once(self, index)
         if self.scope is None and self.purpose == FORWARD and index in outputs:
-            # At once, so that nothing is kept that only the caller needs.
+            # Right after its record, so that the register is free again.
             emit_outputs(self, index, outputs.pop(index))
         if divided is not None and index in divided.stored_after:
             # Before the next step loads them.

@@ -24,7 +24,7 @@ cdef inline int look_for_signals(Py_ssize_t at) except -1:
 
 
 cdef inline int32_t as_offset(Py_ssize_t number) except -1:
-    """The number, if an integer of 32 bits can be an offset so large; else MemoryError."""
+    """The number as a 32-bit offset; MemoryError if it does not fit."""
     if number > MOST_INTEGERS:
         raise MemoryError("a program of more than 2**31 - 1 operands")
     return <int32_t>number

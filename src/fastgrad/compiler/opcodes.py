@@ -12,13 +12,14 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 __all__ = ["INSTRUCTIONS", "ROLES", "Instruction", "Role"]
 
-# What one of the three fields of an instruction may be:
+# What one of the three fields of an instruction may be. A list of operands is kept beside the instructions,
+# and the field has its number.
 #     operand     a register or, inverted, the index of a uniform number
-#     result      the same, without a gradient
-#     each        the number of a list of operands
-#     pairs       the number of a list of pairs of operands, which are multiplied
-#     given       the number of a list of pairs: an operand, and the derivative by it, whose own gradient is 0
-#     matrix      the number of a list of operands, with the results, weights and biases of a matrix
+#     result      an operand that gets no gradient
+#     each        a list of operands
+#     pairs       a list of pairs of operands, which are multiplied
+#     given       a list of pairs: an operand, and the derivative by it, which gets no gradient
+#     matrix      a list of operands, with the results, weights and biases of a matrix
 #     argument    the number of an argument of the call        column    one of its columns
 #     output      the number of an output          loop      the number of a loop of the program
 Role: TypeAlias = Literal[
@@ -36,21 +37,22 @@ class Instruction(NamedTuple):
     third: Role = ""
     # Whether it writes a register of its own.
     out: bool = True
-    # For left, right and third: which of "left", "right", "out" the derivative by that operand reads. The
-    # factors of pairs and a matrix read one another. Of a column: the derivative by the number there.
+    # For left, right and third: which of "left", "right", "out" the derivative by that operand reads. Not
+    # given for pairs and matrices, where the derivative by one factor reads the other. For a column that
+    # names a number of a loop's state: what the derivative by this number reads.
     reads: tuple[tuple[str, ...], ...] = ((), (), ())
-    # Arithmetic operations, for each operand of a list, or in all.
+    # The number of arithmetic operations: for each operand of a list, or without a list in all.
     flops: int = 0
 
 
 INSTRUCTIONS: tuple[Instruction, ...] = (
     # out = a column of an argument.
     Instruction("load", left="argument", right="column"),
-    # Hand a number to the caller, and add it to the sum over the rows.
+    # Give a number to the caller, or add it to the sum over the rows.
     Instruction("output", left="operand", right="output", out=False),
     # out = a uniform number, in every lane.
     Instruction("broadcast", left="operand"),
-    # Several sums of lanes times uniform weights over the same lanes, each perhaps activated.
+    # Several sums of the same lanes times uniform weights; an activation may be applied to each sum.
     Instruction("matrix", left="matrix", out=False, flops=2),
     # out = third + the sum of products of lanes.
     Instruction("inner", left="pairs", third="operand", flops=2),
@@ -60,13 +62,13 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     ),
     # out = left ** right, where right is a whole number from 3 to 16 or -16 to -2, the same for all rows.
     Instruction("power", left="operand", right="operand", reads=(("left", "out"), (), ()), flops=4),
-    # out = third. The derivatives by the operands of the list are those beside them.
+    # out = third. The list gives the operands and the derivatives by them.
     Instruction("local", left="given", third="result"),
     # out = the operand that a column of an argument chooses.
     Instruction("take", left="each", right="argument", third="column"),
-    # A step that is repeated; the operands are its first state and what it takes from outside.
+    # A step that is repeated; the operands are the first state and the numbers that it takes from outside.
     Instruction("loop", left="each", right="loop", out=False),
-    # In a loop's step: hand a number to the next step, or to the program around the loop.
+    # In a loop's step: give a number to the next step, or to the program around the loop.
     Instruction("store", left="operand", right="column", out=False),
     # Where the lanes are the steps of a loop: out = number `third` of the state, which each step sets to
     # left * number + right.

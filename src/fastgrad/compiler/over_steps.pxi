@@ -121,7 +121,7 @@ cdef void give_elements(LoopState *self, const Block *outer, Py_ssize_t first) n
 
 
 cdef inline double *history_of(const LoopState *self, Py_ssize_t state, Py_ssize_t first) noexcept nogil:
-    """A number of the state before a chunk's first step; where the history is not kept, all chunks share it."""
+    """A number of the state before a chunk's first step; all chunks share it if the history is not kept."""
     cdef Py_ssize_t place = (self.code.stepwise[state] - 1) * (steps_of_history(self.code) + 1)
     return self.history + place + (first if keeps_history(self.code) else 0)
 

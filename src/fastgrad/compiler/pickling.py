@@ -67,7 +67,7 @@ class SavedProgram(SavedGraph):
     arguments: list[tuple[str, str, int | None]]
     # Whether the function returns one Value and not a list of them.
     single: bool
-    # Missing in what versions before loops have saved.
+    # Missing in programs saved by versions that had no loops.
     loops: list[SavedLoop]
 
 
@@ -220,7 +220,7 @@ def load_method(owner: type, name: str, instance: object) -> Any:
 def load_compiled(
     function: Callable[..., Any], threads: int, strict: bool, block: int, shared: tuple[str, ...] = ()
 ) -> Compiled[Any]:
-    """Return what was compiled without programs of its own, to be traced at its first call."""
+    """Return a compiled function without programs, which is traced at its first call."""
     from fastgrad.compiler.compiled import Compiled
 
     return Compiled(function, threads, strict, block, shared)
@@ -236,8 +236,8 @@ def load_function(
 ) -> Compiled[Any]:
     """Rebuild a pickled function: its programs and, if none of them has parameters, the function.
 
-    With parameters, the function is left out: a new trace would use the parameters of this process, the
-    programs use those of the pickle.
+    With parameters, the function is left out: the programs use the parameters of the pickle, but a new trace
+    would use those of this process.
     """
     from fastgrad.compiler.compiled import Compiled
 

@@ -28,7 +28,8 @@ cdef class Program:
     cdef bint single
     cdef dict plans
     cdef tuple kinds
-    # Of a program of derivatives: the indices that the function selects by, which it may not need itself.
+    # In a program of derivatives: the indices of the function's `take`s, checked although the program may not
+    # need them.
     cdef list ranges
     # Programs of derivatives of this one, by what they compute.
     cdef dict relatives

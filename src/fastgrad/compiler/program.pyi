@@ -91,12 +91,12 @@ class Program:
         locate: Callable[[Graph, int], str] | None = None,
     ) -> None: ...
 
-# What the compiled function returns for one row.
+# The result of the compiled function for one row.
 _Returned = TypeVar("_Returned", covariant=True)
 # Without numpy, a memoryview of doubles.
 _Array: TypeAlias = NDArray[numpy.float64]
 _Traced: TypeAlias = Value | Sequence[Value]
-# By an argument of numbers, of rows, and of indices.
+# The gradient by a number, by an array, or by indices (None).
 _Gradient: TypeAlias = float | list[float] | list[list[float]] | _Array | None
 
 @disjoint_base

@@ -40,7 +40,7 @@ cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
 
 cdef enum:
-    # The records that `_verify` computes between two looks for Ctrl-C: some milliseconds.
+    # `_verify` looks for Ctrl-C after so many records: some milliseconds.
     VERIFIED_RECORDS = 65536
     # `input_gradients` goes back once for each of so many outputs. For more, a program of all derivatives,
     # which takes longer to make, runs once.
@@ -97,7 +97,7 @@ cdef class Results:
         return 0
 
     cdef void range_of(self, const char **first, const char **end) noexcept:
-        """The memory that the array spans."""
+        """Set the first and the end address of the array's memory."""
         cdef Py_ssize_t axis, span
         first[0] = <const char *>self.view.buf
         end[0] = first[0] + (8 if self.view.len else 0)
@@ -265,7 +265,7 @@ cdef class Program:
         self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block,
         bint whole=False,
     ):
-        """A workspace with the call's numbers and addresses in it; whole: with those of whole tables."""
+        """A workspace ready for a call; `whole`: with all numbers of its tables."""
         cdef Workspace workspace
         cdef Prepared one
         cdef Argument *argument
@@ -325,7 +325,7 @@ cdef class Program:
         self, Plan plan, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, double seed,
         Py_ssize_t output=-1, bint whole=False,
     ):
-        """Run the way forward and back, the derivative by each output, or by one, being `seed`."""
+        """Run forward and back; the gradient of each output, or of one, is `seed`."""
         cdef Workspace workspace = self.start(plan, arguments, rows, threads, block, whole)
         cdef Py_ssize_t at
         for at in range(plan.outputs):
@@ -416,7 +416,7 @@ cdef class Program:
         return program
 
     cdef Results target(self, tuple shape, object given, list arguments):
-        """The array for some outputs: a new one if the caller gives none, or one that an argument is in."""
+        """The array for some outputs: the caller's, or a new one without it or if it overlaps an argument."""
         cdef Results results
         cdef Prepared one
         cdef const char *first
@@ -434,10 +434,10 @@ cdef class Program:
     def fill(
         self, list arguments not None, Py_ssize_t threads, Py_ssize_t block, list shapes not None, outs=None
     ):
-        """Return the outputs, row by row, as an array for each of the shapes, which share them out.
+        """Return the outputs, row by row, distributed over arrays: one for each of the shapes.
 
-        outs: an array or None for each; what is given is filled and returned. If no argument has rows, the
-        arrays have these shapes, and a single number is a float.
+        shapes: of each array in a row. outs: an array or None for each; an array is filled and returned. If
+        no argument has rows, the arrays have these shapes, and a single number is a float.
         """
         cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), number
@@ -452,7 +452,7 @@ cdef class Program:
             run_rows(plan, workspace, rows, NULL, workspace.places, 1)
             plan.workspaces.append(workspace)
         else:
-            # Nothing is computed, as of no parameters; what refuses the call does so all the same.
+            # There is nothing to compute, for example by no parameters. The indices are checked all the same.
             self.check_indices(plan.ranges if self.ranges is None else self.ranges, arguments, rows)
         return self.handed_over(targets, shapes, outs, arguments)
 
@@ -479,7 +479,7 @@ cdef class Program:
     cdef int aim_outputs(
         self, Workspace workspace, list targets, list arguments, Py_ssize_t rows
     ) except -1:
-        """Have the outputs go to the arrays."""
+        """Set the addresses in the arrays where the outputs go."""
         cdef Results results
         cdef bint by_row = self.has_rows(arguments)
         cdef Py_ssize_t number = 0, at
@@ -491,7 +491,7 @@ cdef class Program:
         return 0
 
     cdef list handed_over(self, list targets, list shapes, outs, list arguments):
-        """What the caller gets for these arrays."""
+        """The arrays as the caller gets them."""
         cdef bint by_row = self.has_rows(arguments)
         return [
             handed_over(results, given, by_row or len(shape) > 0)
@@ -529,9 +529,9 @@ cdef class Program:
     ):
         """Return the outputs' sums over the rows times `scale`, and the gradient of their sum by columns.
 
-        columns: (argument, column) of arguments that all rows share, or (-1, parameter), and None, by which
-        the derivative is 0. The gradient is an array for each of the shapes. Without columns, None is in its
-        place, and it is added to the gradients of the parameters.
+        columns: (argument, column) of arguments that all rows share, (-1, parameter), or None, for which the
+        derivative is 0. The gradient is an array for each of the shapes. Without columns it is None, and is
+        added to the gradients of the parameters.
         """
         cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED)
         cdef Py_ssize_t rows = self.count_rows(arguments), at
@@ -572,14 +572,14 @@ cdef class Program:
         return shared_out(found, shapes, outs)[0]
 
     def needs_passes(self, tuple columns not None):
-        """Whether the derivatives by these groups of columns take a pass for each output: see by_passes.pxi.
+        """Return whether the derivatives by these groups of columns take a pass for each output.
 
-        It is reverse mode through a loop, which is for fewer outputs than columns.
+        They do in reverse mode through loops (see by_passes.pxi): if there are more columns than outputs.
         """
         return len(self.graph.loops) > 0 and len(self.graph.outputs) < sum([len(group) for group in columns])
 
     cdef object gradients_side_by_side(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
-        """What `input_gradients` returns, by a program of its own: all outputs in one pass."""
+        """The result of `input_gradients`, by a program of all derivatives that runs once for all outputs."""
         cdef Py_ssize_t rows = self.count_rows(arguments), index, at, column, width, number = 0
         cdef Py_ssize_t outputs = len(self.graph.outputs)
         cdef Prepared one
@@ -626,9 +626,9 @@ cdef class Program:
     def _verify(self, list arguments, str what="outputs", locate=None):
         """Raise what the engine would raise for the first row that it refuses.
 
-        Before `backward` and `input_gradients`, also raise FloatingPointError for the first row in which
+        Before `backward` and `input_gradients` it also raises FloatingPointError for the first row in which
         the product of a gradient and a derivative is not finite. The message names the row, the
-        instruction as `print` numbers it, the operands, and what locate(graph, record) returns.
+        instruction as `print` numbers it, the operands, and the source line: locate(graph, record).
         """
         cdef int purpose = {"backward": BACKWARD, "input_gradients": INPUTS}.get(what, FORWARD)
         cdef Plan plan = self.plan_for(FORWARD)
@@ -801,7 +801,7 @@ cdef int sum_gradients(
     Program self, list arguments, Py_ssize_t threads, Py_ssize_t block, double scale, tuple columns,
     double *sums, double *out
 ) except -1:
-    """The outputs' sums over the rows, unless NULL, and for each its gradient by the columns."""
+    """Write the outputs' sums over the rows, unless NULL, and the gradient of each sum by the columns."""
     cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED)
     cdef Py_ssize_t rows = self.count_rows(arguments), output, count = len(columns)
     cdef Workspace workspace
@@ -831,7 +831,7 @@ cdef int require_apart(list given) except -1:
 
 
 cdef object handed_over(Results results, object given, bint is_array):
-    """What the caller gets: the array, copied to the one that was given, or a number."""
+    """The result as the caller gets it: the array, or copied to the one that was given, or a number."""
     cdef Results own
     cdef Py_ssize_t at
     if given is not None and results.array is not given:
@@ -845,7 +845,7 @@ cdef object handed_over(Results results, object given, bint is_array):
 
 
 cdef list shared_out(Results flat, list shapes, outs):
-    """Arrays of these shapes, which have the numbers of a flat one in turn."""
+    """Arrays of these shapes, filled one after the other with the numbers of a flat array."""
     cdef Results results
     cdef Py_ssize_t at, number = 0
     cdef list targets = []
@@ -902,7 +902,7 @@ cdef tuple operands_in_row(Graph graph, Py_ssize_t index, const double *values):
 
 
 cdef tuple program_of_row(RowProgram program, const RowGraph *of):
-    """The program of a step, and the name of the step; that of the function has none."""
+    """(program, name) of the function or the loop's step that `of` is; the name is "" for the function."""
     cdef RowProgram body
     if &program.of == of:
         return program, ""
@@ -914,7 +914,7 @@ cdef tuple program_of_row(RowProgram program, const RowGraph *of):
 
 
 cdef const double *values_of_row(RowProgram program, RowState *state, const RowGraph *of) except? NULL:
-    """The values of a step in the last of its runs, the first in which a gradient is not finite."""
+    """The values of the step in whose last run the first gradient was not finite."""
     cdef const double *found
     cdef Py_ssize_t number
     if &program.of == of:

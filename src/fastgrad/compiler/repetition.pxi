@@ -1,5 +1,5 @@
-# Whether a graph is a step that was unrolled: the same operations again and again, each time on what the time
-# before has computed. Neurons side by side and sums over many terms are none: there `scan` would not help.
+# Recognises a loop that was unrolled: the same operations again and again, each time on the results of the
+# time before. Neurons side by side and sums over many terms do not count, as `scan` would not help there.
 
 from cpython.mem cimport PyMem_RawFree
 
@@ -9,13 +9,13 @@ cdef enum:
     # A graph of fewer operations is small; a step that is repeated less often may be a layer of a model.
     FEWEST_OPERATIONS = 2000
     FEWEST_STEPS = 32
-    # Operations that a step is first recognised by.
+    # A repetition is first recognised by so many operations.
     WINDOW = 64
-    # Steps whose operands are looked at.
+    # The operands of so many steps are looked at.
     LOOKED_AT = 16
 
 cdef struct Operations:
-    # Of the records that compute: their rows and numbers; of each record, its place among them.
+    # For the records that compute: their rows and numbers. For each record: its place among these.
     int32_t *rows
     int32_t *records
     int32_t *places
@@ -66,7 +66,7 @@ def repeated(Graph graph not None):
 
 
 def in_words(tuple repeats not None):
-    """Return in words what graph.repeated has found."""
+    """Return the result of repeated() in words."""
     _, operations, steps = repeats
     what = "an operation repeats" if operations == 1 else f"{operations} operations repeat"
     return (
@@ -101,7 +101,7 @@ cdef inline bint adds_up(int row) noexcept nogil:
 cdef int32_t deepest(
     Graph graph, const Operations *of, Py_ssize_t first, Py_ssize_t record, const int32_t *depths
 ) noexcept:
-    """The largest depth of a record's operands, as far as they are in the steps that are looked at."""
+    """The largest depth of those operands of a record that are in the steps looked at."""
     cdef int row = graph.row(record)
     cdef Py_ssize_t at, begin = graph.first(record), count = graph.second(record)
     cdef int32_t found = 0

@@ -33,7 +33,8 @@ cdef class Workspace:
     cdef Worker *workers
     cdef PyThread_type_lock lock
     cdef char *finished
-    # Of every loop, by number: the uniform numbers and their gradients, the packed weights, what runs once.
+    # For every loop, by its number: the uniform numbers with their gradients, the packed weights, what runs
+    # once.
     cdef double **loop_uniform
     cdef double **loop_packed
     cdef LoopOnce *loops_once
@@ -43,8 +44,8 @@ cdef class Workspace:
     # The numbers of a row, of each thread.
     cdef list memories
     cdef Py_ssize_t bytes
-    # Of a sparse call: the parameters and the accumulators that each `take` takes row by row, or -1, and its
-    # indices. `clean`: whether the accumulators of tables are 0.
+    # In a sparse call: for each `take` and row the parameter and its accumulator, or -1, and the indices.
+    # `clean`: whether the accumulators of tables are 0.
     cdef bint sparse
     cdef bint clean
     cdef int32_t *taken

@@ -1,7 +1,7 @@
-# Reverse mode: from one output through what it depends on, in the order of backward().
+# Reverse mode: from one output through the records that it depends on, in the order of backward().
 
 cdef class Adjoints:
-    """Of each record, what it has received, and when it is reached: lists, of which the last is known."""
+    """For each record, linked lists of the gradients it has received and of the conditions that reach it."""
 
     cdef int32_t *received
     cdef int32_t *reached
@@ -32,7 +32,7 @@ cdef class Adjoints:
 
 
 cdef int32_t reached_if(Builder builder, Adjoints adjoints, int32_t record) except -3:
-    """The condition under which a record is reached, or ALWAYS; once for all of its shares."""
+    """The condition under which a record is reached, or ALWAYS; made once for all of its operands."""
     cdef int32_t link = adjoints.reached[record], condition
     cdef bint always = False
     builder.many.size = 0

@@ -29,15 +29,15 @@ cdef struct RowGraph:
     const int32_t *records
     const int32_t *operands
     double *constants
-    # Of each leaf: argument, column, and the number of its record; of each selection: argument, column. What
-    # a loop's step is given is a parameter of it: numbers from outside, states, inputs.
+    # For each leaf: argument, column and record; for each selection: argument, column. In the step of a loop,
+    # the numbers from outside, states and inputs count as parameters.
     int32_t *leaves
     Py_ssize_t leaf_count
     Py_ssize_t parameter_count
     int32_t *selections
     int32_t *outputs
     Py_ssize_t output_count
-    # Of each record, whether its gradient is wanted.
+    # For each record, whether its gradient is wanted.
     char *active
     RowLoop *loops
     Py_ssize_t loop_count
@@ -49,13 +49,13 @@ cdef struct RowState:
     double *gradients
     char *reached
     RowLoopState *loops
-    # Whether to go no further than the first gradient that is not finite.
+    # Whether to stop at the first gradient that is not finite.
     bint stops
 
 # The numbers of a loop in one row.
 cdef struct RowLoopState:
     RowState body
-    # What the step is given, and the gradients.
+    # The numbers that the step reads (from outside, states, inputs), and their gradients.
     double *given
     double *given_gradients
     # The states before each step and after the last; what each step makes; the gradients of both.
@@ -63,11 +63,11 @@ cdef struct RowLoopState:
     double *made
     double *last_gradients
     double *made_gradients
-    # The gradients of a step's outputs.
+    # The gradients of the step's outputs.
     double *seeds
 
-# The first product of a gradient and a derivative that is not finite; record is -1 if there is none. In a
-# loop, `of` is the graph of its step, and `step` the number of the step.
+# The first product of a gradient and a derivative that is not finite; record is -1 if there is none. If it is
+# in a loop, `of` is the graph of the loop's step and `step` the number of the step.
 cdef struct Singular:
     Py_ssize_t record
     Py_ssize_t operand
@@ -80,7 +80,7 @@ cdef struct Singular:
 cdef class RowProgram:
     cdef RowGraph of
     cdef Graph graph
-    # Of the steps of loops.
+    # The RowPrograms of the steps of loops.
     cdef list bodies
 
     cdef int add_loops(self, int purpose, tuple kinds) except -1

@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False, binding=False
-"""One row at a time, by the engine's own rules: for `strict`, and for derivatives that lanes cannot tell.
+"""A graph computed one row at a time, by the engine's own rules.
 
-`check` uses it, and so do gradients that loops over lanes get wrong. Over lanes, the gradient of an operand
-that `where` did not choose is 0 times its derivative: nan if the derivative is infinite. The engine does
-not visit such an operand. So if a gradient of such a program is not finite, its rows are computed here.
+`strict=True` uses it, and so do gradients that the kernels get wrong. In the kernels, the gradient of an
+operand that `where` did not choose is 0 times its derivative: nan if the derivative is infinite. The engine
+does not visit such an operand. So if a gradient of a program that chooses is not finite, its rows are
+computed here.
 """
 
 from libc.math cimport INFINITY, isfinite
@@ -70,9 +71,9 @@ cdef class RowProgram:
             elif row == ROW_CONSTANT:
                 continue
             elif has_many_operands(row):
-                # The inputs of a loop may be wanted though none of its operands is.
+                # The gradients of a loop's inputs may be wanted though none of its operands' is.
                 of.active[index] = row == ROW_LOOP or row == ROW_RESULT
-                # Of a result and pairs of an operand and its derivative, the operands.
+                # ROW_LOCAL has a result and pairs of an operand and its derivative: look at the operands.
                 for at in range(first + (has_symbol(row) or row == ROW_LOCAL), first + second,
                                 2 if row == ROW_LOCAL else 1):
                     of.active[index] |= of.active[of.operands[at]]
@@ -116,7 +117,7 @@ cdef class RowProgram:
 
 
 cdef tuple place_in_row(Graph graph, tuple place):
-    """A place as a row has it: (argument, column), or -1 and the number of a parameter."""
+    """A place as RowGraph.leaves has it: (argument, column), or (-1, number of the parameter)."""
     if place[0] >= 0 or graph.taken is None:
         return place
     outside, states, _ = graph.taken
@@ -231,7 +232,7 @@ cdef inline Py_ssize_t number_of_result(const RowGraph *of, Py_ssize_t index) no
 
 
 cdef inline int32_t loop_of_result(const RowGraph *of, Py_ssize_t index) noexcept nogil:
-    """The record of the loop that a result is of."""
+    """The record of the loop whose result a record is."""
     return of.operands[of.records[3 * index + 1] + 1]
 
 
@@ -274,7 +275,7 @@ cdef void give_step_in_row(
 cdef void end_step_in_row(
     const RowGraph *of, RowState *state, Py_ssize_t index, Py_ssize_t step
 ) noexcept nogil:
-    """Keep the state after a step, and what it makes."""
+    """Store the state after a step, and the numbers that the step makes."""
     cdef const RowLoop *loop = &of.loops[number_of_loop(of, index)]
     cdef RowLoopState *numbers = &state.loops[number_of_loop(of, index)]
     cdef const int32_t *outputs = loop.body.outputs
@@ -302,7 +303,7 @@ cdef double value_in_row(
     const RowGraph *of, RowState *state, Py_ssize_t index, const Argument *arguments,
     const double *parameters, Py_ssize_t row
 ) noexcept nogil:
-    """The value of one record, from those before it; a loop has its numbers in the state, and no value."""
+    """The value of one record, from those before it; a loop's numbers are in the state, its value is 0."""
     cdef const double *values = state.values
     cdef const int32_t *record = of.records + 3 * index
     cdef const int32_t *operands = of.operands + record[1]
@@ -441,7 +442,7 @@ cdef void loop_back_in_row(
 cdef inline void pass_in_row(
     const RowGraph *of, RowState *state, int32_t operand, double amount
 ) noexcept nogil:
-    """Add to an operand's gradient what a loop has for it: 0 if no step has reached it."""
+    """Add a loop's gradient by an operand to the operand's gradient; 0 if no step has reached it."""
     if of.active[operand] and amount != 0.0:
         state.gradients[operand] += amount
         state.reached[operand] = True
@@ -522,7 +523,7 @@ cdef Singular gradients_in_row(
 
 
 cdef void clear_gradients(const RowGraph *of, const Argument *arguments, Py_ssize_t row) noexcept nogil:
-    """Set to 0 the gradients of a row by everything that the graph reads."""
+    """Set the gradients of a row by all arguments that the graph reads to 0."""
     cdef const int32_t *leaf
     cdef const RowInput *given
     cdef const Argument *argument
@@ -569,7 +570,7 @@ cdef void differentiate_row(
 
 cdef bint all_finite(const double *numbers, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t at
-    # Of integers, which the compiler may add in any order: vectors of numbers are looked at together.
+    # An integer: the compiler may add these in any order, and so look at vectors of numbers.
     cdef int found = 0
     for at in range(count):
         found |= numbers[at] - numbers[at] != 0.0

@@ -1,9 +1,10 @@
-"""scan and while_loop: a step that is repeated, which a compiled function has once and not unrolled."""
+"""scan and while_loop: loops of one step; a compiled function has the step once, not unrolled."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
 
 from fastgrad.compiler.graph import OPERATION_ROWS
@@ -34,17 +35,17 @@ Number: TypeAlias = Value | SupportsFloat
 
 
 class Source(NamedTuple):
-    """What one of a step's inputs is: in each step another element of a list."""
+    """One input of a step: in each step it is another element of a list."""
 
-    # All of them numbers that an argument has as columns, as (argument, first, stride); or what another loop
-    # makes, as Steps; or neither.
+    # If all elements are columns of one argument, `columns` is (argument, first, stride); if they are results
+    # of another loop, `made` is its Steps.
     elements: Sequence[Any]
     columns: tuple[int, int, int] | None = None
     made: Steps | None = None
 
 
 class Made:
-    """The operation of a result of a loop: a number of its last state, or what a step makes."""
+    """The operation of a loop's result: a number of the last state, or a number that a step makes."""
 
     _compiles = True
     _record = OPERATION_ROWS["result"]
@@ -56,20 +57,18 @@ class Made:
         return "result"
 
 
+@dataclass(eq=False, repr=False)
 class Steps(Sequence[Value]):
-    """What a loop makes in each step, in a compiled function: a Value for an index, Steps for a slice.
+    """The results of all steps of a loop in a compiled function: a Value for an index, Steps for a slice.
 
-    Its elements are made when they are asked for: a loop that goes over all of them needs none.
+    The Values are made when they are asked for; another loop that reads all of them needs none.
     """
 
-    def __init__(
-        self, node: Value, number: int, steps: range, level: object, known: dict[int, Value]
-    ) -> None:
-        self.node = node
-        self.number = number
-        self.steps = steps
-        self.level = level
-        self.known = known
+    node: Value
+    number: int
+    steps: range
+    level: object
+    known: dict[int, Value]
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -90,16 +89,8 @@ class Steps(Sequence[Value]):
     def __repr__(self) -> str:
         return f"<what a loop makes in {len(self)} steps>"
 
-    def of_the_list(self) -> range:
-        """Return the places that these steps have among all of the loop's, in the order of its lists."""
-        repeat: Repeat = self.node._op
-        if not repeat.reverse:
-            return self.steps
-        last = repeat.steps - 1
-        return range(last - self.steps.start, last - self.steps.stop, -self.steps.step)
 
-
-# The trace of the step that is going on, or of the function.
+# Identifies the trace that is going on: of a step, or None for that of the function.
 level: object = None
 
 
@@ -129,7 +120,7 @@ def scan(
     length: int | None = None,
     reverse: bool = False,
 ) -> tuple[Any, Any]:
-    """Return (the last state, what the steps make): state, y = f(state, x) for each x of xs.
+    """Return (last state, ys), where each step computes state, y = f(state, x) for the next x of xs.
 
     In a compiled function it is one loop: the program and its trace do not grow with the number of steps.
     Arguments and results are those of jax's `lax.scan`.
@@ -137,12 +128,12 @@ def scan(
     f: takes a state and an x, returns a state of the same shape and a y.
     init: the first state: a Value or a number, or a nest of them in lists, tuples and dicts.
     xs: a list or an array, whose elements are a Value, a number or a nest; or a tuple or dict of such lists,
-    of which x is then a tuple or a dict; or None, for `length` steps in which x is None.
+    so that x is a tuple or a dict; or None, for `length` steps in which x is None.
     reverse: go from the last x to the first; ys keeps the order of xs.
 
-    What the steps make has the shape of y, with a list of all steps for each Value; in a compiled function,
-    a sequence. Raises TypeError that names f if the state does not keep its shape, or if x does not have
-    the same shape in each step; ValueError if lists differ in length.
+    ys has the shape of y, with a list over all steps in the place of each Value; in a compiled function it is
+    another sequence. Raises TypeError that names f if the state does not keep its shape, or if x does not
+    have the same shape in each step; ValueError if lists differ in length.
 
     >>> total, ys = scan(lambda total, x: (total + x, total * x), 0.0, [1.0, 2.0, 3.0])
     >>> total.data, [y.data for y in ys]
@@ -165,12 +156,12 @@ def while_loop(
     init_val: State,
     limit: int,
 ) -> State:
-    """Return the state after body_fun was applied while cond_fun(state) is positive, at most `limit` times.
+    """Return the state after applying body_fun while cond_fun(state) is positive, at most `limit` times.
 
-    jax's `lax.while_loop`, with a limit: in a compiled function each row stops by its own condition, and all
-    rows together do `limit` steps. A condition is a Value that is positive where the loop goes on, as in
-    `where`: `lambda x: x - 1` for x > 1. A row that has not stopped after `limit` steps has the state it got
-    to. Only steps that were taken have a gradient.
+    This is jax's `lax.while_loop` with a limit. In a compiled function each row stops by its own condition,
+    but every row computes `limit` steps. A condition is a Value that is positive where the loop goes on, as
+    in `where`: `lambda x: x - 1` for x > 1. A row that has not stopped after `limit` steps has the state of
+    that time. Only steps before a row's stop have a gradient.
 
     Raises TypeError that names body_fun if the state does not keep its shape; ValueError for a limit below 1.
 
@@ -206,7 +197,7 @@ def while_loop(
 
 
 def condition(cond_fun: Callable[[Any], Any], state: Any) -> Any:
-    """Return what a condition says of a state; the error of a comparison says how to write it."""
+    """Return cond_fun(state); if it compares Values, add to the error how to write a condition."""
     try:
         return cond_fun(state)
     except TypeError as error:
@@ -228,7 +219,7 @@ def checked(state: Any, shape: Nest, name: str) -> list[Value]:
 
 
 def sources_of(xs: Any, name: str) -> tuple[Nest, list[Source]]:
-    """Return the shape of an x, and of each of its leaves what it is in all steps."""
+    """Return the shape of an x, and the Source of each of its leaves."""
     if xs is None or isinstance(xs, (tuple, dict)):
         found = parts_of(xs)
         assert found is not None
@@ -271,7 +262,7 @@ def source_of(elements: Sequence[Any]) -> Source:
     if isinstance(elements, Steps):
         if elements.level is level and len(elements):
             return Source(elements, made=elements)
-        # Of a loop outside of this one's step: its elements are numbers that the step takes from outside.
+        # Results of a loop outside of the step that is traced: the step takes them as numbers from outside.
         return Source(list(elements))
     return Source(elements, columns=columns_of_argument(elements))
 
@@ -333,7 +324,7 @@ def repeated(
 
 
 def returned(pair: Any, name: str) -> tuple[Any, Any]:
-    """Return the state and the y that a step returned; TypeError if it is not two."""
+    """Return the state and the y that a step returned; TypeError if it did not return two things."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         shown = f"{len(pair)} things" if isinstance(pair, (tuple, list)) else f"a {type(pair).__name__}"
         raise TypeError(
@@ -405,7 +396,7 @@ def kind_of(source: Source, name: str) -> str:
     some = source.elements if source.columns is None else source.elements[:1]
     indices = [isinstance(element, Index) for element in some] if source.made is None else []
     if not indices or not all(indices):
-        # Among others, an index is a number.
+        # Among elements that are no indices, an index counts as a number.
         return "real"
     if source.columns is None:
         raise _refused(
@@ -416,7 +407,7 @@ def kind_of(source: Source, name: str) -> str:
 
 
 def body_of(outputs: list[Value], given: list[Value]) -> Records:
-    """Return the graph of a step: what depends on its state and its inputs; all else is from outside."""
+    """Return the graph of a step: the nodes that depend on its state or inputs. Others are from outside."""
     inside = {id(value) for value in given}
     needed = {id(output) for output in outputs}
     order = _graph_order(outputs)
@@ -434,7 +425,7 @@ def body_of(outputs: list[Value], given: list[Value]) -> Records:
 
 
 def selects_by(node: Value, given: set[int]) -> bool:
-    """Return whether a node of `take` has one of these as its index, which is no operand."""
+    """Return whether the index of a node of `take`, which is no operand, is among these."""
     symbol: object = node._op
     return isinstance(symbol, Selection) and id(symbol.index) in given
 

@@ -26,10 +26,11 @@ MOST = 2**31 - 1
 
 
 def arguments_of(function: Callable[..., Any], name: str) -> inspect.Signature:
-    """Return the parameters that are arguments of the compiled function; TypeError for one that cannot be.
+    """Return the parameters that are arguments of the compiled function.
 
-    A keyword-only parameter is left to the function if its default is a whole number or cannot be an
-    argument: `functools.partial(loss, model=model)`, `*, layers=3`.
+    A keyword-only parameter keeps its default, and is no argument, if the default is a whole number or cannot
+    be an argument: `functools.partial(loss, model=model)`, `*, layers=3`. Raises TypeError for a parameter
+    that a compiled function cannot have.
     """
     parameters = []
     for parameter in inspect.signature(function).parameters.values():
@@ -47,7 +48,7 @@ def arguments_of(function: Callable[..., Any], name: str) -> inspect.Signature:
 def may_be_given(parameter: inspect.Parameter) -> bool:
     """Return whether a parameter has no default, or a default that could be an argument.
 
-    True and False count as choices that the function makes itself, not as numbers.
+    True and False are no numbers here: they are settings of the function.
     """
     if parameter.default is parameter.empty:
         return True

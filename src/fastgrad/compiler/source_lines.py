@@ -1,4 +1,4 @@
-"""Which lines of the source a program's records come from: found by one more trace, when `print` asks.
+"""The source lines of a program's records: found by one more trace, when `print` asks.
 
 A trace that noted lines would take several times as long, and most programs are never printed.
 """
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "Lines", "Recorder", "recorded", "shown"]
 
-# A file and a line of it.
+# A file and the number of a line in it.
 Line: TypeAlias = tuple[str, int]
-# Of each record of a graph, by the graph's id: the lines that it computes.
+# By the id of a graph: for each of its records, the lines that it computes.
 Lines: TypeAlias = dict[int, list[tuple[Line, ...]]]
-# Of one record, or one instruction.
+# The most lines that are named for one record or instruction.
 MOST_LINES = 4
 
 COUNTS = {OPERATION_ROWS[name]: row.operands for name, row in BY_NAME.items() if row.operands < 3}
@@ -39,14 +39,15 @@ WITH_SYMBOLS = {OPERATION_ROWS[name] for name in ("take", "loop", "result")}
 class Recorder:
     """Notes the line that runs when a node is made, while it calls a function in this thread.
 
-    Nodes are told apart by their age: what is older than a mark was made on an earlier line. Lines of a
-    library count as the line that calls it.
+    A leaf, the mark, is made whenever another line begins; a node older than it was made on an earlier line.
+    Lines of a library count as the line that calls it.
     """
 
     def __init__(self, is_library: Callable[[dict[str, Any]], bool]) -> None:
         self.is_library = is_library
         self.libraries: dict[CodeType, bool] = {}
-        # Leaves that are kept, so that no node has the age of another; their ages, and the lines since.
+        # The marks, kept so that their ages stay theirs alone; their ages, and the lines that began with
+        # them.
         self.marks: list[Value] = []
         self.ages: list[int] = []
         self.lines: list[Line] = []
@@ -63,13 +64,13 @@ class Recorder:
             sys.settrace(before)
 
     def enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        """See a frame that begins, or a generator's that goes on."""
+        """Called when a frame begins, or a generator's frame goes on."""
         if self.in_library(frame):
             return None
         return self.see(frame, "line", argument)
 
     def see(self, frame: FrameType, event: str, _: object) -> Any:
-        """See a line that begins, or the end of a frame: then the line of its caller goes on."""
+        """Called when a line begins, and at the end of a frame: then the line of its caller goes on."""
         where: FrameType | None = frame
         if event == "return":
             where = frame.f_back
@@ -80,7 +81,7 @@ class Recorder:
         return self.see
 
     def mark(self, line: Line) -> None:
-        """Have what is made from now on belong to this line."""
+        """Have nodes made from now on belong to this line."""
         if not self.lines or self.lines[-1] != line:
             mark = Value(0.0)
             self.marks.append(mark)
@@ -91,7 +92,7 @@ class Recorder:
         """Return whether a frame runs code of fastgrad, numpy or the standard library."""
         code = frame.f_code
         if code not in self.libraries:
-            # The rules of derivatives are compiled from the table, in no module.
+            # The derivatives of the table are code without a module.
             self.libraries[code] = "__name__" not in frame.f_globals or self.is_library(frame.f_globals)
         return self.libraries[code]
 
@@ -101,15 +102,15 @@ class Recorder:
         numbers: list[int] = _read_graph(order, order, captured)[5]
         lines: list[tuple[Line, ...]] = []
         for node, number in zip(order, numbers, strict=True):
-            # What was made outside of the trace, or is read from there, is older than the first mark.
+            # Nodes made before the trace are older than the first mark.
             place = bisect_left(self.ages, _age(node)) - 1
             line = (self.lines[place],) if place >= 0 else ()
-            # The record of a node may follow others that it needs, such as constants.
+            # Records of constants may stand before the record of the node that needs them.
             lines += [line] * (number + 1 - len(lines))
         return records._replace(lines=lines)
 
     def keep(self, graph: Graph, fewer: Graph, lines: list[tuple[Line, ...]]) -> None:
-        """Remember the lines of a graph's records for the graph that is left of it when it is simplified."""
+        """Carry the lines of a graph's records over to the simplified graph, `fewer`."""
         self.graphs.append((fewer, lines if fewer is graph else matched(graph, fewer, lines)))
 
     def of_program(self, graph: Graph, traced: Graph) -> Lines:
@@ -138,7 +139,7 @@ def are_equal(graph: Graph, other: Graph) -> bool:
     )
 
 
-# What notes the lines of the trace that is going on, if anything does.
+# The Recorder of the trace that is going on, or None.
 recorder: Recorder | None = None
 
 
@@ -154,7 +155,7 @@ def recorded(is_library: Callable[[dict[str, Any]], bool]) -> Iterator[Recorder]
 
 
 def matched(graph: Graph, fewer: Graph, of_graph: Sequence[tuple[Line, ...]]) -> list[tuple[Line, ...]]:
-    """Return for each record of a simplified graph the lines of those that compute the same before."""
+    """Return for each record of a simplified graph the lines of the original records that it stands for."""
     lines: dict[int, tuple[Line, ...]] = {}
     classes: dict[Any, int] = {}
     for number, line in zip(equal_ones(graph, classes), of_graph, strict=True):
@@ -179,7 +180,7 @@ def equal_ones(graph: Graph, classes: dict[Any, int]) -> list[int]:
             key = row, *(sorted(given) if row in COMMUTATIVE else given)
         elif row in WITH_SYMBOLS:
             place: Any = selections[operands[first]]
-            # A loop's number among the loops may change.
+            # The number of a loop may change with simplification, its identity does not.
             which = id(loops[place[1]]) if row == OPERATION_ROWS["loop"] else place
             key = row, which, *[found[each] for each in operands[first + 1 : first + second]]
         else:

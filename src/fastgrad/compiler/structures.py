@@ -11,14 +11,14 @@ __all__ = ["Structure", "columns_of", "flattened", "rebuilt", "shared_columns", 
 
 
 class Structure(NamedTuple):
-    """What an argument is made of: its class and the names of its fields."""
+    """The structure of an argument: its class and the names of its fields."""
 
     kind: type
     fields: tuple[str, ...]
 
 
 def structure_of(argument: Any) -> Structure | None:
-    """Return what an argument is made of, None for a single column, an array or a list of columns."""
+    """Return the structure of an argument, None for a single column, an array or a list of columns."""
     if isinstance(argument, tuple) and hasattr(argument, "_fields"):
         return Structure(type(argument), argument._fields)
     if dataclasses.is_dataclass(argument) and not isinstance(argument, type):

@@ -1,5 +1,5 @@
-# Tables, the parameters that only `take` reads: a call that takes fewer numbers than there are reads those it
-# takes, and adds to their gradients. Between calls the tables' accumulators are 0.
+# Tables are the parameters that only `take` reads. A call that takes few of their numbers is sparse: it reads
+# these numbers only, and adds to their gradients only. Between calls the tables' accumulators are 0.
 
 from cpython.mem cimport PyMem_RawRealloc
 from libc.stdint cimport int64_t
@@ -19,7 +19,7 @@ cdef void *grown(void **memory, Py_ssize_t count, size_t size) except NULL:
 
 
 cdef int begin_tables(Plan plan, Workspace self, Py_ssize_t rows, bint whole) except -1:
-    """Note which numbers of the tables the call takes, if few; whole: whether all are wanted."""
+    """Decide whether the call is sparse, and note which numbers it takes; with `whole` it is not sparse."""
     cdef const Lookup *lookup
     cdef const Wide *wide
     cdef const Argument *argument
@@ -61,7 +61,7 @@ cdef int begin_tables(Plan plan, Workspace self, Py_ssize_t rows, bint whole) ex
 
 
 cdef int copy_indices(Plan plan, Workspace self, Py_ssize_t rows) except -1:
-    """Have the arguments of indices stand for a copy: the run takes what was noted, whatever others write."""
+    """Copy the indices: another thread may write the caller's array, but the run must take the noted ones."""
     cdef Argument *argument
     cdef Py_ssize_t number, row, column, count = 0
     cdef int64_t *out
@@ -115,13 +115,13 @@ cdef void add_to_total(Job *job, double *amounts, Py_ssize_t part) noexcept nogi
         ):
             place = job.taken_sums[lookup * job.rows + row]
             if place >= 0:
-                # What two rows have taken is there once.
+                # Two rows that took the same number share an accumulator, which is added once.
                 total[place] += amounts[place]
                 amounts[place] = 0.0
 
 
 cdef void collect_tables(Plan plan, Workspace self) noexcept nogil:
-    """Move what the call has added up for the tables to the gradients of the parameters."""
+    """Move the sums for the tables to the gradients of the parameters."""
     cdef Py_ssize_t at
     cdef int32_t place
     for at in range(self.taken_count):

@@ -1,5 +1,5 @@
-# Threads that help the calling thread. They are kept for the next call: starting a thread takes the caller
-# 30 us, and the thread begins 50 us later; waking one that has just stopped takes neither.
+# Helpers: threads that help the calling thread. They are kept for the next call: starting a thread takes the
+# caller 30 us, and the thread begins 50 us later; waking one that has just stopped costs neither.
 
 import os
 

@@ -1,4 +1,4 @@
-"""The trace of a function: one run of it on placeholders, and the graph that this run leaves."""
+"""The trace of a function: one run on placeholders, and the graph that this run makes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple, NoReturn, SupportsFloat, SupportsIndex, TypeVar, overload
 
@@ -44,10 +45,10 @@ OTHER_THREADS = (
     ". If it was another thread that drew, have that draw from a generator of its own: random.Random(), "
     "numpy.random.default_rng()"
 )
-# The modes of modules that the function asks for while it is traced: see nn.Module.training.
+# The training modes that the function asks modules for while it is traced: see nn.Module.training.
 modes_read: dict[tuple[int, str], Name] = {}
 MANY_COLUMNS = 10_000
-# Whether the function takes derivatives while it is traced.
+# Whether the function has taken derivatives while it was traced.
 takes_derivatives = False
 
 
@@ -146,16 +147,16 @@ def alike(row: Any, items: list[Any]) -> Any:
 
 
 class Records(NamedTuple):
-    """What engine._read_graph returns; the engine's records.pxi describes it."""
+    """The result of engine._read_graph; the engine's records.pxi describes it."""
 
     records: bytes
     operands: bytes
     constants: list[float]
     leaves: list[Value]
-    # Of each node that has one: of `take`, of a loop, of a loop's result.
+    # The symbols of nodes that have one: those of `take`, of loops and of their results.
     symbols: list[Any]
     outputs: list[int]
-    # Of each record: the lines that it computes, if they are asked for.
+    # For each record the lines that it computes, if they are asked for.
     lines: list[tuple[Line, ...]] | None = None
 
 
@@ -176,7 +177,7 @@ class Places:
     def __init__(self, rows: Sequence[Sequence[Value]]) -> None:
         self.rows = rows
         self.ends = list(accumulate(map(len, rows)))
-        # Of 100,000 columns it takes 20 ms to make, so it is made when it is asked for.
+        # Made at its first use: for 100,000 columns that takes 20 ms.
         self.numbers: dict[int, int] | None = None
         if not rows or self.ends[-1] < MANY_COLUMNS:
             self.get(0)
@@ -184,7 +185,7 @@ class Places:
     def get(self, key: int) -> tuple[int, int] | None:
         """Return the place of the placeholder with this id, None for other ids."""
         if self.numbers is None:
-            # Of numbers, which take a third of the time of pairs.
+            # A dict of numbers takes a third of the time that one of pairs takes.
             self.numbers = {key: number for number, key in enumerate(map(id, chain(*self.rows)))}
         number = self.numbers.get(key)
         if number is None:
@@ -206,40 +207,29 @@ def is_known(leaf: Value) -> bool:
     return True
 
 
+@dataclass(eq=False, repr=False)
 class Repeat:
-    """The operation of a loop: its step as a graph, how often it is repeated, and what its inputs are."""
+    """The operation of a loop: the graph of its step, how often it is repeated, and its inputs."""
 
     _compiles = True
     _record = OPERATION_ROWS["loop"]
 
-    def __init__(
-        self,
-        name: str,
-        records: Records,
-        places: dict[int, tuple[int, int]],
-        steps: int,
-        states: int,
-        outside: int,
-        makes: int,
-        inputs: list[tuple[int, int, int, int, int]],
-        sources: list[Any],
-        reverse: bool,
-        level: object,
-    ) -> None:
-        self.name = name
-        self.records = records
-        # Of each leaf of the step by id, and of each index: what it is; see graph.pxd.
-        self.places = places
-        self.steps = steps
-        self.states = states
-        self.outside = outside
-        self.makes = makes
-        self.inputs = inputs
-        # The inputs as scanning.Source, in the order of the lists; whether the steps go from the last to the
-        # first; and the step whose trace the loop is part of.
-        self.sources = sources
-        self.reverse = reverse
-        self.level = level
+    name: str
+    records: Records
+    # By the id of each leaf and index of the step: its place, as graph.pxd describes it.
+    places: dict[int, tuple[int, int]]
+    # How many steps there are; how many numbers a step has as state, takes from outside, and makes.
+    steps: int
+    states: int
+    outside: int
+    makes: int
+    # The arguments of graph.Input, for each input.
+    inputs: list[tuple[int, int, int, int, int]]
+    # The inputs as scanning.Source, in the order of the lists; whether the steps go from the last to the
+    # first; and the step whose trace the loop is part of.
+    sources: list[Any]
+    reverse: bool
+    level: object
 
     def __repr__(self) -> str:
         return f"loop of {self.name}"
@@ -282,7 +272,7 @@ def graph_of_records(
         tuple(loops),
         taken,
     )
-    # Derivatives repeat much of a graph. Other functions keep theirs, and the bits of their gradients.
+    # Derivatives repeat much of a graph. Other graphs stay as they are, so that gradients keep their bits.
     fewer = simplified(graph) if takes_derivatives else graph
     if source_lines.recorder is not None and found.lines is not None:
         source_lines.recorder.keep(graph, fewer, found.lines)
@@ -298,7 +288,7 @@ def place_of_index(index: Index, places: dict[int, tuple[int, int]], arguments: 
     return place
 
 
-# Of the arguments of the function that is traced: the placeholders of each, and the place of each by its id.
+# For the function that is traced: the placeholders of each argument, and the place of each placeholder by id.
 argument_rows: list[list[Value]] = []
 argument_places = Places([])
 
@@ -306,7 +296,7 @@ argument_places = Places([])
 def columns_of_argument(elements: Sequence[Any]) -> tuple[int, int, int] | None:
     """Return (argument, first column, stride) if all elements are columns of one argument; else None."""
     for argument, row in enumerate(argument_rows):
-        # What is most frequent, and needs no places.
+        # The most frequent case needs no look-up: the elements are the columns of one argument, in order.
         if elements and row and elements[0] is row[0] and are_same(row, elements):
             return argument, 0, 1
     places = [argument_places.get(id(element)) for element in elements[:2]]
@@ -326,7 +316,7 @@ def columns_of_argument(elements: Sequence[Any]) -> tuple[int, int, int] | None:
 
 
 def are_same(values: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Return whether the second are the first of the others, one by one."""
+    """Return whether the others begin with the same objects as the values."""
     return len(others) <= len(values) and all(map(operator.is_, values, others))
 
 
@@ -342,7 +332,7 @@ def placeholders(kind: str, origin: str, count: int) -> list[Value]:
     if kind in ("index", "whole number"):
         return [placeholder(kind, origin) for _ in range(count)]
     values = [Value(0.0) for _ in range(count)]
-    # A call from C for each takes half the time.
+    # map() calls it from C: half the time of a loop.
     deque(map(_make_unknown, values, repeat(origin)), maxlen=0)
     return values
 
@@ -407,13 +397,13 @@ def lines_of_program(program: Program, function: Callable[..., Any], positional:
         except MemoryError:
             raise
         except Exception:
-            # What cannot be traced any more is not what was traced.
+            # A function that cannot be traced any more has changed.
             return {}
         return recorder.of_program(program._graph(), found.graph)
 
 
 def described(signature: tuple[int, ...], names: tuple[str, ...]) -> str:
-    """Return what each argument is inside the function."""
+    """Return in words what the function gets for each argument."""
     parts = []
     for name, (kind, columns) in zip(names, describe_signature(signature), strict=True):
         one = "an index" if kind in ("index", "whole number") else "a Value"
@@ -442,10 +432,10 @@ def run_on_placeholders(
     before, before_numpy = random.getstate(), numpy_state()
     single, found = _traced(name, graph_of, function, arguments[:positional], named, rows, places)
     of_arguments = {id(leaf): places.of_leaf(leaf) for leaf in found.leaves}
-    # Of these, the graph has those that an output needs.
+    # The graph keeps the parameters that an output needs.
     parameters = tuple([leaf for leaf in found.leaves if of_arguments[id(leaf)] is None])
     for leaf in parameters:
-        # An argument of another trace.
+        # Raises for a placeholder of another trace.
         _require_known(leaf)
     numbered = {id(leaf): (-1, number) for number, leaf in enumerate(parameters)}
     everything = {key: place or numbered[key] for key, place in of_arguments.items()}
@@ -508,7 +498,7 @@ def flat_outputs(output: object) -> tuple[bool, list[Value]]:
     if hasattr(output, "tolist"):
         # numpy's arrays of Values.
         output = output.tolist()
-    # What the steps of a loop make is a sequence, too.
+    # The results of a loop's steps are a sequence, too.
     single = not isinstance(output, Sequence) or isinstance(output, str)
     items = [output] if single else list(output)  # type: ignore[call-overload]
     if not items:

@@ -3,7 +3,7 @@
 from fastgrad.compiler.graph cimport Graph, Loop
 
 cdef enum:
-    # No record: a tangent or a gradient that is 0 because nothing leads there.
+    # In the place of a record: a tangent or gradient that is 0 because the output does not depend on it.
     NOTHING = -1
 
 # How the next number of the state is computed from a number.

@@ -2,13 +2,15 @@
 # cython: auto_pickle=False, binding=False
 """Graphs of derivatives: the chain rule over records, with the derivative expressions of the table.
 
-The derivative of a row by an operand is traced once on placeholders. The records of that trace, the rule, are
-copied to wherever the chain rule needs the derivative. What is equal is one record, constants fold, and what
-no output needs is left out; so is the graph of a function that calls `grad`, which repeats much of it.
+The derivative of an operation by an operand is traced once on placeholders. The records of that trace, the
+rule, are copied to wherever the chain rule needs the derivative. Equal records are one, constants fold, and
+records that no output needs are left out. The graph of a function that calls `grad` is simplified the same
+way, as derivatives repeat much of it.
 
-Forward mode carries the tangents of all columns side by side, each record having only those that reach it.
-Reverse mode goes through the part of the graph that one output depends on. Forward is used where there are
-at most as many columns as outputs, and through loops: reverse mode through these is lowering.pyx's.
+Forward mode computes the tangents of all columns side by side; each record has only those that are not 0.
+Reverse mode goes through the part of the graph that one output depends on. Forward mode is used where there
+are at most as many columns as outputs, and for loops: reverse mode through a loop is in lowering.pyx and
+by_passes.pxi.
 """
 
 from libc.math cimport fabs, isfinite
@@ -27,7 +29,7 @@ from fastgrad.engine import Value, _make_unknown, _read_graph, _traced
 __all__ = ["simplified"]
 
 cdef enum:
-    # Of conditions under which a node is reached: one that always holds.
+    # In the place of a condition's record: the condition always holds.
     ALWAYS = -2
     # The most records that derivatives may have: their plan takes some gigabytes.
     MOST_RECORDS = 1 << 24
@@ -40,14 +42,14 @@ include "recurrences.pxi"
 
 
 def simplified(Graph graph not None):
-    """Return a graph with the same outputs, what is equal being computed once."""
+    """Return a graph with the same outputs that computes equal records once."""
     cdef Builder builder = Builder(graph)
     builder.copy_source()
     return builder.finished(builder.outputs())
 
 
 cdef Graph jacobian_graph(Graph graph, tuple columns, bint values):
-    """The outputs, if wanted, and then for each group of columns the derivatives of each output by it."""
+    """The outputs, if `values`, then for each group of columns the derivatives of each output by them."""
     cdef Builder builder = Builder(graph)
     cdef Tangents tangents
     cdef Py_ssize_t start = 0
@@ -72,7 +74,7 @@ cdef Graph jacobian_graph(Graph graph, tuple columns, bint values):
 
 
 cdef Graph hessian_graph(Graph graph, tuple columns):
-    """For each output its second derivatives by each two columns, row by row: forward over reverse mode."""
+    """For each output its second derivatives by each pair of columns: forward over reverse mode."""
     cdef Builder builder = Builder(graph)
     cdef Tangents tangents
     cdef int32_t first, second
@@ -93,7 +95,7 @@ cdef Graph hessian_graph(Graph graph, tuple columns):
 
 
 cdef Graph tangent_graph(Graph graph, tuple columns, tuple tangents):
-    """For each output its derivative along tangents, which are leaves, too."""
+    """For each output its derivative along tangents; these are leaves of the new graph."""
     cdef Builder builder = Builder(graph)
     builder.copy_source()
     outputs = builder.outputs()
@@ -102,7 +104,7 @@ cdef Graph tangent_graph(Graph graph, tuple columns, tuple tangents):
 
 
 cdef Graph weighted_graph(Graph graph, tuple weight):
-    """For each output its product with a leaf."""
+    """For each output its product with a weight, a leaf of the new graph."""
     cdef Builder builder = Builder(graph)
     builder.copy_source()
     return builder.finished([
@@ -111,7 +113,7 @@ cdef Graph weighted_graph(Graph graph, tuple weight):
 
 
 cdef Graph freed_graph(Graph graph, Py_ssize_t argument):
-    """The same outputs, with an argument of this number in the place of the parameters."""
+    """The same outputs; the parameters become the columns of the argument with this number."""
     cdef Builder builder = Builder(graph)
     builder.copy_source(argument)
     return builder.finished(builder.outputs(), ())

@@ -6,7 +6,7 @@ from typing_extensions import disjoint_base
 
 __all__ = ["ABSENT", "Snapshot", "Watch", "class_table", "dotted_names"]
 
-# What a name or a cell contained that was bound to nothing.
+# Stands for the object of a name or a cell that is unbound.
 ABSENT: object
 
 def class_table(kind: type) -> dict[str, Any] | None: ...

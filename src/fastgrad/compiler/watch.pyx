@@ -57,13 +57,13 @@ cdef extern from *:
         PyTrace_C_CALL
         PyTrace_C_EXCEPTION
 
-# Stands for the content of a name or a cell that is unbound.
+# Stands for the object of a name or a cell that is unbound.
 ABSENT = type("Absent", (), {"__repr__": lambda self: "nothing"})()
 cdef PyObject *absent = <PyObject *>ABSENT
 
 
 def class_table(kind):
-    """Return the dict in which a class of Python keeps its attributes; None for one of C."""
+    """Return the dict in which a class made in Python keeps its attributes; None for one made in C."""
     if not isinstance(kind, type):
         raise TypeError(f"only a class has a table of attributes, not a {type(kind).__name__}")
     return table_of_type(kind)
@@ -211,7 +211,7 @@ def dotted_names(code not None):
             continue
         extended = 0
         if step == 0:
-            # An inline cache, which the interpreter keeps behind an instruction.
+            # The interpreter's inline cache, which follows an instruction.
             continue
         if path is not None and (step == LOAD_ATTR or step == LOAD_METHOD):
             path += (names[argument >> ATTRIBUTE_SHIFT if step == LOAD_ATTR else argument],)

@@ -23,10 +23,10 @@ class Rules(threading.local):
     """The rules that run in this thread."""
 
     def __init__(self) -> None:
-        # Of each: its function, the operands, and the result.
+        # For each rule: its function, the operands, and the result.
         self.running: list[tuple[custom_jvp, tuple[Value, ...], Value]] = []
-        # Whether only the numbers of a rule are wanted: then functions in it need not run their own rules,
-        # which might have no end.
+        # Whether only the numbers of a rule are wanted. Then functions called by the rule need not run their
+        # own rules, which might never end.
         self.first_order = False
 
 
@@ -37,7 +37,7 @@ rules = Rules()
 def running(
     function: custom_jvp, operands: tuple[Value, ...], out: Value, first_order: bool
 ) -> Iterator[None]:
-    """In this block the function of these operands is `out`."""
+    """In this block, calling the function with these operands returns `out`."""
     before = rules.first_order
     rules.first_order = first_order
     rules.running.append((function, operands, out))
@@ -49,11 +49,11 @@ def running(
 
 
 class Rule:
-    """What gives the derivatives of a node that a function with derivatives of its own has made."""
+    """The rule that a custom_jvp puts into its nodes: it computes their derivatives from Values."""
 
     def __init__(self, function: custom_jvp, lengths: tuple[int | None, ...]) -> None:
         self.function = function
-        # Of each argument that is a list, its length.
+        # For each argument its length if it is a list, else None.
         self.lengths = lengths
 
     @property
@@ -85,7 +85,8 @@ class Rule:
             tangent = Value(tangent)
         if not isinstance(tangent, Value):
             raise TypeError(f"{what} returns a Value as the tangent, not {type(tangent).__name__}")
-        # A linear function of the tangents: its derivatives by them do not depend on them.
+        # The tangent of the result is linear in the tangents, so its derivatives by them do not depend on
+        # them.
         derivatives = tuple(pull_back([tangent], [1.0], tangents))
         constant = not _is_tracing() and tangent.data != 0.0 and math.isfinite(tangent.data)
         if constant or depends_on(derivatives, tangents):
@@ -102,7 +103,7 @@ def depends_on(values: Sequence[Value], tangents: Sequence[Value]) -> bool:
 
 
 class custom_jvp:  # noqa: N801
-    """A function of Values whose derivative is not that of its body but one of its own.
+    """A function of Values with a derivative that is given by a rule, not derived from its body.
 
     function: takes Values, or lists of Values, and returns a Value; called with numbers, it gets Values. It
     may compute by any means, with Python's numbers too, unless it is to be compiled. `defjvp` or `defjvps`
@@ -138,7 +139,7 @@ class custom_jvp:  # noqa: N801
         return self._rule(primals, tangents)
 
     def _set_rule(self, rule: Callable[..., object]) -> None:
-        # Programs that were compiled with the old one would keep it.
+        # Compiled programs would keep the old rule.
         if self._rule is not None:
             raise TypeError(f"{self.__name__} has a rule for its derivative: define the function anew")
         self._rule = rule

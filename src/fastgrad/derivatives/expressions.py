@@ -1,10 +1,10 @@
 """The table's derivatives as functions of Values.
 
 An expression such as `-a / (b * b)` is compiled to Python with an operation of the table in the place of each
-operator, so that its result can be differentiated again. A condition is decided by the data that the operands
-have; in a function that is compiled, where they have none, both ways become operands of `where`.
+operator, so that its result can be differentiated again. A condition is decided by the operands' data. During
+a trace they have no data: then both alternatives are computed, and are operands of `where`.
 
-What is a number stays one: an operation on numbers alone gives the number that C gives.
+An operation on floats alone returns the float that C computes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastgrad.operations import BY_NAME, REDUCTIONS
 __all__ = ["Rule", "Scalar", "rules"]
 
 Scalar: TypeAlias = Value | float
-# In a compiled function a Value, which is positive where it holds.
+# During a trace it is a Value that is positive where the condition holds.
 Condition: TypeAlias = Value | bool
 Rule: TypeAlias = Callable[..., Scalar]
 Chosen = TypeVar("Chosen", bound=Scalar)
@@ -38,7 +38,7 @@ ORDERS = {
     ast.NotEq: "not_equal",
 }
 NUMBER = re.compile(r"-?[0-9]+\.[0-9]+")
-# C's names of rows that have others.
+# The rows whose functions have other names in C.
 C_NAMES = {"fabs": "abs", "pow": "power", "rint": "round"}
 
 
@@ -105,11 +105,11 @@ DECISIONS: dict[str, Callable[[float, float], bool]] = {
 
 
 def traced(name: str) -> Callable[[Scalar, Scalar], Condition]:
-    """Return a comparison whose answer is known when the program runs, unless it is one of numbers."""
+    """Return a comparison for a trace: of Values it is a Value, of floats a bool."""
 
     def compare(a: Scalar, b: Scalar) -> Condition:
         if isinstance(a, Value) or isinstance(b, Value):
-            # What is greater than 0 is positive, and so holds as it is.
+            # a > 0 holds where a is positive, so `a` is the condition itself.
             return a if name == "greater" and type(b) is float and b == 0.0 else apply(name, a, b)  # type: ignore[return-value]
         return DECISIONS[name](a, b)
 
@@ -145,7 +145,7 @@ def later(expression: ast.expr) -> ast.Lambda:
 
 
 def is_plain(node: ast.expr) -> bool:
-    """Return whether this is a number, or how many operands there are."""
+    """Return whether an expression is a number or `n`, the number of operands."""
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.operand, ast.Constant)
     return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id == "n")
@@ -189,9 +189,9 @@ class InOperations(ast.NodeTransformer):
 
 
 def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule | float | int:
-    """Return a derivative of the table as a function of these names; a number, or one of them, as that.
+    """Return a derivative of the table as a function of these names.
 
-    A name is given by its index.
+    An expression that is a number is returned as a float, one that is a name as the name's index.
     """
     if expression in names:
         return names.index(expression)
@@ -205,9 +205,10 @@ def function_of(expression: str, names: tuple[str, ...], tracing: bool) -> Rule 
 
 @cache
 def rules(name: str, tracing: bool = False) -> tuple[Rule | float | int, ...]:
-    """Return a row's derivatives by its operands: functions of the operands and the result, see function_of.
+    """Return the derivatives of an operation, one for each operand, as function_of returns them.
 
-    Those of a reduction are one, a function of the operand, the result and the number of operands.
+    They are functions of the operands and the result. A reduction has one derivative, a function of the
+    operand, the result and the number of operands.
     """
     for reduction in REDUCTIONS:
         if reduction.name == name:

@@ -25,21 +25,20 @@ def as_value(number: Number) -> Value:
 
 
 def apart(values: Values) -> Values:
-    """Return new Values of the same numbers.
+    """Return new Values with the same data, each computed from its original.
 
-    The derivative by one of them is the partial one by an argument, even if an argument was computed from
-    another, or is the same.
+    Derivatives by them are partial, even if one argument is computed from another or is the same object.
     """
     if isinstance(values, list):
         return [value for each in values for value in flat(apart(each), "an argument")]
-    # An index of `take` has no derivative, and stays one.
+    # An Index has no derivative, and must stay an Index for `take`.
     return apply("mul", values, 1.0) if type(values) is Value else values
 
 
 def as_argument(argument: Argument) -> Values:
     if isinstance(argument, Value) or not hasattr(argument, "__iter__"):
         return as_value(argument)
-    # An array without dimensions has the method.
+    # An array without dimensions has __iter__, but is a single number.
     if getattr(argument, "ndim", 1) == 0:
         return as_value(argument)  # type: ignore[arg-type]
     return [as_value(number) for number in argument]
@@ -64,7 +63,7 @@ def like(structure: object, values: list[Value]) -> Values:
 
 
 def result_of(function: Callable[..., object], arguments: Sequence[Values]) -> tuple[object, list[Value]]:
-    """Return what the function returns, a number as a Value, and the same as a list."""
+    """Return the function's result, with a number as a Value, and the same as a flat list."""
     if hasattr(function, "input_gradients") and not _is_tracing():
         name = getattr(function, "name", "the function")
         raise TypeError(
@@ -135,8 +134,8 @@ def vjp(
 ) -> tuple[Values, Callable[[Argument], tuple[Values, ...]]]:
     """Return (function(*primals), a function that pulls a cotangent back to the arguments).
 
-    It takes what has the shape of the result, and returns a tuple: for each argument, what has its shape.
-    Raises ValueError for another shape.
+    That function takes a cotangent of the shape of the result, and returns a tuple of the derivatives by each
+    argument, in the argument's shape. Raises ValueError for another shape.
 
     >>> y, pull = vjp(lambda a, b: a * b, 2.0, 5.0)
     >>> [derivative.data for derivative in pull(1.0)]
@@ -165,9 +164,10 @@ def jacobian(
 def jacobian(function: Callable[..., object], argnums: int = 0) -> Callable[..., object]:
     """Return a function that computes the derivatives of a function's result by one of its arguments.
 
-    argnums: the number of that argument. Of a list of k by a list of n it is a list of k lists of n Values:
-    row i has the derivatives of result i. Of a single Value, or by a single one, that dimension is missing,
-    so of a single Value by a list it is the gradient. Raises ValueError if there is no such argument.
+    argnums: the number of that argument. For a result that is a list of k, by a list of n, it computes a list
+    of k lists of n Values: row i has the derivatives of result i. If the result or the argument is a single
+    Value, that dimension is missing: the derivatives of a single Value by a list are its gradient, a list of
+    n. Raises ValueError if there is no such argument.
 
     >>> rows = jacobian(lambda x: [x[0] * x[1], x[0] ** 2])([3.0, 4.0])
     >>> [[entry.data for entry in row] for row in rows]
@@ -187,8 +187,9 @@ def jacobian(function: Callable[..., object], argnums: int = 0) -> Callable[...,
 def hessian(function: Callable[..., Value], argnums: int = 0) -> Callable[..., list[list[Value]]]:
     """Return a function that computes the second derivatives of a single Value by one argument.
 
-    argnums: the number of that argument. By a list of n it is a list of n lists of n Values, by a single
-    Value one Value. Raises ValueError if there is no such argument, TypeError if the function returns a list.
+    argnums: the number of that argument. By a list of n it computes a list of n lists of n Values, by a
+    single Value one Value. Raises ValueError if there is no such argument, TypeError if the function returns
+    a list.
 
     >>> rows = hessian(lambda x: x[0] ** 2 * x[1])([3.0, 4.0])
     >>> [[entry.data for entry in row] for row in rows]

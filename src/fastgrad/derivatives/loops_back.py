@@ -1,8 +1,8 @@
 """The derivative of a loop that is compiled: another loop, over the same steps from the last to the first.
 
-Its inputs are the states before each step, which the loop makes once more, the loop's own inputs, and the
-derivatives by what each step makes. Its state is the derivative by the loop's state, and the sums of those by
-what the step takes from outside.
+Its inputs are the states before each step, which a copy of the loop computes again; the loop's own inputs;
+and the derivatives by the ys, the numbers that each step makes. Its state holds the derivatives by the loop's
+state, and the sums of the derivatives by the numbers that the step takes from outside.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from fastgrad.operations import BY_NAME
 __all__ = ["Received", "columns_of", "is_loop", "loop_of_result", "loops_back"]
 
 NAMES = {row: name for name, row in OPERATION_ROWS.items()}
-# Of each output of the step of a loop's derivative by others: outputs, their seeds, what to derive by.
+# The chain rule within a step, reverse.pull_back: takes outputs, their seeds and xs, returns the derivatives
+# by xs.
 PullBack = Callable[[list[Value], list[Scalar], list[Value]], list[Value]]
 
 
 class Received:
-    """What a loop has received: by result its parts, and whole lists for what it makes."""
+    """The gradients that a loop has received: parts by number of the result, and whole lists for its ys."""
 
     def __init__(self) -> None:
         self.results: dict[int, list[Scalar]] = {}
         self.lists: dict[int, list[Sequence[Scalar]]] = {}
 
     def add(self, number: int, part: Scalar) -> None:
-        """Add to what a result has received."""
+        """Add a part to the gradient of a result."""
         self.results.setdefault(number, []).append(part)
 
 
@@ -52,7 +53,7 @@ def loop_of_result(node: Value, operands: Sequence[Value]) -> tuple[Value, int] 
 
 
 def columns_of(node: Value) -> list[Value]:
-    """Return the arguments that are inputs of a loop, and no operands of its node."""
+    """Return the columns of arguments that are inputs of a loop; they are no operands of its node."""
     repeat: Repeat = node._op
     found: list[Value] = []
     for source in repeat.sources:
@@ -65,10 +66,9 @@ def columns_of(node: Value) -> list[Value]:
 def loops_back(
     node: Value, operands: Sequence[Value], received: Received, active: set[int], pull_back: PullBack
 ) -> tuple[list[tuple[Value, Scalar]], list[tuple[Value, int, Steps, range]]]:
-    """Return what each operand and each argument receives from a loop.
+    """Return the gradients that a loop gives to its operands and columns, and those to the ys of other loops.
 
-    And for lists that other loops have made: the other loop, the number among what it makes, the derivatives,
-    and the other loop's steps that they belong to.
+    The latter are (other loop, number of the y, derivatives, the other loop's steps that they belong to).
     """
     repeat: Repeat = node._op
     states, outside = repeat.states, repeat.outside
@@ -76,7 +76,7 @@ def loops_back(
     order = order_of(repeat)
     before = states_before(node, operands, repeat)
     sources = [*before, *repeat.sources]
-    # By what each step makes: single derivatives in one list, whole lists as they are.
+    # For each y: single derivatives gathered in one list; whole lists as they are.
     weights: list[int] = []
     for number in range(repeat.makes):
         parts: dict[int, list[Scalar]] = {}
@@ -102,7 +102,7 @@ def loops_back(
         given = list(x[: len(before)])
         inputs = list(x[len(before) : len(before) + len(repeat.sources)])
         made = x[len(before) + len(repeat.sources) :]
-        # A proxy stands for what is from outside: what that is computed from is no part of this step.
+        # A proxy stands for each number from outside, so that the chain rule ends there.
         proxies = [
             apply("mul", operands[states + at], 1.0) if at in kept else operands[states + at]
             for at in range(outside)
@@ -165,10 +165,10 @@ def is_wanted(source: Source, active: set[int]) -> bool:
 
 
 def states_before(node: Value, operands: Sequence[Value], repeat: Repeat) -> list[Source]:
-    """Return the states before each step, which a loop like this one makes beside the rest."""
+    """Return the states before each step, as the ys of a copy of this loop."""
     numbers = {place[1]: at for at, place in enumerate_leaves(repeat) if place[0] == -2}
     records = repeat.records
-    # A state that the step does not read has no record: what it was does not matter.
+    # A state that the step does not read has no record, and is not needed.
     outputs = [*records.outputs, *[numbers[at] for at in range(repeat.states) if at in numbers]]
     more = copy(repeat)
     more.records, more.makes = records._replace(outputs=outputs), len(outputs) - repeat.states
@@ -189,15 +189,15 @@ def states_before(node: Value, operands: Sequence[Value], repeat: Repeat) -> lis
 def read_by(repeat: Repeat, outputs: set[int]) -> tuple[list[int], set[tuple[int, int]]]:
     """Return the outputs of the step that pass a derivative on, and the places that they are computed from.
 
-    That is these outputs and the states that they depend on. 0 times the derivative of another output, which
-    may not be finite, would be a nan.
+    These are the given outputs and the states that they depend on. Others must not take part: 0 times a
+    derivative that is not finite is nan.
     """
     body = repeat.loop(tracing.argument_places).body
     return body._read_by(outputs)
 
 
 def output_of(repeat: Repeat, number: int) -> int:
-    """Return which output of the step a result of a loop is."""
+    """Return the number of the step's output that a result of a loop comes from."""
     states = repeat.states
     return number if number < states else states + (number - states) % repeat.makes
 

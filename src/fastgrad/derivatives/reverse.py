@@ -22,12 +22,12 @@ def grad(y: Value, xs: Iterable[Value]) -> list[Value]: ...
 def grad(y: Value, xs: Value | Iterable[Value]) -> Value | list[Value]:
     """Return dy/dx for each x, as Values that can be differentiated again; no node's `grad` changes.
 
-    xs: a Value, for one derivative, or Values, for a list of them. They may be leaves or computed; an x that
-    y does not depend on gets 0. What `where`, `maximum` and `minimum` did not choose is not reached, as in
-    backward(). It is torch's `autograd.grad(y, xs, create_graph=True)`.
+    xs: one Value, for one derivative, or several, for a list of them. They may be leaves or computed; an x
+    that y does not depend on gets 0. Operands that `where`, `maximum` and `minimum` did not choose are not
+    reached, as in backward(). This is torch's `autograd.grad(y, xs, create_graph=True)`.
 
-    Raises TypeError for what is no Value, and for a node on the way whose `_backward` is Python code: that
-    gives numbers.
+    Raises TypeError if y or an x is no Value, and for a node in between whose `_backward` is Python code,
+    which computes numbers only.
 
     >>> x = Value(2.0)
     >>> first = grad(x**3, x)
@@ -60,7 +60,7 @@ def rules_in_trace(name: str) -> tuple[Rule | float | int, ...]:
 
 
 class LoopsBack:
-    """The loops of a function that is compiled, and what each has received; see loops_back.py."""
+    """The loops of a function that is traced, and the gradients that each has received; see loops_back.py."""
 
     def __init__(self) -> None:
         from fastgrad.compiler.scanning import order_of
@@ -80,7 +80,7 @@ class LoopsBack:
         return self.received.setdefault(id(node), self.of.Received())
 
     def takes(self, node: Value, operands: tuple[Value, ...], upstream: Scalar) -> bool:
-        """Keep what a loop's result has received for the loop; return whether the node is a result."""
+        """If the node is a loop's result, keep its gradient for the loop; return whether it is one."""
         found = self.of.loop_of_result(node, operands)
         if found is not None:
             self.of_loop(found[0]).add(found[1], upstream)
@@ -89,7 +89,7 @@ class LoopsBack:
     def shares(
         self, node: Value, operands: tuple[Value, ...], active: set[int]
     ) -> list[tuple[Value, Scalar]]:
-        """Return what the operands of a loop, and its arguments, receive; pass on what other loops do."""
+        """Return the gradients of a loop's operands and columns; keep those of other loops for them."""
         received = self.received.pop(id(node), None)
         if received is None:
             return []
@@ -108,17 +108,18 @@ class LoopsBack:
 
 
 class Reached:
-    """Where each node is reached, in a compiled function: what a row chose is known when the program runs.
+    """The condition under which each node is reached during a trace: the program finds out what a row chose.
 
-    Of a node that is not reached the gradient is 0, but 0 * inf is not: its shares are 0 by `where`.
+    The gradient of a node that is not reached is 0, but 0 * inf is nan: so `where` makes the shares that it
+    gives 0.
     """
 
     def __init__(self, outputs: list[Value]) -> None:
-        # Conditions, any of which may hold. None always holds.
+        # For each node, conditions of which one must hold; None always holds.
         self.conditions: dict[int, list[Value | None]] = {id(output): [None] for output in outputs}
 
     def where(self, node: Value) -> Value | None:
-        """Return the condition under which a node is reached, once for all of its shares."""
+        """Return the condition under which a node is reached, made once for all of its operands."""
         conditions = self.conditions[id(node)]
         if len(conditions) > 1:
             known = [condition for condition in conditions if condition is not None]
@@ -133,9 +134,9 @@ class Reached:
     def passed_to(
         self, operand: Value, factor: Scalar, chosen: Value | None, node: Value, part: Scalar
     ) -> Scalar:
-        """Return a part, the product of a factor, that is 0 where the operand is not reached from this node.
+        """Return a share of a gradient, made 0 where the operand is not reached from this node.
 
-        chosen: of an operand there to be chosen, what is positive if it was.
+        chosen: for one of several choices, a Value that is positive if it was taken.
         """
         condition = self.where(node)
         if chosen is not None:
@@ -147,7 +148,7 @@ class Reached:
 
 
 def choices(node: Value) -> list[Value]:
-    """Return what each of the values of `take` is multiplied by, in a compiled function: 1 or 0."""
+    """Return the derivative of `take` by each of its values during a trace: 1 for the chosen one, else 0."""
     from fastgrad.compiler.tracing import Selection, take
 
     selection = node._op

@@ -44,11 +44,11 @@ def c_number(number: float) -> str:
 
 
 def special_functions(lines: list[str]) -> list[str]:
-    """Return the lines of the functions that these lines call and the C library has not: the engine's own."""
+    """Return the lines of the engine's own functions if these lines call one; the C library lacks them."""
     if not any(f"fastgrad_{name}(" in line for line in lines for name in SPECIAL):
         return []
     header = files("fastgrad").joinpath("engine.src/arithmetic/special.h").read_text("utf-8")
-    # Without the guard, whose end is the last line, and what is included already.
+    # Without the include guard and the includes.
     body = header[header.index("#include <math.h>") : header.rindex("#endif")]
     return body.splitlines()[1:]
 

@@ -30,7 +30,7 @@ TAKEN = re.compile(
     r"tanh|sin|cos|tan|pow|fabs|floor|isfinite|erf|memcpy|memset|NAN|INFINITY|y[01n]|j[01n]|gamma"
 )
 
-# Those of a step, which of all arguments has the indices alone.
+# The names that the function of a step uses itself.
 TAKEN_IN_STEP = re.compile("s|x|o|next|made|gs|go|gx|gnext|gmade")
 
 
@@ -62,8 +62,8 @@ class Node(NamedTuple):
 
     operation: str
     operands: Sequence[int]
-    # Of a leaf its place, of a constant its value, of take the place of its index, of a loop its number, of a
-    # result its number.
+    # For a leaf its place, for a constant its value, for take the place of its index, for a loop or a result
+    # its number.
     detail: Any
 
 
@@ -146,7 +146,7 @@ class Source:
         ]
         # The functions of loops' steps, inner ones first.
         self.functions: list[str] = []
-        # The names of those that compute a step, by loop and the outputs that are read.
+        # The names of the functions of steps, by loop and the outputs that are read.
         self.steps: dict[tuple[int, frozenset[int]], str] = {}
         self.loops = 0
         self.work = 0
@@ -253,7 +253,7 @@ class Body:
     def __init__(
         self, source: Source, graph: Graph, inside: bool = False, read: set[int] | None = None
     ) -> None:
-        """Begin the text of a graph; of a loop's step, `read` are the outputs that pass a derivative on."""
+        """Begin the text of a graph; `read`: the outputs of a loop's step that pass a derivative on."""
         self.source = source
         self.graph = graph
         needed, self.read_outputs = graph._needed_by(read)
@@ -261,7 +261,7 @@ class Body:
         self.nodes = list(nodes_of(graph))
         self.outputs: list[int] = graph._parts()[6]
         self.loops: dict[int, LoopText] = {}
-        # By node, those that compute it.
+        # By node, the statements that compute it.
         self.statements: dict[int, list[str]] = {}
         self.active: list[bool] = []
         for node in self.nodes:
@@ -292,17 +292,12 @@ class Body:
         which, number = place
         if which >= 0:
             return self.source.arguments[which].element(str(number))
-        if not self.inside:
-            return f"p[{number}]"
-        return f"{('o', 's', 'x')[-1 - which]}[{number}]"
+        return f"{('o', 's', 'x')[-1 - which] if self.inside else 'p'}[{number}]"
 
     def target_of_leaf(self, place: tuple[int, int]) -> str | None:
-        which, number = place
-        if which >= 0:
-            return self.source.arguments[which].gradient(str(number))
-        if not self.inside:
-            return f"dp[{number}]"
-        return f"g{('o', 's', 'x')[-1 - which]}[{number}]"
+        if place[0] >= 0:
+            return self.source.arguments[place[0]].gradient(str(place[1]))
+        return f"{'g' if self.inside else 'd'}{self.leaf(place)}"
 
     def target(self, number: int) -> str:
         node = self.nodes[number]
@@ -324,7 +319,7 @@ class Body:
                 self.statements[number] = self.value(number, node)
 
     def before(self, lines: list[str]) -> list[str]:
-        """Return the statements that compute what these lines read, and the lines."""
+        """Return the statements that compute the nodes which these lines read, then the lines."""
         read = set(re.findall(r"\bv\d+", "\n".join(lines)))
         kept = [lines]
         for number in reversed(self.statements):
@@ -424,13 +419,13 @@ class Body:
         return f"gnext[{place}]" if place < states else f"gmade[{place - states}]"
 
     def pull(self, number: int, node: Node) -> list[str]:
-        """Return what a node gives to the gradients of its operands."""
+        """Return the statements that add a node's gradient to those of its operands."""
         if node.operation == "loop":
             return self.loops[number].backward()
         if node.operation == "result":
             return [f"{self.loops[node.operands[0]].gradient(node.detail)} += g{number};"]
         lines = list(self.shares(number, node))
-        # What was not chosen gets nothing, even where a derivative is infinite.
+        # A node that was not chosen has the gradient 0 and gives nothing, even if a derivative is infinite.
         return (
             [f"if (g{number} != 0.0) {{", *[f"    {line}" for line in lines], "}"] if self.selects else lines
         )
@@ -484,7 +479,7 @@ class LoopText:
         self.states, self.makes = loop.states, len(loop.body._parts()[6]) - loop.states
         self.whole = [each for each in source.arguments if each.whole]
         self.read = outside.read_outputs.get(number, set())
-        # The same step may stand in two loops of which different outputs are read.
+        # Two loops may have the same step but read different outputs of it.
         key = id(loop), frozenset(self.read)
         self.name = source.steps.setdefault(key, f"{source.name}_step{self.key}")
         self.define(self.name == f"{source.name}_step{self.key}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["Plane", "picture_of", "png_of"]
 
-# Of labels that are not above the middle, and of those that are.
+# The colours of labels below the middle or at it, and of labels above it.
 COLOURS = ((214, 84, 72), (52, 118, 196))
 ON = (40, 150, 100)
 CROSS = "&#215;"

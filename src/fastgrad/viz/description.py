@@ -15,9 +15,8 @@ from fastgrad.viz.walking import walk
 
 __all__ = ["Box", "Description", "Group", "describe"]
 
-# The forms of two operands of which one is a number, as _take_apart gives them.
+# The form, as _take_apart returns it, of an operation whose left operand is a number; and the bits of a form.
 CONSTANT_LEFT = 2
-CONSTANT_RIGHT = (1, 3)
 FORM = 3
 REDUCED = {reduction.name for reduction in REDUCTIONS}
 # Characters of an expression that are shown in a box; a longer one is called by its operation and a number.
@@ -26,13 +25,13 @@ CALLED = {"+": "sum", "-": "difference", "*": "product", "/": "quotient", "**": 
 
 
 class Box(NamedTuple):
-    """A node: its title, all that is known of its name, its operation, and which boxes its operands are.
+    """A node as a page shows it: its title, full name, operation, and the numbers of its operands' boxes.
 
-    The title is the label, a parameter's name in short, or the expression; of a long one, its operation and a
-    number: `exp1`. `kind` is 'leaf', 'parameter', 'constant', 'result' or 'own', a node whose data or
-    gradients come from code of the user's. `row` is empty if its data cannot be computed again. A number
-    among the operands is a float. `given` are the derivatives by the operands that no row of the table
-    gives, where they are known.
+    The title is the label, a parameter's name in short, or the expression; for a long expression, its
+    operation and a number: `exp1`. `kind` is 'leaf', 'parameter', 'constant', 'result' or 'own', which is a
+    node whose data or gradients come from code of the user's. `row` is empty if the data cannot be computed
+    again. A float among the operands is a number. `given` are the derivatives by the operands, if known, of a
+    node that has no row of the table.
     """
 
     title: str
@@ -85,7 +84,7 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
     originals = {copy: node for node, copy in copies.items()}
     groups, group_of = groups_of(order, names)
     boxes: list[Box] = []
-    # What is called by its operation and a number is not called as something else is.
+    # Titles such as `exp1` must differ from all labels.
     taken = {str(part.label): 0 for part in shown}
     for part in shown:
         original = originals.get(part)
@@ -106,7 +105,7 @@ def describe(root: Value, names: Mapping[Value, str], nodes: Sequence[Value], ru
 
 
 def how_made(node: Value) -> tuple[str, int, tuple[Value, ...], object]:
-    """Return how a node was made; local derivatives that are Values, which `_prev` hides, are numbers."""
+    """Return what _take_apart returns, with derivatives that are Values, which `_prev` hides, as numbers."""
     operation, form, operands, detail = _take_apart(node)
     if operation == "local":
         count = len(operands) - detail.count(None)
@@ -168,17 +167,17 @@ def copies_of(order: Iterable[Value]) -> dict[Value, Value]:
 
 def parts_of(copy: Value, copies: set[Value], own: bool) -> list[Value]:
     """Return micrograd's nodes for one node, that itself the last."""
-    # What its `_backward` gives is known for the operands that it has, not for parts of it.
+    # The gradients from a `_backward` of the user's are known for the node's operands only.
     if own:
         return [copy]
     return walk(copy, lambda part: [operand for operand in part._children if operand not in copies], None)
 
 
 def what_own_nodes_give(root: Value, own: Iterable[Value]) -> dict[Value, tuple[tuple[float, ...], bool]]:
-    """Return what each node with a `_backward` of the user's gives its operands, and whether it overwrites.
+    """Return what each node with a `_backward` of the user's adds to its operands, and whether it overwrites.
 
-    That is what it gives when the gradient that arrives is 1. An operand that occurs twice is given all the
-    first time.
+    It is found by calling the `_backward` with a gradient of 1. For an operand that occurs twice, the first
+    has all of it.
     """
     found = {}
     with kept_gradients(root):

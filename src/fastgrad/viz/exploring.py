@@ -32,18 +32,17 @@ def explore(
     limit: int | None = 1000,
     open: bool | None = None,  # noqa: A002
 ) -> Page:
-    """Return a page of the graph below a root, on which backpropagation can be gone through step by step.
+    """Return a page of the graph below a root, which steps through backpropagation.
 
-    It shows the graph that micrograd would show: forward and backward a step at a time, one arrow each, in
-    words and numbers; sliders that move a leaf, with everything computed anew in the page; the classic
-    mistakes; gradient descent. It needs nothing but a browser. `parameters`, a Module or Values, have names
-    then and are what descends. A notebook shows the page in place. Anywhere else it is opened in the
-    browser; `open` says otherwise.
+    It shows the graph that micrograd would show. It goes forward and backward a step at a time, one arrow
+    each, in words and numbers; its sliders move a leaf, and the page computes everything again; it shows the
+    classic mistakes and gradient descent. It needs nothing but a browser. parameters: a Module or Values,
+    which are shown by name and moved by gradient descent. open: whether to open the page in the browser; None
+    does so unless a notebook shows it in place.
 
     A `_backward` of the user's is called twice, to see what it adds and whether it overwrites; gradients
-    are put back, and the graph is left as it is. Raises TypeError if the root is no Value,
-    TooManyNodesError, a ValueError, for a graph of more than `limit` nodes (None: no limit), which says how
-    to see less.
+    are put back, and the graph is left as it is. Raises TypeError if the root is no Value;
+    TooManyNodesError, a ValueError, for a graph of more than `limit` nodes (None: no limit).
 
     >>> a, b = Value(2.0, label="a"), Value(-3.0, label="b")
     >>> explore(a * b + a, open=False)
@@ -58,7 +57,7 @@ def explore(
 
 
 def page_of(root: Value, names: dict[Value, str], limit: int | None, run: bool) -> Page:
-    """Return the page of a graph; with `run`, code of the user's is called to see what it gives."""
+    """Return the page of a graph; with `run`, each `_backward` of the user's is called to see its effect."""
     nodes = walk(root, lambda node: _take_apart(node)[2], limit)
     description = describe(root, names, nodes, run)
     if limit is not None and len(description.boxes) > limit:
@@ -70,7 +69,7 @@ def page_of(root: Value, names: dict[Value, str], limit: int | None, run: bool) 
 
 
 def data_of(description: Description) -> dict[str, Any]:
-    """Return a description for the page; another box is a list of its index, a number a number."""
+    """Return a description as JSON data: an operand that is a box is [index], one that is a number itself."""
     boxes = []
     for box in description.boxes:
         operands = [[operand] if isinstance(operand, int) else operand for operand in box.operands]

@@ -1,4 +1,4 @@
-"""A training run recorded step by step, and the page on which it is watched."""
+"""A training run recorded step by step, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ class Frame:
 
 
 class Film:
-    """A recorded run. `record(loss)` after each step; a notebook shows its page, `page()` is that.
+    """A training run that `watch` records: call `record(loss)` after each step, and `page()` for its page.
 
-    See `watch`. `frames` are the steps that are kept: of a long run, evenly spaced ones.
+    A notebook shows the page by itself. `frames` are the steps that are kept: of a long run, evenly spaced
+    ones.
     """
 
     def __init__(self, model: Any, X: Any = None, y: Any = None, every: int = 1, live: bool = False) -> None:
@@ -69,7 +70,7 @@ class Film:
             raise ValueError(
                 f"y must have a label for each of the {len(self.points)} rows of X, not {len(self.labels)}"
             )
-        # Without points of the plane there is no boundary to be seen.
+        # A boundary can be drawn only for points of the plane.
         self.has_plane = bool(self.points) and all(len(point) == 2 for point in self.points)
         self.frames: list[Frame] = []
         self.steps = 0
@@ -118,7 +119,7 @@ class Film:
         return Page("a training run", document, self.picture(), height=580)
 
     def _setting(self) -> dict[str, Any]:
-        """Return what the page needs once: points, the grid, and what is shown of which parameter."""
+        """Return the data that is the same for all frames: points, grid, parameters' names, layers."""
         shown = self.names[:MOST_WEIGHTS]
         return {
             "points": self.points if self.has_plane else [],
@@ -137,7 +138,7 @@ class Film:
     def _with(self, frame: Frame | None) -> tuple[list[float], list[float], list[list[float]]]:
         """Return the scores on the grid and at the points, and for how many points each ReLU is on.
 
-        They are computed with the parameters of a frame, or as these are now.
+        They are computed with the parameters of a frame, or for None with the current ones.
         """
         kept = [] if frame is None else copy_numbers(self.parameters)[0]
         try:
@@ -234,7 +235,7 @@ def rows_of(X: Any) -> list[list[float]]:
 
 
 def live_view(film: Film) -> Any:
-    """Return what shows a film while it is made: a notebook's output, else a page on loopback."""
+    """Return the live view of a film: a notebook's output, else a page on loopback."""
     from fastgrad.viz.pages import in_ipython_notebook
     from fastgrad.viz.serving import InNotebook, Served
 
@@ -332,7 +333,7 @@ def points_on(grid: tuple[tuple[float, float], tuple[float, float]] | None) -> l
 
 
 def middle(labels: Sequence[float]) -> float:
-    """Return what tells two labels apart: a label above it belongs to a positive score."""
+    """Return the middle of two labels: a label above it belongs to a positive score."""
     return (min(labels) + max(labels)) / 2
 
 
@@ -345,7 +346,7 @@ def evenly(frames: Sequence[Frame], most: int) -> list[Frame]:
 
 def packed(numbers: Sequence[float]) -> str:
     """Return numbers from -1 to 1, more being cut off, as bytes in base 64: 0 to 254; nan is 255."""
-    # No calls: of 1600 scores, min and max take 5 ms, ten pictures a second.
+    # Without calls of min and max, which take 5 ms for 1600 scores.
     cut = [
         255 if x != x else 254 if x >= 1.0 else 0 if x <= -1.0 else int(127.5 + 127.0 * x) for x in numbers
     ]

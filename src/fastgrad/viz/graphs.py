@@ -79,14 +79,14 @@ def require_value(root: object) -> None:
 
 
 def notebook_display(root: Value) -> dict[str, str]:
-    """Return what a notebook shows of a Value: text and, of an expression, its page and a picture.
+    """Return a Value's display in a notebook: text and, for an expression, its page and a picture.
 
-    The page is that of viz.explore, but calls no `_backward` of the user's; the picture is for where
-    scripts do not run. A leaf is text only. An expression of more than viz.NOTEBOOK_LIMIT nodes says so.
-    The cost does not depend on the graph's size, and the graph is left as it is: displaying a Value changes
+    The page is that of viz.explore, but calls no `_backward` of the user's; the picture is for notebooks in
+    which scripts do not run. A leaf is text only. An expression of more than viz.NOTEBOOK_LIMIT nodes is not
+    drawn, at a cost that does not depend on its size. The graph is left as it is: displaying a Value changes
     no bit of a later backward() and does not slow it down.
     """
-    # Here, as the package imports this file.
+    # Imported here, as fastgrad.viz imports this module.
     from fastgrad import viz
     from fastgrad.viz.exploring import page_of
 
@@ -106,7 +106,7 @@ def notebook_display(root: Value) -> dict[str, str]:
 
 
 def shows_pictures() -> bool:
-    """Whether what IPython shows may be a picture: not in a terminal."""
+    """Whether IPython can show pictures: not in a terminal."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is None or "image/svg+xml" in shell.display_formatter.active_types
 

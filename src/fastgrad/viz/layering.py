@@ -1,4 +1,4 @@
-"""Where the boxes of a graph stand in a picture: in layers, each operand left of what uses it."""
+"""The layout of a graph's boxes in a picture: in layers, each operand left of its results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The places of the boxes; of each edge, the points that it runs through; the size of all."""
+    """The places of the boxes, the points that each edge runs through, and the size of the picture."""
 
     places: list[Place]
     edges: list[list[tuple[float, float]]]
@@ -60,7 +60,7 @@ def left_to_right(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[in
     it crosses, and an order within the layers by the mean place of the neighbours.
     """
     layer = layers_of(len(sizes), edges)
-    # Boxes, and then the points of long edges: a point has the size 0.
+    # Items are the boxes, then the points of long edges, which have the size 0.
     heights = [height for _, height in sizes]
     paths = []
     links: list[tuple[int, int]] = []
@@ -110,7 +110,7 @@ def left_to_right(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[in
 
 
 def layers_of(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """Return each box's layer: the longest path from a leaf, and a leaf just before what uses it first."""
+    """Return each box's layer: the longest path from a leaf; a leaf is one layer before its first result."""
     layer = [0] * count
     users = defaultdict(list)
     computed = set()

@@ -103,24 +103,24 @@ class Page:
 
 
 def image_of(svg: str, title: str, kind: str = "") -> str:
-    """Return an SVG picture as an element of HTML that any notebook shows."""
+    """Return an SVG picture as an HTML image, which notebooks show even where they are not trusted."""
     encoded = base64.b64encode(svg.encode()).decode()
     return f'<img class="{kind}" alt="{html.escape(title)}" src="data:image/svg+xml;base64,{encoded}">'
 
 
 def in_ipython_notebook() -> bool:
-    """Whether IPython shows what a cell returns as HTML: not in a terminal, and not in a plain script."""
+    """Whether IPython shows the result of a cell as HTML: not in a terminal, and not in a plain script."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is not None and "text/html" in shell.display_formatter.active_types
 
 
 def in_notebook() -> bool:
-    """Whether what a cell returns is shown as HTML: by IPython, or by marimo."""
+    """Whether the result of a cell is shown as HTML: by IPython, or by marimo."""
     return in_ipython_notebook() or ("marimo" in sys.modules and sys.modules["marimo"].running_in_notebook())
 
 
 def plain(thing: Any) -> Any:
-    """Return data for JSON, which has no nan and no infinity: those as text."""
+    """Return data for JSON, with nan and infinities as text, as JSON has neither."""
     if isinstance(thing, float):
         return (
             thing
@@ -139,7 +139,7 @@ def plain(thing: Any) -> Any:
 
 
 def part(name: str) -> str:
-    """Return a file of the pages; a library with its licence, and without the address of its source map."""
+    """Return the text of a file of the pages; a library has its licence, but no address of a source map."""
     text = (FOLDER / name).read_text(encoding="utf-8")
     if not name.endswith(".min.js"):
         return text

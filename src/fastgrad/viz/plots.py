@@ -16,7 +16,7 @@ __all__ = ["plot_decision_boundary", "plot_losses"]
 
 @contextlib.contextmanager
 def explained(function: str) -> Iterator[None]:
-    """Say how to get what a function of this name imports, if it is missing."""
+    """If a package that the function in this block imports is missing, say in the error how to get it."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -87,7 +87,7 @@ def plot_decision_boundary(
     axes.contourf(
         across, up, scores, levels=np.linspace(-3, 3, 13), cmap="Spectral", alpha=0.7, extend="both"
     )
-    # Where there is none of them, matplotlib warns.
+    # matplotlib warns if no score crosses any of the levels.
     if any(scores.min() < level < scores.max() for level in (-1, 0, 1)):
         axes.contour(
             across,
@@ -117,7 +117,7 @@ def points_of(X: Any, y: Any) -> tuple[Any, Any]:
 
 
 def scores_of(given: Any, count: int) -> Any:
-    """Return what a model gave for some points as an array; ValueError unless it is a score for each."""
+    """Return a model's scores for some points as an array; ValueError unless there is one for each."""
     import numpy as np
 
     if len(given) != count:

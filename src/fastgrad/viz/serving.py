@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["InNotebook", "Served"]
 
-# A page that reads no pictures has some of them waiting, and then misses the rest.
+# So many pictures wait for a page that does not read them; it misses the rest.
 WAITING = 4
-# What a page may send: a point and its label, or a number.
+# The most bytes that a page may send: a point and its label, or a number.
 LONGEST = 1000
 # Seconds until a page that was closed is gone, and until one that never came is given up.
 PATIENCE = 3.0
@@ -38,7 +38,7 @@ class Served:
         self.path = f"/{secrets.token_urlsafe(16)}/"
         self.points: queue.SimpleQueue[tuple[list[float], float]] = queue.SimpleQueue()
         self.listening: list[queue.Queue[str]] = []
-        # Steps a picture, as the page asks for; 0 while it is paused.
+        # How many steps to take for each picture, as the page asks for; 0 while it is paused.
         self.speed = 1
         # When a page was last there; before the first one, from now on.
         self.seen = time.monotonic()
@@ -78,7 +78,7 @@ class Served:
         return found
 
     def receive(self, message: Any) -> None:
-        """Take what a page sends; ValueError, KeyError or TypeError for anything else."""
+        """Take a page's message, a point or the speed; ValueError, KeyError or TypeError for another."""
         if "speed" in message:
             self.speed = max(0, min(1000, int(message["speed"])))
             return
@@ -86,7 +86,7 @@ class Served:
         self.points.put(([x, y], float(message["label"])))
 
     def is_watched(self) -> bool:
-        """Whether a page is open, or was a moment ago, as when it is loaded again; or has yet to be."""
+        """Whether a page is open, was open a moment ago (it may be loading again), or may still come."""
         if self.listening:
             self.seen = time.monotonic()
             self.patience = PATIENCE
@@ -110,7 +110,7 @@ class InNotebook(Served):
         from IPython.display import HTML, display
 
         super().show(film)
-        # An image, as a notebook that is not trusted shows no other SVG.
+        # As an image: a notebook that is not trusted shows no other SVG.
         picture = HTML(
             f"{image_of(film.picture(), 'a training run')}<div>"
             f'<a href="{self.url}" target="_blank">Open it as a page</a>, where a click adds a point: while '
@@ -167,7 +167,7 @@ def handler_of(served: Served) -> type[BaseHTTPRequestHandler]:
                     try:
                         text = f"data: {waiting.get(timeout=1.0)}\n\n"
                     except queue.Empty:
-                        # A comment, which shows whether the page is still there.
+                        # A comment: sending it fails if the page is closed.
                         text = ":\n\n"
                     self.wfile.write(text.encode())
                     self.wfile.flush()

@@ -1,4 +1,4 @@
-# Layers of neurons: what nn.py keeps at fixed places, and their forward pass.
+# Layers of neurons: the fields of nn.Neuron and nn.Layer as C fields, and their forward pass.
 
 from cpython.tuple cimport PyTuple_New
 
@@ -6,8 +6,9 @@ cdef extern from "Python.h":
     bint PyType_IsSubtype(PyTypeObject *, PyTypeObject *) noexcept
 
 cdef tuple NEURON_OPERATORS = ("__add__", "__radd__", "__mul__", "__rmul__")
-# Which of Value's operations the user has assigned, a bit an activation and bit 0 for the operators, as of
-# a version of the class. Every assignment to a class ends its version; 0 is none.
+# Which of Value's operations the user has replaced by assignment: bit 0 for the operators, then a bit for
+# each activation. Found for one version of the class (tp_version_tag). Every assignment to a class ends its
+# version, and a class may have none, which is 0.
 cdef int replaced = 0
 cdef unsigned int replaced_version = 0
 
@@ -18,7 +19,7 @@ cdef bint is_replaced(str name) except -1:
 
 
 cdef int look_for_replaced() except -1:
-    """See which operations were assigned; looking for them gives the class a version."""
+    """Find which operations were assigned; the look-ups give the class a version."""
     global replaced, replaced_version
     cdef int found = any([is_replaced(name) for name in NEURON_OPERATORS])
     for code in range(1, len(ACTIVATIONS)):
@@ -49,7 +50,7 @@ cdef enum:
 
 
 cdef class _NeuronFields:
-    """What a neuron is made of, at fixed places: reading 4 attributes took as long as 8 products."""
+    """A neuron's attributes as C fields: reading 4 attributes of a dict took as long as 8 products."""
 
     cdef object weights
     cdef object bias
@@ -145,11 +146,11 @@ cdef void carry_out_setting(void *argument) noexcept:
 
 
 cdef int set_part(_NeuronFields neuron, int part, object value) except -1:
-    """Set a part that other threads may be computing with, and read without counting references."""
+    """Set a part; without the lock, other threads may be reading it without counting references."""
     cdef Setting setting
     setting.neuron, setting.part, setting.value = <PyObject *>neuron, part, <PyObject *>value
     with critical_section(neuron):
-        # Kept until the others go on: what is freed may run code of the user's.
+        # Freed only after the other threads run again: freeing may run the user's code.
         old = part_at(neuron, part)
         if POOL or old is None:
             carry_out_setting(&setting)
@@ -212,7 +213,7 @@ cdef bint is_plain(_LayerFields layer, PyObject *neuron_type) except -1:
 
 
 cdef inline bint same_activation(PyObject *neuron, int code) noexcept:
-    """Whether a row's code has the neuron's activation, as far as identity shows."""
+    """Whether a row's code has the neuron's activation; an equal name that is another object has not."""
     cdef PyObject *activation = <PyObject *>(<_NeuronFields>neuron).function
     if (<_NeuronFields>neuron).is_nonlinear is True:
         return activation == PyTuple_GET_ITEM(<PyObject *>ACTIVATIONS, code & 3)
@@ -220,9 +221,9 @@ cdef inline bint same_activation(PyObject *neuron, int code) noexcept:
 
 
 cdef bint is_current(list of, Rows rows, PyObject *neuron_type, Py_ssize_t count, Py_ssize_t inputs) noexcept:
-    """Whether these neurons are so many of that type and inputs, each with the row of what it is made of.
+    """Whether there are `count` neurons, all of this type and with the weights and bias that `rows` holds.
 
-    With references counted for every neuron, this took longer than the products.
+    It counts no references: with that, it took longer than the products.
     """
     cdef PyObject **neurons = PySequence_Fast_ITEMS(<PyObject *>of)
     cdef PyObject **tuples = PySequence_Fast_ITEMS(<PyObject *>rows.tuples)
@@ -284,7 +285,7 @@ cdef tuple outputs_as_before(_LayerFields layer, PyObject *neuron_type, tuple x)
     cdef bint current
     if any_replaced() or type(layer.neurons) is not list:
         return None
-    # Before the look at the neurons: asking for memory may run a finaliser, which may change them.
+    # Allocated before the neurons are looked at: allocating may run a finaliser, which may change them.
     out = PyTuple_New(PyList_GET_SIZE(layer.neurons))
     neurons, rows = neurons_of(layer), rows_of(layer)
     if type(neurons) is not list:
@@ -298,7 +299,7 @@ cdef tuple outputs_as_before(_LayerFields layer, PyObject *neuron_type, tuple x)
 
 
 cdef tuple outputs_of_changed(_LayerFields layer, tuple x):
-    """The same where a neuron may have changed; None if one has no bias."""
+    """outputs_as_before() for neurons that may have changed; None if one has no bias."""
     cdef tuple out
     cdef Rows rows = rows_of(layer).own()
     if not refresh_layer(layer, rows, PyTuple_GET_SIZE(<PyObject *>x)):
@@ -312,7 +313,7 @@ cdef tuple outputs_of_changed(_LayerFields layer, tuple x):
 
 
 cdef object layer_outputs(_LayerFields layer, PyObject *neuron_type, object x, bint *ours):
-    """What a layer gives for x; `ours` says whether x, and then whether the result, is such a tuple."""
+    """A layer's outputs for x. ours[0]: whether x is a tuple made here; on return, whether the result is."""
     cdef tuple out = None
     cdef bint converted = not ours[0]
     if ours[0]:
@@ -335,7 +336,7 @@ cdef object layer_outputs(_LayerFields layer, PyObject *neuron_type, object x, b
 
 
 def _layer_forward(_LayerFields layer not None, neuron_type, inputs):
-    """Return the list of what a layer's neurons give, or the only one's output itself.
+    """Return the list of the outputs of a layer's neurons, or the only neuron's output itself.
 
     Neurons exactly of the type `neuron_type` are run here, one node each: activation(b + w1 * x1 + ...
     + wn * xn), added up in that order. Other neurons are called. Raises ValueError if a neuron has
@@ -348,7 +349,7 @@ def _layer_forward(_LayerFields layer not None, neuron_type, inputs):
 
 
 def _forward(layers, layer_type, neuron_type, inputs):
-    """Return what layers give for the inputs, one after the other.
+    """Return the outputs of the last of some layers, each applied to the outputs of the one before.
 
     Those that are exactly of the type `layer_type` are run as by _layer_forward, without the lists
     between them; others are called.
@@ -371,12 +372,12 @@ cdef inline bint is_computed_value(PyObject *candidate) noexcept:
 
 
 def _is_leaf(candidate):
-    """Return whether this is no computed Value: what an optimizer may change."""
+    """Return whether this is anything but a computed Value, so that an optimizer may change it."""
     return not is_computed_value(<PyObject *>candidate)
 
 
 def _flattened(neurons, neuron_type):
-    """Return [*w, b] of one neuron after another, without what was computed.
+    """Return [*w, b] of one neuron after another, without Values that were computed.
 
     Of neurons not exactly of `neuron_type` it takes `parameters()`.
     """
@@ -391,7 +392,7 @@ def _flattened(neurons, neuron_type):
 
 
 def _own_parameters(_NeuronFields neuron not None):
-    """Return [*w, b] of a neuron, without what was computed."""
+    """Return [*w, b] of a neuron, without Values that were computed."""
     cdef list out = []
     add_own_parameters(out, neuron)
     return out

@@ -1,9 +1,10 @@
-# Operations on Values or numbers for derivative expressions: what is a number stays one, and where the engine
-# would refuse, the result is infinite or undefined, as backward() finds it: the derivative of sqrt(x) at 0.
+# The operations of derivative expressions, on floats or Values; of floats alone the result is a float. Where
+# the engine raises an error, the result here is inf or nan, as in backward(): the derivative of sqrt(x) at 0
+# is inf.
 
 
 cdef object unrefused(int row, tuple operands):
-    """A node of an operation of one or two Values, whatever its number is."""
+    """A node of an operation of one or two Values, made without the checks that raise errors."""
     cdef Node *left = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 0)
     cdef Node *right
     if row < ROW_FIRST_BINARY:

@@ -64,7 +64,7 @@ cdef object binary(int row, object left, object right):
             return over_array(row, boxed(left), right)
         refuse_foreign(right)
     elif not is_value(<PyObject *>right):
-        # A class of the caller's own, made from Arithmetic.
+        # An operator of a class that the caller has derived from _Arithmetic.
         return NotImplemented
     elif is_number(left):
         return constant_and_node(row, to_double(left), <Node *><PyObject *>right)
@@ -76,7 +76,7 @@ cdef object binary(int row, object left, object right):
 
 
 cdef object of_method(int row, object left, object right):
-    """The same for a method with a name, which nothing is tried after."""
+    """binary() for a named method: Python tries no reflected method after it, so it raises TypeError."""
     result = binary(row, left, right)
     if result is NotImplemented:
         raise TypeError(f"{NAMES[row]} needs Values or numbers, not {named_kind(right)}")
@@ -124,7 +124,7 @@ cdef object ternary(int row, tuple operands):
     cdef Node *second = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 1)
     cdef Node *third = <Node *>PyTuple_GET_ITEM(<PyObject *>operands, 2)
     cdef Node *node
-    # By the operands: the result may be that of the other branch.
+    # Looks at the operands: the result may not depend on the unknown one.
     refuse_unknown_among(operands)
     node = new_node(code_for(row, 0), ternary_value(row, first.data, second.data, third.data))
     set_operands(node, operands)
@@ -132,7 +132,7 @@ cdef object ternary(int row, tuple operands):
 
 
 cdef object boxed(object value):
-    """The Value as an array without dimensions: numpy leaves Values themselves to us."""
+    """The Value as an array without dimensions: numpy would leave an operator with a bare Value to us."""
     import numpy
 
     box = numpy.empty((), dtype=object)

@@ -112,7 +112,7 @@ FASTGRAD_SPECIAL double fastgrad_polygamma(double order, double x) {
         scale *= FASTGRAD_PI;
         /* The derivative by u of a power c^k is -k (c^(k-1) + c^(k+1)). */
         for (k = 0; k <= step + 1; k++) {
-            /* Of one parity: the other places are free for the new coefficients. */
+            /* All exponents have one parity, so the other places are free for the new coefficients. */
             if ((k + step) % 2 == 0) continue;
             polynomial[k] = -((k + 1) * polynomial[k + 1] + (k > 0 ? (k - 1) * polynomial[k - 1] : 0.0));
         }

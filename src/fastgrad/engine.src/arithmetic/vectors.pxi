@@ -25,7 +25,7 @@ cdef int activation_code(object name) except -1:
 cdef inline int require_list(object values, str asking) except -1:
     """Raise TypeError with the name of the function unless the values are iterable."""
     if Py_TYPE(<PyObject *>values).tp_iter == NULL and not PySequence_Check(values):
-        # In a trace a Value has no text, and what is wrong is that it is one.
+        # A Value has no text in a trace.
         found = "a Value" if traced_here() and is_value(<PyObject *>values) else repr(values)
         raise TypeError(f"{asking} needs a list of Values or numbers, not {found}")
     return 0
@@ -116,7 +116,7 @@ cdef class Rows:
     cdef bytearray codes
     # Whether the collector knows a weight, and so must know every node computed from the rows.
     cdef bint tracked
-    # What is remembered of the weights is true as of this number of late tracks.
+    # The value of the global `late_tracks` at which `codes` and `tracked` were found.
     cdef Py_ssize_t late_tracks
 
     def __cinit__(self):
@@ -124,7 +124,7 @@ cdef class Rows:
         self.codes = bytearray()
 
     cdef Rows own(self):
-        """What may be changed: without the lock a copy, as other threads may use the rows meanwhile."""
+        """Rows that the caller may change: without the lock a copy, as other threads may read these."""
         cdef Rows copied
         if POOL:
             return self
@@ -146,7 +146,7 @@ cdef class Rows:
         return 0
 
     cdef Py_ssize_t refresh(self, Py_ssize_t index, object w, object bias, int activation) except -1:
-        """The size of the row's tuple, made again if w and bias (None: there is none) are other objects."""
+        """Make the row's tuple again if w or bias (None for no bias) are other objects; return its size."""
         cdef PyObject *known
         cdef char *code
         cdef tuple weights
@@ -207,7 +207,7 @@ cdef class Rows:
         while index + 4 <= size:
             four_totals(rows + index, x, totals)
             total = totals[0] + totals[1] + totals[2] + totals[3]
-            # Not in dot_node, which would be 10 % slower.
+            # Checked here and not in dot_node, where it is 10 % slower.
             if total != total:
                 self.refuse_unknown(x)
             for which in range(4):

@@ -1,9 +1,9 @@
-# The chain rule over a graph with Values for numbers, in the order of backward(): fastgrad.grad. It visits
-# every node once, without recursion; what a row's derivatives are, it asks fastgrad.derivatives.
+# fastgrad.grad: the chain rule over a graph, with derivatives that are Values, in the order of backward(). It
+# visits every node once, without recursion, and asks fastgrad.derivatives for the derivatives of each row.
 
 
 cdef inline bint is_new(Value result, Value first) noexcept:
-    """Whether a node is younger than the first; in a trace none needs to be."""
+    """Whether a node is younger than `first`; in a trace, where no age matters, always True."""
     if traced_here():
         return True
     if not in_pool(<PyObject *>result):
@@ -12,7 +12,7 @@ cdef inline bint is_new(Value result, Value first) noexcept:
 
 
 cdef inline object derivative_of(object rule, object a, object b, object c, int operands, object out):
-    """A derivative of the table at these operands: a number, the operand of this index, or a function."""
+    """A derivative at these operands. The rule is the number, the index of an operand, or a function."""
     cdef Py_ssize_t place
     if type(rule) is float:
         return rule
@@ -28,27 +28,28 @@ cdef inline object derivative_of(object rule, object a, object b, object c, int 
 
 @internal
 cdef class ChainRule:
-    """One walk from the outputs down to what is differentiated by."""
+    """One walk from the outputs down to the Values that they are differentiated by, the xs."""
 
     # The nodes below the outputs, operands first.
     cdef list order
     cdef Numbering table
-    # Of each node: whether it is differentiated by, whether an operand depends on such, and either of these.
+    # For each node: whether it is one of the xs, whether an operand depends on one, and whether either holds.
     cdef char *wanted
     cdef char *passes
     cdef char *active
-    # Of each node: None, what it received first, or a list if that is three or more; and what it received
-    # second. Most receive one or two parts, and a list for each would keep the collector busy.
+    # For each node, the parts of its gradient: the first and the second, or None; for more, `received` has a
+    # list. Most nodes receive one or two parts, and a list for each would keep the collector busy.
     cdef list received
     cdef list second
-    # By row: its derivatives, as `derivative_of` takes them, or None as long as they were not asked for.
+    # By row: its derivatives as rules of `derivative_of`; None until they are asked for.
     cdef list known_rules
     cdef object rules
     cdef object choices
-    # In a compiled function that chooses: under which conditions a node is reached. Else None.
+    # In a compiled function that chooses among operands: tells the condition under which a node is reached.
+    # Else None.
     cdef object reached
-    # In a compiled function: what knows its loops; the addresses of the nodes that are active; and what those
-    # have received that are no operand of any node, the columns that a loop goes over. Else None.
+    # In a compiled function: its loops; the addresses of all active nodes; and the gradients of the columns
+    # that a loop reads, which are operands of no node. Else None.
     cdef object loops
     cdef set active_nodes
     cdef dict columns
@@ -108,14 +109,14 @@ cdef class ChainRule:
         return self.loops.is_loop(self.order[at])
 
     cdef inline bint is_taken(self, Py_ssize_t at, object upstream) except -1:
-        """Whether the node is a result of a loop, for which what it received is kept."""
+        """Whether the node is a result of a loop, whose gradient is kept until the loop itself is visited."""
         cdef Node *node = <Node *><PyObject *>self.order[at]
         if self.loops is None or code_of(node) != CODE_CUSTOM:
             return False
         return self.loops.takes(self.order[at], <tuple>node.left, upstream)
 
     cdef int give_back_through(self, Py_ssize_t at) except -1:
-        """Give the operands of a loop, and the columns it goes over, their shares."""
+        """Give the operands of a loop, and the columns that it reads, their shares of the gradient."""
         cdef Node *node = <Node *><PyObject *>self.order[at]
         cdef size_t place
         for operand, part in self.loops.shares(self.order[at], <tuple>node.left, self.active_nodes):
@@ -152,7 +153,7 @@ cdef class ChainRule:
         return <tuple>found
 
     cdef int receive(self, Py_ssize_t at, object part) except -1:
-        """Add to what a node received; numbers at once."""
+        """Add a part to a node's gradient; numbers are added up at once."""
         cdef object before = self.received[at]
         cdef object second
         if before is None:
@@ -170,7 +171,7 @@ cdef class ChainRule:
         return 0
 
     cdef object take_sum(self, Py_ssize_t at):
-        """The sum of what a node received, or None if it received nothing."""
+        """The sum of the parts that a node received, or None without any."""
         cdef object first = self.received[at], second = self.second[at]
         if first is None:
             return None
@@ -182,9 +183,9 @@ cdef class ChainRule:
     cdef int give_share(
         self, Value node, Value operand, object factor, object upstream, object chosen
     ) except -1:
-        """Give an operand what the node received times its derivative.
+        """Give an operand the node's gradient times the derivative by the operand.
 
-        chosen: of an operand there to be chosen, in a compiled function, what is positive if it was.
+        chosen: for one of several choices in a compiled function, a number that is positive if it was taken.
         """
         cdef object part = product(factor, upstream)
         if self.reached is not None:
@@ -192,7 +193,7 @@ cdef class ChainRule:
         return self.receive(number_of(&self.table, <PyObject *>operand), part)
 
     cdef int give_shares(self, Value value, object upstream) except -1:
-        """Give each operand that is active its share of what a node received."""
+        """Give each operand that is active its share of a node's gradient."""
         cdef Node *node = <Node *><PyObject *>value
         cdef PyObject *extras = extras_of(node)
         cdef int code = code_of(node)
@@ -299,7 +300,7 @@ cdef class ChainRule:
         return 0 if factor == 0.0 else self.give_share(value, operand, factor, upstream, None)
 
     cdef list found(self, list xs, Value first):
-        """What each x received, 0 if nothing, as a Value that is younger than the first, and none twice."""
+        """The gradient by each x, as Values younger than `first`, all of them different objects."""
         cdef list results = []
         cdef set given = set()
         cdef uintptr_t address
@@ -317,7 +318,7 @@ cdef class ChainRule:
             if not is_value(<PyObject *>result):
                 result = Value(result)
             address = <uintptr_t><PyObject *>result
-            # Who sets the data or label of a node of the graph would change another.
+            # Setting the data or label of a shared node would change another result, or the graph.
             if address in given or not is_new(result, first):
                 result = binary(ROW_MUL, result, 1.0)
             given.add(address)
@@ -330,10 +331,10 @@ def _chain_rule(
 ):
     """Return for each x the sum over the outputs of seed * d output / dx, as new Values.
 
-    rules(name): the derivatives of a row, each a function of its operands and its result, or a number, or the
-    index of an operand or, past the last, of the result. choices(node): what each operand of a node of `take`
-    is multiplied by. conditions(outputs), in a compiled function: what knows where a node is reached;
-    loops: what knows its loops.
+    rules(name): the derivatives of a row; each is a function of the operands and the result, a number, or the
+    index of an operand (past the last: of the result). choices(node): the factor of each operand of a node of
+    `take`. In a compiled function, conditions(outputs) returns an object that tells under which condition a
+    node is reached, and `loops` is the object that differentiates its loops.
     """
     cdef ChainRule self = ChainRule()
     cdef Value first = Value(0.0)

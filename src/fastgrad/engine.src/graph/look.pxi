@@ -1,9 +1,9 @@
-# What a user sees of a node: its operation and its operands.
+# Looks: what a user sees of a node, its operation and its operands.
 #
 # Inspection shows micrograd's graph. Where one node stands for several of micrograd's (`a - b`,
-# a constant, a whole dot product), the first look makes those nodes and gives the inspected node
-# its place among them; `data` of the new nodes is derived from the values at that time, and `grad`
-# from what the inspected node has passed on: nothing, if backward has not come to it yet.
+# a constant, a whole dot product), the first look makes those nodes, and the inspected node becomes
+# the last of them. `data` of the new nodes is computed from the operands' data at that time, `grad` from
+# the gradient that the inspected node has given to its operands: 0 if backward() has not visited it.
 
 
 cdef inline double passed_on(Node *node) noexcept nogil:
@@ -16,7 +16,7 @@ cdef inline double share(double derivative, double g) noexcept nogil:
 
 
 cdef inline void set_received(Node *node, double grad) noexcept nogil:
-    """Give a shown node its gradient; if there is any, it has been passed on as well."""
+    """Give a node made by a look its gradient; one that is not 0 counts as given to the operands, too."""
     node.grad = grad
     if grad != 0.0:
         chunk_of(node).pulled |= bit_of(node)
@@ -180,7 +180,7 @@ cdef tuple local_derivatives(Value self):
 
 
 cdef object rule_of(Node *node):
-    """What gives the derivatives of a node of ROW_LOCAL as functions of Values, or None."""
+    """The rule that computes the derivatives of a node of ROW_LOCAL from Values, or None."""
     cdef tuple derivatives = <tuple>derivatives_of(node)
     cdef Py_ssize_t size = PyTuple_GET_SIZE(node.left)
     return derivatives[size] if len(derivatives) > size else None

@@ -11,7 +11,7 @@ cdef inline int read_leaf(tuple leaves, Py_ssize_t index, double *out) except -1
 
 
 cdef int read_leaves(tuple leaves, double *out) except -1:
-    """Write down the data of each leaf; ValueError if one is a leaf no more."""
+    """Copy the data of each leaf to `out`; ValueError if one has been given operands."""
     cdef Py_ssize_t index
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
         read_leaf(leaves, index, out)
@@ -19,7 +19,7 @@ cdef int read_leaves(tuple leaves, double *out) except -1:
 
 
 cdef int read_leaves_at(tuple leaves, const int32_t *places, Py_ssize_t count, double *out) except -1:
-    """The same for the leaves at these places; -1 is none."""
+    """read_leaves() for the leaves at these places; a place of -1 is skipped."""
     cdef Py_ssize_t index
     for index in range(count):
         if places[index] >= 0:
@@ -28,7 +28,7 @@ cdef int read_leaves_at(tuple leaves, const int32_t *places, Py_ssize_t count, d
 
 
 cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
-    """Add to the gradient of each leaf the number at its place."""
+    """Add amounts[i] to the gradient of leaf i."""
     cdef Py_ssize_t index
     cdef bint shared = use_leaves(leaves)
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
@@ -36,7 +36,7 @@ cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
 
 
 cdef void move_gradients(tuple leaves, const int32_t *places, Py_ssize_t count, double *amounts) noexcept:
-    """The same for the leaves at these places, of which -1 is none; the numbers there become 0."""
+    """add_gradients() for the leaves at these places, -1 being skipped; each amount is set to 0 after."""
     cdef Py_ssize_t index
     for index in range(count):
         if places[index] >= 0:

@@ -3,7 +3,7 @@
 # Added to the form of a node that has given its gradient to its operands.
 cdef enum:
     HAS_PASSED_ON = 4
-    # Added to that of a computed node whose data was set.
+    # Added to the form of a computed node whose data was set.
     OWN_DATA = 8
 
 cdef dict ROWS = {**OPERATION_ROWS, **REDUCTION_ROWS}
@@ -28,18 +28,18 @@ def _take_apart(Value self not None):
     """Return (operation, form, operands, detail): how the node was made, without expanding it.
 
     The detail is a constant operand, the symbol of a custom node, the number of weights of a dot product, or
-    the local derivatives and, if there is one, the rule that gives them: None for a derivative that is a
-    Value, which is then among the operands, after those that have a derivative. A symbol that is no string
-    may lead back to the node, so it is among what _get_extras returns.
+    the local derivatives with their rule if there is one. A derivative that is a Value is None in there, and
+    follows the operands proper. A symbol that is no string may lead back to the node, so _get_extras returns
+    it.
     """
     require_known(self.data)
     return taken_apart(self)
 
 
 def _operands_in_trace(Value self not None):
-    """Return all that a node is computed from: of given derivatives, these and the result, too.
+    """Return all Values that a node holds: its operands, and given derivatives with their result.
 
-    While a function is traced, of a placeholder, too.
+    It works during a trace, on placeholders, too.
     """
     cdef Node *node = <Node *><PyObject *>self
     cdef Py_ssize_t index = 0
@@ -54,7 +54,7 @@ def _operands_in_trace(Value self not None):
 
 
 def _age(Value self not None):
-    """Return a number that grows in the order in which nodes are made; -1 of an instance of a subclass."""
+    """Return a number that is larger for nodes made later; -1 for an instance of a subclass."""
     cdef Node *node = <Node *><PyObject *>self
     if not in_pool(node):
         return -1
@@ -68,7 +68,7 @@ def _has_own_backward(Value self not None):
 
 
 cdef tuple local_parts(Node *node, int form):
-    """What taken_apart() returns for a node of ROW_LOCAL."""
+    """What _take_apart() returns for a node of ROW_LOCAL."""
     cdef tuple derivatives = (<tuple>derivatives_of(node))[:PyTuple_GET_SIZE(node.left)]
     cdef list values = [each for each in derivatives if is_value(<PyObject *>each)]
     cdef list detail = [None if is_value(<PyObject *>each) else each for each in derivatives]
@@ -85,7 +85,7 @@ cdef int require_rule(rule) except -1:
 
 
 cdef int put_local(Value result, double data, tuple operands, object detail) except -1:
-    """Make a new node what local_parts() described; ValueError if it describes none."""
+    """Make a new node the one that local_parts() described; ValueError if the parts do not fit together."""
     cdef Py_ssize_t count
     if type(detail) is not tuple:
         raise ValueError(f"local cannot have the detail {detail!r}")
@@ -140,9 +140,9 @@ def _given(data, tuple operands not None, tuple derivatives not None, rule):
 
 
 def _captured(list values not None, tuple own not None, Value first not None, Value wanted=None):
-    """Return a node that these Values were computed from and that is older than the first, or None.
+    """Return a node older than `first` that these Values were computed from, or None.
 
-    Not beyond what is `own`; with `wanted`, that node is looked for and no other.
+    The search does not go below the nodes in `own`. With `wanted`, it looks for that node only.
     """
     cdef list left = list(values)
     cdef set seen = {<uintptr_t><PyObject *>each for each in own}
@@ -176,7 +176,7 @@ def _captured(list values not None, tuple own not None, Value first not None, Va
 
 
 def _number_of(str operation not None, double a, double b=0.0, double c=0.0):
-    """Return the value of an operation on numbers, where it raises as well."""
+    """Return the value of an operation on floats, inf or nan where the operation raises."""
     cdef int row = OPERATION_ROWS[operation]
     if row < ROW_FIRST_BINARY:
         return unary_value(row, a)
@@ -247,7 +247,7 @@ cdef inline bint is_plain_symbol(object symbol) noexcept:
 
 
 cdef bint fits(int row, int form, tuple operands, object detail) except -1:
-    """Whether the operands and the detail are such as _take_apart gives."""
+    """Whether _take_apart could have returned these operands and this detail."""
     cdef Py_ssize_t count = len(operands)
     if row == ROW_DOT or row == ROW_INNER:
         return type(detail) is int and count > detail > 0 and count - detail in (detail, detail - 1)
@@ -298,5 +298,5 @@ def _set_extras(Value self not None, label, symbol, attributes):
     track_holder(node, symbol)
     if attributes:
         extras.attributes = dict(attributes)
-        # What was computed from the node is there already, and may be among the attributes.
+        # Nodes computed from this one may exist already, and may be among the attributes.
         track_used(node)

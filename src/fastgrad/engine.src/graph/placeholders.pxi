@@ -1,4 +1,4 @@
-# What fastgrad.compile needs of the engine while a function is traced.
+# Support for fastgrad.compile while a function is traced.
 #
 # A traced function computes with placeholders, so no number in its graph means anything. While it runs, and
 # in its thread only, reading a number raises TracingError, as the number would be frozen into the program,
@@ -63,7 +63,7 @@ cdef unsigned long tracing_thread = 0
 cdef object trace_lock = RLock()
 # A leaf that is older than everything the traced function makes, and keeps its chunk in place.
 cdef Value first_traced = None
-# What the traced function made outside of the pool, where no chunk leads to it.
+# Nodes of subclasses that the traced function made: no chunk lists them.
 cdef list foreign_traced = []
 # The first refusal: a function that catches it must not become a program that depends on one row.
 cdef object first_refusal = None
@@ -213,7 +213,7 @@ def _is_tracing():
 
 
 cdef double unknown_of(str origin) except? -1.0:
-    """The index of a description, which is added if it is new."""
+    """The unknown number of a description, which is added if it is new."""
     place = origin_places.get(origin)
     if place is None:
         place = origin_places[origin] = len(origins)
@@ -251,7 +251,7 @@ cdef int refuse_unknown(double a, double b) except -1:
 
 
 cdef int refuse_unknown_among(tuple operands) except -1:
-    """The same for many operands."""
+    """refuse_unknown() for many operands."""
     cdef Py_ssize_t index
     if not traced_here():
         for index in range(PyTuple_GET_SIZE(<PyObject *>operands)):
@@ -260,7 +260,7 @@ cdef int refuse_unknown_among(tuple operands) except -1:
 
 
 cdef int make_unknown(list held, str name) except -1:
-    """Make the data unknown of nodes that were computed from placeholders, among these and below them."""
+    """Of these nodes and those below them, make the data of all that depend on placeholders unknown."""
     cdef double number
     cdef PyObject *operand
     cdef Node *node
@@ -285,7 +285,7 @@ cdef int make_unknown(list held, str name) except -1:
 
 
 def _one_at_a_time(run, *arguments):
-    """Return run(*arguments), which no thread runs while another does, nor while another traces."""
+    """Return run(*arguments); meanwhile no other thread is in here or traces a function."""
     lock = trace_lock
     lock.acquire()
     try:
@@ -297,7 +297,7 @@ def _one_at_a_time(run, *arguments):
 def _traced(str name not None, run, *arguments):
     """Return run(*arguments); while it runs, this thread traces the function of this name.
 
-    In C, where no signal can come between the beginning and what undoes it.
+    Written in C, so that no signal's handler runs between begin_trace() and the try that ends the trace.
     """
     lock = trace_lock
     lock.acquire()
@@ -333,7 +333,7 @@ cdef int end_trace(str name) except -1:
 
 
 def _reset_after_fork():
-    """In a new process, end what threads that are not in it were doing: tracing, freeing a graph."""
+    """In a forked process, end what its lost threads were doing: tracing, freeing a graph."""
     global tracing, trace_lock
     free_after_fork()
     if not traced_here():

@@ -1,6 +1,6 @@
 # A graph as flat arrays, for fastgrad.compiler.program: one record a node, operands before results.
 #
-# A record is three integers: the row, and two more whose meaning depends on it:
+# A record is three integers: the row of the operation, and two whose meaning depends on the row:
 #     ROW_LEAF                  index into the list of leaves; nothing
 #     ROW_CONSTANT              index into the constants; nothing
 #     one operand               its record; nothing
@@ -67,7 +67,7 @@ cdef class GraphReader:
     cdef list symbols
     cdef list constants
     cdef dict known_constants
-    # Nodes that are read as leaves, by id: what a loop's step takes from outside.
+    # The ids of nodes that are read as leaves: those that a loop's step takes from outside.
     cdef set captured
 
     def __dealloc__(self):
@@ -129,7 +129,7 @@ cdef class GraphReader:
         cdef Py_ssize_t size, index
         cdef int32_t left, right, result
         if id(value) in self.captured:
-            # What cannot be compiled is refused in the graph that it is taken from.
+            # If it cannot be compiled, the graph outside refuses it.
             self.leaves.append(value)
             return self.record(ROW_LEAF, len(self.leaves) - 1, 0)
         if extras != NULL and (<Extras>extras).backward is not None:
@@ -225,7 +225,7 @@ def _read_graph(list outputs not None, list order=None, set captured=None):
         order = topological_order(outputs)
     reader.number(order)
     if captured is None:
-        # Of a step, what is from outside is in the graph that has the loop.
+        # A step's nodes from outside belong to the graph around the loop.
         reader.keep_from_change(order)
     return (
         PyBytes_FromStringAndSize(<char *>reader.records.items, reader.records.size * sizeof(int32_t)),

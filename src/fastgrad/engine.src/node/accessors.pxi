@@ -1,4 +1,4 @@
-# What a node says of itself: its code, its operands, its Extras. Whatever is returned is borrowed.
+# Reading a node: its code, its operands, its Extras. Every reference returned here is borrowed.
 
 from cython cimport critical_section, internal
 
@@ -18,7 +18,7 @@ cdef inline bint is_value(void *candidate) noexcept nogil:
 
 @internal
 cdef class Extras:
-    """What few nodes have: a label, a symbol, a backward or attributes given by the user."""
+    """Data that few nodes have: a label, a symbol, a backward or attributes given by the user."""
 
     cdef dict attributes
     cdef object backward
@@ -27,7 +27,7 @@ cdef class Extras:
     cdef tuple derivatives
     cdef bint irregular
     cdef bint irregular_leaf
-    # Whether the data of a computed node was set, so that it need not follow from the operands.
+    # Whether the user has set the data of a computed node, so that it need not follow from the operands.
     cdef bint own_data
     # Whether a compiled function computes the node.
     cdef bint in_program
@@ -63,7 +63,7 @@ cdef inline int code_of(Node *node) noexcept:
 
 
 cdef inline PyObject *derivatives_of(Node *node) noexcept:
-    """The derivatives of a node of ROW_LOCAL, borrowed: references.pxi says what is in the tuple."""
+    """The tuple of derivatives of a node of ROW_LOCAL, borrowed; references.pxi describes it."""
     return node.right.node if in_pool(node) else <PyObject *>(<Extras>node.right.node).derivatives
 
 
@@ -81,10 +81,10 @@ cdef inline bint owns_right(int code) noexcept nogil:
 
 
 cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
-    """The Value with this number among those that the node holds, borrowed, or NULL past the last.
+    """The Value at this index among all that the node holds, borrowed, or NULL past the last.
 
-    Those of a node of ROW_LOCAL are its operands and then what its tuple of derivatives holds, with the first
-    operand in the place of each entry that is no Value.
+    A node of ROW_LOCAL gives its operands, then the entries of its tuple of derivatives; an entry that is no
+    Value is replaced by the first operand.
     """
     cdef int code = code_of(node)
     cdef Py_ssize_t size
@@ -108,7 +108,7 @@ cdef PyObject *operand_at(Node *node, Py_ssize_t index) noexcept:
 
 
 cdef inline Py_ssize_t operands_with_gradient(Node *node) noexcept:
-    """At most how many of the Values that a node holds are given a gradient: the first of operand_at()."""
+    """An upper bound on how many Values of a node get a gradient; operand_at() gives these first."""
     if code_of(node) == CODE_LOCAL:
         return PyTuple_GET_SIZE(node.left)
     return PY_SSIZE_T_MAX

@@ -1,4 +1,4 @@
-# What goes over the nodes of the pool from chunk to chunk.
+# Loops over the nodes of the pool, chunk by chunk.
 
 
 cdef void track_computed(Chunk *chunk, uint64_t slots) noexcept:

@@ -8,12 +8,12 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 cdef extern from "engine.src/node/platform.h":
     char *allocate_arena "fastgrad_allocate_arena"(size_t) noexcept
     void free_arena "fastgrad_free_arena"(void *, size_t) noexcept
-    # What AddressSanitizer is told.
+    # For AddressSanitizer.
     void forbid "fastgrad_forbid"(void *, size_t) noexcept
     void allow "fastgrad_allow"(void *, size_t) noexcept
 
-# The entries of a chunk's `code` that belong to no slot: how many of its nodes are alive or not handed
-# out yet, and whether the collector is known to know all that are computed.
+# The entries of a chunk's `code` that belong to no slot. LIVE_NODES: how many nodes are alive or not handed
+# out yet. ALL_TRACKED: whether all computed nodes are known to be tracked.
 cdef enum:
     LIVE_NODES = 0
     ALL_TRACKED = 1
@@ -31,7 +31,7 @@ cdef struct Arena:
 cdef struct Chunk:
     Chunk *older
     Chunk *newer
-    # Where the chunk lies.
+    # The arena that the chunk is part of.
     Arena *arena
     PyObject **extras
     # How many chunks had been opened before.
@@ -47,7 +47,7 @@ cdef struct Chunk:
 
 
 cdef void check_chunk_layout() noexcept:
-    # Written by codegen for the Python that ran it.
+    # codegen chose this file for the Python that ran it.
     build_assert(POOL)
     # An object is its count of references and its type, a word each.
     build_assert(sizeof(PyObject) == 2 * sizeof(void *))
@@ -97,7 +97,7 @@ cdef inline uint64_t bit_of(void *node) noexcept nogil:
 
 
 cdef inline void set_code(Node *node, int code) noexcept:
-    """Have a node be the result of another operation, or of none."""
+    """Set which operation a node is the result of; CODE_LEAF for none."""
     cdef Chunk *chunk = chunk_of(node)
     chunk.code[slot_of(node)] = <unsigned char>code
     if code <= CODE_FRESH:
@@ -155,7 +155,7 @@ cdef Chunk *new_arena() noexcept:
     if arena == NULL:
         return NULL  # no cover: 16 bytes that the system refuses
     arena.memory = NULL
-    # Without, a test that replaces Python's allocators could not fail this one.
+    # The system gives the memory; asking Python first lets a test that replaces Python's allocators fail it.
     if not CHECKED or raw_memory_is_left():
         arena.memory = allocate_arena(ARENA_CHUNKS * CHUNK_BYTES)
     if arena.memory == NULL:
@@ -280,7 +280,7 @@ cdef void release_arena(Arena *arena) noexcept:
     cdef Py_ssize_t index
     for index in range(ARENA_CHUNKS):
         remove_free(<Chunk *>(arena.memory + index * CHUNK_BYTES))
-    # Whoever has these addresses next.
+    # Others may have these addresses next.
     allow(arena.memory, ARENA_CHUNKS * CHUNK_BYTES)
     free_arena(arena.memory, ARENA_CHUNKS * CHUNK_BYTES)
     PyMem_RawFree(arena)

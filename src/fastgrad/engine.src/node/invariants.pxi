@@ -165,7 +165,7 @@ cdef void check_weight(Node *weight) noexcept:
 
 
 cdef void check_made(void *address) noexcept:
-    """After every operation: the node that it made, and the chunk of that."""
+    """Called after every operation: check the node that it made, and that node's chunk."""
     cdef Node *node = <Node *>address
     if not in_pool(node):
         return
@@ -177,7 +177,7 @@ cdef void check_made(void *address) noexcept:
 
 
 cdef void check_freed(void *address) noexcept:
-    """As a node is freed: that it was not before; then leave nothing in it that could be used."""
+    """Called as a node is freed: check that it may be, then overwrite it so that no later use goes unseen."""
     cdef Node *node = <Node *>address
     cdef Chunk *chunk = chunk_of(node)
     cdef int slot = slot_of(node)
@@ -234,7 +234,8 @@ cdef void check_links() noexcept:
 cdef void check_age(Node *node, PyObject *operand) noexcept:
     """Check that an operand is older than its result, or is a leaf, which no sweep need visit.
 
-    The chunks' ages are in `newer` at this time. A constant that inspection shows is a young leaf.
+    check_nodes() has put the chunks' ages into `newer`. The leaf that inspection makes of a constant is
+    younger than its result.
     """
     cdef Chunk *chunk = chunk_of(node)
     cdef Chunk *other = chunk_of(operand)
@@ -271,7 +272,7 @@ cdef Py_ssize_t check_nodes() noexcept:
             alive ^= (<uint64_t>1) << slot
             check_node(node_at(chunk, slot))
         chunk = chunk.older
-    # For as long as ages are compared, the links to newer chunks are the ages.
+    # While ages are compared, `newer` holds each chunk's age instead of a link.
     chunk = newest
     while chunk != NULL:
         chunk.newer = <Chunk *>age
@@ -300,14 +301,14 @@ cdef Py_ssize_t check_nodes() noexcept:
 
 
 cdef void check_pool() noexcept:
-    """Everything about the pool; a foreign node may be irregular as well."""
+    """Check the whole pool. Foreign nodes are not seen, so irregular_count is only an upper bound."""
     check_links()
     expect(check_nodes() <= irregular_count, "more nodes are irregular than are counted")
     expect(draining or doomed == NULL, "nodes are queued to be freed, and nobody frees them")
 
 
 cdef void check_after_backward() noexcept:
-    """After a backward(), and for large pools after some of them."""
+    """Called after a backward(): check the pool, a large one only after some calls."""
     global large_backwards
     if used_count > FEW_CHUNKS:
         large_backwards += 1

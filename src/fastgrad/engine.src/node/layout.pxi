@@ -1,7 +1,7 @@
 # The layout of nodes and of their chunks, and what counts for all of them.
 #
-# A node has 64 bytes, one cache line: CPython's two-word collector head, then the Value itself, which leaves
-# a few bytes where a pointer has four.
+# A node takes 64 bytes, one cache line: the two words that CPython's collector keeps before an object, then
+# the Value. On platforms with 4-byte pointers a few of the bytes stay unused.
 # Nodes are handed out in address order from chunks of 4 KiB, and chunks are linked in the order
 # in which they were opened, so creation order can be read off (chunk, slot). A slot is not used
 # again before its whole chunk is empty. Operands exist before their results, so creation order is
@@ -83,7 +83,7 @@ cdef enum Form:
     CONSTANT_NODE
     NODE_INTEGER
 
-# A Value, seen from below: engine.pxd has its fields.
+# The fields of a Value as a C struct, for the parts above the class; engine.pxd declares the class.
 cdef struct Node:
     Head head
     double data
@@ -92,12 +92,12 @@ cdef struct Node:
     Operand right
 
 cdef extern from "engine.src/node/threads.h":
-    # What is the thread's own, where threads run side by side.
+    # Each thread has its own of these where threads run side by side.
     Node *doomed "fastgrad_here.doomed"
     Node *last_doomed "fastgrad_here.last_doomed"
     bint draining "fastgrad_here.draining"
     bint tracing "fastgrad_here.tracing"
-    # What threads share.
+    # For numbers and pointers that threads share.
     void count "fastgrad_count"(Py_ssize_t *, Py_ssize_t) noexcept nogil
     Py_ssize_t counted "fastgrad_counted"(const Py_ssize_t *) noexcept nogil
     PyObject *publish "fastgrad_publish"(PyObject **, PyObject *) noexcept nogil
@@ -123,7 +123,7 @@ check_node_layout()
 cdef PyTypeObject *value_type = NULL
 # Live nodes that the sweep cannot serve: with a backward of the user's own, or younger operands.
 cdef Py_ssize_t irregular_count = 0
-# Those among them that are leaves, or may have been when they were used.
+# How many of these are leaves, or may have been when they were used.
 cdef Py_ssize_t irregular_leaf_count = 0
 # How many backward() were ordered by depth-first search.
 cdef Py_ssize_t search_count = 0

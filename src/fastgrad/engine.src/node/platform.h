@@ -1,4 +1,4 @@
-/* What the nodes need of the platform and of the build: bits, prefetching, checks, memory. */
+/* What differs between platforms and builds: bits, prefetching, checks, memory. */
 
 #ifndef FASTGRAD_PLATFORM_H
 #define FASTGRAD_PLATFORM_H
@@ -26,7 +26,7 @@
 /* What the collector keeps before an object: two words. */
 #define FASTGRAD_HEAD_BYTES ((int)(2 * sizeof(void *)))
 
-/* The beginning of every object. The two fields are CPython's own where there is a pool, and no others. */
+/* The beginning of every object. Where there is a pool, CPython has these two fields there and no others. */
 typedef union {
     PyObject object;
     struct {
@@ -46,7 +46,7 @@ static inline void fastgrad_prefetch(const void *address) { (void)address; }
 static inline void fastgrad_prefetch_early(const void *address) { (void)address; }
 #else
 static inline void fastgrad_prefetch(const void *address) { __builtin_prefetch(address); }
-/* Into the second-level cache: the first waits for some 20 lines at a time, and no more. */
+/* Into the second-level cache: the first-level cache waits for at most some 20 lines at a time. */
 static inline void fastgrad_prefetch_early(const void *address) { __builtin_prefetch(address, 0, 2); }
 static inline int fastgrad_highest_bit(uint64_t word) {
     return 63 - __builtin_clzll(word);

@@ -1,5 +1,5 @@
-# What a node owns, and who gives it up: everything that counts references of nodes or to what they own by
-# hand, tells the collector of a node, or uses the beginning of an object for something else is in this file.
+# Which references a node owns, and where they are given up. All code that counts references by hand, that
+# tells the collector of a node, or that stores something else in the beginning of an object is in this file.
 #
 # What a pool node owns, by its code:
 #     leaf                      nothing; left is NULL
@@ -15,10 +15,10 @@
 #     operands
 # What a foreign node owns: left: NULL or a tuple of Values; right: NULL or its Extras.
 #
-# The collector need not know a node from which nothing leads to an object that it knows: no cycle goes
-# through it. So a node is untracked until it holds an object of the user's or has a tracked operand. Tuples
-# are tracked as CPython makes them: one that outlives its node, or that a layer remembers, can be part of a
-# cycle of its own, so whether a node is tracked is decided by the Values in its tuples, not by the tuples.
+# A cycle can go through a node only if the node leads to an object that the collector knows. So a node is
+# untracked until it holds an object of the user's or has a tracked operand. CPython makes tuples tracked, and
+# they stay so: a tuple may outlive its node, or a layer may keep it. So the Values in a node's tuples decide
+# whether the node is tracked, not the tuples.
 
 cdef extern from "Python.h":
     ctypedef int (*visitproc)(PyObject *, void *) noexcept
@@ -34,7 +34,7 @@ cdef extern from "Python.h":
 cdef Py_ssize_t late_tracks = 0
 # How often a node's operands were replaced: see replace().
 cdef Py_ssize_t expansions = 0
-# Whether this is a new process in which a node is half freed, by a thread that is not in it.
+# Whether another thread was freeing a node when this process was forked: that node stays half freed.
 cdef bint abandoned = False
 
 
@@ -50,10 +50,10 @@ cdef inline void take(void *reference) noexcept:
 
 
 cdef inline bint give_up(Node *node) noexcept:
-    """Count one reference less; whether the caller is to doom the node, that having been the last.
+    """Drop one reference; return whether it was the last, so that the caller must doom the node.
 
-    Without a pool, where another thread has had a reference, CPython calls deallocate(), which dooms the
-    node itself.
+    Without a pool, if another thread ever had a reference, the answer is False: CPython calls deallocate(),
+    which dooms the node.
     """
     if POOL:
         node.head.refcount -= 1
@@ -105,7 +105,7 @@ cdef inline Node *next_of(Node *node) noexcept:
 
 
 cdef inline void restore_type(Node *node) noexcept:
-    """What set_next overwrote."""
+    """Write the type again, which set_next overwrote."""
     if POOL:
         node.head.type = value_type
 
@@ -162,7 +162,7 @@ cdef bint any_leads_back(PyObject *held) noexcept:
 
 
 cdef inline void set_operands(Node *node, tuple operands) noexcept:
-    """Take a reference to a tuple of Values, which is the node's left."""
+    """Take a reference to a tuple of Values as the node's left."""
     Py_INCREF(<PyObject *>operands)
     node.left = <PyObject *>operands
     if not POOL or any_tracked(node.left):
@@ -170,7 +170,7 @@ cdef inline void set_operands(Node *node, tuple operands) noexcept:
 
 
 cdef inline void set_left(Node *node, void *operand) noexcept:
-    """Take a reference to a Value; what the collector sees of an operand it must see of the result."""
+    """Take a reference to a Value as the node's left; track the node if the operand is tracked."""
     Py_INCREF(operand)
     node.left = <PyObject *>operand
     if must_track(operand):
@@ -186,7 +186,7 @@ cdef inline void set_right(Node *node, void *operand) noexcept:
 
 
 cdef inline Node *binary_node(int code, double data, void *left, void *right, bint tracked) except NULL:
-    """A computed node of two Values or tuples, whose references may be counted without Python's macros."""
+    """A computed node of two Values or two tuples; neither is immortal, so take() may count them."""
     cdef Node *node = new_node(code, data)
     take(left)
     take(right)
@@ -218,7 +218,7 @@ include "../generated/node_walks.pxi"
 
 
 cdef inline bint is_unused(Node *node) noexcept:
-    """Whether nothing can have been computed from a node, nor anything remember it: it is being made."""
+    """Whether a node is still being made: nothing was computed from it, and only the maker refers to it."""
     return in_pool(node) and is_youngest(node) and Py_REFCNT(node) == 1
 
 
@@ -281,10 +281,13 @@ cdef void carry_out_adoption(void *argument) noexcept:
 
 
 cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
-    """Make a fresh node of the pool a custom one, seen by the collector if it may join a cycle."""
+    """Give a fresh node of the pool operands, and track it if it may join a cycle.
+
+    Raises TypeError if it has operands already.
+    """
     cdef Adoption adoption
-    # An older node among tracked ones would break the promise of ALL_TRACKED; a layer may remember that one
-    # which was used is a leaf.
+    # Used nodes are always tracked: in a chunk marked ALL_TRACKED every computed node is. A layer may have
+    # noted that a used node is a leaf: late_tracks, counted below, makes it look again.
     cdef bint unused = is_unused(node)
     cdef bint tracked = not POOL or row == ROW_CUSTOM or not unused or any_tracked(<PyObject *>operands)
     if row == ROW_LOCAL:
@@ -300,7 +303,7 @@ cdef int adopt(Node *node, int row, tuple operands, object detail) except -1:
     if unused and tracked:
         track(node)
     elif tracked:
-        # It may be an operand of its own operands.
+        # Its new operands may have been computed from it.
         count(&late_tracks, 1)
         track_used(node)
     return 0
@@ -373,7 +376,7 @@ cdef void drop_extras(Node *node) noexcept:
 
 
 cdef inline void prefetch_for_freeing(Node *node) noexcept nogil:
-    """Have what free_node() will need fetched, in the order of the queue (1e7 nodes: 14 -> 6.2 ns each)."""
+    """Prefetch what free_node() will read of a queued node (1e7 nodes: 14 -> 6.2 ns each)."""
     prefetch_early(node.left)
     prefetch_early(node.right.node)
     prefetch_early(chunk_of(node))
@@ -383,12 +386,12 @@ cdef inline void prefetch_for_freeing(Node *node) noexcept nogil:
 cdef inline void doom(Node *node) noexcept:
     """Queue a pool node without references; the queue is linked through set_next.
 
-    First in, first out: a layered graph is then freed layer by layer, near where it was last, and by
-    the time a node is freed its operands are in the cache (1e6 nodes: 53 -> 31 ns each).
+    First in, first out: a layered graph is then freed layer by layer, so that neighbours in memory follow
+    one another, and when a node's turn comes its operands are in the cache (1e6 nodes: 53 -> 31 ns each).
     """
     global doomed, last_doomed
     prefetch_for_freeing(node)
-    # At once: until its turn comes, code of the user's may run and start a collection.
+    # Untracked now: before the node's turn comes, the user's code may run and start a collection.
     if not POOL or is_tracked(node):
         PyObject_GC_UnTrack(node)
     if doomed == NULL:
@@ -438,7 +441,7 @@ cdef inline void drain() noexcept:
 
 
 cdef void deallocate(PyObject *self) noexcept:
-    """tp_dealloc. A graph is freed by a loop: what is dropped inside it only joins the queue."""
+    """tp_dealloc. A graph is freed by a loop: nodes that lose their last reference meanwhile are queued."""
     global draining
     cdef Node *node = <Node *>self
     if not in_pool(self):
@@ -455,7 +458,7 @@ cdef void deallocate(PyObject *self) noexcept:
 
 
 cdef void free_after_fork() noexcept:
-    """In a new process, free what a thread that is not in it was freeing."""
+    """In a forked process, free the queue of the thread that was freeing a graph and does not exist here."""
     global abandoned
     forget_other_threads()
     abandoned = abandoned or draining

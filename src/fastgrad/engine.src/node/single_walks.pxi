@@ -1,4 +1,4 @@
-# What goes over nodes that no list holds: those of a trace, and those of a sweep.
+# Loops over the nodes of a trace and of a sweep, for builds in which no list holds all nodes.
 
 
 cdef inline void track_younger(Node *node) noexcept:
@@ -6,13 +6,16 @@ cdef inline void track_younger(Node *node) noexcept:
 
 
 cdef inline Node *made_before(Node *node, Node **at) noexcept nogil:
-    """The node of the sweep that its thread made right before this one, which is `at` the sweep, or NULL."""
+    """The node that the same thread made right before this one, if the sweep has it, else NULL.
+
+    `at` is this node's place in the order of the sweep.
+    """
     cdef Node *before = (at - 1)[0]
     return before if before != NULL and chunk_of(before).number + 1 == chunk_of(node).number else NULL
 
 
 cdef inline bint is_traced(Node *node, Node *first) noexcept:
-    """Whether the traced function made a node: others have numbers that say nothing of it."""
+    """Whether the traced function made a node; its number cannot tell, as other threads draw numbers, too."""
     return chunk_of(node).traced != 0
 
 

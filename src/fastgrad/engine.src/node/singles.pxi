@@ -1,7 +1,7 @@
 # For builds without the global interpreter lock. Their collector visits only what CPython allocated. So
 # CPython allocates each node, with a chunk for itself alone, in which it has the only slot. No list holds the
-# nodes: a thread makes and frees its own, and those that others made, without asking anybody. A freed node
-# is kept for the next one that its thread makes, as CPython keeps tuples.
+# nodes: a thread makes nodes, and frees its own and other threads', without a lock. A freed node is kept for
+# the next one that its thread makes, as CPython keeps tuples.
 #
 # A node's number grows with its age among the nodes of a thread.
 
@@ -10,7 +10,7 @@ from libc.string cimport memset
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 
 cdef extern from "Python.h":
-    # What is extra lies behind the object, at tp_basicsize, and is freed with it.
+    # The extra data lies behind the object, at tp_basicsize, and is freed with it.
     void *PyUnstable_Object_GC_NewWithExtraData(PyTypeObject *, size_t) noexcept
     void PyObject_GC_Del(void *) noexcept
     bint PyUnstable_TryIncRef(PyObject *) noexcept
@@ -44,9 +44,9 @@ cdef enum:
     SPARE_NODES = 131072
 
 cdef union Link:
-    # Of a node without references: the next in a queue or among the spare ones.
+    # For a node without references: the next in a queue or among the spare nodes.
     Node *next
-    # Of a leaf: the thread that adds to its gradient; 0 before the first.
+    # For a leaf: the thread that adds to its gradient; 0 before the first.
     uint32_t user
 
 cdef struct Chunk:
@@ -58,14 +58,14 @@ cdef struct Chunk:
     unsigned char code[SLOTS]
     # Whether a sweep or a search has reached the node.
     unsigned char reached[SLOTS]
-    # Whether the node is among those whose order is being looked for.
+    # Whether a backward() that is collecting nodes has found the node.
     unsigned char collected
     # Whether the node has passed its gradient on to its operands.
     unsigned char pulled
 
 
 cdef void check_build() noexcept:
-    # Written by codegen for the Python that ran it.
+    # codegen chose this file for the Python that ran it.
     build_assert(not POOL)
     build_assert(sizeof(Chunk) <= 32)
 
@@ -86,7 +86,7 @@ cdef inline uint64_t bit_of(void *node) noexcept nogil:
 
 
 cdef inline void set_code(Node *node, int code) noexcept:
-    """Have a node be the result of another operation, or of none."""
+    """Set which operation a node is the result of; CODE_LEAF for none."""
     chunk_of(node).code[FIRST_SLOT] = <unsigned char>code
 
 
@@ -126,7 +126,7 @@ cdef int note_traced(Node *node) except -1:
     global traced_nodes, traced_count, traced_room
     cdef Node **grown
     cdef bint fits
-    # Otherwise no other thread could be told from this one to hold the last reference.
+    # Without this, PyUnstable_TryIncRef() in living_traced() fails for objects of other threads.
     PyUnstable_EnableTryIncRef(<PyObject *>node)
     PyMutex_Lock(&traced_lock)
     if traced_count == traced_room:
@@ -211,7 +211,7 @@ cdef int note_new(Node *node) except -1:
 
 
 cdef inline bint is_youngest(Node *node) noexcept nogil:
-    """Whether it is the node that this thread made last."""
+    """Whether this thread made the node last of all."""
     return chunk_of(node).number + 1 == next_number
 
 
@@ -221,7 +221,7 @@ cdef inline bint is_younger(Node *node, Node *other) noexcept nogil:
     cdef uint64_t block = number // NUMBERS
     if number <= chunk_of(other).number:
         return False
-    # Between the two blocks lie those that this thread drew meanwhile, and other threads'.
+    # Numbers between the two blocks may be this thread's or another's.
     return number < next_number and (
         block == chunk_of(other).number // NUMBERS or block == (next_number - 1) // NUMBERS
         or next_number - chunk_of(other).number > 2 * NUMBERS

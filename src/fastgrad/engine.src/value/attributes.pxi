@@ -55,7 +55,7 @@ cdef int refuse_mixing() except -1:
 
 
 cdef dict attributes_of(Value self):
-    """The attributes set on a node without a __dict__ of its own."""
+    """The dict of attributes that were set on a node whose class has no __dict__."""
     cdef Extras extras = require_extras(<Node *><PyObject *>self)
     with critical_section(extras):
         if extras.attributes is None:
@@ -109,7 +109,7 @@ cdef int set_attribute(Value self, object name, object value) except -1:
         require_known(self.data)
     if name is "data":
         number = required_double(value, "data")
-        # A leaf's is NULL.
+        # Only a computed node has a left operand.
         if self.left != NULL:
             set_own_data(<Node *><PyObject *>self)
         self.data = number

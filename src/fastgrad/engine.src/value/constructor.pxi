@@ -2,14 +2,14 @@
 
 
 cdef bint is_in_use(Node *leaf) noexcept:
-    """Whether a leaf has been initialised, as far as can be told of one outside of the pool."""
+    """Whether a leaf has been initialised; for one outside of the pool, whether it seems so."""
     if in_pool(leaf):
         return code_of(leaf) == CODE_LEAF
     return leaf.data != 0.0 or leaf.grad != 0.0
 
 
 cdef tuple checked_derivatives(object given, Py_ssize_t count, object data, object rule):
-    """Local derivatives as a node holds them: references.pxi says how."""
+    """Local derivatives as the tuple that a node holds; references.pxi describes it."""
     cdef list derivatives = []
     if len(given) != count:
         raise ValueError(f"{count} children need as many derivatives, not {len(given)}")
@@ -20,7 +20,7 @@ cdef tuple checked_derivatives(object given, Py_ssize_t count, object data, obje
             require_known((<Value>derivative).data)
         derivatives.append(derivative)
     if traced_here():
-        # A program computes the result from what it was computed from, a number is one of its constants.
+        # A trace needs the result as a Value, which the program computes; a number becomes a constant.
         derivatives += [rule, data if is_value(<PyObject *>data) else Value(data)]
     elif rule is not None:
         derivatives += [rule, None]
@@ -30,7 +30,7 @@ cdef tuple checked_derivatives(object given, Py_ssize_t count, object data, obje
 cdef int initialise(Value self, data, children, op, label, rule=None) except -1:
     """Value.__init__, in all its forms; the node is unchanged if it raises.
 
-    rule: what gives the derivatives, which are `op` then, as functions of Values.
+    rule: an object that computes the derivatives from Values, as _given() describes; then `op` has them.
     """
     cdef Node *node = <Node *><PyObject *>self
     cdef bint given = type(op) is tuple or type(op) is list
@@ -53,7 +53,7 @@ cdef int initialise(Value self, data, children, op, label, rule=None) except -1:
     if given:
         derivatives = checked_derivatives(op, len(operands), data, rule)
         op = ""
-    # Here ends what can fail or run code of the user's.
+    # From here on nothing can fail or run the user's code.
     has_label, has_symbol = label != "", not operands and op != ""
     # A generator of children may have computed nodes younger than this one.
     in_order = in_pool(node) and is_youngest(node)
