@@ -155,6 +155,8 @@ class Records(NamedTuple):
     # Of each node that has one: of `take`, of a loop, of a loop's result.
     symbols: list[Any]
     outputs: list[int]
+    # Of each record that a function with a derivative of its own has made: the rule that gives it.
+    rules: dict[int, Any]
     # Of each record: the lines that it computes, if they are asked for.
     lines: list[tuple[Line, ...]] | None = None
 
