@@ -673,6 +673,54 @@ def test_random_numbers_would_be_frozen(draw):
         compile(lambda x: x * draw())(X)
 
 
+class Noisy:
+    def __init__(self, rng):
+        self.rng = rng
+
+    def __call__(self, x):
+        return x * self.rng.random()
+
+
+GENERATORS = {
+    "random.Random": lambda: random.Random(0),
+    "default_rng": lambda: np.random.default_rng(0),
+    "RandomState": lambda: np.random.RandomState(0),
+}
+
+
+def helper_draws(x, rng):
+    return x * rng.random()
+
+
+OWN_DRAWS = {
+    "a variable outside": lambda rng: lambda x: x * rng.random(),
+    "an attribute": Noisy,
+    "a method outside": lambda rng: (lambda draw: lambda x: x * draw())(rng.random),
+    "a partial": lambda rng: functools.partial(helper_draws, rng=rng),
+    "an argument of a helper": lambda rng: lambda x: helper_draws(x, rng),
+}
+
+
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("function_of", OWN_DRAWS.values(), ids=OWN_DRAWS)
+def test_draws_from_a_generator_of_ones_own_would_be_frozen(function_of, make):
+    with pytest.raises(TracingError, match="draws random numbers"):
+        compile(function_of(make()))(X)
+
+
+@pytest.mark.parametrize("make", [random.Random, np.random.default_rng, random.SystemRandom])
+def test_draws_with_a_seed_of_the_systems_would_be_frozen(make):
+    with pytest.raises(TracingError, match="draws random numbers"):
+        compile(lambda x: x * make().random())(X)
+
+
+@pytest.mark.parametrize("make", [random.Random, np.random.default_rng])
+def test_a_generator_may_be_named_and_a_seed_given(make):
+    rng, expected = make(0), make(7).random()
+    function = compile(lambda x: x * make(7).random() if rng is not None else x)
+    np.testing.assert_array_equal(function(X), X * expected)
+
+
 @pytest.fixture
 def other_numpy_generator():
     if not hasattr(np.random, "set_bit_generator"):

@@ -21,6 +21,7 @@ from types import (
 )
 from typing import Any, TypeAlias
 
+from fastgrad.compiler.generators import draws_from_system, state_of
 from fastgrad.compiler.program import Programs
 from fastgrad.compiler.watch import ABSENT, Snapshot, Watch, class_table, dotted_names
 from fastgrad.engine import Value
@@ -70,6 +71,10 @@ class Reads:
         # Whether code that ran names a function of the generator of `random`, or of numpy's.
         self.names_random = False
         self.names_numpy = False
+        # Other generators that names lead to, each with its state when it was found; by id. And whether code
+        # that ran drew from the system.
+        self.generators: dict[int, tuple[object, object]] = {}
+        self.drew_from_system = False
         # All by id: objects that may be functions; functions by their code; code that ran, with its
         # names; code nested in that; code whose function is not found yet.
         self.reached: dict[int, object] = {}
@@ -132,8 +137,9 @@ class Reads:
         code, scope = frame.f_code, frame.f_globals
         if id(code) not in self.ran:
             if scope is vars(random):
-                # All generators share the code of their methods: see_generator looks at each call's `self`.
-                self.see_generator(frame.f_locals.get("self"))
+                # All generators share the code of their methods: each call's `self` is looked at.
+                self.is_global_generator(frame.f_locals.get("self"))
+                self.drew_from_system = self.drew_from_system or draws_from_system(frame)
                 return False
             if is_fixed(scope):
                 return True
@@ -154,6 +160,8 @@ class Reads:
             if has_attributes(thing):
                 again = True
                 self.follow(thing, attributes, code)
+            else:
+                self.see_generator(thing)
         return not again
 
     def read(self, scope: dict[str, Any], name: str) -> object:
@@ -225,14 +233,30 @@ class Reads:
             waiting += behind(thing)
 
     def see_generator(self, thing: object) -> None:
-        """Note whether an object is a global generator of random numbers, or a method of one."""
+        """Note an object that is a generator of random numbers, or a method of one."""
         if isinstance(thing, (MethodType, BuiltinFunctionType)):
             thing = thing.__self__
+        if not self.is_global_generator(thing) and id(thing) not in self.generators:
+            state = state_of(thing)
+            if state is not None:
+                self.generators[id(thing)] = thing, state
+
+    def is_global_generator(self, thing: object) -> bool:
+        """Note a global generator; return whether the object is one."""
         numpy = sys.modules.get("numpy.random.mtrand")
         if thing is GENERATOR:
             self.names_random = True
         elif numpy is not None and thing is getattr(numpy, "_rand", numpy):
             self.names_numpy = True
+        else:
+            return False
+        return True
+
+    def drew(self) -> bool:
+        """Return whether the function drew from a generator that is not a global one."""
+        return self.drew_from_system or any(
+            state_of(generator) != state for generator, state in self.generators.values()
+        )
 
     def find_function(self, frame: FrameType) -> None:
         """Find the function whose code begins to run, and note the names that lead to it."""

@@ -25,7 +25,7 @@ class Rules(threading.local):
     def __init__(self) -> None:
         # Of each: its function, the operands, and the result.
         self.running: list[tuple[custom_jvp, tuple[Value, ...], Value]] = []
-        # How many orders of derivatives a function needs that a rule calls for the sake of its numbers, or None
+        # How many orders of derivatives a function needs that a rule calls for the sake of its numbers, None
         # outside of such a rule. To give each call all orders might have no end.
         self.orders: int | None = None
 
@@ -225,7 +225,7 @@ class custom_jvp:  # noqa: N801
         if orders == 0:
             # Only grad, in the rule that runs, can ask for this derivative, and does not take these numbers.
             return _given(result, operands, (math.nan,) * len(operands), rule)
-        # What the derivatives have of the result is differentiated by the rule, too, and not through the body.
+        # What the derivatives have of the result is differentiated by the rule, too, not through the body.
         out = result if orders == 1 else self._node(result, operands, rule, first, orders - 1)
         derivatives = rule.derivatives(out, operands, orders - 1)
         self._refuse_captured(list(derivatives), (*operands, result, out), first)
