@@ -1,5 +1,6 @@
 """What a compiled function may do with its arguments, and what it is told when it may not."""
 
+import collections
 import contextlib
 import copy
 import functools
@@ -1517,12 +1518,117 @@ def test_modes_are_remembered_for_every_signature():
 
 
 def test_what_a_program_cannot_notice_is_forgotten_on_demand():
-    scales = [2.0]
+    scales = collections.deque([2.0])
     compiled = compile(lambda x: x * scales[0])
     np.testing.assert_array_equal(compiled(X), 2 * X)
     scales[0] = 3.0
     compiled.forget()
     np.testing.assert_array_equal(compiled(X), 3 * X)
+
+
+class Box:
+    def __init__(self, thing):
+        self.thing = thing
+
+
+class Slotted:
+    __slots__ = ("thing",)
+
+    def __init__(self, thing):
+        self.thing = thing
+
+
+def read_of_own(holder):
+    own = holder
+    return own.thing
+
+
+def table_of_values():
+    return np.array([[Value(2.0), Value(1.0)]])
+
+
+# What is read, how, and what changes it from 2 to 5.
+CONTENTS = {
+    "a list": ([2.0], lambda c: c[0], lambda c: c.__setitem__(0, 5.0)),
+    "a list that grows": ([2.0], sum, lambda c: c.append(3.0)),
+    "a list that was sorted": ([2.0, 5.0], lambda c: c[0], lambda c: c.sort(reverse=True)),
+    "a Value in a list": ([Value(2.0)], lambda c: c[0], lambda c: c.__setitem__(0, Value(5.0))),
+    "a list in a list": ([[2.0]], lambda c: c[0][0], lambda c: c[0].__setitem__(0, 5.0)),
+    "a list in a tuple": (([2.0],), lambda c: c[0][0], lambda c: c[0].__setitem__(0, 5.0)),
+    "a dict": ({"rate": 2.0}, lambda c: c["rate"], lambda c: c.update(rate=5.0)),
+    "a dict in a dict": ({"a": {"rate": 2.0}}, lambda c: c["a"]["rate"], lambda c: c["a"].update(rate=5.0)),
+    "a dict with another key": ({1: 2.0}, lambda c: sum(c.values()), lambda c: c.update({2: 3.0})),
+    "a set": ({2.0}, sum, lambda c: c.add(3.0)),
+    "an array": (np.array([2.0]), lambda c: c[0], lambda c: c.fill(5.0)),
+    "a part of an array": (np.array([2.0, 0.0, 1.0])[::2], lambda c: c[0], lambda c: c.fill(5.0)),
+    "an array of Values": (table_of_values(), lambda c: c[0, 0], lambda c: c.fill(Value(5.0))),
+    "a list in an attribute": (Box([2.0]), lambda c: c.thing[0], lambda c: setattr(c, "thing", [5.0])),
+    "an object in an attribute": (
+        Box(Box(2.0)), lambda c: c.thing.thing, lambda c: setattr(c, "thing", Box(5.0))
+    ),
+    "an object in a list": (
+        [Box(2.0)], lambda c: sum(each.thing for each in c), lambda c: setattr(c[0], "thing", 5.0)
+    ),
+    "a variable of its own": (Box(2.0), read_of_own, lambda c: setattr(c, "thing", 5.0)),
+    "a slot": (Slotted(2.0), lambda c: c.thing, lambda c: setattr(c, "thing", 5.0)),
+    "a list in a slot": (Slotted([2.0]), lambda c: c.thing[0], lambda c: c.thing.__setitem__(0, 5.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("thing", "read", "change"), CONTENTS.values(), ids=CONTENTS)
+def test_other_contents_are_noticed(thing, read, change):
+    thing = copy.deepcopy(thing)
+    runs = []
+
+    def function(x):
+        runs.append(1)
+        return x * read(thing)
+
+    compiled = compile(function)
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(X), 2 * X)
+    assert len(runs) == 1
+    change(thing)
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(X), 5 * X)
+    assert len(runs) == 2
+
+
+def test_what_the_function_keeps_is_no_change():
+    class Model:
+        def __init__(self):
+            self.seen, self.last = [], []
+
+        def __call__(self, x):
+            self.seen.append(x)
+            self.last = [2 * x]
+            return self.last[0] + 1
+
+    model = Model()
+    compiled = compile(model)
+    for _ in range(3):
+        compiled(X)
+    assert len(model.seen) == 1
+
+
+def test_a_warning_names_the_container_that_changes():
+    rates = [0.1]
+    compiled = compile(lambda x: x * rates[0])
+    for step in range(3):
+        rates[0] = 0.1 * step
+        compiled(X)
+    rates[0] = 0.7
+    with pytest.warns(RuntimeWarning, match="what is in rates"):
+        compiled(X)
+
+
+def test_an_array_may_be_resized_after_the_trace():
+    numbers = np.array([2.0, 3.0])
+    compiled = compile(lambda x: x * numbers[0])
+    compiled(X)
+    numbers.resize(100_000, refcheck=False)
+    numbers[0] = 5.0
+    np.testing.assert_array_equal(compiled(X), 5 * X)
 
 
 def test_a_branch_that_has_run_often_is_refused_all_the_same():

@@ -131,8 +131,16 @@ def test_kernels_take_no_addresses():
         baseline.evaluate("exp", 0, 0, 1)
 
 
-@pytest.mark.parametrize("entries", [([()], [], []), ([], [({}, "name")], []), ([], [], [(len, None)])])
-def test_a_snapshot_is_of_cells_names_and_functions(entries):
+@pytest.mark.parametrize(
+    "entries",
+    [
+        ([()], [], [], []),
+        ([], [({}, "name")], [], []),
+        ([], [], [(len, None)], []),
+        ([], [], [], [[]]),
+    ],
+)
+def test_a_snapshot_is_of_cells_names_functions_and_contents(entries):
     with pytest.raises(ValueError, match="triples of cells and names"):
         watch.Snapshot(*entries)
 

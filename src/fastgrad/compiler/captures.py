@@ -1,4 +1,4 @@
-"""The names that a function reads from outside: it is traced anew when one is bound to something else."""
+"""What a function reads from outside, names and containers: it is traced anew when one has changed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from types import (
     CodeType,
     FrameType,
     FunctionType,
+    MemberDescriptorType,
     MethodType,
     ModuleType,
 )
@@ -23,7 +24,7 @@ from typing import Any, TypeAlias
 
 from fastgrad.compiler.generators import draws_from_system, state_of
 from fastgrad.compiler.program import Programs
-from fastgrad.compiler.watch import ABSENT, Snapshot, Watch, class_table, dotted_names
+from fastgrad.compiler.watch import ABSENT, Contents, Snapshot, Watch, class_table, dotted_names
 from fastgrad.engine import Value
 
 __all__ = ["Name", "Reads", "changed_data"]
@@ -37,7 +38,8 @@ Parts: TypeAlias = tuple[FunctionType, CodeType, object, object]
 # The packages whose names stay what they are, like those of the standard library in this directory.
 FIXED = ("fastgrad", "numpy")
 LIBRARY = str(Path(os.__file__).parent)
-# An object's attribute is watched if it is one of these; a list, a dict or another object is not.
+# An object's attribute is watched from the first look on if it is one of these. Another object may be what
+# the function itself keeps there: it is watched if the trace has left it in its place.
 SETTINGS = (
     numbers.Number,
     str,
@@ -49,8 +51,14 @@ SETTINGS = (
     type,
     ModuleType,
 )
+# What a container has that need not be looked into.
+PLAIN = (numbers.Number, str, bytes, type(None), Value)
 # Numbers of a list that `print` shows.
 MOST_SHOWN = 4
+# The most objects in all containers whose contents are compared before each call, which takes microseconds;
+# and as how many objects a container counts, beside what it has.
+MOST_CONTENTS = 10_000
+OF_A_CONTAINER = 16
 # The global generator: the functions of the module `random` are its methods.
 GENERATOR = random.random.__self__  # type: ignore[attr-defined]
 
@@ -59,13 +67,21 @@ class Reads:
     """The names that a compiled function and the functions it calls read, each with its object then.
 
     These are globals, variables of closures, and attributes in dotted names: `self.scale`, `helpers.act`.
-    The contents of lists, dicts and other containers are not looked at.
+    Of the lists, dicts, tuples and arrays that names lead to, the contents are read as well.
     """
 
     def __init__(self, compiled: Programs[Any] | None = None) -> None:
         self.cells: dict[int, Cell] = {}
         self.names: dict[tuple[int, str], Name] = {}
         self.functions: dict[int, Parts] = {}
+        # Containers by id; how many objects they have; and attributes that are other objects.
+        self.containers: dict[int, object] = {}
+        self.size = 0
+        self.held: dict[tuple[int, str], Name] = {}
+        # Of objects without a dict, by id: the names of their slots.
+        self.slots: dict[int, tuple[object, set[str]]] = {}
+        # Attributes that code reads of variables of its own, which have no value yet when it begins.
+        self.later: dict[tuple[str, ...], CodeType] = {}
         # What has these scopes, by their ids: the class of an object, a function.
         self.owners: dict[int, str] = {}
         # Whether code that ran names a function of the generator of `random`, or of numpy's.
@@ -95,17 +111,31 @@ class Reads:
         finally:
             self.names_random = self.names_random or watch.drew
             self.find_unknown()
+            self.find_later()
 
     def add(self, other: Reads) -> None:
         """Add the names that another trace of the same function has read."""
         self.cells |= other.cells
         self.names |= other.names
         self.functions |= other.functions
+        self.containers |= other.containers
+        self.held |= other.held
+        for key, (thing, slots) in other.slots.items():
+            self.slots.setdefault(key, (thing, set()))[1].update(slots)
         self.owners |= other.owners
 
     def snapshot(self) -> Snapshot:
         """Return the names with their objects, to be compared with the objects at a later time."""
-        return Snapshot(list(self.cells.values()), list(self.names.values()), list(self.functions.values()))
+        held = [each for each in self.held.values() if each[0].get(each[1], ABSENT) is each[2]]
+        return Snapshot(
+            list(self.cells.values()),
+            [*self.names.values(), *held],
+            list(self.functions.values()),
+            [
+                *[Contents(container) for container in self.containers.values()],
+                *[Contents(thing, tuple(slots)) for thing, slots in self.slots.values()],
+            ],
+        )
 
     def names_of(self, parameters: Sequence[Value]) -> list[str]:
         """Return a line with the parameters that a name is bound to, or none."""
@@ -160,6 +190,8 @@ class Reads:
             if has_attributes(thing):
                 again = True
                 self.follow(thing, attributes, code)
+            elif thing is None:
+                self.later[tuple(attributes)] = code
             else:
                 self.see_generator(thing)
         return not again
@@ -190,19 +222,24 @@ class Reads:
             return scope.get(name, ABSENT) if is_fixed(scope) else self.read(scope, name)
         if not has_attributes(thing):
             return ABSENT
-        own = vars(thing) if not isinstance(thing, type) else {}
-        if name in own:
+        if is_slot(thing, name):
+            self.slots.setdefault(id(thing), (thing, set()))[1].add(name)
+            return getattr(thing, name, ABSENT)
+        own: Any = getattr_dict(thing) if not isinstance(thing, type) else {}
+        if own and name in own:
             found = own[name]
             if isinstance(found, SETTINGS):
                 self.read(own, name)
-                self.owners[id(own)] = type(thing).__name__
+            else:
+                self.held.setdefault((id(own), name), (own, name, found))
+            self.owners[id(own)] = type(thing).__name__
             return found
         found = self.in_class(thing if isinstance(thing, type) else type(thing), name)
         if found is ABSENT or not isinstance(found, (FunctionType, *SETTINGS)):
             # A property computes its result; its function is seen when it runs.
             self.reach(found)
             return ABSENT
-        if not isinstance(thing, type):
+        if not isinstance(thing, type) and own is not None:
             self.read(own, name)
         return found
 
@@ -227,10 +264,39 @@ class Reads:
             if id(thing) in self.reached:
                 continue
             self.reached[id(thing)] = thing
+            waiting += self.contents(thing)
             if isinstance(thing, FunctionType):
                 self.by_code.setdefault(id(thing.__code__), []).append(thing)
             self.see_generator(thing)
             waiting += behind(thing)
+
+    def contents(self, thing: object) -> list[object]:
+        """Note a container, if it is not too large; return what in it may have more behind it."""
+        if not isinstance(thing, (list, tuple, dict, set)) and not is_array(thing):
+            return []
+        size = thing.size if is_array(thing) else len(thing)  # type: ignore[attr-defined, arg-type]
+        size += OF_A_CONTAINER
+        if self.size + size > MOST_CONTENTS:
+            return []
+        self.size += size
+        if not isinstance(thing, tuple):
+            self.containers[id(thing)] = thing
+        if is_array(thing):
+            return []
+        items = thing.values() if isinstance(thing, dict) else thing
+        return [item for item in items if not isinstance(item, PLAIN)]  # type: ignore[attr-defined]
+
+    def find_later(self) -> None:
+        """Note the attributes that code has read of objects which names or containers lead to."""
+        seen = 0
+        others = (FunctionType, type, ModuleType, Programs)
+        while self.later and seen < len(self.reached):
+            objects = list(self.reached.values())
+            for thing in objects[seen:]:
+                if has_attributes(thing) and not isinstance(thing, others):
+                    for attributes, code in self.later.items():
+                        self.follow(thing, attributes, code)
+            seen = len(objects)
 
     def see_generator(self, thing: object) -> None:
         """Note an object that is a generator of random numbers, or a method of one."""
@@ -296,6 +362,8 @@ class Reads:
     def note(self, function: FunctionType) -> None:
         """Note a function that runs, and the contents of its closure."""
         code, named = function.__code__, function.__kwdefaults__
+        self.reach(function.__defaults__)
+        self.reach(named)
         parts = function, code, given(function.__defaults__), given(named)
         self.functions[id(function)] = parts
         for name in named or ():
@@ -312,11 +380,17 @@ def changed_data(snapshot: Snapshot) -> list[str]:
     now = [(cell_name, contents, contents_of(cell)) for cell, contents, cell_name in snapshot.cells]
     now += [(name, bound, scope.get(name, ABSENT)) for scope, name, bound in snapshot.names]
     code = (FunctionType, type, ModuleType, Programs, type(ABSENT))
-    return [
+    changed = [
         name
         for name, before, after in now
         if after is not before and not isinstance(before, code) and not isinstance(after, code)
     ]
+    names = {id(bound): name for name, _, bound in now}
+    for each in snapshot.contents:
+        if not each.is_current():
+            kind = type(each.thing).__name__
+            changed.append(f"what is in {names.get(id(each.thing), f'a {kind} that it reads')}")
+    return changed
 
 
 def is_fixed_number(thing: object) -> bool:
@@ -326,6 +400,11 @@ def is_fixed_number(thing: object) -> bool:
     if isinstance(thing, (list, tuple)):
         return len(thing) > 0 and all(map(is_fixed_number, thing[:MOST_SHOWN]))
     return isinstance(getattr(thing, "shape", None), tuple) and hasattr(thing, "dtype")
+
+
+def is_array(thing: object) -> bool:
+    """Return whether something is an array of numpy's."""
+    return type(thing).__module__ == "numpy" and hasattr(thing, "tobytes") and getattr(thing, "ndim", 0) > 0
 
 
 def brief(thing: Any) -> str:
@@ -373,7 +452,17 @@ def contents_of(cell: Any) -> object:
 
 def has_attributes(thing: object) -> bool:
     """Return whether an object's attributes are watched: not those of Values, numbers and lists."""
-    return not isinstance(thing, Value) and (isinstance(thing, type) or type(getattr_dict(thing)) is dict)
+    if isinstance(thing, Value):
+        return False
+    return isinstance(thing, type) or type(getattr_dict(thing)) is dict or hasattr(type(thing), "__slots__")
+
+
+def is_slot(thing: object, name: str) -> bool:
+    """Return whether an attribute of an object is a slot of its class, which is one of Python."""
+    if isinstance(thing, type):
+        return False
+    found = inspect.getattr_static(type(thing), name, None)
+    return isinstance(found, MemberDescriptorType) and class_table(found.__objclass__) is not None
 
 
 def getattr_dict(thing: object) -> object:

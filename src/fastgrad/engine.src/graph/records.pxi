@@ -213,12 +213,12 @@ cdef class GraphReader:
 
 
 def _read_graph(list outputs not None, list order=None, set captured=None):
-    """Return the graph below the outputs as a tuple: records, operands, constants, leaves, symbols, outputs, rules.
+    """Return the graph below the outputs: records, operands, constants, leaves, symbols, outputs and rules.
 
     The first two are bytes of 32-bit integers, described at the top of records.pxi; outputs are the record of
-    each output, and rules those of nodes given by their derivatives, by record. To be called within _traced: a leaf that the traced function made is a
-    constant. With an order, only its nodes are read, and those whose ids are captured as leaves. Raises
-    TracingError for a node without a rule of the table's.
+    each output, and rules those of nodes given by their derivatives, by record. To be called within _traced:
+    a leaf that the traced function made is a constant. With an order, only its nodes are read, and those
+    whose ids are captured as leaves. Raises TracingError for a node without a rule of the table's.
     """
     cdef GraphReader reader = GraphReader()
     outputs = list(outputs)
