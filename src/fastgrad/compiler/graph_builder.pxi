@@ -66,8 +66,12 @@ cdef class Builder:
     # The records of loops by what they compute, and the loops that compute another one with its tangents.
     cdef dict loop_records
     cdef dict joint_loops
-    # Of the step of a joint loop: what it takes.
+    # Of the step of a new loop: what it takes.
     cdef tuple taken
+    # Arguments whose columns loops are to take as elements, or None; of a step, which of them it takes from
+    # outside beside what it took before: opened_loops.pxi.
+    cdef set opened
+    cdef dict more
 
     def __cinit__(self, Graph source not None):
         self.source = source
@@ -357,8 +361,8 @@ cdef class Builder:
             elif row == ROW_CONSTANT:
                 record = self.constant(graph.constants[first])
             elif row == ROW_LOOP:
-                record = self.loop(
-                    graph.loop_of(index),
+                record = copied_loop(
+                    self, graph.loop_of(index),
                     [self.moved.items[graph.loop_operand(index, at)] for at in range(second - 1)],
                 )
             elif has_many_operands(row):

@@ -37,11 +37,9 @@ def apart(values: Values) -> Values:
 
 
 def as_argument(argument: Argument) -> Values:
-    if isinstance(argument, Value):
-        return argument
     if isinstance(argument, (str, dict)):
         raise TypeError(f"an argument is a number or a list of numbers, not a {type(argument).__name__}")
-    if not hasattr(argument, "__iter__"):
+    if isinstance(argument, Value) or not hasattr(argument, "__iter__"):
         return as_value(argument)
     # An array without dimensions has the method.
     if getattr(argument, "ndim", 1) == 0:
@@ -50,8 +48,8 @@ def as_argument(argument: Argument) -> Values:
     for number in argument:
         if hasattr(number, "__iter__") and getattr(number, "ndim", 1) > 0:
             raise TypeError(
-                "an argument is a number or a list of numbers, not a list of lists: give its rows as arguments "
-                "of their own, or all numbers in one list"
+                "an argument is a number or a list of numbers, not a list of lists: give its rows as "
+                "arguments of their own, or all numbers in one list"
             )
         values.append(as_value(number))
     return values
