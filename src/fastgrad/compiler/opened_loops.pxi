@@ -1,5 +1,5 @@
-# Loops that go over columns of an argument, taking these as elements in their place: then each is a leaf of the
-# function, to which a gradient can be given that is the same for all rows.
+# Loops that go over columns of an argument, taking these as elements in their place: then each is a leaf of
+# the function, to which a gradient can be given that is the same for all rows.
 
 cdef bint goes_over(Graph graph, set arguments) except -1:
     """Whether a loop, in whichever step, goes over columns of these arguments."""

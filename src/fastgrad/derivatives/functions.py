@@ -37,10 +37,10 @@ def apart(values: Values) -> Values:
 
 
 def as_argument(argument: Argument) -> Values:
-    if isinstance(argument, (str, dict)):
-        raise TypeError(f"an argument is a number or a list of numbers, not a {type(argument).__name__}")
     if isinstance(argument, Value) or not hasattr(argument, "__iter__"):
         return as_value(argument)
+    if type(argument) in (str, dict):
+        raise TypeError(f"an argument is a number or a list of numbers, not a {type(argument).__name__}")
     # An array without dimensions has the method.
     if getattr(argument, "ndim", 1) == 0:
         return as_value(argument)  # type: ignore[arg-type]
