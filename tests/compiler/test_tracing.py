@@ -722,6 +722,29 @@ def test_a_generator_may_be_named_and_a_seed_given(make):
     np.testing.assert_array_equal(function(X), X * expected)
 
 
+def with_a_seed_of_its_own(make):
+    def function(x):
+        pick = make(7)
+        draw = lambda: pick.random()  # noqa: E731
+        return helper_draws(x, pick) + draw() + Noisy(pick)(x)
+
+    return function
+
+
+@pytest.mark.parametrize("make", [random.Random, np.random.default_rng])
+def test_a_generator_with_a_seed_may_be_made_inside(make):
+    generator = make(7)
+    first, second, third = (generator.random() for _ in range(3))
+    function = compile(with_a_seed_of_its_own(make))
+    np.testing.assert_allclose(function(X), X * first + second + X * third, rtol=1e-14)
+
+
+def test_an_old_generator_of_numpy_may_be_made_with_a_seed():
+    expected = np.random.RandomState(7).random_sample()
+    function = compile(lambda x: x * np.random.RandomState(7).random_sample())
+    np.testing.assert_array_equal(function(X), X * expected)
+
+
 @pytest.fixture
 def other_numpy_generator():
     if not hasattr(np.random, "set_bit_generator"):

@@ -189,11 +189,10 @@ class Reads:
             thing = variables.get(name)
             if has_attributes(thing):
                 again = True
-                self.follow(thing, attributes, code)
+                # What the function has made itself may have a generator with a seed of its own.
+                self.follow(thing, attributes, code, id(thing) in self.reached)
             elif thing is None:
                 self.later[tuple(attributes)] = code
-            else:
-                self.see_generator(thing)
         return not again
 
     def read(self, scope: dict[str, Any], name: str) -> object:
@@ -202,12 +201,14 @@ class Reads:
         self.names.setdefault((id(scope), name), (scope, name, bound))
         return bound
 
-    def follow(self, thing: object, attributes: Sequence[str], code: CodeType) -> None:
+    def follow(
+        self, thing: object, attributes: Sequence[str], code: CodeType, generators: bool = True
+    ) -> None:
         """Note the attributes in a dotted name that begins with this object."""
-        self.reach(thing)
+        self.reach(thing, generators)
         for attribute in attributes:
             thing = self.attribute(thing, attribute)
-            self.reach(thing)
+            self.reach(thing, generators)
         if thing is random:
             self.names_random = True
         if isinstance(thing, ModuleType) and (
@@ -256,8 +257,11 @@ class Reads:
                 return [self.read(table, name) for table in tables][-1]
         return ABSENT
 
-    def reach(self, thing: object) -> None:
-        """Remember the functions behind an object, so that they are found when their code runs."""
+    def reach(self, thing: object, generators: bool = True) -> None:
+        """Remember the functions behind an object, so that they are found when their code runs.
+
+        generators: whether to note the generators of random numbers that it has.
+        """
         waiting = [thing]
         while waiting:
             thing = waiting.pop()
@@ -267,7 +271,8 @@ class Reads:
             waiting += self.contents(thing)
             if isinstance(thing, FunctionType):
                 self.by_code.setdefault(id(thing.__code__), []).append(thing)
-            self.see_generator(thing)
+            if generators:
+                self.see_generator(thing)
             waiting += behind(thing)
 
     def contents(self, thing: object) -> list[object]:

@@ -45,13 +45,16 @@ def comparable(state: Any) -> Any:
 def draws_from_system(frame: FrameType) -> bool:
     """Return whether a frame of the module `random` draws from the system, or takes a seed from there.
 
-    `numpy.random.default_rng()` and `random.Random()` do. Not so while a module is imported.
+    `numpy.random.default_rng()` and `random.Random()` do. Not so while a module is imported; and
+    `numpy.random.RandomState(0)` draws a seed that it does not use.
     """
     generator = frame.f_locals.get("self")
     seeds = frame.f_code.co_name == "seed" and frame.f_locals.get("a") is None
     if not seeds and not isinstance(generator, random.SystemRandom):
         return False
-    caller: FrameType | None = frame
+    caller = frame.f_back
+    if caller is not None and "RandomState" in caller.f_code.co_names:
+        return False
     while caller is not None:
         if str(caller.f_globals.get("__name__")).startswith("importlib."):
             return False
