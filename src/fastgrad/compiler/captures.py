@@ -288,8 +288,10 @@ class Reads:
             self.containers[id(thing)] = thing
         if is_array(thing):
             return []
-        items = thing.values() if isinstance(thing, dict) else thing
-        return [item for item in items if not isinstance(item, PLAIN)]  # type: ignore[attr-defined]
+        items: Any = thing.values() if isinstance(thing, dict) else thing
+        # There may be thousands of a few classes.
+        others = {kind for kind in set(map(type, items)) if not issubclass(kind, PLAIN)}
+        return [item for item in items if type(item) in others] if others else []
 
     def find_later(self) -> None:
         """Note the attributes that code has read of objects which names or containers lead to."""
