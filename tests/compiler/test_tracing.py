@@ -1617,6 +1617,28 @@ def test_other_contents_are_noticed(thing, read, change):
     assert len(runs) == 2
 
 
+class OddList(list):
+    def __iter__(self):
+        raise RuntimeError("nobody asks for it")
+
+    __len__ = __iter__
+
+
+class OddDict(dict):
+    def values(self):
+        raise RuntimeError("nobody asks for it")
+
+    items = values
+
+
+@pytest.mark.parametrize("thing", [OddList([2.0]), OddDict({0: 2.0})])
+def test_a_container_of_a_class_of_ones_own_is_looked_at_as_one_of_pythons(thing):
+    compiled = compile(lambda x: x * thing[0])
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    thing[0] = 5.0
+    np.testing.assert_array_equal(compiled(X), 5 * X)
+
+
 def test_what_the_function_keeps_is_no_change():
     class Model:
         def __init__(self):

@@ -51,6 +51,8 @@ SETTINGS = (
     type,
     ModuleType,
 )
+# What may contain other things from one call to the next; a tuple, in what it has.
+CONTAINERS = (list, tuple, dict, set)
 # What a container has that need not be looked into.
 PLAIN = (numbers.Number, str, bytes, type(None), Value)
 # Numbers of a list that `print` shows.
@@ -277,20 +279,22 @@ class Reads:
 
     def contents(self, thing: object) -> list[object]:
         """Note a container, if it is not too large; return what in it may have more behind it."""
-        if not isinstance(thing, (list, tuple, dict, set)) and not is_array(thing):
+        kind: Any = next((each for each in CONTAINERS if isinstance(thing, each)), None)
+        if kind is None and not is_array(thing):
             return []
-        size = thing.size if is_array(thing) else len(thing)  # type: ignore[attr-defined, arg-type]
-        size += OF_A_CONTAINER
+        # What a class of the user's makes of its length, and of a loop over it, is not asked for.
+        given: Any = thing
+        size = OF_A_CONTAINER + (given.size if kind is None else kind.__len__(given))
         if self.size + size > MOST_CONTENTS:
             return []
         self.size += size
         if not isinstance(thing, tuple):
             self.containers[id(thing)] = thing
-        if is_array(thing):
+        if kind is None:
             return []
-        items: Any = thing.values() if isinstance(thing, dict) else thing
+        items = list(dict.values(given) if kind is dict else kind.__iter__(given))
         # There may be thousands of a few classes.
-        others = {kind for kind in set(map(type, items)) if not issubclass(kind, PLAIN)}
+        others = {each for each in set(map(type, items)) if not issubclass(each, PLAIN)}
         return [item for item in items if type(item) in others] if others else []
 
     def find_later(self) -> None:

@@ -154,7 +154,7 @@ cdef class Contents:
         if self.numbers is not None:
             return self.has_numbers()
         if self.members is not None:
-            return self.thing == self.members
+            return set.__eq__(self.thing, self.members)
         return same_entries(<PyObject *>self.thing, <PyObject *>self.kept)
 
     cdef tuple in_slots(self):
