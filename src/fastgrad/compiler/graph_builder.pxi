@@ -68,10 +68,6 @@ cdef class Builder:
     cdef dict joint_loops
     # Of the step of a new loop: what it takes.
     cdef tuple taken
-    # Arguments whose columns loops are to take as elements, or None; of a step, which of them it takes from
-    # outside beside what it took before: opened_loops.pxi.
-    cdef set opened
-    cdef dict more
 
     def __cinit__(self, Graph source not None):
         self.source = source
@@ -337,6 +333,10 @@ cdef class Builder:
         self.loop_records[key] = record = self.of_many(ROW_LOOP, self.many.items, self.many.size)
         return record
 
+    cdef int32_t copied_loop(self, Loop loop, list operands) except -1:
+        """The record of a loop of the source; opened_loops.pxi has another."""
+        return self.loop(loop, operands)
+
     cdef int32_t result(self, int32_t loop, Py_ssize_t number) except -1:
         """The record of a result of a loop."""
         cdef int32_t two[2]
@@ -361,8 +361,8 @@ cdef class Builder:
             elif row == ROW_CONSTANT:
                 record = self.constant(graph.constants[first])
             elif row == ROW_LOOP:
-                record = copied_loop(
-                    self, graph.loop_of(index),
+                record = self.copied_loop(
+                    graph.loop_of(index),
                     [self.moved.items[graph.loop_operand(index, at)] for at in range(second - 1)],
                 )
             elif has_many_operands(row):

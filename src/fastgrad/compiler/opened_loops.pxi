@@ -14,9 +14,20 @@ cdef bint goes_over(Graph graph, set arguments) except -1:
     return False
 
 
+cdef class Opening(Builder):
+    """A builder that copies loops with elements for columns."""
+
+    # The arguments; and of a step, the columns that it takes from outside beside what it took before.
+    cdef set opened
+    cdef dict more
+
+    cdef int32_t copied_loop(self, Loop loop, list operands) except -1:
+        return opened_loop(self, loop, operands)
+
+
 cdef Graph opened_graph(Graph graph, set arguments, dict more):
     """The graph with elements; of a step, `more` gets the columns that it takes from outside, in order."""
-    cdef Builder builder = Builder(graph)
+    cdef Opening builder = Opening(graph)
     builder.opened, builder.more = arguments, more
     builder.copy_source()
     if graph.taken is None:
@@ -26,7 +37,7 @@ cdef Graph opened_graph(Graph graph, set arguments, dict more):
     return builder.finished(builder.outputs(), ())
 
 
-cdef int32_t record_of_column(Builder self, tuple column) except -1:
+cdef int32_t record_of_column(Opening self, tuple column) except -1:
     """The record of a column: a leaf of the function, which a step takes from outside."""
     if self.source.taken is None:
         return self.leaf(column)
@@ -34,14 +45,12 @@ cdef int32_t record_of_column(Builder self, tuple column) except -1:
     return self.leaf((OUTSIDE, self.source.taken[0] + number))
 
 
-cdef int32_t copied_loop(Builder self, Loop loop, list operands) except -1:
-    """The record of a loop of the source, with elements for the columns of `opened`."""
+cdef int32_t opened_loop(Opening self, Loop loop, list operands) except -1:
+    """The record of a loop of the source, with elements for the columns of the arguments."""
     cdef dict more = {}
     cdef Graph body
     cdef Input given
     cdef list inputs = []
-    if self.opened is None:
-        return self.loop(loop, operands)
     body = opened_graph(loop.body, self.opened, more) if goes_over(loop.body, self.opened) else loop.body
     found = operands[:loop.states + loop.outside]
     found += [record_of_column(self, column) for column in more]
