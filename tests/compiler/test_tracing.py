@@ -722,6 +722,25 @@ def test_a_generator_may_be_named_and_a_seed_given(make):
     np.testing.assert_array_equal(function(X), X * expected)
 
 
+def test_draws_from_a_generator_of_torch_would_be_frozen():
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(TracingError, match="draws random numbers"):
+        compile(lambda x: x * torch.rand((), generator=generator).item())(X)
+
+
+def test_a_module_that_is_imported_inside_may_make_a_generator(tmp_path, monkeypatch):
+    (tmp_path / "with_a_generator.py").write_text("import random\nrate, generator = 2.0, random.Random()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def function(x):
+        import with_a_generator
+
+        return x * with_a_generator.rate
+
+    np.testing.assert_array_equal(compile(function)(X), 2 * X)
+
+
 def with_a_seed_of_its_own(make):
     def function(x):
         pick = make(7)

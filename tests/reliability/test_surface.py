@@ -145,6 +145,12 @@ def test_a_snapshot_is_of_cells_names_functions_and_contents(entries):
         watch.Snapshot(*entries)
 
 
+@pytest.mark.parametrize("thing", [1, "text", (1, 2), b"bytes"])
+def test_contents_are_those_of_a_container(thing):
+    with pytest.raises(TypeError, match="contents are a container's"):
+        watch.Contents(thing)
+
+
 @pytest.mark.parametrize("name", ["Extras", "GraphReader", "Rows"])
 def test_what_the_engine_alone_uses_has_no_name(name):
     assert not hasattr(engine, name)
