@@ -189,6 +189,34 @@ def test_given_arrays_are_filled(outputs):
     assert_close(array, hessian)
 
 
+def nested(x, u):
+    def step(state, each):
+        return scan(lambda s, z: (0.5 * s + z * each * W[0] + u[1] * x, None), state, u[::-1])[0], None
+
+    return scan(step, x, u)[0]
+
+
+@pytest.mark.parametrize("argnums", ["u", ("u", "parameters")])
+@pytest.mark.parametrize("outputs", [lambda f: f, few], ids=["one", "few"])
+@pytest.mark.parametrize("function", [*PROGRAMS, nested], ids=lambda f: f.__name__)
+def test_what_all_rows_share_may_be_the_input_of_a_loop(function, outputs, argnums):
+    """A sum over the rows by it is the sum of every row's derivatives by a row of its own."""
+    function = outputs(function)
+    names = argnums if isinstance(argnums, tuple) else (argnums,)
+    shared, by_rows = compile(lambda x, u: function(x, u), shared="u"), compile(lambda x, u: function(x, u))
+    weights = np.array([0.5, 2.0, 1.5])
+    rows = np.broadcast_to(U[0], U.shape)
+    value, slopes = shared.value_and_grad(X, U[0], argnums=names, reduction="sum", row_weights=weights)
+    hessian = shared.hessian(X, U[0], argnums=names, reduction="sum", row_weights=weights)
+    assert_close(value, weights @ by_rows(X, rows))
+    assert_close(
+        slopes, tuple(np.tensordot(weights, each, 1) for each in by_rows.jacobian(X, rows, argnums=names))
+    )
+    expected = by_rows.hessian(X, rows, argnums=names)
+    for found_row, expected_row in zip(hessian, expected, strict=True):
+        assert_close(found_row, tuple(np.tensordot(weights, each, 1) for each in expected_row))
+
+
 def test_without_rows_there_is_no_dimension_for_them():
     compiled = compile(few(PROGRAMS[0]), shared="u")
     assert compiled.jacobian(0.5, U[0], argnums=1).shape == (2, 4)

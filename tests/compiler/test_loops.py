@@ -473,3 +473,27 @@ def test_indices_of_several_arguments_are_no_steps():
     function = compile(lambda i, j: scan(lambda s, k: (s + take([1.0, 2.0], k), None), 0.0, [i, j])[0])
     with pytest.raises(TracingError, match="must be a column of one argument in every step"):
         function([0, 1], [1, 0])
+
+
+PARTIAL = {
+    "the first state": lambda x, a: scan(
+        lambda state, each: (state - 0.1 * grad((state * each - a) ** 2, state), None), a, x
+    )[0],
+    "a number of the state that is another": lambda x, a: scan(
+        lambda s, each: ([s[0] * each, s[0] * each + grad(s[0] * s[1] ** 2, s[1])], None), [a, a], x
+    )[0][1],
+    "a state from outside": lambda x, a: scan(
+        lambda s, each: ([s[0] + grad(a * s[1] ** 2 * each, s[1]), a], None), [0.0, 1.0], x
+    )[0][0],
+    "an input": lambda x, a: scan(lambda state, each: (state + grad(each * x[0] * a, each), None), 0.0, x)[0],
+    "the state of a condition": lambda x, a: while_loop(
+        lambda state: state - 0.5, lambda state: 0.5 * grad(state**2 * a + x[1], state) / (a + 1.0), a, 9
+    ),
+}
+
+
+@pytest.mark.parametrize("function", PARTIAL.values(), ids=PARTIAL)
+def test_a_derivative_in_a_step_is_partial(function):
+    rows, column = np.array([[0.3, 1.2, -0.7], [0.9, 0.1, 0.4]]), np.array([1.7, 0.8])
+    plain = [function([Value(x) for x in row], Value(a)) for row, a in zip(rows, column, strict=True)]
+    assert np.allclose(compile(function)(rows, column), [value.data for value in plain], rtol=1e-13)

@@ -1,5 +1,6 @@
 """What a compiled function may do with its arguments, and what it is told when it may not."""
 
+import collections
 import contextlib
 import copy
 import functools
@@ -671,6 +672,96 @@ def test_a_closure_on_a_node_of_the_table_is_refused():
 def test_random_numbers_would_be_frozen(draw):
     with pytest.raises(TracingError, match="random"):
         compile(lambda x: x * draw())(X)
+
+
+class Noisy:
+    def __init__(self, rng):
+        self.rng = rng
+
+    def __call__(self, x):
+        return x * self.rng.random()
+
+
+GENERATORS = {
+    "random.Random": lambda: random.Random(0),
+    "default_rng": lambda: np.random.default_rng(0),
+    "RandomState": lambda: np.random.RandomState(0),
+}
+
+
+def helper_draws(x, rng):
+    return x * rng.random()
+
+
+OWN_DRAWS = {
+    "a variable outside": lambda rng: lambda x: x * rng.random(),
+    "an attribute": Noisy,
+    "a method outside": lambda rng: (lambda draw: lambda x: x * draw())(rng.random),
+    "a partial": lambda rng: functools.partial(helper_draws, rng=rng),
+    "an argument of a helper": lambda rng: lambda x: helper_draws(x, rng),
+}
+
+
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("function_of", OWN_DRAWS.values(), ids=OWN_DRAWS)
+def test_draws_from_a_generator_of_ones_own_would_be_frozen(function_of, make):
+    with pytest.raises(TracingError, match="draws random numbers"):
+        compile(function_of(make()))(X)
+
+
+@pytest.mark.parametrize("make", [random.Random, np.random.default_rng, random.SystemRandom])
+def test_draws_with_a_seed_of_the_systems_would_be_frozen(make):
+    with pytest.raises(TracingError, match="draws random numbers"):
+        compile(lambda x: x * make().random())(X)
+
+
+@pytest.mark.parametrize("make", [random.Random, np.random.default_rng])
+def test_a_generator_may_be_named_and_a_seed_given(make):
+    rng, expected = make(0), make(7).random()
+    function = compile(lambda x: x * make(7).random() if rng is not None else x)
+    np.testing.assert_array_equal(function(X), X * expected)
+
+
+def test_draws_from_a_generator_of_torch_would_be_frozen():
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(TracingError, match="draws random numbers"):
+        compile(lambda x: x * torch.rand((), generator=generator).item())(X)
+
+
+def test_a_module_that_is_imported_inside_may_make_a_generator(tmp_path, monkeypatch):
+    (tmp_path / "with_a_generator.py").write_text("import random\nrate, generator = 2.0, random.Random()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def function(x):
+        import with_a_generator
+
+        return x * with_a_generator.rate
+
+    np.testing.assert_array_equal(compile(function)(X), 2 * X)
+
+
+def with_a_seed_of_its_own(make):
+    def function(x):
+        pick = make(7)
+        draw = lambda: pick.random()  # noqa: E731
+        return helper_draws(x, pick) + draw() + Noisy(pick)(x)
+
+    return function
+
+
+@pytest.mark.parametrize("make", [random.Random, np.random.default_rng])
+def test_a_generator_with_a_seed_may_be_made_inside(make):
+    generator = make(7)
+    first, second, third = (generator.random() for _ in range(3))
+    function = compile(with_a_seed_of_its_own(make))
+    np.testing.assert_allclose(function(X), X * first + second + X * third, rtol=1e-14)
+
+
+def test_an_old_generator_of_numpy_may_be_made_with_a_seed():
+    expected = np.random.RandomState(7).random_sample()
+    function = compile(lambda x: x * np.random.RandomState(7).random_sample())
+    np.testing.assert_array_equal(function(X), X * expected)
 
 
 @pytest.fixture
@@ -1469,12 +1560,139 @@ def test_modes_are_remembered_for_every_signature():
 
 
 def test_what_a_program_cannot_notice_is_forgotten_on_demand():
-    scales = [2.0]
+    scales = collections.deque([2.0])
     compiled = compile(lambda x: x * scales[0])
     np.testing.assert_array_equal(compiled(X), 2 * X)
     scales[0] = 3.0
     compiled.forget()
     np.testing.assert_array_equal(compiled(X), 3 * X)
+
+
+class Box:
+    def __init__(self, thing):
+        self.thing = thing
+
+
+class Slotted:
+    __slots__ = ("thing",)
+
+    def __init__(self, thing):
+        self.thing = thing
+
+
+def read_of_own(holder):
+    own = holder
+    return own.thing
+
+
+def table_of_values():
+    return np.array([[Value(2.0), Value(1.0)]])
+
+
+# What is read, how, and what changes it from 2 to 5.
+CONTENTS = {
+    "a list": ([2.0], lambda c: c[0], lambda c: c.__setitem__(0, 5.0)),
+    "a list that grows": ([2.0], sum, lambda c: c.append(3.0)),
+    "a list that was sorted": ([2.0, 5.0], lambda c: c[0], lambda c: c.sort(reverse=True)),
+    "a Value in a list": ([Value(2.0)], lambda c: c[0], lambda c: c.__setitem__(0, Value(5.0))),
+    "a list in a list": ([[2.0]], lambda c: c[0][0], lambda c: c[0].__setitem__(0, 5.0)),
+    "a list in a tuple": (([2.0],), lambda c: c[0][0], lambda c: c[0].__setitem__(0, 5.0)),
+    "a dict": ({"rate": 2.0}, lambda c: c["rate"], lambda c: c.update(rate=5.0)),
+    "a dict in a dict": ({"a": {"rate": 2.0}}, lambda c: c["a"]["rate"], lambda c: c["a"].update(rate=5.0)),
+    "a dict with another key": ({1: 2.0}, lambda c: sum(c.values()), lambda c: c.update({2: 3.0})),
+    "a set": ({2.0}, sum, lambda c: c.add(3.0)),
+    "an array": (np.array([2.0]), lambda c: c[0], lambda c: c.fill(5.0)),
+    "a part of an array": (np.array([2.0, 0.0, 1.0])[::2], lambda c: c[0], lambda c: c.fill(5.0)),
+    "an array of Values": (table_of_values(), lambda c: c[0, 0], lambda c: c.fill(Value(5.0))),
+    "a list in an attribute": (Box([2.0]), lambda c: c.thing[0], lambda c: setattr(c, "thing", [5.0])),
+    "an object in an attribute": (
+        Box(Box(2.0)), lambda c: c.thing.thing, lambda c: setattr(c, "thing", Box(5.0))
+    ),
+    "an object in a list": (
+        [Box(2.0)], lambda c: sum(each.thing for each in c), lambda c: setattr(c[0], "thing", 5.0)
+    ),
+    "a variable of its own": (Box(2.0), read_of_own, lambda c: setattr(c, "thing", 5.0)),
+    "a slot": (Slotted(2.0), lambda c: c.thing, lambda c: setattr(c, "thing", 5.0)),
+    "a list in a slot": (Slotted([2.0]), lambda c: c.thing[0], lambda c: c.thing.__setitem__(0, 5.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("thing", "read", "change"), CONTENTS.values(), ids=CONTENTS)
+def test_other_contents_are_noticed(thing, read, change):
+    thing = copy.deepcopy(thing)
+    runs = []
+
+    def function(x):
+        runs.append(1)
+        return x * read(thing)
+
+    compiled = compile(function)
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(X), 2 * X)
+    assert len(runs) == 1
+    change(thing)
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(X), 5 * X)
+    assert len(runs) == 2
+
+
+class OddList(list):
+    def __iter__(self):
+        raise RuntimeError("nobody asks for it")
+
+    __len__ = __iter__
+
+
+class OddDict(dict):
+    def values(self):
+        raise RuntimeError("nobody asks for it")
+
+    items = values
+
+
+@pytest.mark.parametrize("thing", [OddList([2.0]), OddDict({0: 2.0})])
+def test_a_container_of_a_class_of_ones_own_is_looked_at_as_one_of_pythons(thing):
+    compiled = compile(lambda x: x * thing[0])
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    thing[0] = 5.0
+    np.testing.assert_array_equal(compiled(X), 5 * X)
+
+
+def test_what_the_function_keeps_is_no_change():
+    class Model:
+        def __init__(self):
+            self.seen, self.last = [], []
+
+        def __call__(self, x):
+            self.seen.append(x)
+            self.last = [2 * x]
+            return self.last[0] + 1
+
+    model = Model()
+    compiled = compile(model)
+    for _ in range(3):
+        compiled(X)
+    assert len(model.seen) == 1
+
+
+def test_a_warning_names_the_container_that_changes():
+    rates = [0.1]
+    compiled = compile(lambda x: x * rates[0])
+    for step in range(3):
+        rates[0] = 0.1 * step
+        compiled(X)
+    rates[0] = 0.7
+    with pytest.warns(RuntimeWarning, match="what is in rates"):
+        compiled(X)
+
+
+def test_an_array_may_be_resized_after_the_trace():
+    numbers = np.array([2.0, 3.0])
+    compiled = compile(lambda x: x * numbers[0])
+    compiled(X)
+    numbers.resize(100_000, refcheck=False)
+    numbers[0] = 5.0
+    np.testing.assert_array_equal(compiled(X), 5 * X)
 
 
 def test_a_branch_that_has_run_often_is_refused_all_the_same():

@@ -12,6 +12,7 @@ import pytest
 import fastgrad.functional as F
 from evidence.loop_programs import PROGRAMS, W
 from fastgrad import Value, compile, scan, take
+from fastgrad.derivatives import custom_jvp
 from fastgrad.engine import _reduce as reduce
 from fastgrad.engine import apply
 from fastgrad.export import to_c
@@ -126,6 +127,58 @@ def test_every_operation(compiler, tmp_path):
         return sum(found, Value(0.0))
 
     assert_same(compile(of), tmp_path, np.array([0.7, 1.9]), np.array([1.3, 0.2]), compiler=compiler)
+
+
+@custom_jvp
+def rounded(x):
+    return x.round()
+
+
+rounded.defjvps(lambda t, ans, x: (1.0 + 0.1 * ans * x) * t)
+
+
+@custom_jvp
+def cube(x):
+    return scan(lambda state, _: (state * x, None), 1.0, None, length=3)[0]
+
+
+cube.defjvps(lambda t, ans, x: 3.0 * x * x * t)
+
+
+def given(x, y):
+    # The derivative is infinite at 0, where only what it is computed from would get a nan.
+    return Value(x * W[0], (y,), (F.where(x, y, 1.0 / x) * 0.5,))
+
+
+OWN_DERIVATIVES = {
+    "a rule": lambda x, y: rounded(3.0 * x) * y[0] * W[0],
+    "a rule in a step": lambda x, y: scan(lambda s, z: (rounded(s * 2.0 + z) * W[1], None), x, y)[0],
+    "a loop in a body": lambda x, y: cube(x * W[0]) + y[0],
+    "a loop in a body in a step": lambda x, y: scan(lambda s, z: (cube(0.5 * s + z * W[0]), None), x, y)[0],
+    "a derivative that is given": lambda x, y: given(x, y[1]) * W[1],
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("function", OWN_DERIVATIVES.values(), ids=OWN_DERIVATIVES)
+def test_derivatives_of_ones_own(function, tmp_path):
+    assert_same(compile(function), tmp_path, np.array([0.7, 1.9, 0.4]), RNG.normal(size=(3, 4)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("names", ["x, y", "gx, s", "o, made"])
+def test_a_loop_in_a_step_goes_over_an_argument(names, tmp_path):
+    scope = {"scan": scan, "W": W, "total": None}
+    first, rows = names.split(", ")
+    exec(
+        f"def total({names}):\n"
+        f"    def inner(u, z, each): return 0.5 * u + z * each * W[0], u\n"
+        f"    def step(state, each):\n"
+        f"        return scan(lambda u, z: inner(u, z, each), state, {rows}[::-1])[0], None\n"
+        f"    return scan(step, {first}, {rows})[0]\n",
+        scope,
+    )
+    assert_same(compile(scope["total"]), tmp_path, RNG.normal(size=3), RNG.normal(size=(3, 4)))
 
 
 @needs_compiler

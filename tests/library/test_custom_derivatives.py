@@ -631,3 +631,50 @@ def test_long_chains_do_not_recurse():
     assert copy.deepcopy(y)._local_grads == (1.0,)
     del y
     assert len(pickle.dumps(x)) > 0
+
+
+@custom_jvp
+def rounded(x):
+    """Its derivative has nothing to do with its body's."""
+    return x.round()
+
+
+rounded.defjvps(lambda t, ans, x: 2.0 * ans * t)
+
+
+def looped(function):
+    return lambda x: fastgrad.scan(lambda state, _: (function(state * 1.0), None), x, None, length=2)[0]
+
+
+@pytest.mark.parametrize("around", [lambda function: function, looped], ids=["plain", "in a loop"])
+@pytest.mark.parametrize("function", [rounded, sine, sqrt], ids=lambda each: each.__name__)
+def test_second_derivatives_of_a_program_are_those_of_the_rule(around, function):
+    """What a rule has of the result, and of other functions, is differentiated by their rules."""
+    whole = around(function)
+    compiled = fastgrad.compile(lambda x: whole(x))
+    points = [1.2, 2.7]
+    expected = numpy.array([[each.data for each in orders(whole, Value(point))] for point in points])
+    assert numpy.allclose(compiled.hessian(points), expected[:, 2], rtol=1e-12)
+    assert numpy.allclose(compiled.hvp(points, tangents=[1.0, 1.0]), expected[:, 2], rtol=1e-12)
+    assert numpy.allclose(fastgrad.compile(lambda x: orders(whole, x))(points), expected, rtol=1e-12)
+    slope = fastgrad.compile(lambda x: grad(whole(x), x))
+    assert numpy.allclose(slope.hessian(points), expected[:, 3], rtol=1e-12)
+
+
+def test_a_body_may_be_a_loop_within_a_step():
+    @custom_jvp
+    def cube(x):
+        return fastgrad.scan(lambda state, _: (state * x, None), 1.0, None, length=3)[0]
+
+    cube.defjvps(lambda t, ans, x: 3.0 * x * x * t)
+
+    def total(x):
+        return fastgrad.scan(lambda state, each: (cube(state + each), None), 1.0, x)[0]
+
+    rows = numpy.array([[0.1, 0.2], [-0.3, 0.4]])
+    compiled = fastgrad.compile(total)
+    first = 1.0 + rows[:, 0]
+    last = first**3 + rows[:, 1]
+    expected = numpy.stack([9.0 * last**2 * first**2, 3.0 * last**2], axis=1)
+    assert numpy.allclose(compiled(rows), last**3)
+    assert numpy.allclose(compiled.input_gradients(rows), expected)

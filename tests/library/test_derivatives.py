@@ -549,6 +549,10 @@ def test_a_rosenbrock_hessian_is_as_short_as_by_hand():
 def test_grad_of_a_function_says_what_takes_one():
     with pytest.raises(TypeError, match="not function: call it, or take derivatives"):
         grad(lambda x: x * x, Value(1.0))
+    with pytest.raises(TypeError, match="not function: call it, or take derivatives"):
+        grad(lambda x: x * x)(1.0)
+    with pytest.raises(TypeError, match=r"grad\(y, xs\) needs the Values"):
+        grad(Value(1.0))
 
 
 def test_equal_nodes_are_computed_once():
@@ -711,6 +715,9 @@ def test_derivatives_of_functions_compile():
             "1 arguments need as many tangents, not 2",
         ),
         (lambda: jvp(lambda x: x, ([2.0],), (1.0,)), ValueError, r"tangents\[0\] is a single number"),
+        (lambda: jacobian(lambda w: w[0][0])([[1.0, 2.0]]), TypeError, "not a list of lists"),
+        (lambda: jacobian(lambda w: w[0][0])(numpy.eye(2)), TypeError, "not a list of lists"),
+        (lambda: jacobian(lambda p: p["a"])({"a": 1.0}), TypeError, "a list of numbers, not a dict"),
         (
             lambda: vjp(lambda x: [x], 2.0)[1]([1.0, 2.0]),
             ValueError,

@@ -131,10 +131,24 @@ def test_kernels_take_no_addresses():
         baseline.evaluate("exp", 0, 0, 1)
 
 
-@pytest.mark.parametrize("entries", [([()], [], []), ([], [({}, "name")], []), ([], [], [(len, None)])])
-def test_a_snapshot_is_of_cells_names_and_functions(entries):
+@pytest.mark.parametrize(
+    "entries",
+    [
+        ([()], [], [], []),
+        ([], [({}, "name")], [], []),
+        ([], [], [(len, None)], []),
+        ([], [], [], [[]]),
+    ],
+)
+def test_a_snapshot_is_of_cells_names_functions_and_contents(entries):
     with pytest.raises(ValueError, match="triples of cells and names"):
         watch.Snapshot(*entries)
+
+
+@pytest.mark.parametrize("thing", [1, "text", (1, 2), b"bytes"])
+def test_contents_are_those_of_a_container(thing):
+    with pytest.raises(TypeError, match="contents are a container's"):
+        watch.Contents(thing)
 
 
 @pytest.mark.parametrize("name", ["Extras", "GraphReader", "Rows"])

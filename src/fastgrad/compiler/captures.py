@@ -1,4 +1,4 @@
-"""The names that a function reads from outside: it is traced anew when one is bound to something else."""
+"""What a function reads from outside, names and containers: it is traced anew when one has changed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from types import (
     CodeType,
     FrameType,
     FunctionType,
+    MemberDescriptorType,
     MethodType,
     ModuleType,
 )
 from typing import Any, TypeAlias
 
+from fastgrad.compiler.generators import draws_from_system, state_of
 from fastgrad.compiler.program import Programs
-from fastgrad.compiler.watch import ABSENT, Snapshot, Watch, class_table, dotted_names
+from fastgrad.compiler.watch import ABSENT, Contents, Snapshot, Watch, class_table, dotted_names
 from fastgrad.engine import Value
 
 __all__ = ["Name", "Reads", "changed_data"]
@@ -37,7 +39,8 @@ Parts: TypeAlias = tuple[FunctionType, CodeType, object, object]
 # The packages whose names count as fixed, like those of the standard library (the folder below).
 FIXED = ("fastgrad", "numpy")
 LIBRARY = str(Path(os.__file__).parent)
-# An object's attribute is watched if it is one of these; a list, a dict or another object is not.
+# An object's attribute is watched from the first look on if it is one of these. Another object may be what
+# the function itself keeps there: it is watched if the trace has left it in its place.
 SETTINGS = (
     numbers.Number,
     str,
@@ -49,8 +52,16 @@ SETTINGS = (
     type,
     ModuleType,
 )
+# What may contain other things from one call to the next; a tuple, in what it has.
+CONTAINERS = (list, tuple, dict, set)
+# What a container has that need not be looked into.
+PLAIN = (numbers.Number, str, bytes, type(None), Value)
 # Numbers of a list that `print` shows.
 MOST_SHOWN = 4
+# The most objects in all containers whose contents are compared before each call, which takes microseconds;
+# and as how many objects a container counts, beside what it has.
+MOST_CONTENTS = 10_000
+OF_A_CONTAINER = 16
 # The global generator: the functions of the module `random` are its methods.
 GENERATOR = random.random.__self__  # type: ignore[attr-defined]
 
@@ -59,18 +70,31 @@ class Reads:
     """The names that a compiled function and its callees read, each with the object it was bound to then.
 
     Names are globals, variables of closures, and attributes in dotted names: `self.scale`, `helpers.act`.
-    The contents of lists, dicts and other containers are not looked at.
+    Of the lists, dicts, tuples and arrays that names lead to, the contents are read as well.
     """
 
     def __init__(self, compiled: Programs[Any] | None = None) -> None:
         self.cells: dict[int, Cell] = {}
         self.names: dict[tuple[int, str], Name] = {}
         self.functions: dict[int, Parts] = {}
+        # By id: containers that names lead to. `size` counts their objects. And attributes that are objects of
+        # no kind in SETTINGS.
+        self.containers: dict[int, object] = {}
+        self.size = 0
+        self.held: dict[tuple[int, str], Name] = {}
+        # By id: objects without a dict, with the names of their slots.
+        self.slots: dict[int, tuple[object, set[str]]] = {}
+        # Attributes that code reads of its own variables, which have no value yet when it begins.
+        self.later: dict[tuple[str, ...], CodeType] = {}
         # By the id of a scope: the name of the object or function whose scope it is.
         self.owners: dict[int, str] = {}
         # Whether code that ran names a function of the global generator of `random` or numpy.
         self.names_random = False
         self.names_numpy = False
+        # By id: other generators that names lead to, each with its state when it was found.
+        self.generators: dict[int, tuple[object, object]] = {}
+        # Whether code that ran drew from the system.
+        self.drew_from_system = False
         # All keyed by id: objects that may be functions; functions, by their code; code that ran, with its
         # names; code nested in such code; code whose function is not found yet.
         self.reached: dict[int, object] = {}
@@ -91,17 +115,31 @@ class Reads:
         finally:
             self.names_random = self.names_random or watch.drew
             self.find_unknown()
+            self.find_later()
 
     def add(self, other: Reads) -> None:
         """Add the names that another trace of the same function has read."""
         self.cells |= other.cells
         self.names |= other.names
         self.functions |= other.functions
+        self.containers |= other.containers
+        self.held |= other.held
+        for key, (thing, slots) in other.slots.items():
+            self.slots.setdefault(key, (thing, set()))[1].update(slots)
         self.owners |= other.owners
 
     def snapshot(self) -> Snapshot:
         """Return the names with their objects, to be compared with the objects at a later time."""
-        return Snapshot(list(self.cells.values()), list(self.names.values()), list(self.functions.values()))
+        held = [each for each in self.held.values() if each[0].get(each[1], ABSENT) is each[2]]
+        return Snapshot(
+            list(self.cells.values()),
+            [*self.names.values(), *held],
+            list(self.functions.values()),
+            [
+                *[Contents(container) for container in self.containers.values()],
+                *[Contents(thing, tuple(slots)) for thing, slots in self.slots.values()],
+            ],
+        )
 
     def names_of(self, parameters: Sequence[Value]) -> list[str]:
         """Return a line that names the parameters which a name is bound to; no line without any."""
@@ -133,8 +171,9 @@ class Reads:
         code, scope = frame.f_code, frame.f_globals
         if id(code) not in self.ran:
             if scope is vars(random):
-                # All generators share the code of their methods: see_generator looks at each call's `self`.
-                self.see_generator(frame.f_locals.get("self"))
+                # All generators share the code of their methods: each call's `self` is looked at.
+                self.is_global_generator(frame.f_locals.get("self"))
+                self.drew_from_system = self.drew_from_system or draws_from_system(frame)
                 return False
             if is_fixed(scope):
                 return True
@@ -154,7 +193,10 @@ class Reads:
             thing = variables.get(name)
             if has_attributes(thing):
                 again = True
-                self.follow(thing, attributes, code)
+                # What the function has made itself may have a generator with a seed of its own.
+                self.follow(thing, attributes, code, id(thing) in self.reached)
+            elif thing is None:
+                self.later[tuple(attributes)] = code
         return not again
 
     def read(self, scope: dict[str, Any], name: str) -> object:
@@ -163,12 +205,14 @@ class Reads:
         self.names.setdefault((id(scope), name), (scope, name, bound))
         return bound
 
-    def follow(self, thing: object, attributes: Sequence[str], code: CodeType) -> None:
+    def follow(
+        self, thing: object, attributes: Sequence[str], code: CodeType, generators: bool = True
+    ) -> None:
         """Note the attributes in a dotted name that begins with this object."""
-        self.reach(thing)
+        self.reach(thing, generators)
         for attribute in attributes:
             thing = self.attribute(thing, attribute)
-            self.reach(thing)
+            self.reach(thing, generators)
         if thing is random:
             self.names_random = True
         if isinstance(thing, ModuleType) and (
@@ -183,19 +227,24 @@ class Reads:
             return scope.get(name, ABSENT) if is_fixed(scope) else self.read(scope, name)
         if not has_attributes(thing):
             return ABSENT
-        own = vars(thing) if not isinstance(thing, type) else {}
-        if name in own:
+        if is_slot(thing, name):
+            self.slots.setdefault(id(thing), (thing, set()))[1].add(name)
+            return getattr(thing, name, ABSENT)
+        own: Any = getattr_dict(thing) if not isinstance(thing, type) else {}
+        if own and name in own:
             found = own[name]
             if isinstance(found, SETTINGS):
                 self.read(own, name)
-                self.owners[id(own)] = type(thing).__name__
+            else:
+                self.held.setdefault((id(own), name), (own, name, found))
+            self.owners[id(own)] = type(thing).__name__
             return found
         found = self.in_class(thing if isinstance(thing, type) else type(thing), name)
         if found is ABSENT or not isinstance(found, (FunctionType, *SETTINGS)):
             # The function of a property is seen when it runs.
             self.reach(found)
             return ABSENT
-        if not isinstance(thing, type):
+        if not isinstance(thing, type) and own is not None:
             self.read(own, name)
         return found
 
@@ -212,28 +261,81 @@ class Reads:
                 return [self.read(table, name) for table in tables][-1]
         return ABSENT
 
-    def reach(self, thing: object) -> None:
-        """Remember the functions behind an object, so that they are found when their code runs."""
+    def reach(self, thing: object, generators: bool = True) -> None:
+        """Remember the functions behind an object, so that they are found when their code runs.
+
+        generators: whether to note the generators of random numbers that it has.
+        """
         waiting = [thing]
         while waiting:
             thing = waiting.pop()
             if id(thing) in self.reached:
                 continue
             self.reached[id(thing)] = thing
+            waiting += self.contents(thing)
             if isinstance(thing, FunctionType):
                 self.by_code.setdefault(id(thing.__code__), []).append(thing)
-            self.see_generator(thing)
+            if generators:
+                self.see_generator(thing)
             waiting += behind(thing)
 
+    def contents(self, thing: object) -> list[object]:
+        """Note a container, if it is not too large; return what in it may have more behind it."""
+        kind: Any = next((each for each in CONTAINERS if isinstance(thing, each)), None)
+        if kind is None and not is_array(thing):
+            return []
+        # What a class of the user's makes of its length, and of a loop over it, is not asked for.
+        given: Any = thing
+        size = OF_A_CONTAINER + (given.size if kind is None else kind.__len__(given))
+        if self.size + size > MOST_CONTENTS:
+            return []
+        self.size += size
+        if not isinstance(thing, tuple):
+            self.containers[id(thing)] = thing
+        if kind is None:
+            return []
+        items = list(dict.values(given) if kind is dict else kind.__iter__(given))
+        # There may be thousands of a few classes.
+        others = {each for each in set(map(type, items)) if not issubclass(each, PLAIN)}
+        return [item for item in items if type(item) in others] if others else []
+
+    def find_later(self) -> None:
+        """Note the attributes that code has read of objects which names or containers lead to."""
+        seen = 0
+        others = (FunctionType, type, ModuleType, Programs)
+        while self.later and seen < len(self.reached):
+            objects = list(self.reached.values())
+            for thing in objects[seen:]:
+                if has_attributes(thing) and not isinstance(thing, others):
+                    for attributes, code in self.later.items():
+                        self.follow(thing, attributes, code)
+            seen = len(objects)
+
     def see_generator(self, thing: object) -> None:
-        """Note whether an object is a global generator of random numbers, or a method of one."""
+        """Note an object that is a generator of random numbers, or a method of one."""
         if isinstance(thing, (MethodType, BuiltinFunctionType)):
             thing = thing.__self__
+        if not self.is_global_generator(thing) and id(thing) not in self.generators:
+            state = state_of(thing)
+            if state is not None:
+                self.generators[id(thing)] = thing, state
+
+    def is_global_generator(self, thing: object) -> bool:
+        """Note a global generator; return whether the object is one."""
         numpy = sys.modules.get("numpy.random.mtrand")
         if thing is GENERATOR:
             self.names_random = True
         elif numpy is not None and thing is getattr(numpy, "_rand", numpy):
             self.names_numpy = True
+        else:
+            return False
+        return True
+
+    def drew(self) -> bool:
+        """Return whether the function drew from a generator that is not a global one."""
+        return self.drew_from_system or any(
+            state_of(generator) != state for generator, state in self.generators.values()
+        )
 
     def find_function(self, frame: FrameType) -> None:
         """Find the function whose code begins to run, and note the names that lead to it."""
@@ -273,6 +375,8 @@ class Reads:
     def note(self, function: FunctionType) -> None:
         """Note a function that runs, and the contents of its closure."""
         code, named = function.__code__, function.__kwdefaults__
+        self.reach(function.__defaults__)
+        self.reach(named)
         parts = function, code, given(function.__defaults__), given(named)
         self.functions[id(function)] = parts
         for name in named or ():
@@ -289,11 +393,17 @@ def changed_data(snapshot: Snapshot) -> list[str]:
     now = [(cell_name, contents, contents_of(cell)) for cell, contents, cell_name in snapshot.cells]
     now += [(name, bound, scope.get(name, ABSENT)) for scope, name, bound in snapshot.names]
     code = (FunctionType, type, ModuleType, Programs, type(ABSENT))
-    return [
+    changed = [
         name
         for name, before, after in now
         if after is not before and not isinstance(before, code) and not isinstance(after, code)
     ]
+    names = {id(bound): name for name, _, bound in now}
+    for each in snapshot.contents:
+        if not each.is_current():
+            kind = type(each.thing).__name__
+            changed.append(f"what is in {names.get(id(each.thing), f'a {kind} that it reads')}")
+    return changed
 
 
 def is_fixed_number(thing: object) -> bool:
@@ -303,6 +413,11 @@ def is_fixed_number(thing: object) -> bool:
     if isinstance(thing, (list, tuple)):
         return len(thing) > 0 and all(map(is_fixed_number, thing[:MOST_SHOWN]))
     return isinstance(getattr(thing, "shape", None), tuple) and hasattr(thing, "dtype")
+
+
+def is_array(thing: object) -> bool:
+    """Return whether something is an array of numpy's."""
+    return type(thing).__module__ == "numpy" and hasattr(thing, "tobytes") and getattr(thing, "ndim", 0) > 0
 
 
 def brief(thing: Any) -> str:
@@ -350,7 +465,17 @@ def contents_of(cell: Any) -> object:
 
 def has_attributes(thing: object) -> bool:
     """Return whether an object's attributes are watched: not those of Values, numbers and lists."""
-    return not isinstance(thing, Value) and (isinstance(thing, type) or type(getattr_dict(thing)) is dict)
+    if isinstance(thing, Value):
+        return False
+    return isinstance(thing, type) or type(getattr_dict(thing)) is dict or hasattr(type(thing), "__slots__")
+
+
+def is_slot(thing: object, name: str) -> bool:
+    """Return whether an attribute of an object is a slot of its class, which is one of Python."""
+    if isinstance(thing, type):
+        return False
+    found = inspect.getattr_static(type(thing), name, None)
+    return isinstance(found, MemberDescriptorType) and class_table(found.__objclass__) is not None
 
 
 def getattr_dict(thing: object) -> object:

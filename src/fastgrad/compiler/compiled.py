@@ -200,8 +200,8 @@ class Compiled(Methods[Returned]):
     def forget(self) -> None:
         """Drop all programs: the next call traces anew.
 
-        Call it after changing what is not watched: a number or a leaf in a list or another container
-        that the function reads.
+        Call it after changing what is not watched: what a container of another kind than list, dict, set
+        and array holds, or a very large one, or what the standard library keeps, such as os.environ.
         """
         self.programs.clear()
         self.chosen.clear()

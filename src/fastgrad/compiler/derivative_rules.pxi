@@ -53,7 +53,7 @@ cdef Rule traced_rule(int row, int operand):
         add_node(rule, ROW_CONSTANT, -1, -1, -1, float(found))
         rule.result = 0
         return rule
-    records, operands, constants, given, _, outputs = found
+    records, operands, constants, given, _, outputs, _ = found
     cdef const int32_t *record = <const int32_t *><const char *>(<bytes>records)
     cdef const int32_t *many = <const int32_t *><const char *>(<bytes>operands)
     cdef dict place_of = {id(leaf): ~place for place, leaf in enumerate(leaves)}

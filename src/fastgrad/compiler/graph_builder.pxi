@@ -81,7 +81,7 @@ cdef class Builder:
     # loop.
     cdef dict loop_records
     cdef dict joint_loops
-    # In the step of a joint loop: Graph.taken.
+    # In the step of a new loop: Graph.taken.
     cdef tuple taken
 
     def __cinit__(self, Graph source not None):
@@ -348,6 +348,10 @@ cdef class Builder:
         self.loop_records[key] = record = self.of_many(ROW_LOOP, self.many.items, self.many.size)
         return record
 
+    cdef int32_t copied_loop(self, Loop loop, list operands) except -1:
+        """The record of a loop of the source; opened_loops.pxi has another."""
+        return self.loop(loop, operands)
+
     cdef int32_t result(self, int32_t loop, Py_ssize_t number) except -1:
         """The record of a result of a loop."""
         cdef int32_t two[2]
@@ -392,7 +396,7 @@ cdef class Builder:
         cdef int32_t first = graph.first(index), second = graph.second(index)
         cdef Py_ssize_t at
         if row == ROW_LOOP:
-            return self.loop(
+            return self.copied_loop(
                 graph.loop_of(index),
                 [self.moved.items[graph.loop_operand(index, at)] for at in range(second - 1)],
             )

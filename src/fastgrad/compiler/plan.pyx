@@ -241,11 +241,18 @@ cdef class Allocation:
             self.keep(step.fields[1])
         if need & READS_OUT:
             self.keep(step.out)
-        if self.writes.size and step.opcode != OPCODE_LOOP and not self.wanted(self.writes.items[0]):
-            # A result without a gradient has none to pass on: local derivatives are such. Of the results of
-            # a matrix, all have one or none.
+        if not self.passes_on(step):
             self.keeps.size = self.targets.size = 0
         return 0
+
+    cdef bint passes_on(self, const Step *step) noexcept:
+        """Whether a step that has results has a gradient to pass on: local derivatives have none.
+
+        Of the results of a matrix, all have one or none; of those of a loop, some may.
+        """
+        if step.opcode == OPCODE_LOOP:
+            return self.wanted(step.out)
+        return self.writes.size == 0 or self.wanted(self.writes.items[0])
 
     cdef int describe_wide(self, WideStep wide, const Roles *roles, int32_t out) except -1:
         cdef const int32_t *ids = self.lowering.ids.items + wide.start

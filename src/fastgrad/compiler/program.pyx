@@ -25,7 +25,7 @@ from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowProgram, RowState, S
 from fastgrad.compiler.rows cimport begin_loop_in_row, end_step_in_row, give_step_in_row
 from fastgrad.compiler.rows cimport gradients_in_row, value_in_row
 from fastgrad.compiler.transforms cimport freed_graph, hessian_graph, jacobian_graph, tangent_graph
-from fastgrad.compiler.transforms cimport weighted_graph
+from fastgrad.compiler.transforms cimport weighted_graph, with_elements
 from fastgrad.compiler.watch cimport Snapshot
 from fastgrad.engine cimport read_leaves
 from fastgrad.engine import Value, _described, _refuse
@@ -195,7 +195,11 @@ cdef class Program:
     cdef Plan plan_for(self, int purpose):
         plan = self.plans.get(purpose)
         if plan is None:
-            self.plans[purpose] = plan = make_plan(self.graph, purpose, self.kinds)
+            graph = self.graph
+            if purpose == SHARED:
+                # The gradient by a shared number is added up where it is a leaf; a loop reads columns alone.
+                graph = with_elements(graph, {at for at, kind in enumerate(self.kinds) if kind == NUMBER})
+            self.plans[purpose] = plan = make_plan(graph, purpose, self.kinds)
         return plan
 
     cdef bint fits(self, list arguments) except -1:

@@ -20,6 +20,7 @@ from fastgrad.compiler.tracing import (
 )
 from fastgrad.engine import (
     Value,
+    _age,
     _graph_order,
     _is_tracing,
     _make_unknown,
@@ -187,7 +188,8 @@ def while_loop(
         step.__name__ = name
         state: State = scan(step, init_val, None, limit)[0]
         return state
-    state = rebuilt(shape, iter([as_value(leaf, f"the state of {name}") for leaf in leaves_of(init_val)]))
+    first = [as_value(leaf, f"the state of {name}") for leaf in leaves_of(init_val)]
+    state = rebuilt(shape, iter(apart(first, _age(Value(0.0)))))
     for _ in range(limit):
         going = condition(cond_fun, state)
         if not (going.data > 0.0 if isinstance(going, Value) else going > 0):
@@ -284,7 +286,29 @@ def steps_of(sources: list[Source], length: int | None, name: str) -> int:
 
 def x_of(element: Any) -> Any:
     """Return an input as the step gets it: an integer may be an index for `take`."""
+    if type(element) is Value:
+        return apply("mul", element, 1.0)
     return Value(element) if isinstance(element, float) else element
+
+
+def apart(leaves: list[Value], begun: int) -> list[Value]:
+    """Return Values of the same numbers, of which each is the loop's own and none is there twice.
+
+    In a step, the derivative by a number of its state is the partial one, as in a compiled loop, even if the
+    step uses the Value that the state began with, or that another number of the state is.
+
+    begun: the age of a Value from just before the loop.
+    """
+    if min(map(_age, leaves), default=begun) >= begun and len(set(map(id, leaves))) == len(leaves):
+        return leaves
+    taken: set[int] = set()
+    found = []
+    for leaf in leaves:
+        if type(leaf) is Value and (_age(leaf) < begun or id(leaf) in taken):
+            leaf = apply("mul", leaf, 1.0)
+        taken.add(id(leaf))
+        found.append(leaf)
+    return found
 
 
 # -- eagerly -------------------------------------------------------------------------------------------
@@ -303,9 +327,10 @@ def repeated(
     """Return what scan does, by a plain loop."""
     made: list[list[Any]] = []
     y_shape: Nest | None = None
+    begun = _age(Value(0.0))
     for step in reversed(range(steps)) if reverse else range(steps):
         x = rebuilt(shape, iter([x_of(source.elements[step]) for source in sources]))
-        state, y = returned(f(rebuilt(kept, iter(leaves)), x), name)
+        state, y = returned(f(rebuilt(kept, iter(apart(leaves, begun))), x), name)
         leaves = checked(state, kept, name)
         found = nest_of(y)
         if y_shape is not None and found != y_shape:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import operator
 import random
-import sys
 import threading
 from bisect import bisect_right
 from collections import deque
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn, SupportsFloat, SupportsIndex, Type
 from fastgrad.compiler import source_lines
 from fastgrad.compiler.arguments import describe_signature
 from fastgrad.compiler.captures import Name, Reads, is_fixed
+from fastgrad.compiler.generators import numpy_state
 from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Input, Loop
 from fastgrad.compiler.interruptions import interrupts_run
 from fastgrad.compiler.program import Program
@@ -156,6 +156,8 @@ class Records(NamedTuple):
     # The symbols of nodes that have one: those of `take`, of loops and of their results.
     symbols: list[Any]
     outputs: list[int]
+    # For each record that a function with a derivative of its own has made, by number: the rule that gives it.
+    rules: dict[int, Any]
     # For each record the lines that it computes, if they are asked for.
     lines: list[tuple[Line, ...]] | None = None
 
@@ -372,8 +374,10 @@ def trace(
         raise
     alone = alone and threading.active_count() == 1
     # Another thread may have drawn, unless the function names a generator.
-    if (found.drew_random and (alone or reads.names_random)) or (
-        found.drew_numpy and (alone or reads.names_numpy)
+    if (
+        reads.drew()
+        or (found.drew_random and (alone or reads.names_random))
+        or (found.drew_numpy and (alone or reads.names_numpy))
     ):
         raise TracingError(
             f"{name} draws random numbers: they would be the same in every row and call; pass them as an "
@@ -474,23 +478,6 @@ def graph_of(
 
 # The engine asks this before it refuses something.
 interrupts = functools.partial(interrupts_run, graph_of.__code__)
-
-
-def numpy_state() -> Any:
-    """Return the state of numpy's global generator in a form that compares, None if numpy is not loaded."""
-    numpy = sys.modules.get("numpy")
-    generator = getattr(numpy, "random", None) if numpy else None
-    if generator is None:
-        return None
-    # Only one of numpy's generators has the legacy form.
-    return comparable(generator.get_state(legacy=False))
-
-
-def comparable(state: Any) -> Any:
-    """Return a generator's state, dicts of numbers and arrays, with bytes for the arrays."""
-    if isinstance(state, dict):
-        return {name: comparable(part) for name, part in state.items()}
-    return state.tobytes() if hasattr(state, "tobytes") else state
 
 
 def flat_outputs(output: object) -> tuple[bool, list[Value]]:

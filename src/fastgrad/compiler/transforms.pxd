@@ -58,6 +58,7 @@ cdef Divided divided(Loop loop)
 
 # Columns, tangents and a weight are leaves, as Graph.leaves names them: (argument, column), or
 # (-1, parameter). `jacobian_graph` takes groups of columns.
+cdef Graph with_elements(Graph graph, set arguments)
 cdef Graph jacobian_graph(Graph graph, tuple columns, bint values)
 cdef Graph hessian_graph(Graph graph, tuple columns)
 cdef Graph tangent_graph(Graph graph, tuple columns, tuple tangents)

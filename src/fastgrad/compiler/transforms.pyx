@@ -36,6 +36,7 @@ cdef enum:
 
 include "derivative_rules.pxi"
 include "graph_builder.pxi"
+include "opened_loops.pxi"
 include "forward_mode.pxi"
 include "reverse_mode.pxi"
 include "recurrences.pxi"
@@ -46,6 +47,13 @@ def simplified(Graph graph not None):
     cdef Builder builder = Builder(graph)
     builder.copy_source()
     return builder.finished(builder.outputs())
+
+
+cdef Graph with_elements(Graph graph, set arguments):
+    """The same outputs, the columns of these arguments being elements for the loops that go over them."""
+    if not goes_over(graph, arguments):
+        return graph
+    return opened_graph(graph, arguments, {})
 
 
 cdef Graph jacobian_graph(Graph graph, tuple columns, bint values):

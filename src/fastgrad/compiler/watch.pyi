@@ -4,7 +4,7 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-__all__ = ["ABSENT", "Snapshot", "Watch", "class_table", "dotted_names"]
+__all__ = ["ABSENT", "Contents", "Snapshot", "Watch", "class_table", "dotted_names"]
 
 # Stands for the object of a name or a cell that is unbound.
 ABSENT: object
@@ -13,15 +13,23 @@ def class_table(kind: type) -> dict[str, Any] | None: ...
 def dotted_names(code: CodeType) -> list[tuple[str, ...]]: ...
 
 @disjoint_base
+class Contents:
+    thing: Any
+    def __init__(self, thing: Any, slots: tuple[str, ...] = ()) -> None: ...
+    def is_current(self) -> bool: ...
+
+@disjoint_base
 class Snapshot:
     cells: list[tuple[Any, object, str]]
     names: list[tuple[dict[str, Any], str, object]]
     functions: list[tuple[FunctionType, CodeType, object, object]]
+    contents: list[Contents]
     def __init__(
         self,
         cells: list[tuple[Any, object, str]],
         names: list[tuple[dict[str, Any], str, object]],
         functions: list[tuple[FunctionType, CodeType, object, object]],
+        contents: list[Contents],
     ) -> None: ...
     def is_current(self) -> bool: ...
 

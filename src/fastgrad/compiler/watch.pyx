@@ -1,20 +1,26 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False, binding=False
-"""Which names a function reads while it is traced, and whether they are still bound to the same objects."""
+"""Which names a function reads while it is traced, and whether these, and containers, are still the same."""
 
 import opcode
 
 from cython cimport boundscheck
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.list cimport PyList_AsTuple
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
+from libc.string cimport memcmp
 
 cimport fastgrad.ops
 
-__all__ = ["ABSENT", "Snapshot", "Watch", "class_table", "dotted_names"]
+__all__ = ["ABSENT", "Contents", "Snapshot", "Watch", "class_table", "dotted_names"]
 
 cdef extern from "Python.h":
     PyObject *PyCell_Get(object) except? NULL
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t) noexcept
+    Py_ssize_t PyList_GET_SIZE(list) noexcept
     PyObject *PyDict_GetItemWithError(dict, object) except? NULL
     PyObject *PyFunction_GetCode(object) except NULL
     PyObject *PyFunction_GetDefaults(object) except? NULL
@@ -44,7 +50,43 @@ cdef extern from *:
         Py_INCREF(table);
         return table;
     }
+    #ifndef Py_GIL_DISABLED
+    #define FASTGRAD_BEGIN(object) {
+    #define FASTGRAD_END() }
+    #else
+    #define FASTGRAD_BEGIN(object) Py_BEGIN_CRITICAL_SECTION(object)
+    #define FASTGRAD_END() Py_END_CRITICAL_SECTION()
+    #endif
+    /* Whether a list has these objects. */
+    static int fastgrad_same_items(PyObject *list, PyObject *kept) {
+        int same;
+        FASTGRAD_BEGIN(list);
+        const Py_ssize_t size = PyList_GET_SIZE(list);
+        same = size == PyTuple_GET_SIZE(kept) && (!size || memcmp(
+            ((PyListObject *)list)->ob_item, ((PyTupleObject *)kept)->ob_item,
+            size * sizeof(PyObject *)) == 0);
+        FASTGRAD_END();
+        return same;
+    }
+    /* Whether a dict has these keys and values, one after the other, in this order. */
+    static int fastgrad_same_entries(PyObject *dict, PyObject *kept) {
+        int same = 1;
+        FASTGRAD_BEGIN(dict);
+        const Py_ssize_t size = PyTuple_GET_SIZE(kept);
+        Py_ssize_t place = 0, at = 0;
+        PyObject *key, *value;
+        while (same && PyDict_Next(dict, &place, &key, &value)) {
+            same = at + 1 < size && PyTuple_GET_ITEM(kept, at) == key
+                && PyTuple_GET_ITEM(kept, at + 1) == value;
+            at += 2;
+        }
+        same = same && at == size;
+        FASTGRAD_END();
+        return same;
+    }
     """
+    bint same_items "fastgrad_same_items"(PyObject *, PyObject *) noexcept
+    bint same_entries "fastgrad_same_entries"(PyObject *, PyObject *) noexcept
     ctypedef struct PyFrameObject
     ctypedef int (*Profile "fastgrad_profile")(PyObject *, PyFrameObject *, int, PyObject *) except -1
     void PyEval_SetProfile(Profile, PyObject *)
@@ -73,29 +115,106 @@ cdef inline bint differs(PyObject *found, PyObject *kept) noexcept:
     return found != kept and (found != NULL or kept != absent)
 
 
+cdef class Contents:
+    """What a container, or an object in slots, contained at one time: these objects, or these bytes."""
+
+    cdef readonly object thing
+    cdef bint lists
+    cdef tuple slots
+    # The items of a list; of a dict, keys and values; of an array of objects, its objects; of slots, what is
+    # in them.
+    cdef tuple kept
+    cdef frozenset members
+    cdef bytes numbers
+
+    def __cinit__(self, thing not None, tuple slots not None=()):
+        self.thing, self.slots = thing, slots
+        if slots:
+            self.kept = self.in_slots()
+        elif isinstance(thing, list):
+            self.lists = True
+            self.kept = PyList_AsTuple(thing)
+        elif isinstance(thing, set):
+            self.members = frozenset(thing)
+        elif isinstance(thing, dict):
+            self.kept = tuple([each for entry in dict.items(thing) for each in entry])
+        elif PyObject_CheckBuffer(thing) and hasattr(thing, "tobytes") and hasattr(thing, "tolist"):
+            # Whose bytes are addresses is kept alive, so that no other object has them.
+            self.kept = (thing.tolist(),) if getattr(thing, "dtype", None) == object else ()
+            self.numbers = thing.tobytes()
+        else:
+            raise TypeError(f"contents are a container's or those of slots, not a {type(thing).__name__}'s")
+
+    cpdef bint is_current(self) except -1:
+        """Return whether the contents are still the same."""
+        if self.lists:
+            return same_items(<PyObject *>self.thing, <PyObject *>self.kept)
+        if self.slots:
+            return all([found is kept for found, kept in zip(self.in_slots(), self.kept)])
+        if self.numbers is not None:
+            return self.has_numbers()
+        if self.members is not None:
+            return set.__eq__(self.thing, self.members)
+        return same_entries(<PyObject *>self.thing, <PyObject *>self.kept)
+
+    cdef tuple in_slots(self):
+        return tuple([getattr(self.thing, name, ABSENT) for name in self.slots])
+
+    cdef bint has_numbers(self) except -1:
+        cdef Py_buffer view
+        cdef bint same
+        try:
+            # Not kept: an array that is resized would leave it behind.
+            PyObject_GetBuffer(self.thing, &view, PyBUF_SIMPLE)
+        except (BufferError, ValueError):
+            # The numbers are not side by side.
+            return self.thing.tobytes() == self.numbers
+        same = view.len == len(self.numbers) and memcmp(
+            view.buf, PyBytes_AS_STRING(self.numbers), view.len
+        ) == 0
+        PyBuffer_Release(&view)
+        return same
+
+
 cdef class Snapshot:
-    """The contents of cells, names and functions at one time.
+    """The contents of cells, names, functions and containers at one time.
 
     `cells` are triples of a closure's cell, its contents and its name; `names` are triples of a dict, a key
     and its value, ABSENT if the key is not in the dict; `functions` are (function, code, defaults, defaults
-    by name), with ABSENT for no defaults.
+    by name), with ABSENT for no defaults; `contents` are Contents.
     """
 
-    def __init__(self, list cells not None, list names not None, list functions not None):
+    def __init__(
+        self, list cells not None, list names not None, list functions not None, list contents not None
+    ):
         if (
             any([len(entry) != 3 for entry in cells])
             or any([len(entry) != 3 for entry in names])
             or any([len(entry) != 4 for entry in functions])
+            or not all([isinstance(each, Contents) for each in contents])
         ):
-            raise ValueError("a snapshot is of triples of cells and names, and of functions in four parts")
+            raise ValueError(
+                "a snapshot is of triples of cells and names, of functions in four parts, and of Contents"
+            )
         self.cells = list(cells)
         self.names = list(names)
         self.functions = list(functions)
+        self.contents = list(contents)
 
     cpdef bint is_current(self) except -1:
         """Return whether all contents are still the same objects."""
         cdef PyObject *found
         cdef tuple entry
+        cdef Py_ssize_t at
+        cdef PyObject *each
+        for at in range(PyList_GET_SIZE(self.contents)):
+            # There may be thousands of lists.
+            each = PyList_GET_ITEM(self.contents, at)
+            if (<Contents>each).lists:
+                if not same_items(<PyObject *>(<Contents>each).thing, <PyObject *>(<Contents>each).kept):
+                    return False
+            elif not (<Contents>each).is_current():
+                return False
         for entry in self.cells:
             found = PyCell_Get(entry[0])
             Py_XDECREF(found)

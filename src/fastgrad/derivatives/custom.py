@@ -25,9 +25,9 @@ class Rules(threading.local):
     def __init__(self) -> None:
         # For each rule: its function, the operands, and the result.
         self.running: list[tuple[custom_jvp, tuple[Value, ...], Value]] = []
-        # Whether only the numbers of a rule are wanted. Then functions called by the rule need not run their
-        # own rules, which might never end.
-        self.first_order = False
+        # How many orders of derivatives are wanted of functions that a rule calls for the sake of its numbers;
+        # None outside of such a rule. All orders of each call might never end.
+        self.orders: int | None = None
 
 
 rules = Rules()
@@ -35,17 +35,17 @@ rules = Rules()
 
 @contextmanager
 def running(
-    function: custom_jvp, operands: tuple[Value, ...], out: Value, first_order: bool
+    function: custom_jvp, operands: tuple[Value, ...], out: Value, orders: int | None
 ) -> Iterator[None]:
     """In this block, calling the function with these operands returns `out`."""
-    before = rules.first_order
-    rules.first_order = first_order
+    before = rules.orders
+    rules.orders = orders
     rules.running.append((function, operands, out))
     try:
         yield
     finally:
         rules.running.pop()
-        rules.first_order = before
+        rules.orders = before
 
 
 class Rule:
@@ -71,11 +71,14 @@ class Rule:
         )
 
     def derivatives(
-        self, out: Value, operands: tuple[Value, ...], first_order: bool = False
+        self, out: Value, operands: tuple[Value, ...], orders: int | None = None
     ) -> tuple[Value, ...]:
-        """Return the derivative by each operand, as a function of the operands and the result."""
+        """Return the derivative by each operand, as a function of the operands and the result.
+
+        orders: how often they are differentiated without this rule being run again.
+        """
         tangents = [Value(0.0) for _ in operands]
-        with running(self.function, operands, out, first_order):
+        with running(self.function, operands, out, orders):
             found = self.function._jvp(self.arguments(operands), self.arguments(tangents))
         what = f"the rule of {self.__name__}"
         if not isinstance(found, (tuple, list)) or len(found) != 2:
@@ -210,12 +213,23 @@ class custom_jvp:  # noqa: N801
         if not operands:
             raise TypeError(f"{self.__name__} has no arguments to be differentiated by")
         self._refuse_captured([result], operands, first)
-        rule = Rule(self, lengths)
-        if rules.first_order:
+        orders = rules.orders
+        if orders is None:
+            # A program is differentiated twice, by hessian and hvp, and does not run the rule.
+            orders = 2 if _is_tracing() else 1
+        return self._node(result, operands, Rule(self, lengths), first, orders)
+
+    def _node(
+        self, result: Value, operands: tuple[Value, ...], rule: Rule, first: Value, orders: int
+    ) -> Value:
+        """Return a node of this result whose derivatives are known to so many orders."""
+        if orders == 0:
             # Only grad, in the rule that runs, can ask for this derivative, and does not take these numbers.
             return _given(result, operands, (math.nan,) * len(operands), rule)
-        derivatives = rule.derivatives(result, operands, first_order=True)
-        self._refuse_captured(list(derivatives), (*operands, result), first)
+        # What the derivatives have of the result is differentiated by the rule, too, not through the body.
+        out = result if orders == 1 else self._node(result, operands, rule, first, orders - 1)
+        derivatives = rule.derivatives(out, operands, orders - 1)
+        self._refuse_captured(list(derivatives), (*operands, result, out), first)
         if _is_tracing():
             return _given(result, operands, derivatives, rule)
         return _given(result, operands, tuple(derivative.data for derivative in derivatives), rule)

@@ -38,10 +38,20 @@ def apart(values: Values) -> Values:
 def as_argument(argument: Argument) -> Values:
     if isinstance(argument, Value) or not hasattr(argument, "__iter__"):
         return as_value(argument)
+    if type(argument) in (str, dict):
+        raise TypeError(f"an argument is a number or a list of numbers, not a {type(argument).__name__}")
     # An array without dimensions has __iter__, but is a single number.
     if getattr(argument, "ndim", 1) == 0:
         return as_value(argument)  # type: ignore[arg-type]
-    return [as_value(number) for number in argument]
+    values = []
+    for number in argument:
+        if hasattr(number, "__iter__") and getattr(number, "ndim", 1) > 0:
+            raise TypeError(
+                "an argument is a number or a list of numbers, not a list of lists: give its rows as "
+                "arguments of their own, or all numbers in one list"
+            )
+        values.append(as_value(number))
+    return values
 
 
 def flat(values: object, what: str) -> list[Value]:

@@ -18,7 +18,7 @@ from fastgrad.compiler.nests import LEAF, Nest
 from fastgrad.compiler.scanning import Made, Source, Steps, order_of, traced
 from fastgrad.compiler.tracing import Index, Repeat, Selection, take
 from fastgrad.derivatives.expressions import Scalar
-from fastgrad.engine import Value, _dot, _make_unknown, _reduce, apply
+from fastgrad.engine import Value, _dot, _given, _make_unknown, _reduce, apply
 from fastgrad.operations import BY_NAME
 
 __all__ = ["Received", "columns_of", "is_loop", "loop_of_result", "loops_back"]
@@ -237,7 +237,7 @@ def instantiated(
             nodes.append(with_symbol(repeat, symbol, operands, inputs))
         else:
             operands = [nodes[each] for each in listed[first : first + second]]
-            nodes.append(many(name, operands))
+            nodes.append(many(name, operands, records.rules.get(at // 3)))
     return [as_value(nodes[output]) for output in records.outputs]
 
 
@@ -247,13 +247,13 @@ def operation(name: str, operands: list[Any]) -> Value:
     return apply(name, *operands)
 
 
-def many(name: str, operands: list[Any]) -> Value:
-    """Return an operation of three or any number of operands."""
+def many(name: str, operands: list[Any], rule: Any) -> Value:
+    """Return an operation of three or any number of operands; of given derivatives, with their rule."""
     if name in BY_NAME:
         return operation(name, operands)
     operands = [as_value(operand) for operand in operands]
     if name == "local":
-        return Value(operands[0], operands[1::2], tuple(operands[2::2]))
+        return _given(operands[0], tuple(operands[1::2]), tuple(operands[2::2]), rule)
     if name == "inner":
         bias = operands[-1] if len(operands) % 2 else None
         return _dot(operands[0 : len(operands) - 1 : 2], operands[1::2], bias)

@@ -19,7 +19,7 @@ __all__ = ["grad", "pull_back"]
 def grad(y: Value, xs: Value) -> Value: ...
 @overload
 def grad(y: Value, xs: Iterable[Value]) -> list[Value]: ...
-def grad(y: Value, xs: Value | Iterable[Value]) -> Value | list[Value]:
+def grad(y: Value, xs: Value | Iterable[Value] | None = None) -> Value | list[Value]:
     """Return dy/dx for each x, as Values that can be differentiated again; no node's `grad` changes.
 
     xs: one Value, for one derivative, or several, for a list of them. They may be leaves or computed; an x
@@ -37,6 +37,8 @@ def grad(y: Value, xs: Value | Iterable[Value]) -> Value | list[Value]:
     if not isinstance(y, Value):
         hint = ": call it, or take derivatives.jacobian, jvp or vjp" if callable(y) else ""
         raise TypeError(f"grad differentiates a Value, not {type(y).__name__}{hint}")
+    if xs is None:
+        raise TypeError("grad(y, xs) needs the Values that y is differentiated by")
     if isinstance(xs, Value):
         return pull_back([y], [1.0], [xs])[0]
     return pull_back([y], [1.0], list(xs))

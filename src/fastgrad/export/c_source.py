@@ -41,6 +41,8 @@ class Argument(NamedTuple):
     # None if a row has one number, which C gets by value.
     columns: int | None
     whole: bool
+    # Whether the step of a loop has it: all indices, and what a loop within a step goes over.
+    in_steps: bool
 
     def declared(self) -> str:
         kind = "long long" if self.whole else "double"
@@ -84,6 +86,21 @@ def nodes_of(graph: Graph) -> Iterator[Node]:
             yield Node(name, listed[first + 1 : first + second], place if name == "take" else place[1])
         else:
             yield Node(name, listed[first : first + second], None)
+
+
+def columns_in_steps(graph: Graph, inside: bool = False) -> set[int]:
+    """Return the arguments that loops within the steps of loops go over."""
+    found = set()
+    for loop in graph._loops():
+        if inside:
+            found |= {each.source for each in loop.inputs if each.kind == 0}
+        found |= columns_in_steps(loop.body, True)
+    return found
+
+
+def passes_to(node: Node) -> Sequence[int]:
+    """Return the operands to which a node passes its gradient: of given derivatives, those with one."""
+    return node.operands[1::2] if node.operation == "local" else node.operands
 
 
 def to_c(f: Compiled[Any] | Program, path: str | os.PathLike[str], *, name: str | None = None) -> None:
@@ -138,10 +155,12 @@ class Source:
         self.name = name
         kinds = describe_signature(program.signature)
         whole = [kind in ("index", "whole number") for kind, _ in kinds]
+        inside = columns_in_steps(program._graph())
+        in_steps = [one_whole or at in inside for at, one_whole in enumerate(whole)]
         self.arguments = [
-            Argument(argument, columns, one_whole)
-            for argument, (_, columns), one_whole in zip(
-                argument_names(program._names(), whole), kinds, whole, strict=True
+            Argument(argument, columns, one_whole, in_step)
+            for argument, (_, columns), one_whole, in_step in zip(
+                argument_names(program._names(), in_steps), kinds, whole, in_steps, strict=True
             )
         ]
         # The functions of loops' steps, inner ones first.
@@ -234,14 +253,14 @@ def function(head: str, lines: list[str]) -> list[str]:
     return [head, "{", *[f"    {line}" for line in lines], "}", ""]
 
 
-def argument_names(names: Sequence[str], whole: Sequence[bool]) -> list[str]:
+def argument_names(names: Sequence[str], in_steps: Sequence[bool]) -> list[str]:
     """Return names that C allows, all different."""
     found: list[str] = []
-    for given, one_whole in zip(names, whole, strict=True):
+    for given, in_step in zip(names, in_steps, strict=True):
         name = re.sub(r"\W+", "_", given, flags=re.ASCII)
         if not name or name[0].isdigit():
             name = f"a_{name}"
-        while TAKEN.fullmatch(name) or (one_whole and TAKEN_IN_STEP.fullmatch(name)) or name in found:
+        while TAKEN.fullmatch(name) or (in_step and TAKEN_IN_STEP.fullmatch(name)) or name in found:
             name += "_"
         found.append(name)
     return found
@@ -268,9 +287,17 @@ class Body:
             self.active.append(
                 self.target_of_leaf(node.detail) is not None
                 if node.operation == "leaf"
-                else node.operation in ("loop", "result") or any(self.active[each] for each in node.operands)
+                else node.operation in ("loop", "result")
+                or any(self.active[each] for each in passes_to(node))
             )
-        self.active = [active and needed[number] != 0 for number, active in enumerate(self.active)]
+        # What only given derivatives use gets no gradient: 0 times another one may be nan.
+        received = set(self.outputs)
+        for number in range(len(self.nodes) - 1, -1, -1):
+            if number in received:
+                received.update(passes_to(self.nodes[number]))
+        self.active = [
+            active and needed[number] != 0 and number in received for number, active in enumerate(self.active)
+        ]
         self.selects = any(self.is_choice(node) for node in self.nodes)
         self.history = False
 
@@ -343,6 +370,8 @@ class Body:
             if run:
                 return [f"const double v{number} = p[{run[0]} + {run[1]} * {index}];"]
             return [f"const double v{number} = (const double[]){{{', '.join(given)}}}[{index}];"]
+        if node.operation == "local":
+            return [f"const double v{number} = {given[0]};"]
         if node.operation in FOLDS:
             return self.fold(number, node, given)
         special = self.power(node)
@@ -451,6 +480,10 @@ class Body:
                     yield f"case {at}: {self.target(operand)} += g{number}; break;"
             yield "default: break;"
             yield "}"
+        elif node.operation == "local":
+            for at in range(1, len(operands), 2):
+                if self.active[operands[at]]:
+                    yield f"{self.target(operands[at])} += {given[at + 1]} * g{number};"
         elif node.operation in FOLDS:
             for operand, each in zip(operands, given, strict=True):
                 if self.active[operand]:
@@ -474,10 +507,12 @@ class LoopText:
     def __init__(self, outside: Body, number: int, loop: Loop) -> None:
         source = outside.source
         self.body, self.loop, self.operands = outside, loop, outside.nodes[number].operands
+        # A loop that only given derivatives use has no way back.
+        self.goes_back = outside.history and outside.active[number]
         self.key = source.loops
         source.loops += 1
         self.states, self.makes = loop.states, len(loop.body._parts()[6]) - loop.states
-        self.whole = [each for each in source.arguments if each.whole]
+        self.given = [each for each in source.arguments if each.in_steps]
         self.read = outside.read_outputs.get(number, set())
         # Two loops may have the same step but read different outputs of it.
         key = id(loop), frozenset(self.read)
@@ -489,9 +524,10 @@ class LoopText:
         source = self.body.source
         given = [
             "const double *restrict o, const double *restrict s, const double *restrict x",
-            *[each.declared() for each in self.whole],
+            *[each.declared() for each in self.given],
         ]
-        quiet = ["(void)o; (void)s; (void)x; (void)work;", *[f"(void){each.name};" for each in self.whole]]
+        quiet = ["(void)o; (void)s; (void)x; (void)work;", *[f"(void){each.name};" for each in self.given]]
+        gradients = [f"d_{each.name}" for each in self.given if not each.whole]
         end = "double *restrict work"
         value = Body(source, self.loop.body, True)
         gradient = Body(source, self.loop.body, True, self.read)
@@ -505,7 +541,7 @@ class LoopText:
         head = f"static void {self.name}({', '.join(common)})"
         if is_new:
             source.functions += function(head, [*quiet, "(void)next; (void)made;", *value.before(outputs)])
-        if not self.body.history:
+        if not self.goes_back:
             return
         gradient.forward(True)
         lines = gradient.before(gradient.backward())
@@ -516,12 +552,14 @@ class LoopText:
                     *given,
                     "const double *restrict gnext, const double *restrict gmade",
                     "double *restrict go, double *restrict gs, double *restrict gx",
+                    *[f"double *restrict {each}" for each in gradients],
                     end,
                 ]
             )
             + ")"
         )
         quiet.append("(void)gnext; (void)gmade; (void)go; (void)gs; (void)gx;")
+        quiet += [f"(void){each};" for each in gradients]
         zero = [f"gs[{at}] = 0.0;" for at in range(self.states)]
         zero += [f"gx[{at}] = 0.0;" for at in range(len(self.loop.inputs))]
         source.functions += function(back, [*quiet, *zero, *lines])
@@ -540,7 +578,7 @@ class LoopText:
             lines += [f"double s{k}[{states}], n{k}[{states}];", f"(void)n{k}; (void)s{k};"]
         lines.append(f"double *const m{k} = {room(loop.steps * self.makes)};")
         lines += [f"s{k}[{at}] = {atom};" for at, atom in enumerate(atoms[: self.states])]
-        if body.history:
+        if self.goes_back:
             lines += [
                 f"double gs{k}[{states}] = {{0.0}};",
                 f"double *const gm{k} = {room(loop.steps * self.makes)};",
@@ -549,7 +587,7 @@ class LoopText:
         for at, each in enumerate(loop.inputs):
             if each.kind == 1:
                 lines += self.elements(at, self.operands[each.source : each.source + loop.steps])
-        passed = "".join(f"{each.name}, " for each in self.whole)
+        passed = "".join(f"{each.name}, " for each in self.given)
         made = f"m{k} + t{k} * {self.makes}"
         lines += [
             f"for (long t{k} = 0; t{k} < {loop.steps}; t{k}++) {{",
@@ -576,7 +614,7 @@ class LoopText:
             return [f"static const double {name}[{len(atoms)}] = {{{', '.join(atoms)}}};"]
         lines = [f"double *const {name} = {body.source.room(len(atoms))};"]
         lines += [f"{name}[{step}] = {atom};" for step, atom in enumerate(atoms)]
-        if body.history:
+        if self.goes_back:
             lines.append(f"double *const g{name} = {body.source.room(len(atoms))};")
             lines.append(f"memset(g{name}, 0, {len(atoms)} * sizeof(double));")
         return lines
@@ -615,14 +653,15 @@ class LoopText:
         """Return the statements that go back through all steps."""
         k, loop, body = self.key, self.loop, self.body
         inputs = max(len(loop.inputs), 1)
-        passed = "".join(f"{each.name}, " for each in self.whole)
+        passed = "".join(f"{each.name}, " for each in self.given)
+        gradients = "".join(f"d_{each.name}, " for each in self.given if not each.whole)
         lines = [
             f"double go{k}[{max(loop.outside, 1)}] = {{0.0}};",
             f"for (long t{k} = {loop.steps - 1}; t{k} >= 0; t{k}--) {{",
             *[f"    {line}" for line in self.inputs()],
             f"    double gx{k}[{inputs}], gp{k}[{max(self.states, 1)}];",
             f"    {self.name}_gradient(o{k}, s{k} + t{k} * {self.states}, x{k}, {passed}gs{k}, "
-            f"gm{k} + t{k} * {self.makes}, go{k}, gp{k}, gx{k}, work);",
+            f"gm{k} + t{k} * {self.makes}, go{k}, gp{k}, gx{k}, {gradients}work);",
             f"    memcpy(gs{k}, gp{k}, {self.states} * sizeof(double));",
         ]
         after = []

@@ -67,6 +67,8 @@ cdef class GraphReader:
     cdef list symbols
     cdef list constants
     cdef dict known_constants
+    # By the number of a record that is given by its local derivatives: the rule that gives them, if any.
+    cdef dict rules
     # The ids of nodes that are read as leaves: those that a loop's step takes from outside.
     cdef set captured
 
@@ -118,7 +120,11 @@ cdef class GraphReader:
                 number = self.constant(PyFloat_AS_DOUBLE(derivative))
             append(&self.operands, number_of(&self.table, PyTuple_GET_ITEM(node.left, index)))
             append(&self.operands, number)
-        return self.record(ROW_LOCAL, start, self.operands.size - start)
+        number = self.record(ROW_LOCAL, start, self.operands.size - start)
+        rule = rule_of(node)
+        if rule is not None:
+            self.rules[number] = rule
+        return number
 
     cdef int32_t read(self, Value value) except -1:
         cdef Node *node = <Node *><PyObject *>value
@@ -207,12 +213,12 @@ cdef class GraphReader:
 
 
 def _read_graph(list outputs not None, list order=None, set captured=None):
-    """Return the graph below the outputs as (records, operands, constants, leaves, symbols, outputs).
+    """Return the graph below the outputs: records, operands, constants, leaves, symbols, outputs and rules.
 
-    The first two are bytes of 32-bit integers, described at the top of records.pxi; the last is the
-    record of each output. To be called within _traced: a leaf that the traced function made is a
-    constant. With an order, only its nodes are read, and those whose ids are captured as leaves. Raises
-    TracingError for a node without a rule of the table's.
+    The first two are bytes of 32-bit integers, described at the top of records.pxi; outputs are the record of
+    each output, and rules those of nodes given by their derivatives, by record. To be called within _traced:
+    a leaf that the traced function made is a constant. With an order, only its nodes are read, and those
+    whose ids are captured as leaves. Raises TracingError for a node without a rule of the table's.
     """
     cdef GraphReader reader = GraphReader()
     outputs = list(outputs)
@@ -220,6 +226,7 @@ def _read_graph(list outputs not None, list order=None, set captured=None):
     if not traced_here():
         raise RuntimeError("a graph is read at the end of a trace")
     reader.leaves, reader.symbols, reader.constants, reader.known_constants = [], [], [], {}
+    reader.rules = {}
     reader.captured = set() if captured is None else captured
     if order is None:
         order = topological_order(outputs)
@@ -234,4 +241,5 @@ def _read_graph(list outputs not None, list order=None, set captured=None):
         reader.leaves,
         reader.symbols,
         [number_of(&reader.table, <PyObject *>output) for output in outputs],
+        reader.rules,
     )
