@@ -25,10 +25,16 @@ hypothesis.settings.load_profile("fastgrad")
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
+# What these tell or change is the whole process's.
+OF_THE_PROCESS = {"live_nodes", "alarm"}
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if "run_script" in item.fixturenames:
             item.add_marker("processes")
+        if not OF_THE_PROCESS.isdisjoint(item.fixturenames):
+            item.add_marker("thread_unsafe")
 
 
 @pytest.fixture(autouse=True)

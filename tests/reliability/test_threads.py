@@ -18,6 +18,7 @@ import pytest
 
 import fastgrad
 from fastgrad import Value
+from fastgrad import functional as F
 from fastgrad.derivatives import grad
 from fastgrad.engine import _make_unknown, _pool_statistics
 from fastgrad.nn import MLP
@@ -191,6 +192,22 @@ def test_a_graph_of_the_nodes_of_several_threads_is_sorted():
     total.backward()
     assert leaf.grad == 32.0 * len(parts)
     assert all(part.grad == 1.0 for part in parts)
+
+
+def test_neurons_of_several_threads_with_the_same_inputs_are_sorted():
+    leaf = Value(1.0)
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+
+        def neuron(inputs):
+            return F.dot([Value(3.0), Value(4.0)], inputs)
+
+        # The first thread draws numbers before the second one does: its neuron's is smaller than its inputs'.
+        first.submit(lambda: Value(1.0) * 2).result()
+        inputs = second.submit(lambda: (leaf * 5, leaf * 7)).result()
+        older = first.submit(neuron, inputs).result()
+        second.submit(lambda: (neuron(inputs) + older).backward()).result()
+    assert [x.grad for x in inputs] == [6.0, 8.0]
+    assert leaf.grad == 6.0 * 5 + 8.0 * 7
 
 
 def test_graphs_that_other_threads_made_are_freed(live_nodes):

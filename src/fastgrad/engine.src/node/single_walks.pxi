@@ -7,7 +7,7 @@ cdef inline void track_younger(Node *node) noexcept:
 
 cdef inline Node *made_before(Node *node, Node **at) noexcept nogil:
     """The node of the sweep that its thread made right before this one, which is `at` the sweep, or NULL."""
-    cdef Node *before = (at - 1)[0]
+    cdef Node *before = (at + 1)[0]
     return before if before != NULL and chunk_of(before).number + 1 == chunk_of(node).number else NULL
 
 
