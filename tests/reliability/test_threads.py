@@ -350,6 +350,20 @@ def test_calls_of_other_signatures_are_traced_side_by_side():
         assert results == [[1.0 * count, 2.0 * count] for count in counts]
 
 
+def test_programs_are_printed_side_by_side():
+    def text(number, turn):
+        w = Value(2.0)
+
+        def function(x):
+            return (x * w).tanh()
+
+        compiled = fastgrad.compile(function)
+        compiled([0.5])
+        return str(compiled)
+
+    assert all("return (x * w).tanh()" in each for turn in at_once(text, rounds=5) for each in turn)
+
+
 def test_a_trace_refuses_nothing_to_other_threads():
     leaf = Value(2.0)
 
