@@ -76,7 +76,7 @@ cdef void share_leaves(void *_) noexcept:
 cdef inline bint belongs_elsewhere(Node *leaf) noexcept nogil:
     """Take a leaf that no thread has added to; whether it is another thread's."""
     cdef uint32_t *user = &chunk_of(leaf).link.user
-    return user[0] != thread_id and not claim(user, thread_id)
+    return claimed(user) != thread_id and not claim(user, thread_id)
 
 
 cdef int grow_nodes() noexcept:
@@ -202,7 +202,7 @@ cdef inline bint put_quickly(
     if not in_pool(operand):
         return False
     if chunk.code[FIRST_SLOT] <= CODE_FRESH:
-        return chunk.link.user == here
+        return claimed(&chunk.link.user) == here
     own = newest - chunk.number
     if own <= place or own >= room_here:
         return False

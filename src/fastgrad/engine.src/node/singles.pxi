@@ -36,6 +36,7 @@ cdef extern from "engine.src/node/threads.h":
     void enter_thread "fastgrad_enter_thread"() noexcept
     void count_node "fastgrad_count_node"(Py_ssize_t) noexcept
     Py_ssize_t count_nodes "fastgrad_count_nodes"() noexcept
+    uint32_t claimed "fastgrad_claimed"(const uint32_t *) noexcept nogil
     bint claim "fastgrad_claim"(uint32_t *, uint32_t) noexcept nogil
     void forget_other_threads "fastgrad_forget_other_threads"() noexcept
     void (*free_spare "fastgrad_free_spare")() noexcept

@@ -152,6 +152,11 @@ static void fastgrad_alone(void (*change)(void *), void *argument) {
     if (once.change != NULL) change(argument);
 }
 
+/* The thread's number that is there, perhaps another's. */
+static inline uint32_t fastgrad_claimed(const uint32_t *place) {
+    return _Py_atomic_load_uint32_relaxed(place);
+}
+
 /* Put the thread's number where there is none yet; whether it is there then. */
 static inline int fastgrad_claim(uint32_t *place, uint32_t id) {
     uint32_t found = 0;
