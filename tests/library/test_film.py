@@ -55,6 +55,7 @@ def test_every_step_is_kept(model):
     assert list(film.frames[-1].grads) == [p.grad for p in model.parameters()]
 
 
+@pytest.mark.thread_unsafe
 def test_recording_changes_nothing(model):
     random.seed(2)
     alone = nn.MLP(2, [4, 3, 1])
@@ -323,6 +324,7 @@ def refused_with(status, send, *arguments, **options):
     refusal.value.close()
 
 
+@pytest.mark.thread_unsafe
 def test_only_the_secret_address_has_a_page(served):
     root, secret = served.live.url.rstrip("/").rsplit("/", 1)
     assert root.startswith("http://127.0.0.1:")
@@ -334,6 +336,7 @@ def test_only_the_secret_address_has_a_page(served):
     refused_with("404", post, root + "/message", b'{"speed": 3}')
 
 
+@pytest.mark.thread_unsafe
 def test_a_page_sends_points_and_its_speed(served):
     post(served.live.url + "message", b'{"point": [0.5, 2], "label": 1}')
     post(served.live.url + "message", b'{"speed": 4}')
@@ -343,6 +346,7 @@ def test_a_page_sends_points_and_its_speed(served):
     assert served.live.speed == 4
 
 
+@pytest.mark.thread_unsafe
 @pytest.mark.parametrize(
     "content", [b"no", b"{}", b"[]", b'{"point": 3, "label": 1}', b'{"speed": "fast"}', b"3"]
 )

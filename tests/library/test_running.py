@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+# The program that a test runs is written beside it.
+pytestmark = pytest.mark.thread_unsafe
+
 pytestmark = pytest.mark.processes
 
 pytest.importorskip("micrograd")
