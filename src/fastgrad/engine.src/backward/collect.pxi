@@ -29,12 +29,14 @@ cdef extern from "engine.src/node/threads.h":
 cdef enum:
     # Tuples of weights that were looked at last: most are those of a few neurons, one for each row.
     KNOWN_TUPLES = 64
-    # Operands are fetched so many places before they are looked at.
+    # Operands are fetched so many places before they are looked at, and nodes.
     PLACES_AHEAD = 6
-    # Graphs with fewer nodes are in the cache: a prefetch takes a third of what a node does.
+    NODES_AHEAD = 20
+    # Graphs with fewer nodes are in the cache: a prefetch takes a third of what a node does. For others it takes
+    # half away (1e6 nodes: 38 -> 18 ns each).
     PLACES_IN_CACHE = 16384
     # Places behind the last node that may be read.
-    PLACES_AFTER = 8
+    PLACES_AFTER = 24
     # 16 MB of address space a thread, more where it has more nodes.
     PLACES_AT_LEAST = 2097152
 
@@ -234,8 +236,12 @@ cdef bint fill_places(Node *root, Collection *all) noexcept:
         node = next if next != NULL else table[place]
         next = NULL
         if node != NULL:
-            if last > PLACES_IN_CACHE and table[place + PLACES_AHEAD] != NULL:
-                prefetch_operands(table[place + PLACES_AHEAD])
+            if last > PLACES_IN_CACHE:
+                # Where the next ones are, as long as CPython has allocated them in a row.
+                prefetch(<char *>node - NODES_AHEAD * (sizeof(Node) + sizeof(Chunk)))
+                prefetch(<char *>chunk_of(node) - NODES_AHEAD * (sizeof(Node) + sizeof(Chunk)))
+                if table[place + PLACES_AHEAD] != NULL:
+                    prefetch_operands(table[place + PLACES_AHEAD])
             code = chunk_of(node).code[FIRST_SLOT]
             quick = code < CODE_TABLE_END and not all.irregular_leaves
             quick = quick and not has_extras(chunk_of(node), FIRST_SLOT)

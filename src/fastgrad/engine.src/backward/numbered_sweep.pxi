@@ -64,8 +64,11 @@ cdef void sweep_collected(Collection *all) noexcept nogil:
                 chunk.reached[FIRST_SLOT] = False
                 chunk.pulled = True
                 sweep.at = at
-                if ahead and at[PLACES_AHEAD] != NULL:
-                    prefetch_operands(at[PLACES_AHEAD])
+                if ahead:
+                    prefetch(at[NODES_AHEAD])
+                    prefetch(chunk_of(at[NODES_AHEAD]))
+                    if at[PLACES_AHEAD] != NULL:
+                        prefetch_operands(at[PLACES_AHEAD])
                 pull(node, chunk.code[FIRST_SLOT], &sweep)
         at += 1
 
