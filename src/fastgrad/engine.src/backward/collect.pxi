@@ -37,7 +37,7 @@ cdef enum:
     PLACES_IN_CACHE = 16384
     # Places behind the last node that may be read.
     PLACES_AFTER = 24
-    # 16 MB of address space a thread, more where it has more nodes.
+    # 32 MB of address space a thread, more where it has more nodes.
     PLACES_AT_LEAST = 2097152
 
 cdef struct Collection:
