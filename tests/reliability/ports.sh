@@ -239,9 +239,10 @@ thread-sanitizer)
         make_free_threaded "$ports/environment-sanitized"
     cd "$ports/checkout.tests"
     sources=$ports/source-sanitized
-    # The first report ends it, unless it is of CPython's own list. Addresses that are too random are none for it.
+    cat "$sources/Tools/tsan/suppressions_free_threading.txt" "$top/tests/reliability/tsan.supp" >"$ports/tsan.supp"
+    # The first report ends it, unless a list has it. Addresses that are too random are none for it.
     PYTHONPATH=$(echo "$ports"/environment-sanitized/lib/python3.14t/site-packages) \
-        TSAN_OPTIONS="suppressions=$sources/Tools/tsan/suppressions_free_threading.txt halt_on_error=1 allocator_may_return_null=1" \
+        TSAN_OPTIONS="suppressions=$ports/tsan.supp halt_on_error=1 allocator_may_return_null=1" \
         nice setarch -R "$sources/python" -m pytest -q -p no:cacheprovider -p no:run-parallel --capture=no \
         tests/reliability/test_threads.py "$@"
     ;;

@@ -32,8 +32,8 @@ cdef enum:
     # Operands are fetched so many places before they are looked at, and nodes.
     PLACES_AHEAD = 6
     NODES_AHEAD = 20
-    # Graphs with fewer nodes are in the cache: a prefetch takes a third of what a node does. For others it takes
-    # half away (1e6 nodes: 38 -> 18 ns each).
+    # Graphs with fewer nodes are in the cache: a prefetch takes a third of what a node does. For others it
+    # takes half away (1e6 nodes: 38 -> 18 ns each).
     PLACES_IN_CACHE = 16384
     # Places behind the last node that may be read.
     PLACES_AFTER = 24
