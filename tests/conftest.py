@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import gc
+import inspect
 import os
 import signal
 import subprocess
@@ -29,11 +30,18 @@ SCRIPTS = Path(__file__).resolve().parent / "scripts"
 OF_THE_PROCESS = {"live_nodes", "alarm"}
 
 
+def seeds(test):
+    """Whether a test, or a function of its module that it calls, seeds the generator that threads share."""
+    test = inspect.unwrap(test)
+    called = map(test.__globals__.get, test.__code__.co_names)
+    return any("seed" in each.__code__.co_names for each in (test, *called) if inspect.isfunction(each))
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if "run_script" in item.fixturenames:
             item.add_marker("processes")
-        if not OF_THE_PROCESS.isdisjoint(item.fixturenames):
+        if not OF_THE_PROCESS.isdisjoint(item.fixturenames) or seeds(item.function):
             item.add_marker("thread_unsafe")
 
 
