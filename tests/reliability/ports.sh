@@ -240,11 +240,12 @@ thread-sanitizer)
     cd "$ports/checkout.tests"
     sources=$ports/source-sanitized
     cat "$sources/Tools/tsan/suppressions_free_threading.txt" "$top/tests/reliability/tsan.supp" >"$ports/tsan.supp"
-    # The first report ends it, unless a list has it. Addresses that are too random are none for it.
+    # The first report ends it, unless a list has it; backward() of one graph in several threads is a race.
+    # Addresses that are too random are none for it.
     PYTHONPATH=$(echo "$ports"/environment-sanitized/lib/python3.14t/site-packages) \
         TSAN_OPTIONS="suppressions=$ports/tsan.supp halt_on_error=1 allocator_may_return_null=1" \
         nice setarch -R "$sources/python" -m pytest -q -p no:cacheprovider -p no:run-parallel --capture=no \
-        tests/reliability/test_threads.py "$@"
+        tests/reliability/test_threads.py -k 'not race_over_one_graph' "$@"
     ;;
 *)
     sed -n '4,10s/^# *//p' "$0" >&2
