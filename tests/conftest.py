@@ -26,22 +26,26 @@ hypothesis.settings.load_profile("fastgrad")
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
-# What these tell or change is the whole process's.
-OF_THE_PROCESS = {"live_nodes", "alarm"}
+# What these fixtures tell or change is the whole process's, and so are a seed and mpmath's precision.
+FIXTURES_OF_THE_PROCESS = {"live_nodes", "alarm"}
+SETTERS_OF_THE_PROCESS = {"seed", "workdps"}
 
 
-def seeds(test):
-    """Whether a test, or a function of its module that it calls, seeds the generator that threads share."""
-    test = inspect.unwrap(test)
+def has_one_thread(item):
+    """Whether a test uses what threads share, itself or by a function of its module."""
+    test = inspect.unwrap(item.function)
     called = map(test.__globals__.get, test.__code__.co_names)
-    return any("seed" in each.__code__.co_names for each in (test, *called) if inspect.isfunction(each))
+    functions = filter(inspect.isfunction, (test, *called))
+    return not FIXTURES_OF_THE_PROCESS.isdisjoint(item.fixturenames) or any(
+        not SETTERS_OF_THE_PROCESS.isdisjoint(each.__code__.co_names) for each in functions
+    )
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if "run_script" in item.fixturenames:
             item.add_marker("processes")
-        if not OF_THE_PROCESS.isdisjoint(item.fixturenames) or seeds(item.function):
+        if has_one_thread(item):
             item.add_marker("thread_unsafe")
 
 

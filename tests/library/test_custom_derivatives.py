@@ -111,14 +111,12 @@ def expected_orders(exact, points):
 # -- eager ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.thread_unsafe
 @each_function
 def test_three_orders_are_mpmaths(function, exact, points):
     found = [[each.data for each in orders(function, Value(point))] for point in points]
     assert numpy.allclose(found, expected_orders(exact, points), rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.thread_unsafe
 @each_function
 def test_backward_has_the_first_order(function, exact, points):
     for point, expected in zip(points, expected_orders(exact, points), strict=True):

@@ -335,7 +335,6 @@ def points_of(row):
         yield numbers
 
 
-@pytest.mark.thread_unsafe
 @pytest.mark.parametrize("order", [2, 3])
 @each_row
 def test_higher_orders_are_those_of_the_value(row, order):

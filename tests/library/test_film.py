@@ -55,7 +55,6 @@ def test_every_step_is_kept(model):
     assert list(film.frames[-1].grads) == [p.grad for p in model.parameters()]
 
 
-@pytest.mark.thread_unsafe
 def test_recording_changes_nothing(model):
     random.seed(2)
     alone = nn.MLP(2, [4, 3, 1])

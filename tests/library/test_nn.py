@@ -37,7 +37,6 @@ def test_reprs_are_micrograds(nin, nouts):
     assert repr(Neuron(nin, nonlin=False)) == repr(oracle.Neuron(nin, nonlin=False))
 
 
-@pytest.mark.thread_unsafe
 @pytest.mark.parametrize(("nin", "nouts"), SHAPES)
 def test_outputs_and_gradients_are_micrograds(nin, nouts):
     models = []
