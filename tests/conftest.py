@@ -26,8 +26,9 @@ hypothesis.settings.load_profile("fastgrad")
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
-# What these fixtures tell or change is the whole process's, and so are a seed and mpmath's precision.
-FIXTURES_OF_THE_PROCESS = {"live_nodes", "alarm"}
+# What these fixtures tell is the whole process's, or what they hold is changed; a seed and mpmath's precision
+# are the process's, too.
+FIXTURES_OF_ONE_THREAD = {"live_nodes", "alarm", "saved", "served"}
 SETTERS_OF_THE_PROCESS = {"seed", "workdps"}
 
 
@@ -36,7 +37,7 @@ def has_one_thread(item):
     test = inspect.unwrap(item.function)
     called = map(test.__globals__.get, test.__code__.co_names)
     functions = filter(inspect.isfunction, (test, *called))
-    return not FIXTURES_OF_THE_PROCESS.isdisjoint(item.fixturenames) or any(
+    return not FIXTURES_OF_ONE_THREAD.isdisjoint(item.fixturenames) or any(
         not SETTERS_OF_THE_PROCESS.isdisjoint(each.__code__.co_names) for each in functions
     )
 

@@ -323,7 +323,6 @@ def refused_with(status, send, *arguments, **options):
     refusal.value.close()
 
 
-@pytest.mark.thread_unsafe
 def test_only_the_secret_address_has_a_page(served):
     root, secret = served.live.url.rstrip("/").rsplit("/", 1)
     assert root.startswith("http://127.0.0.1:")
@@ -335,7 +334,6 @@ def test_only_the_secret_address_has_a_page(served):
     refused_with("404", post, root + "/message", b'{"speed": 3}')
 
 
-@pytest.mark.thread_unsafe
 def test_a_page_sends_points_and_its_speed(served):
     post(served.live.url + "message", b'{"point": [0.5, 2], "label": 1}')
     post(served.live.url + "message", b'{"speed": 4}')
@@ -345,7 +343,6 @@ def test_a_page_sends_points_and_its_speed(served):
     assert served.live.speed == 4
 
 
-@pytest.mark.thread_unsafe
 @pytest.mark.parametrize(
     "content", [b"no", b"{}", b"[]", b'{"point": 3, "label": 1}', b'{"speed": "fast"}', b"3"]
 )
