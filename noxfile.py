@@ -222,7 +222,9 @@ def compilers(session):
 
 
 @nox.session(python=False)
-@nox.parametrize("port", ["arm64", "s390x", "i386", "3.14", "3.15", "free-threaded", "pyodide"])
+@nox.parametrize(
+    "port", ["arm64", "s390x", "i386", "3.14", "3.15", "free-threaded", "thread-sanitizer", "pyodide"]
+)
 def ports(session, port):
     """The suite on an emulated architecture or a CPython that is not here; needs root and Debian."""
     session.run("tests/reliability/ports.sh", port, *session.posargs, external=True)

@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import gc
+import inspect
 import os
 import signal
 import subprocess
@@ -25,10 +26,28 @@ hypothesis.settings.load_profile("fastgrad")
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
+# What these fixtures tell is the whole process's, or what they hold is changed; a seed and mpmath's precision
+# are the process's, too.
+FIXTURES_OF_ONE_THREAD = {"live_nodes", "alarm", "saved", "served"}
+SETTERS_OF_THE_PROCESS = {"seed", "workdps"}
+
+
+def has_one_thread(item):
+    """Whether a test uses what threads share, itself or by a function of its module."""
+    test = inspect.unwrap(item.function)
+    called = map(test.__globals__.get, test.__code__.co_names)
+    functions = filter(inspect.isfunction, (test, *called))
+    return not FIXTURES_OF_ONE_THREAD.isdisjoint(item.fixturenames) or any(
+        not SETTERS_OF_THE_PROCESS.isdisjoint(each.__code__.co_names) for each in functions
+    )
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if "run_script" in item.fixturenames:
             item.add_marker("processes")
+        if has_one_thread(item):
+            item.add_marker("thread_unsafe")
 
 
 @pytest.fixture(autouse=True)

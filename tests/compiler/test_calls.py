@@ -580,6 +580,7 @@ def test_threads_that_cannot_be_started_are_done_without():
     subprocess.run([sys.executable, "-c", script, *PATH], check=True)
 
 
+@pytest.mark.thread_unsafe
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells about threads")
 def test_threads_are_kept_for_the_next_call():
     compiled = compile(heavy, threads=3)
@@ -600,6 +601,7 @@ def test_concurrent_calls_on_threads_of_their_own_give_the_same_bits():
             np.testing.assert_array_equal(future.result(), expected)
 
 
+@pytest.mark.thread_unsafe
 def test_concurrent_calls_lose_no_gradient():
     x = np.linspace(-1, 1, 500)
     squares.backward(x)
@@ -643,6 +645,7 @@ def test_the_lock_is_released_while_a_program_runs():
     assert len(ticks) > 3
 
 
+@pytest.mark.thread_unsafe
 def test_a_program_survives_pickling_with_its_parameters():
     pairs(np.ones((2, 2)), np.ones(2))
     pairs(np.ones((2, 2)), 1.0)
@@ -789,6 +792,7 @@ def gradients_of(compiled, x):
     return compiled.backward(x), [leaf.grad for leaf in compiled.parameters]
 
 
+@pytest.mark.thread_unsafe
 @pytest.mark.processes
 def test_a_program_runs_in_other_processes():
     x = np.linspace(-1, 1, 40)

@@ -14,6 +14,9 @@ import fastgrad.functional as F
 from evidence.loop_programs import PROGRAMS, W, accumulate
 from fastgrad import TracingError, Value, compile, grad, scan, take, while_loop
 
+# All programs have the same parameters.
+pytestmark = pytest.mark.thread_unsafe
+
 RNG = np.random.default_rng(0)
 
 

@@ -232,6 +232,7 @@ def on_operands(function, operands):
 FUNCTIONAL |= {name: on_operands(getattr(F, name), operands) for name, operands in OPERANDS.items()}
 
 
+@pytest.mark.thread_unsafe
 @pytest.mark.parametrize("name", [*F.__all__, "sum"])
 def test_every_function_of_functional_compiles(name):
     X = np.random.default_rng(1).normal(size=(9, 4))

@@ -5,6 +5,9 @@ import pytest
 
 from fastgrad import Value, compile, take
 
+# All functions have the same parameters.
+pytestmark = pytest.mark.thread_unsafe
+
 ENTRIES, COLUMNS = 400, 3
 FEW, MANY = 5, 4 * ENTRIES
 

@@ -257,6 +257,25 @@ def late_weight(x):
     return out[0]
 
 
+@pytest.mark.parametrize("between", [10, 3_000, 300_000])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_graph_of_nodes_far_apart_is_swept(between, kept):
+    """Without the lock, nodes are put in places by their numbers as long as these are close together."""
+    leaf = Value(3.0)
+    old = leaf * 2
+    others = [leaf * k for k in range(between if kept else 0)]
+    for _ in range(0 if kept else between):
+        leaf * 5
+    new = leaf * 7
+    for _ in range(2):
+        ((new + old) * (new * old + old)).backward()
+    assert (old.grad, new.grad) == (2 * 726.0, 2 * 294.0)
+    # The second time, both pass on what they had, too.
+    assert leaf.grad == 3 * (2 * 726.0 + 7 * 294.0)
+    assert len(others) == between * kept
+
+
+@pytest.mark.thread_unsafe
 @pytest.mark.parametrize("where", INSIDE)
 def test_an_irregular_node_in_the_graph_is_found(where):
     before = searches()

@@ -96,6 +96,7 @@ def assert_same(compiled, directory, *arrays, compiler="gcc"):
     return in_c
 
 
+@pytest.mark.thread_unsafe
 @needs_compiler
 @pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
 def test_loops_come_out_as_loops(function, tmp_path):

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.processes
+# The program that a test runs is in the test's own folder.
+pytestmark = [pytest.mark.processes, pytest.mark.thread_unsafe]
 
 pytest.importorskip("micrograd")
 

@@ -18,6 +18,7 @@ import pytest
 
 import fastgrad
 from fastgrad import Value
+from fastgrad import functional as F
 from fastgrad.derivatives import grad
 from fastgrad.engine import _make_unknown, _pool_statistics
 from fastgrad.nn import MLP
@@ -193,6 +194,22 @@ def test_a_graph_of_the_nodes_of_several_threads_is_sorted():
     assert all(part.grad == 1.0 for part in parts)
 
 
+def test_neurons_of_several_threads_with_the_same_inputs_are_sorted():
+    leaf = Value(1.0)
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+
+        def neuron(inputs):
+            return F.dot([Value(3.0), Value(4.0)], inputs)
+
+        # The first thread draws numbers before the second one does: its neuron's is smaller than its inputs'.
+        first.submit(lambda: Value(1.0) * 2).result()
+        inputs = second.submit(lambda: (leaf * 5, leaf * 7)).result()
+        older = first.submit(neuron, inputs).result()
+        second.submit(lambda: (neuron(inputs) + older).backward()).result()
+    assert [x.grad for x in inputs] == [6.0, 8.0]
+    assert leaf.grad == 6.0 * 5 + 8.0 * 7
+
+
 def test_graphs_that_other_threads_made_are_freed(live_nodes):
     before = live_nodes()
     made = [None] * THREADS
@@ -331,6 +348,20 @@ def test_calls_of_other_signatures_are_traced_side_by_side():
     for turn, results in enumerate(found):
         counts = [1 + number * ROUNDS // 2 + turn % 3 for number in range(THREADS)]
         assert results == [[1.0 * count, 2.0 * count] for count in counts]
+
+
+def test_programs_are_printed_side_by_side():
+    def text(number, turn):
+        w = Value(2.0)
+
+        def function(x):
+            return (x * w).tanh()
+
+        compiled = fastgrad.compile(function)
+        compiled([0.5])
+        return str(compiled)
+
+    assert all("return (x * w).tanh()" in each for turn in at_once(text, rounds=5) for each in turn)
 
 
 def test_a_trace_refuses_nothing_to_other_threads():

@@ -109,7 +109,7 @@ cdef struct Block:
     Py_ssize_t outputs
     # d total / d output, the same for every row.
     const double *seeds
-    # Room for a few lanes, and for the addresses of a wide instruction's operands.
+    # Room for a few lanes, and for the addresses of a wide instruction's operands, or the numbers themselves.
     double *scratch
     double **first_pointers
     double **second_pointers

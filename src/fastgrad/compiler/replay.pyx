@@ -410,6 +410,7 @@ cdef class Workspace:
         cdef Py_ssize_t number, loops = len(plan.all_loops)
         cdef Worker *worker
         cdef RowMemory memory
+        cdef double *first
         self.memories = []
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
         self.stride = stride_of(block_rows) if block_rows > 1 else 1
@@ -431,8 +432,10 @@ cdef class Workspace:
             worker = &self.workers[number]
             worker.block.registers = self.numbers(plan.registers * self.stride)
             worker.block.scratch = self.numbers(self.stride)
-            worker.block.first_pointers = <double **>self.room(2 * plan.widest, sizeof(double *))
-            worker.block.second_pointers = worker.block.first_pointers + plan.widest
+            # Of one lane, they are the numbers themselves, which on 32 bits are wider than their addresses.
+            first = <double *>self.room(2 * plan.widest, sizeof(double))
+            worker.block.first_pointers = <double **>first
+            worker.block.second_pointers = <double **>(first + plan.widest)
             worker.seeds = self.numbers(plan.outputs)
             worker.arguments = <Argument *>self.room(plan.all_arguments, sizeof(Argument))
             add_loops(self, plan, worker)

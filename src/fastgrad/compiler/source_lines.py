@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from fastgrad.operations import BY_NAME
 if TYPE_CHECKING:
     from fastgrad.compiler.tracing import Records
 
-__all__ = ["Line", "Lines", "Recorder", "recorded", "shown"]
+__all__ = ["Line", "Lines", "Recorder", "here", "recorded", "shown"]
 
 # A file and the number of a line in it.
 Line: TypeAlias = tuple[str, int]
@@ -139,19 +140,23 @@ def are_equal(graph: Graph, other: Graph) -> bool:
     )
 
 
-# The Recorder of the trace that is going on, or None.
-recorder: Recorder | None = None
+class Here(threading.local):
+    """What notes the lines of this thread's trace, if anything does."""
+
+    recorder: Recorder | None = None
+
+
+here = Here()
 
 
 @contextmanager
 def recorded(is_library: Callable[[dict[str, Any]], bool]) -> Iterator[Recorder]:
-    """Note the lines of what is traced meanwhile."""
-    global recorder
-    before, recorder = recorder, Recorder(is_library)
+    """Note the lines of what this thread traces meanwhile."""
+    before, here.recorder = here.recorder, Recorder(is_library)
     try:
-        yield recorder
+        yield here.recorder
     finally:
-        recorder = before
+        here.recorder = before
 
 
 def matched(graph: Graph, fewer: Graph, of_graph: Sequence[tuple[Line, ...]]) -> list[tuple[Line, ...]]:

@@ -167,10 +167,11 @@ def read_records(
 ) -> Records:
     """Return the graph below the outputs, as engine._read_graph does."""
     found = Records(*_read_graph(outputs, order, captured))
-    if source_lines.recorder is None:
+    recorder = source_lines.here.recorder
+    if recorder is None:
         return found
     nodes = _graph_order(outputs) if order is None else order
-    return source_lines.recorder.lines_of(found, nodes, set() if captured is None else captured)
+    return recorder.lines_of(found, nodes, set() if captured is None else captured)
 
 
 class Places:
@@ -276,8 +277,8 @@ def graph_of_records(
     )
     # Derivatives repeat much of a graph. Other graphs stay as they are, so that gradients keep their bits.
     fewer = simplified(graph) if takes_derivatives else graph
-    if source_lines.recorder is not None and found.lines is not None:
-        source_lines.recorder.keep(graph, fewer, found.lines)
+    if source_lines.here.recorder is not None and found.lines is not None:
+        source_lines.here.recorder.keep(graph, fewer, found.lines)
     return fewer
 
 

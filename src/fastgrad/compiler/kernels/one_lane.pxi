@@ -162,7 +162,7 @@ cdef inline void one_forward_matrix(
     cdef const Wide *wide = &block.wides[i.left]
     cdef const int32_t *table = block.table
     cdef const double *bias = block.packed + wide.packed
-    # Room for addresses is room for as many numbers.
+    # Room for addresses is room for as many numbers: replay.pyx.
     cdef double *x = <double *>block.first_pointers
     cdef double *out = <double *>block.second_pointers
     cdef double total = bias[0]

@@ -58,7 +58,7 @@ cdef inline bint begins_four(Node **four, Sweep *sweep) noexcept nogil:
     if not sweep.inputs_computed:
         return False
     for which in range(3):
-        four[which + 1] = dot_before(four[which], four[0].right.node, sweep.at - which)
+        four[which + 1] = dot_before(four[which], four[0].right.node, sweep.at + which)
         if four[which + 1] == NULL:
             return False
     return True

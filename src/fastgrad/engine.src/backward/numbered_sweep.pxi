@@ -3,58 +3,74 @@
 
 
 cdef int order_by_search(Node *root, Collection *all, list found) except -1:
-    """Put the nodes in the order of a search, where the numbers are of several threads."""
-    cdef size_t count = 0
+    """Put the listed nodes in the order of a search, where the numbers are of several threads."""
+    all.count = 0
     found.extend(topological_order([<object>root]))
-    for value in found:
+    for value in reversed(found):
         if is_computed(<Node *><PyObject *>value):
-            count += 1
-            if count >= room and grow_nodes() < 0:
+            if all.count + PLACES_AFTER >= room and grow_nodes() < 0:
                 raise MemoryError("no memory to order the graph for backward()")
-            collected_nodes[count] = <Node *><PyObject *>value
-    all.count = count
+            listed_nodes[all.count] = <Node *><PyObject *>value
+            all.count += 1
     return 0
 
 
 cdef int find_order(Node *root, Collection *all, list found) except -1:
-    """Order the nodes below a root, operands before results; `found` keeps those of a search alive."""
+    """Order the nodes below a root, results before operands; `found` keeps those of a search alive."""
     if thread_id == 0:
         enter_thread()
     collect_below(root, all)
     if all.met_another and not leaves_are_shared and not all.is_full:
+        forget_places(all)
         run_alone(share_leaves, NULL)
         # Meanwhile another thread may have looked at the graph, and so have changed it.
         collect_below(root, all)
-    if all.is_full or (all.in_order and order_by_numbers(all) < 0):
+    if all.is_full:
         raise MemoryError("no memory to order the graph for backward()")
-    if not all.in_order:
+    if not all.listed:
+        return 0
+    if all.in_order:
+        qsort(listed_nodes, all.count, sizeof(void *), compare_ages)
+    else:
         order_by_search(root, all, found)
+    memset(listed_nodes + all.count, 0, PLACES_AFTER * sizeof(void *))
     return 0
 
 
-cdef void sweep_collected(Node *root, size_t count, bint whole_graph) noexcept nogil:
-    """Pull from the root and, in reverse order, from every node it reaches."""
+cdef void sweep_collected(Collection *all) noexcept nogil:
+    """Pull from the first node, the root, and in this order from every node it reaches; leave NULL behind.
+
+    What differs from call to call is in the struct: as arguments gcc would make a function for each, and no
+    longer put the rules, which then have two calls, into the loop.
+    """
     cdef Sweep sweep
     cdef Chunk *chunk
     cdef Node *node
-    cdef size_t index = count
-    chunk_of(root).reached[FIRST_SLOT] = True
+    cdef Node **at = listed_nodes if all.listed else places
+    cdef Node **end = at + (all.count if all.listed else all.last_place + 1)
+    cdef bint ahead = end - at > PLACES_IN_CACHE
+    chunk_of(at[0]).reached[FIRST_SLOT] = True
     sweep.pending = 1
-    sweep.whole_graph = whole_graph
+    sweep.whole_graph = all.whole_graph
     sweep.marked_inputs = NULL
     sweep.inputs_computed = False
     sweep.shared = leaves_are_shared
-    while index > 0:
-        node = collected_nodes[index]
-        chunk = chunk_of(node)
-        if chunk.reached[FIRST_SLOT]:
-            chunk.reached[FIRST_SLOT] = False
-            chunk.pulled = True
-            sweep.at = collected_nodes + index
-            if index > 6:
-                prefetch_operands(collected_nodes[index - 6])
-            pull(node, chunk.code[FIRST_SLOT], &sweep)
-        index -= 1
+    while at != end:
+        node = at[0]
+        if node != NULL:
+            at[0] = NULL
+            chunk = chunk_of(node)
+            if chunk.reached[FIRST_SLOT]:
+                chunk.reached[FIRST_SLOT] = False
+                chunk.pulled = True
+                sweep.at = at
+                if ahead:
+                    prefetch(at[NODES_AHEAD])
+                    prefetch(chunk_of(at[NODES_AHEAD]))
+                    if at[PLACES_AHEAD] != NULL:
+                        prefetch_operands(at[PLACES_AHEAD])
+                pull(node, chunk.code[FIRST_SLOT], &sweep)
+        at += 1
 
 
 cdef int sweep_all_from(Node *root) except -1:
@@ -64,7 +80,7 @@ cdef int sweep_all_from(Node *root) except -1:
     if is_computed(root):
         find_order(root, &all, found)
         root.grad = 1.0
-        sweep_collected(root, all.count, True)
+        sweep_collected(&all)
     else:
         root.grad = 1.0
     return 0
@@ -77,20 +93,23 @@ cdef int sweep_from(Node *node, bint whole_graph) except -1:
         return 0
     if thread_id == 0:
         enter_thread()
-    memset(&all, 0, sizeof(Collection))
-    collect(node, &all)
-    if all.is_full:
-        raise MemoryError("no memory for the order of backward()")
+    begin_collection(node, &all)
+    # So that the operands are looked at, and nothing below them.
+    all.listed = True
+    enlist(node, &all)
     chunk_of(node).collected = False
-    find_below(node, &all)
-    for index in range(2, all.count + 1):
-        chunk_of(collected_nodes[index]).collected = False
+    if not all.is_full:
+        find_below(node, &all)
+    for index in range(1, all.count):
+        chunk_of(listed_nodes[index]).collected = False
     if all.is_full:
         raise MemoryError("no memory for the order of backward()")
     if all.met_another and not leaves_are_shared:
         run_alone(share_leaves, NULL)
-    collected_nodes[1] = node
-    sweep_collected(node, 1, whole_graph)
+    all.count = 1
+    all.whole_graph = whole_graph
+    memset(listed_nodes + 1, 0, PLACES_AFTER * sizeof(void *))
+    sweep_collected(&all)
     return 0
 
 

@@ -8,9 +8,9 @@ cdef inline void track_younger(Node *node) noexcept:
 cdef inline Node *made_before(Node *node, Node **at) noexcept nogil:
     """The node that the same thread made right before this one, if the sweep has it, else NULL.
 
-    `at` is this node's place in the order of the sweep.
+    `at` is this node's place in the sweep.
     """
-    cdef Node *before = (at - 1)[0]
+    cdef Node *before = (at + 1)[0]
     return before if before != NULL and chunk_of(before).number + 1 == chunk_of(node).number else NULL
 
 

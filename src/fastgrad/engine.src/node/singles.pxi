@@ -23,10 +23,11 @@ cdef extern from "Python.h":
 cdef extern from "engine.src/node/threads.h":
     Node *spare "fastgrad_here.spare"
     Py_ssize_t spare_count "fastgrad_here.spare_count"
+    Py_ssize_t spare_limit "fastgrad_here.spare_limit"
     uint64_t next_number "fastgrad_here.next_number"
     uint64_t end_of_numbers "fastgrad_here.end_of_numbers"
     uint32_t thread_id "fastgrad_here.id"
-    bint may_keep "fastgrad_here.open"
+    bint may_keep_more "fastgrad_may_keep_more"() noexcept
     void revive "fastgrad_revive"(PyObject *) noexcept
     enum:
         NUMBERS "FASTGRAD_NUMBERS"
@@ -35,13 +36,10 @@ cdef extern from "engine.src/node/threads.h":
     void enter_thread "fastgrad_enter_thread"() noexcept
     void count_node "fastgrad_count_node"(Py_ssize_t) noexcept
     Py_ssize_t count_nodes "fastgrad_count_nodes"() noexcept
+    uint32_t claimed "fastgrad_claimed"(const uint32_t *) noexcept nogil
     bint claim "fastgrad_claim"(uint32_t *, uint32_t) noexcept nogil
     void forget_other_threads "fastgrad_forget_other_threads"() noexcept
     void (*free_spare "fastgrad_free_spare")() noexcept
-
-cdef enum:
-    # 13 MB a thread.
-    SPARE_NODES = 131072
 
 cdef union Link:
     # For a node without references: the next in a queue or among the spare nodes.
@@ -237,7 +235,7 @@ cdef void release_slot(Chunk *chunk) noexcept:
     if chunk.traced != 0:
         forget_traced(node)
     count_node(-1)
-    if may_keep and spare_count < SPARE_NODES:
+    if spare_count < spare_limit or may_keep_more():
         chunk.link.next = spare
         spare = node
         spare_count += 1
