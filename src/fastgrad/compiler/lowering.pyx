@@ -679,6 +679,30 @@ cdef int emit_result(Lowering self, int32_t index) except -1:
     return self.step(&self.steps, OPCODE_LOAD, index, <int32_t>at, <int32_t>(number // step.loop.makes()))
 
 
+cdef dict leaves_side_by_side(Lowering self):
+    """Of each argument, and each 8 of its columns: the leaves that vary and are used, by their columns."""
+    cdef Graph graph = self.graph
+    cdef dict groups = {}
+    cdef int32_t index
+    for index in range(<int32_t>graph.size):
+        if self.records[3 * index] == ROW_LEAF and self.varying.items[index] and self.uses.items[index]:
+            argument, column = graph.leaves[self.records[3 * index + 1]]
+            if argument >= 0 and not self.absorbed.items[index]:
+                groups.setdefault((argument, column // 8), []).append((column, index))
+    return groups
+
+
+cdef int emit_load(Lowering self, int32_t index) except -1:
+    """Load a leaf, and with it those in the columns beside it, which are then in the cache; see group_moves."""
+    cdef Graph graph = self.graph
+    argument, column = place_of(self, graph.leaves[self.records[3 * index + 1]])
+    if self.scope is not None:
+        return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
+    for column, leaf in sorted(self.leaves.pop((argument, column // 8), [])):
+        self.step(&self.steps, OPCODE_LOAD, leaf, argument, column)
+    return 0
+
+
 cdef int emit_varying(Lowering self, int32_t index) except -1:
     """The steps of one record that varies by row."""
     cdef Graph graph = self.graph
@@ -691,8 +715,7 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
     if self.chain.items[index] >= 0:
         return emit_chain(self, index)
     if row == ROW_LEAF:
-        argument, column = place_of(self, graph.leaves[first])
-        return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
+        return emit_load(self, index)
     if row == ROW_LOOP:
         return emit_loop(self, index)
     if row == ROW_RESULT:
@@ -744,8 +767,11 @@ cdef int emit_steps(Lowering self) except -1:
     cdef int32_t index
     cdef int row
     cdef dict outputs = {}
+    cdef dict missing = {}
     for number, output in enumerate(self.graph.outputs):
         outputs.setdefault(output, []).append(number)
+        missing[number // 8] = missing.get(number // 8, 0) + 1
+    self.leaves = leaves_side_by_side(self) if self.scope is None else {}
     for index in range(<int32_t>self.graph.size):
         look_for_signals(index)
         row = self.records[3 * index]
@@ -759,8 +785,11 @@ cdef int emit_steps(Lowering self) except -1:
         elif row != ROW_LEAF and row != ROW_CONSTANT:
             emit_once(self, index)
         if self.scope is None and self.purpose == FORWARD and index in outputs:
-            # At once, so that nothing is kept that only the caller needs.
-            emit_outputs(self, index, outputs.pop(index))
+            # Soon, so that little is kept that only the caller needs; see group_moves for 8 at once.
+            for number in outputs.pop(index):
+                missing[number // 8] -= 1
+                if not missing[number // 8]:
+                    emit_outputs(self, number // 8 * 8)
     for number, output in enumerate(self.graph.outputs):
         if output not in outputs:
             continue
@@ -771,9 +800,10 @@ cdef int emit_steps(Lowering self) except -1:
     return 0
 
 
-cdef int emit_outputs(Lowering self, int32_t index, list numbers) except -1:
-    for number in numbers:
-        self.step(&self.steps, OPCODE_OUTPUT, 0, index, number)
+cdef int emit_outputs(Lowering self, Py_ssize_t first) except -1:
+    cdef list outputs = list(self.graph.outputs)[first:first + 8]
+    for number, output in enumerate(outputs, first):
+        self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
     return 0
 
 
