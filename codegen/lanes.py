@@ -229,6 +229,29 @@ def additions(fresh: str, function: str, expression: str, term: str, operands, f
     ]
 
 
+def is_merged(o) -> bool:
+    """Whether the derivatives by both operands share work: what each divides by, or no more than reading lanes."""
+    if o.operands != 2 or any(nodes(expression, ast.Call) for expression in o.derivatives):
+        return False
+    return all(nodes(expression, ast.Name) for expression in o.derivatives)
+
+
+def merged(o, operands) -> list[str]:
+    """One loop over lanes for both gradients: the compiler divides once, and reads what both need once."""
+    given = arguments(operands)
+    return [
+        "    cdef lane other",
+        "    cdef uint64_t keep_other",
+        "    if i.left_adjoint >= 0 and i.right_adjoint >= 0 and i.left_adjoint != i.right_adjoint:",
+        "        target, other = lanes_of(block, i.left_adjoint), lanes_of(block, i.right_adjoint)",
+        "        keep, keep_other = kept(i.fresh & FRESH_LEFT), kept(i.fresh & FRESH_RIGHT)",
+        f"        for j in range({span(*o.derivatives)}):",
+        f"            target[j] = before(target[j], keep) + {o.name}_da({given}, out[j]) * g[j]",
+        f"            other[j] = before(other[j], keep_other) + {o.name}_db({given}, out[j]) * g[j]",
+        "        return",
+    ]
+
+
 def loops(o) -> tuple[list[str], list, list]:
     """The functions of one row, and the branches of the two interpreters that call them."""
     lines, forward, backward = [], [], []
@@ -259,6 +282,8 @@ def loops(o) -> tuple[list[str], list, list]:
             "    cdef uint64_t keep",
             "    cdef Py_ssize_t j",
         ]
+        if kind == "LANE_LANE" and is_merged(o):
+            body += merged(o, operands)
         for (operand, place), expression in zip(operands, o.derivatives, strict=True):
             side, fresh = SIDES[operand]
             function = f"{o.name}_d{operand}"
