@@ -458,42 +458,22 @@ cdef void forward_inner(const Instruction *i, const Block *block) noexcept nogil
             out[j] += a[j] * b[j]
 
 
-cdef inline void give_products(
-    const Block *block, const_lane g, const_lane a, int32_t a_adjoint, bint a_fresh, const_lane b,
-    int32_t b_adjoint, bint b_fresh, Py_ssize_t lanes
-) noexcept nogil:
-    """Add to the adjoints of both factors of a product; lanes that both need are read once."""
-    cdef lane target = lanes_of(block, a_adjoint)
-    cdef lane other = lanes_of(block, b_adjoint)
-    cdef uint64_t keep = kept(a_fresh), keep_other = kept(b_fresh)
-    cdef Py_ssize_t j
-    for j in range(lanes):
-        target[j] = before(target[j], keep) + g[j] * b[j]
-        other[j] = before(other[j], keep_other) + g[j] * a[j]
-
-
 cdef void backward_inner(const Instruction *i, const Block *block) noexcept nogil:
     # In the order of the fields: the first contribution to a gradient is stored, others are added.
     cdef const Wide *wide = &block.wides[i.left]
     cdef const double *g = lanes_of(block, i.out_adjoint)
     cdef const int32_t *table = block.table
     cdef Py_ssize_t lanes = whole(block.lanes), k
-    cdef int32_t left, right
     for k in range(wide.inputs):
-        left, right = table[wide.left_adjoint + k], table[wide.right_adjoint + k]
-        if left >= 0 and right >= 0 and left != right:
-            give_products(
-                block, g, lanes_of(block, table[wide.left + k]), left, table[wide.fresh_left + k],
-                lanes_of(block, table[wide.right + k]), right, table[wide.fresh_right + k], lanes,
-            )
-            continue
-        if left >= 0:
+        if table[wide.left_adjoint + k] >= 0:
             give_product(
-                block, left, table[wide.fresh_left + k], g, lanes_of(block, table[wide.right + k]), lanes,
+                block, table[wide.left_adjoint + k], table[wide.fresh_left + k],
+                g, lanes_of(block, table[wide.right + k]), lanes,
             )
-        if right >= 0:
+        if table[wide.right_adjoint + k] >= 0:
             give_product(
-                block, right, table[wide.fresh_right + k], g, lanes_of(block, table[wide.left + k]), lanes,
+                block, table[wide.right_adjoint + k], table[wide.fresh_right + k],
+                g, lanes_of(block, table[wide.left + k]), lanes,
             )
     if i.third_adjoint >= 0:
         if i.third >= 0:
