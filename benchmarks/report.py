@@ -235,7 +235,7 @@ def main() -> None:
     if options.adbench is not None:
         data.choose(options.adbench.resolve())
     if not options.render:
-        if hasattr(os, "sched_setaffinity"):
+        if hasattr(os, "sched_setaffinity") and not any("threads" in name for name in options.only or ()):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         results = json.loads(UNFINISHED.read_text()) if options.resume else unmeasured(options.clock)
         everything = FIELD_FILES if options.field else FILES
