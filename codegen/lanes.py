@@ -247,8 +247,9 @@ def shared_quotient(o) -> str:
 def with_quotient(o, quotient: str) -> list[str]:
     """Functions of the derivatives for which the quotient is given."""
     lines = inline("double", f"{o.name}_quotient", "double a, double b", [f"    return {quotient}"])
-    for name, expression in zip(OPERANDS, o.derivatives):
-        body = ast.unparse(ast.parse(expression)).replace(quotient, "quotient").replace("(quotient)", "quotient")
+    for name, expression in zip("ab", o.derivatives, strict=True):
+        body = ast.unparse(ast.parse(expression)).replace(f"({quotient})", quotient)
+        body = body.replace(quotient, "quotient")
         parameters = "double a, double b, double out, double quotient"
         lines += inline("double", f"{o.name}_d{name}_given", parameters, [f"    return {body}"])
     return lines

@@ -1,4 +1,4 @@
-"""microgpt's script as it is, with its own Value class and with fastgrad's: `python -m benchmarks.field.script`.
+"""microgpt's script, with its own Value class and with fastgrad's: `python -m benchmarks.field.script`.
 
 The script is the user's file, not part of this repository; it reads input.txt, the names, in the current
 folder. Nothing of it changes but its class `Value`, which gives its place to an import.
@@ -21,7 +21,7 @@ LINE = re.compile(r"step\s+(\d+) */ *(\d+) \| loss ([\d.]+)")
 SAMPLE = re.compile(r"sample\s+\d+: (\w*)")
 
 
-class Enough(Exception):
+class EnoughError(Exception):
     """Raised in the script after the last step that is wanted."""
 
 
@@ -42,8 +42,8 @@ def program_of(path: Path, own: bool) -> Any:
 def run(path: Path, names: Path, own: bool, steps: int) -> dict[str, float]:
     """Run at most so many training steps, and the sampling if these are all.
 
-    Returns milliseconds a step (the median), the last loss, and of the sampling tokens a second, the mark at a
-    name's end counted.
+    Returns milliseconds a step (the median), the last loss, and of the sampling tokens a second, the mark
+    at a name's end counted.
     """
     times: list[float] = []
     losses: list[float] = []
@@ -58,19 +58,19 @@ def run(path: Path, names: Path, own: bool, steps: int) -> dict[str, float]:
         if step:
             losses.append(float(step[3]))
             if len(losses) == steps < int(step[2]):
-                raise Enough
+                raise EnoughError
         elif sample:
             tokens += len(sample[1]) + 1
 
     code = program_of(path, own)
-    before, here = os.getcwd(), names.resolve()
+    before, here = Path.cwd(), names.resolve()
     with tempfile.TemporaryDirectory() as folder:
-        os.symlink(here, Path(folder) / "input.txt")
+        (Path(folder) / "input.txt").symlink_to(here)
         os.chdir(folder)
         try:
             exec(code, {"__name__": "__main__", "print": watch, "__builtins__": builtins})
             end = time.process_time()
-        except Enough:
+        except EnoughError:
             end = 0.0
         finally:
             os.chdir(before)

@@ -35,7 +35,7 @@ def reprojection(camera, point, weight, feature):
 
 
 def on_compiled(adjustment):
-    """Errors (N, 2) and derivatives by camera (N, 2, 11), point (N, 2, 3), weight (N, 2), in given arrays, as of C."""
+    """Errors (N, 2), derivatives by camera (N, 2, 11), point (N, 2, 3), weight (N, 2)."""
 
     def prepare() -> Case:
         import fastgrad

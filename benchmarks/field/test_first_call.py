@@ -1,4 +1,4 @@
-"""From a function to its first result: fastgrad's trace beside CasADi's graph, and jax's trace and compilation."""
+"""From a function to its first result: fastgrad's trace, CasADi's graph, jax's trace and compilation."""
 
 from benchmarks.case import Case, one_step, test_agreement, test_speed  # noqa: F401
 from benchmarks.field import test_hmm, test_lorenz

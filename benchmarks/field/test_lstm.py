@@ -1,4 +1,4 @@
-"""ADBench's diagonal LSTM over bits of characters, as GradBench defines it: a loop, and a short text unrolled."""
+"""ADBench's diagonal LSTM over bits of characters, as GradBench defines it: a loop, and unrolled."""
 
 import ctypes
 

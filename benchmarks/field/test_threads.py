@@ -1,4 +1,4 @@
-"""Programs of more than a millisecond on one thread and on two: `report --only benchmarks.field.test_threads`.
+"""Programs of a millisecond and more on one thread and two: `report --only benchmarks.field.test_threads`.
 
 By wall clock, and on two cores that nothing else uses. The report of all problems runs on one core.
 """

@@ -693,7 +693,7 @@ cdef dict leaves_side_by_side(Lowering self):
 
 
 cdef int emit_load(Lowering self, int32_t index) except -1:
-    """Load a leaf, and with it those in the columns beside it, which are then in the cache; see group_moves."""
+    """Load a leaf, and with it those in the columns beside it; see group_moves in plan.pyx."""
     cdef Graph graph = self.graph
     argument, column = place_of(self, graph.leaves[self.records[3 * index + 1]])
     if self.scope is not None:
@@ -801,8 +801,8 @@ cdef int emit_steps(Lowering self) except -1:
 
 
 cdef int emit_outputs(Lowering self, Py_ssize_t first) except -1:
-    cdef list outputs = list(self.graph.outputs)[first:first + 8]
-    for number, output in enumerate(outputs, first):
+    """The steps of eight outputs, all of which have been computed."""
+    for number, output in enumerate(self.graph.outputs[first:first + 8], first):
         self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
     return 0
 

@@ -615,7 +615,7 @@ cdef int place_backward(Allocation self) except -1:
 
 
 cdef inline bint moves_lanes(const Instruction *i, Py_ssize_t arguments) noexcept:
-    """Whether an instruction moves lanes from or to what the caller has: no number that is the same for all."""
+    """Whether an instruction moves lanes from or to what the caller has."""
     if i.opcode == OPCODE_OUTPUT:
         return arguments > 0 and i.left >= 0
     return i.opcode == OPCODE_LOAD and i.left < arguments
