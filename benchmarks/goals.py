@@ -140,7 +140,7 @@ FOOTPRINT_GOALS = {
 FIELD_GOALS = [
     *[
         times_faster(f"GMM {size}, speed of {rival}'s", f"gmm-{size}", rival, 1.0)
-        for size in ("d2-k5", "d10-k25", "d20-k50", "d64-k25")
+        for size in ("d2-k5", "d10-k25", "d20-k50", "d64-k25", "d128-k25")
         for rival in ("jax", "torch")
     ],
     times_faster("BA ba4, times faster than jax", "ba4", "jax", 5.0),
@@ -174,6 +174,12 @@ FIELD_GOALS = [
     times_faster("Lorenz, times faster than jax", "lorenz", "jax", 1.0),
     times_faster("embedding, speed of torch's sparse gradient", "embedding", "torch", 1.0),
     times_faster("LSTM of 2 layers, unrolled, speed of jax's", "lstm-l2", "jax", 1.0),
+    *[
+        times_faster(f"LSTM {size}, a loop, speed of {rival}", f"lstm-{size}", key, limit)
+        for size in ("l2-c1024", "l4-c1024")
+        for rival, key, limit in (("hand-written C", "c", 0.8), ("jax's", "jax", 1.0))
+    ],
+    times_faster("first call, Lorenz, times faster than CasADi", "first-lorenz", "casadi", 1.0),
 ]
 
 GOALS = [*SPEED_GOALS, *COMPILED_GOALS, *FOOTPRINT_GOALS.values()]

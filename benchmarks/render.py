@@ -154,6 +154,32 @@ def ranking(results: dict) -> Iterator[str]:
     yield from table(["workload", "first", "ahead by", "of"], rows)
 
 
+def measured_again(results: dict) -> str:
+    """The rows that were measured after the others, by the moment."""
+    moments: dict[str, list[str]] = {}
+    for entry in results["workloads"]:
+        if "again" in entry:
+            moments.setdefault(entry["again"], []).append(f"`{entry['key']}`")
+    lines = [f"Measured on their own, {moment}: {', '.join(keys)}.\n" for moment, keys in moments.items()]
+    return "\n".join(lines)
+
+
+def script_lines(results: dict) -> str:
+    """What microgpt's unmodified script did with fastgrad's Value in the place of its own."""
+    script = results.get("script")
+    if script is None:
+        return ""
+    ours, own, same = script["fastgrad"], script["own"], script["fastgrad, as many steps"]
+    command = "python -m benchmarks.field.script microgpt.py names.txt"
+    return (
+        f"microgpt's script, unmodified but for its class `Value` (`{command}`):\n"
+        f"loss {ours['loss']:.4f} at step {ours['steps']:,}, {shown(ours['step'])} ms a step, the script's "
+        f"own optimizer in Python included,\n{shown(ours['tokens'])} tokens a second when it samples. "
+        f"Of the first {own['steps']} steps one takes {shown(same['step'])} ms,\nwith the script's own class "
+        f"{shown(own['step'])} ms: {shown(own['step'] / same['step'])} x.\n"
+    )
+
+
 def field_section(results: dict) -> str:
     """The section of docs/benchmarks.md on the problems that others defined."""
     versions = ", ".join(
@@ -175,8 +201,10 @@ Each result agrees with that of jax, torch, numpy or C to 1e-9, Lorenz' to 1e-8 
 "Hand-written C" of LIBOR is an adjoint of 16 paths side by side, "a row at a time" the same a path at a time,
 both with `-O3 -march=native -ffast-math`. `python -m benchmarks.gradbench` is a tool for
 [GradBench](https://github.com/gradbench/gradbench), for its gmm, ba, llsq, kmeans, lse, det and ode; ht and
-lstm need a forward mode and loops that are not unrolled.
+lstm are not in it.
 
+{script_lines(results)}
+{measured_again(results)}
 {chr(10).join(ranking(results))}
 
 {chr(10).join(goal_table(results, FIELD_GOALS))}

@@ -25,7 +25,7 @@ from statistics import median
 
 from benchmarks import documents, footprint, render
 from benchmarks.case import Case, Workload
-from benchmarks.field import data
+from benchmarks.field import data, script
 from benchmarks.implementations import IMPLEMENTATIONS, missing, prepare_process, version
 
 FILES = (
@@ -60,6 +60,8 @@ TURN_SECONDS = 0.02
 PATIENCE_SECONDS = 6.0
 # It takes no part if its first turn takes longer than this.
 FIRST_TURN_SECONDS = 20.0
+# Of microgpt's script with its own class.
+SCRIPT_STEPS = 20
 UNFINISHED = render.ROOT / ".benchmarks" / "report.json"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -213,6 +215,24 @@ def run(results: dict, files: list[str], with_footprint: bool) -> None:
         keep(results, f"{figure.title}: {time.perf_counter() - start:.0f} s")
 
 
+def put_again(results: dict, path: Path) -> None:
+    """Complete new results by the rows of the old ones that were not measured again; say when these were."""
+    moment = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    for entry in results["workloads"]:
+        entry["again"] = f"{moment}, {results['clock']} clock"
+    old = json.loads(path.read_text())
+    fresh = {entry["key"]: entry for entry in results["workloads"]}
+    known = {entry["key"] for entry in old["workloads"]}
+    rows = [fresh.get(entry["key"], entry) for entry in old["workloads"]]
+    rows += [entry for key, entry in fresh.items() if key not in known]
+    if len({(entry["key"], entry["step"]) for entry in rows}) < len(rows):
+        raise ValueError("only rows of one step can be measured again")
+    versions = {**old["versions"], **results["versions"]}
+    results.update(
+        {**old, "script": results.get("script", old.get("script")), "versions": versions, "workloads": rows}
+    )
+
+
 def keep(results: dict, news: str) -> None:
     """Write the unfinished results, and say what is new in them."""
     UNFINISHED.parent.mkdir(exist_ok=True)
@@ -225,9 +245,11 @@ def main() -> None:
     parser.add_argument("--render", action="store_true", help="measure nothing, rewrite what is made")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted report")
     parser.add_argument("--only", nargs="+", default=None, help="modules to run; prints, writes nothing")
+    parser.add_argument("--again", action="store_true", help="with --only: put these rows into the results")
     parser.add_argument("--documents", type=Path, help="text file of one document a line, for the GPT")
     parser.add_argument("--field", action="store_true", help="run the problems that others defined")
     parser.add_argument("--adbench", type=Path, help="folder of ADBench's data, for those problems")
+    parser.add_argument("--script", type=Path, help="microgpt.py; with --field and --documents, run it, too")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: where others use the processor")
     options = parser.parse_args()
     if options.documents is not None:
@@ -235,15 +257,21 @@ def main() -> None:
     if options.adbench is not None:
         data.choose(options.adbench.resolve())
     if not options.render:
-        if hasattr(os, "sched_setaffinity"):
+        if hasattr(os, "sched_setaffinity") and not any("threads" in name for name in options.only or ()):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         results = json.loads(UNFINISHED.read_text()) if options.resume else unmeasured(options.clock)
         everything = FIELD_FILES if options.field else FILES
         files = list(everything if options.only is None else options.only)
         run(results, files, with_footprint=not options.field and options.only is None)
-        if options.only is not None:
+        if options.only is not None and not options.again:
             print(render.tables(results))
             return
+        if options.field and options.script is not None and options.documents is not None:
+            results["script"] = script.compare(options.script, options.documents, SCRIPT_STEPS)
+            UNFINISHED.write_text(json.dumps(results, indent=1) + "\n")
+        if options.again:
+            put_again(results, render.FIELD_RESULTS if options.field else render.RESULTS)
+            UNFINISHED.write_text(json.dumps(results, indent=1) + "\n")
         UNFINISHED.replace(render.FIELD_RESULTS if options.field else render.RESULTS)
     render.write_all(*(json.loads(path.read_text()) for path in (render.RESULTS, render.FIELD_RESULTS)))
 

@@ -35,19 +35,20 @@ def reprojection(camera, point, weight, feature):
 
 
 def on_compiled(adjustment):
-    """Arrays of derivatives: of both errors by camera (2, N, 11), by point (2, N, 3), by weight (2, N)."""
+    """Errors (N, 2), derivatives by camera (N, 2, 11), point (N, 2, 3), weight (N, 2)."""
 
     def prepare() -> Case:
         import fastgrad
 
         arrays = adjustment()
         program = fastgrad.compile(reprojection)
-        state = {}
+        rows = len(arrays.weights)
+        errors, *blocks = [numpy.empty((rows, 2, *shape)) for shape in ((), (11,), (3,), ())]
 
         def step() -> None:
-            state["blocks"] = program.input_gradients(*arrays)[:3]
+            program.value_and_grad(*arrays, argnums=(0, 1, 2), out=(errors, tuple(blocks)))
 
-        return Case({"step": step}, lambda: flat(state["blocks"]))
+        return Case({"step": step}, lambda: flat(numpy.moveaxis(block, 1, 0) for block in blocks))
 
     return prepare
 

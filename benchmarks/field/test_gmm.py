@@ -137,5 +137,5 @@ def of_size(dimension: int, components: int):
     )
 
 
-SIZES = ((2, 5), (10, 25), (20, 50), (64, 25))
+SIZES = ((2, 5), (10, 25), (20, 50), (64, 25), (128, 25))
 WORKLOADS = [of_size(*size) for size in SIZES]

@@ -1,18 +1,22 @@
-"""ADBench's diagonal LSTM over bits of characters, as GradBench defines it, unrolled over a short text."""
+"""ADBench's diagonal LSTM over bits of characters, as GradBench defines it: a loop, and unrolled."""
 
-from benchmarks.case import one_step, test_agreement, test_speed  # noqa: F401
+import ctypes
+
+import numpy
+
+from benchmarks.case import Case, one_step, test_agreement, test_speed  # noqa: F401
 from benchmarks.field import data
-from benchmarks.field.programs import Rows, on_compiled, on_jax
+from benchmarks.field.programs import Rows, flat, on_compiled, on_jax
 
-# ADBench's texts have 1,024 characters and more.
-CHARACTERS = 32
+# Of ADBench's texts, and of what is unrolled.
+CHARACTERS, UNROLLED = 1024, 32
 
 
-def of_one_row(layers: int) -> Rows:
+def of_one_row(layers: int, characters: int, loop: bool) -> Rows:
     """The whole text is one row."""
-    from fastgrad import Value
+    from fastgrad import Value, scan
 
-    numbers = data.sequence(layers, CHARACTERS)
+    numbers = data.sequence(layers, characters)
     main = [[Value(a) for a in row] for row in numbers.main.tolist()]
     extra = [[Value(a) for a in row] for row in numbers.extra.tolist()]
     text = numbers.characters.tolist()
@@ -28,27 +32,65 @@ def of_one_row(layers: int) -> Rows:
         cell = [c * f + i * d for c, f, i, d in zip(cell, forget, enter, change)]
         return [o * c.tanh() for o, c in zip(leave, cell)], cell
 
-    def loss():
+    def step(state, now, after):
+        state, x = list(state), [w * a for w, a in zip(extra[0], now)]
+        for layer in range(0, 2 * layers, 2):
+            x, cell = gates(main[layer], main[layer + 1], state[layer], state[layer + 1], x)
+            state[layer], state[layer + 1] = x, cell
+        y = [a * w + b for a, w, b in zip(x, extra[1], extra[2])]
+        norm = (sum(a.exp() for a in y) + 2.0).log()
+        return state, sum(bit * (a - norm) for bit, a in zip(after, y))
+
+    def unrolled():
         state = [[*map(Value, row)] for row in numbers.state.tolist()]
         total = 0.0
         for now, after in zip(text, text[1:]):
-            x = [w * a for w, a in zip(extra[0], now)]
-            for layer in range(0, 2 * layers, 2):
-                x, cell = gates(main[layer], main[layer + 1], state[layer], state[layer + 1], x)
-                state[layer], state[layer + 1] = x, cell
-            y = [a * w + b for a, w, b in zip(x, extra[1], extra[2])]
-            norm = (sum(a.exp() for a in y) + 2.0).log()
-            total = total + sum(bit * (a - norm) for bit, a in zip(after, y))
+            state, term = step(state, now, after)
+            total = total + term
         return total * (-1.0 / ((len(text) - 1) * bits))
 
-    return Rows(loss, (), [a for row in (*main, *extra) for a in row])
+    def scanned(row):
+        """The bits of the text are the columns of one row: of each bit, those of all characters."""
+        xs = (*(row[k:-bits:bits] for k in range(bits)), *(row[bits + k :: bits] for k in range(bits)))
+
+        def of_character(carry, x):
+            state, term = step(carry[0], x[:bits], x[bits:])
+            return (state, carry[1] + term), None
+
+        (_, total), _ = scan(of_character, (numbers.state.tolist(), 0.0), xs)
+        return total * (-1.0 / ((len(text) - 1) * bits))
+
+    parameters = [a for row in (*main, *extra) for a in row]
+    if loop:
+        return Rows(scanned, (numbers.characters.reshape(1, -1),), parameters)
+    return Rows(unrolled, (), parameters)
 
 
-def of_jax(layers: int):
+def on_c(layers: int, characters: int):
+    def prepare() -> Case:
+        from benchmarks import native
+
+        library = native.load("lstm", f"LAYERS={layers}", f"LENGTH={characters}")
+        numbers = data.sequence(layers, characters)
+        arrays = [
+            numpy.ascontiguousarray(a)
+            for a in (numbers.main, numbers.extra, numbers.state, numbers.characters)
+        ]
+        result = numpy.empty(1 + numbers.main.size + numbers.extra.size)
+
+        def step() -> None:
+            library.lstm(*(ctypes.c_void_p(a.ctypes.data) for a in (*arrays, result)))
+
+        return Case({"step": step}, lambda: flat([result]))
+
+    return prepare
+
+
+def of_jax(layers: int, characters: int):
     import jax
     import jax.numpy as jnp
 
-    numbers = data.sequence(layers, CHARACTERS)
+    numbers = data.sequence(layers, characters)
     text = jnp.asarray(numbers.characters)
     bits = text.shape[1]
 
@@ -79,13 +121,21 @@ def of_jax(layers: int):
     return jax.value_and_grad(loss, (0, 1)), (numbers.main, numbers.extra, numbers.state)
 
 
-def of_layers(layers: int):
+def of_layers(layers: int, characters: int, loop: bool):
+    what = f"{layers} layers, {characters:,} characters"
     return one_step(
-        f"lstm-l{layers}",
-        f"ADBench LSTM, {layers} layers, {CHARACTERS} characters, unrolled",
-        {"compiled": on_compiled(lambda: of_one_row(layers)), "jax": on_jax(lambda: of_jax(layers))},
+        f"lstm-l{layers}-c{characters}" if loop else f"lstm-l{layers}",
+        f"ADBench LSTM, {what}, {'a loop' if loop else 'unrolled'}",
+        {
+            "compiled": on_compiled(lambda: of_one_row(layers, characters, loop)),
+            "jax": on_jax(lambda: of_jax(layers, characters)),
+            "c": on_c(layers, characters),
+        },
         reference="compiled",
     )
 
 
-WORKLOADS = [of_layers(2), of_layers(4)]
+WORKLOADS = [
+    *[of_layers(layers, UNROLLED, False) for layers in (2, 4)],
+    *[of_layers(layers, CHARACTERS, True) for layers in (2, 4)],
+]

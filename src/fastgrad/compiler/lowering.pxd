@@ -111,6 +111,8 @@ cdef class Lowering:
     cdef list wides
     cdef dict matrices
     cdef dict constants
+    # The leaves that lie in columns side by side, until they are loaded.
+    cdef dict leaves
     cdef Integers pairs
     cdef Integers singles
     cdef Integers stack

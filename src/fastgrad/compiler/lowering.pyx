@@ -676,25 +676,6 @@ cdef int32_t factor_of(Lowering self, Divided divided, Py_ssize_t state) except 
     return divided.factors[state]
 
 
-cdef int emit_leaf(Lowering self, int32_t index, tuple place) except -1:
-    """A number of a divided step's state is a recurrence, unless it runs step by step; all else is loaded."""
-    cdef Divided divided = None if self.scope is None else self.scope.divided
-    cdef int32_t next_one
-    cdef int kind = STEPWISE
-    if divided is not None and place[0] == STATE and place[1] < divided.states:
-        kind = divided.kinds[place[1]]
-    if kind == STEPWISE or kind == COUPLED:
-        argument, column = place_of(self, place)
-        return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
-    next_one = self.graph.outputs[place[1]]
-    if kind == DELAYED:
-        return self.step(&self.steps, OPCODE_DELAY, index, next_one, place[1])
-    return self.step(
-        &self.steps, OPCODE_RECUR if kind == LINEAR else OPCODE_EVOLVE, index,
-        factor_of(self, divided, place[1]), next_one, place[1],
-    )
-
-
 cdef int32_t operand_of_loop(Lowering self, Py_ssize_t index, Py_ssize_t at) except -1:
     """The id of an operand of a loop; the number 0 in the place of one that no result needs."""
     cdef int32_t operand = self.graph.loop_operand(index, at)
@@ -728,6 +709,52 @@ cdef int emit_result(Lowering self, int32_t index) except -1:
     return self.step(&self.steps, OPCODE_LOAD, index, <int32_t>at, <int32_t>(number // step.loop.makes()))
 
 
+cdef dict leaves_side_by_side(Lowering self):
+    """Of each argument, and each 8 of its columns: the leaves that vary and are used, by their columns."""
+    cdef Graph graph = self.graph
+    cdef dict groups = {}
+    cdef int32_t index
+    for index in range(<int32_t>graph.size):
+        if self.records[3 * index] == ROW_LEAF and self.varying.items[index] and self.uses.items[index]:
+            argument, column = graph.leaves[self.records[3 * index + 1]]
+            if argument >= 0 and not self.absorbed.items[index]:
+                groups.setdefault((argument, column // 8), []).append((column, index))
+    return groups
+
+
+cdef int emit_leaf(Lowering self, int32_t index) except -1:
+    """Load a leaf; of a function, also those in the columns beside it, see group_moves in plan.pyx.
+
+    A number of a divided step's state that does not run step by step is a recurrence in place of a load.
+    """
+    cdef int32_t next_one
+    cdef int kind
+    place, number = self.graph.leaves[self.records[3 * index + 1]]
+    argument, column = place_of(self, (place, number))
+    if self.scope is None:
+        for column, leaf in sorted(self.leaves.pop((argument, column // 8), [])):
+            self.step(&self.steps, OPCODE_LOAD, leaf, argument, column)
+        return 0
+    kind = recurrence_of(self, place, number)
+    if kind == STEPWISE or kind == COUPLED:
+        return self.step(&self.steps, OPCODE_LOAD, index, argument, column)
+    next_one = self.graph.outputs[number]
+    if kind == DELAYED:
+        return self.step(&self.steps, OPCODE_DELAY, index, next_one, number)
+    return self.step(
+        &self.steps, OPCODE_RECUR if kind == LINEAR else OPCODE_EVOLVE, index,
+        factor_of(self, self.scope.divided, number), next_one, number,
+    )
+
+
+cdef int recurrence_of(Lowering self, Py_ssize_t place, Py_ssize_t number) except -1:
+    """How a leaf of a loop's step recurs; STEPWISE of all that are loaded."""
+    cdef Divided divided = self.scope.divided
+    if divided is None or place != STATE or number >= divided.states:
+        return STEPWISE
+    return divided.kinds[number]
+
+
 cdef int emit_varying(Lowering self, int32_t index) except -1:
     """The steps of one record that varies by row."""
     cdef Graph graph = self.graph
@@ -740,7 +767,7 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
     if self.chain.items[index] >= 0:
         return emit_chain(self, index)
     if row == ROW_LEAF:
-        return emit_leaf(self, index, graph.leaves[first])
+        return emit_leaf(self, index)
     if row == ROW_LOOP:
         return emit_loop(self, index)
     if row == ROW_RESULT:
@@ -793,8 +820,11 @@ cdef int emit_steps(Lowering self) except -1:
     cdef int32_t index
     cdef int row
     cdef dict outputs = {}
+    cdef dict missing = {}
     for number, output in enumerate(self.graph.outputs):
         outputs.setdefault(output, []).append(number)
+        missing[number // 8] = missing.get(number // 8, 0) + 1
+    self.leaves = leaves_side_by_side(self) if self.scope is None else {}
     for index in range(<int32_t>self.graph.size):
         look_for_signals(index)
         row = self.records[3 * index]
@@ -809,8 +839,11 @@ cdef int emit_steps(Lowering self) except -1:
         elif row != ROW_LEAF and row != ROW_CONSTANT:
             emit_once(self, index)
         if self.scope is None and self.purpose == FORWARD and index in outputs:
-            # Right after its record, so that the register is free again.
-            emit_outputs(self, index, outputs.pop(index))
+            # Soon, so that little is kept that only the caller needs; see group_moves for 8 at once.
+            for number in outputs.pop(index):
+                missing[number // 8] -= 1
+                if not missing[number // 8]:
+                    emit_outputs(self, number // 8 * 8)
         if divided is not None and index in divided.stored_after:
             # Before the next step loads them.
             for number, record in divided.stored_after[index]:
@@ -833,9 +866,10 @@ cdef int emit_store(Lowering self, Py_ssize_t number, int32_t record) except -1:
     return 0
 
 
-cdef int emit_outputs(Lowering self, int32_t index, list numbers) except -1:
-    for number in numbers:
-        self.step(&self.steps, OPCODE_OUTPUT, 0, index, number)
+cdef int emit_outputs(Lowering self, Py_ssize_t first) except -1:
+    """The steps of eight outputs, all of which have been computed."""
+    for number, output in enumerate(self.graph.outputs[first:first + 8], first):
+        self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
     return 0
 
 

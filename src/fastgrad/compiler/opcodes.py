@@ -22,8 +22,20 @@ __all__ = ["INSTRUCTIONS", "ROLES", "Instruction", "Role"]
 #     matrix      a list of operands, with the results, weights and biases of a matrix
 #     argument    the number of an argument of the call        column    one of its columns
 #     output      the number of an output          loop      the number of a loop of the program
+#     group       how many instructions, from this one on, it does the work of; 0 if one before it does
 Role: TypeAlias = Literal[
-    "", "operand", "result", "argument", "column", "output", "loop", "each", "pairs", "given", "matrix"
+    "",
+    "operand",
+    "result",
+    "argument",
+    "column",
+    "output",
+    "loop",
+    "group",
+    "each",
+    "pairs",
+    "given",
+    "matrix",
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -46,10 +58,10 @@ class Instruction(NamedTuple):
 
 
 INSTRUCTIONS: tuple[Instruction, ...] = (
-    # out = a column of an argument.
-    Instruction("load", left="argument", right="column"),
+    # out = a column of an argument. Columns side by side are loaded together: rows of 8 become 8 lanes.
+    Instruction("load", left="argument", right="column", third="group"),
     # Give a number to the caller, or add it to the sum over the rows.
-    Instruction("output", left="operand", right="output", out=False),
+    Instruction("output", left="operand", right="output", third="group", out=False),
     # out = a uniform number, in every lane.
     Instruction("broadcast", left="operand"),
     # Several sums of the same lanes times uniform weights; an activation may be applied to each sum.

@@ -659,6 +659,39 @@ cdef int place_backward(Allocation self) except -1:
     return 0
 
 
+cdef inline bint moves_lanes(const Instruction *i, Py_ssize_t arguments) noexcept:
+    """Whether an instruction moves lanes from or to what the caller has."""
+    if i.opcode == OPCODE_OUTPUT:
+        return arguments > 0 and i.left >= 0
+    return i.opcode == OPCODE_LOAD and i.left < arguments
+
+
+cdef void group_moves(Instruction *first, Py_ssize_t count, Py_ssize_t arguments, int direction) noexcept:
+    """Have one instruction do the work of those that move the columns, or outputs, beside its own.
+
+    direction: 1 where the numbers of columns go up, -1 where they go down, as on the way back. The gradients
+    of a group are all stored. In a loop's step, which has no arguments of the call, each moves its own.
+    """
+    cdef Py_ssize_t at = 0, end
+    cdef Instruction *one
+    while at < count:
+        one = &first[at]
+        end = at + 1
+        if moves_lanes(one, arguments):
+            while (
+                end < count and end - at < 8 and moves_lanes(&first[end], arguments)
+                and first[end].opcode == one.opcode and first[end].right == one.right + direction * (end - at)
+                and (one.opcode == OPCODE_OUTPUT or first[end].left == one.left)
+                and (direction > 0 or one.fresh & first[end].fresh & FRESH_LEFT)
+            ):
+                end += 1
+        if one.opcode == OPCODE_LOAD or one.opcode == OPCODE_OUTPUT:
+            one.third = <int32_t>(end - at)
+            for at in range(at + 1, end):
+                first[at].third = 0
+        at = end
+
+
 cdef int place_once(Allocation self) except -1:
     """The instructions that run once a batch: forward and, where parameters want gradients, back."""
     cdef Plan plan = self.plan
@@ -1101,8 +1134,10 @@ cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout lay
     lifetimes(allocation)
     lay_out_wides(allocation)
     place_forward(allocation)
+    group_moves(plan.forward, plan.forward_count, plan.arguments, 1)
     if purpose != FORWARD:
         place_backward(allocation)
+        group_moves(plan.backward, plan.backward_count, plan.arguments, -1)
         if scope is None and any_selects(graph):
             plan.rows = RowProgram(graph, purpose, kinds)
             plan.by_row = allocation.accumulated.size

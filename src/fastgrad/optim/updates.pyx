@@ -38,6 +38,13 @@ cdef inline void set_data(list parameters, Py_ssize_t index, double data) noexce
 cdef array DOUBLES = array("d")
 
 
+cdef int require_moments(list parameters, array moments) except -1:
+    """Raise ValueError unless there are as many as parameters."""
+    if moments.ob_descr.typecode != c'd' or len(moments) != len(parameters):
+        raise ValueError(f"{len(parameters)} parameters, but the optimizer's state is of {len(moments)}")
+    return 0
+
+
 cdef int require(list parameters, array moments) except -1:
     """Raise TypeError or ValueError unless these are Values, and as many as there are moments.
 
@@ -45,8 +52,8 @@ cdef int require(list parameters, array moments) except -1:
     """
     cdef Py_ssize_t index
     refuse_effect("an optimizer's step, or clipping of gradients,")
-    if moments is not None and (moments.ob_descr.typecode != c'd' or len(moments) != len(parameters)):
-        raise ValueError(f"{len(parameters)} parameters, but the optimizer's state is of {len(moments)}")
+    if moments is not None:
+        require_moments(parameters, moments)
     for index in range(len(parameters)):
         if not PyObject_TypeCheck(PyList_GET_ITEM(parameters, index), Value):
             raise TypeError(f"a parameter must be a Value, not {type(parameters[index]).__name__}")
@@ -99,7 +106,7 @@ def adam(
     # step_size * m / (sqrt(v) / root + eps) with one division instead of two.
     step_size = root * lr / (1.0 - pow(beta1, <double>step))
     require(parameters, exp_avg)
-    require(parameters, exp_avg_sq)
+    require_moments(parameters, exp_avg_sq)
     if decoupled:
         weight_decay = 0.0
     for start in range(0, len(parameters), BLOCK):

@@ -1,7 +1,6 @@
 # The instructions of opcodes.py over lanes: moving numbers, and sums of products.
 
 cdef extern from "vector_math.h" nogil:
-    void prefetch "fg_prefetch"(const char *) noexcept
     double sum_of "fg_sum"(const double *, Py_ssize_t) noexcept
     double dot_of "fg_dot"(const double *, const double *, Py_ssize_t) noexcept
     void matrix "fg_matrix"(
@@ -20,6 +19,12 @@ cdef extern from "vector_math.h" nogil:
     ) noexcept
     void scatter "fg_scatter"(Py_ssize_t, double *, const int32_t *, const double *) noexcept
     void outer "fg_outer"(Py_ssize_t, Py_ssize_t, double *, double **, double **, Py_ssize_t) noexcept
+    void rows_to_lanes "fg_rows_to_lanes"(
+        int, double **, const char *, Py_ssize_t step, Py_ssize_t lanes
+    ) noexcept
+    void lanes_to_rows "fg_lanes_to_rows"(
+        int, char *, Py_ssize_t step, double **, Py_ssize_t lanes
+    ) noexcept
     unsigned int flush_tiny "fg_flush_tiny"() noexcept
     void keep_tiny "fg_keep_tiny"(unsigned int) noexcept
 
@@ -73,7 +78,7 @@ cdef void backward_nothing(const Instruction *i, const Block *block) noexcept no
 # -- numbers from outside and to it --------------------------------------------------------------
 
 
-cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
+cdef inline void load_column(const Instruction *i, const Block *block) noexcept nogil:
     """out = argument `left`, column `right`."""
     cdef const Argument *argument = &block.arguments[i.left]
     cdef lane out = lanes_of(block, i.out)
@@ -84,22 +89,31 @@ cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
         if step == sizeof(double):
             for j in range(block.lanes):
                 out[j] = (<const double *>data)[j]
-        elif step <= 64:
-            for j in range(block.lanes):
-                out[j] = (<const double *>(data + j * step))[0]
         else:
-            # Columns are loaded one after the other, and a row's next cache line is needed 8 columns later.
-            # These are more streams than the processor prefetches by itself: without this, loading took
-            # a third of the time of a program of 252 columns.
             for j in range(block.lanes):
-                prefetch(data + j * step + 64)
                 out[j] = (<const double *>(data + j * step))[0]
     else:
         for j in range(block.lanes):
             out[j] = <double>(<const int64_t *>(data + j * step))[0]
 
 
-cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil:
+cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
+    """The columns of this instruction and of those that it does the work of; see group_moves in plan.pyx."""
+    cdef const Argument *argument = &block.arguments[i.left]
+    cdef const char *data
+    cdef double *out[8]
+    cdef int32_t k
+    if i.third > 1 and argument.kind == REALS and argument.column_step == sizeof(double):
+        for k in range(i.third):
+            out[k] = lanes_of(block, i[k].out)
+        data = argument.data + block.row * argument.row_step + i.right * <Py_ssize_t>sizeof(double)
+        rows_to_lanes(i.third, out, data, argument.row_step, block.lanes)
+    else:
+        for k in range(i.third):
+            load_column(&i[k], block)
+
+
+cdef inline void store_gradient(const Instruction *i, const Block *block) noexcept nogil:
     cdef const Argument *argument = &block.arguments[i.left]
     cdef const double *g
     cdef double *out
@@ -117,8 +131,26 @@ cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil
             out[j * step] += g[j]
 
 
-cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
-    """Result `right` = left where the caller wants it; else its sum is the accumulator of the same number."""
+cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil:
+    """Of a group, the last column comes first."""
+    cdef const Argument *argument = &block.arguments[i.left]
+    cdef double *out
+    cdef double *g[8]
+    cdef int32_t k
+    if i.third > 1 and argument.gradient_column_step == 1:
+        for k in range(i.third):
+            g[i.third - 1 - k] = lanes_of(block, i[k].out_adjoint)
+        out = argument.gradient + block.row * argument.gradient_row_step + i.right - (i.third - 1)
+        lanes_to_rows(
+            i.third, <char *>out, argument.gradient_row_step * <Py_ssize_t>sizeof(double), g, block.lanes
+        )
+    else:
+        for k in range(i.third):
+            store_gradient(&i[k], block)
+
+
+cdef inline void put_output(const Instruction *i, const Block *block) noexcept nogil:
+    """Result `right` = left, in its place."""
     cdef const double *value
     cdef char *out
     cdef Py_ssize_t step
@@ -128,9 +160,6 @@ cdef void forward_output(const Instruction *i, const Block *block) noexcept nogi
     else:
         fill(block.scratch, block.uniform[~i.left], block.lanes)
         value = block.scratch
-    if block.places == NULL:
-        block.accumulators[i.right] += sum_of(value, block.lanes)
-        return
     step = block.places[i.right].row_step
     out = block.places[i.right].data + block.row * step
     if step == sizeof(double):
@@ -139,6 +168,35 @@ cdef void forward_output(const Instruction *i, const Block *block) noexcept nogi
     else:
         for j in range(block.lanes):
             (<double *>(out + j * step))[0] = value[j]
+
+
+cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
+    """Results where the caller wants them; else the sum of one is the accumulator of the same number."""
+    cdef const Place *place
+    cdef double *value[8]
+    cdef int32_t k = 0, first
+    if block.places == NULL:
+        if i.left >= 0:
+            block.accumulators[i.right] += sum_of(lanes_of(block, i.left), block.lanes)
+        else:
+            fill(block.scratch, block.uniform[~i.left], block.lanes)
+            block.accumulators[i.right] += sum_of(block.scratch, block.lanes)
+        return
+    while k < i.third:
+        # Those that lie side by side.
+        first = k
+        place = &block.places[i[first].right]
+        while k < i.third and place[k - first].row_step == place.row_step and (
+            place[k - first].data == place.data + (k - first) * <Py_ssize_t>sizeof(double)
+        ):
+            value[k - first] = lanes_of(block, i[k].left)
+            k += 1
+        if k - first > 1:
+            lanes_to_rows(
+                k - first, place.data + block.row * place.row_step, place.row_step, value, block.lanes
+            )
+        else:
+            put_output(&i[first], block)
 
 
 cdef void backward_output(const Instruction *i, const Block *block) noexcept nogil:

@@ -276,6 +276,126 @@ FG_INLINE vec fg_relu(vec x) {
 #endif
 }
 
+/* -- numbers of rows side by side, and lanes ------------------------------------------------------- */
+
+/* Exchanges rows and columns of as many vectors as one has numbers. */
+#if FG_WIDTH == 8
+FG_INLINE void fg_transpose(vec *v) { /* no cover: not every processor has AVX-512 */
+    __m512d pair[8], quad[8];
+    FG_UNROLL
+    for (int i = 0; i < 8; i += 2) { /* no cover: the same */
+        pair[i] = _mm512_unpacklo_pd((__m512d)v[i], (__m512d)v[i + 1]); /* no cover: the same */
+        pair[i + 1] = _mm512_unpackhi_pd((__m512d)v[i], (__m512d)v[i + 1]); /* no cover: the same */
+    }
+    FG_UNROLL
+    for (int i = 0; i < 2; i++) { /* no cover: the same */
+        quad[i] = _mm512_shuffle_f64x2(pair[i], pair[i + 2], 0x88); /* no cover: the same */
+        quad[i + 2] = _mm512_shuffle_f64x2(pair[i], pair[i + 2], 0xdd); /* no cover: the same */
+        quad[i + 4] = _mm512_shuffle_f64x2(pair[i + 4], pair[i + 6], 0x88); /* no cover: the same */
+        quad[i + 6] = _mm512_shuffle_f64x2(pair[i + 4], pair[i + 6], 0xdd); /* no cover: the same */
+    }
+    FG_UNROLL
+    for (int i = 0; i < 4; i++) { /* no cover: the same */
+        v[i] = (vec)_mm512_shuffle_f64x2(quad[i], quad[i + 4], 0x88); /* no cover: the same */
+        v[i + 4] = (vec)_mm512_shuffle_f64x2(quad[i], quad[i + 4], 0xdd); /* no cover: the same */
+    }
+} /* no cover: the same */
+#elif FG_WIDTH == 4
+FG_INLINE void fg_transpose(vec *v) {
+    __m256d pair[4];
+    FG_UNROLL
+    for (int i = 0; i < 4; i += 2) {
+        pair[i] = _mm256_unpacklo_pd((__m256d)v[i], (__m256d)v[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_pd((__m256d)v[i], (__m256d)v[i + 1]);
+    }
+    FG_UNROLL
+    for (int i = 0; i < 2; i++) {
+        v[i] = (vec)_mm256_permute2f128_pd(pair[i], pair[i + 2], 0x20);
+        v[i + 2] = (vec)_mm256_permute2f128_pd(pair[i], pair[i + 2], 0x31);
+    }
+}
+#endif
+
+/* The first numbers of a vector, which is all of it unless some follow that are not ours. */
+#if FG_WIDTH == 8
+#define FG_PARTS 1
+FG_INLINE vec fg_load_first(const double *p, int count) { /* no cover: not every processor has AVX-512 */
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1 << count) - 1), p); /* no cover: the same */
+}
+FG_INLINE void fg_store_first(double *p, vec v, int count) { /* no cover: the same */
+    _mm512_mask_storeu_pd(p, (__mmask8)((1 << count) - 1), (__m512d)v); /* no cover: the same */
+}
+#elif FG_WIDTH == 4
+/* A store of a part takes AMD's processors some 20 cycles: the numbers that fill no vector go one by one. */
+#define FG_PARTS 0
+FG_INLINE vec fg_load_first(const double *p, int count) { (void)count; return fg_load(p); }
+FG_INLINE void fg_store_first(double *p, vec v, int count) { (void)count; fg_store(p, v); }
+#endif
+
+/* out[c][lane] = number c of the row of that lane, for at most 8 numbers of rows that are `step` bytes apart. */
+static inline void fg_rows_to_lanes(
+    const int count, double *const *out, const char *data, Py_ssize_t step, Py_ssize_t lanes
+) {
+    Py_ssize_t j = 0;
+    int first = 0;
+#if FG_WIDTH >= 4
+    for (; j + FG_WIDTH <= lanes; j += FG_WIDTH) {
+        const char *row = data + j * step;
+        for (first = 0; first < count - (FG_PARTS ? 0 : FG_WIDTH - 1); first += FG_WIDTH) {
+            const int part = count - first < FG_WIDTH ? count - first : FG_WIDTH;
+            vec v[FG_WIDTH];
+            FG_UNROLL
+            for (int r = 0; r < FG_WIDTH; r++) {
+                /* What follows is loaded next: these are more streams than the processor prefetches by itself. */
+                fg_prefetch(row + r * step + 64);
+                v[r] = fg_load_first((const double *)(row + r * step) + first, part);
+            }
+            fg_transpose(v);
+            FG_UNROLL
+            for (int c = 0; c < FG_WIDTH; c++)
+                if (c < part) fg_store(out[first + c] + j, v[c]);
+        }
+        for (; first < count; first++)
+            for (int r = 0; r < FG_WIDTH; r++) out[first][j + r] = ((const double *)(row + r * step))[first];
+    }
+#endif
+    for (; j < lanes; j++) {
+        const double *row = (const double *)(data + j * step);
+        fg_prefetch((const char *)row + 64);
+        for (first = 0; first < count; first++) out[first][j] = row[first];
+    }
+}
+
+/* The other way round: number c of a lane's row = in[c][lane]. */
+static inline void fg_lanes_to_rows(
+    const int count, char *data, Py_ssize_t step, double *const *in, Py_ssize_t lanes
+) {
+    Py_ssize_t j = 0;
+    int first = 0;
+#if FG_WIDTH >= 4
+    for (; j + FG_WIDTH <= lanes; j += FG_WIDTH) {
+        char *row = data + j * step;
+        for (first = 0; first < count - (FG_PARTS ? 0 : FG_WIDTH - 1); first += FG_WIDTH) {
+            const int part = count - first < FG_WIDTH ? count - first : FG_WIDTH;
+            vec v[FG_WIDTH];
+            FG_UNROLL
+            for (int c = 0; c < FG_WIDTH; c++)
+                v[c] = c < part ? fg_load(in[first + c] + j) : fg_all(0.0);
+            fg_transpose(v);
+            FG_UNROLL
+            for (int r = 0; r < FG_WIDTH; r++)
+                fg_store_first((double *)(row + r * step) + first, v[r], part);
+        }
+        for (; first < count; first++)
+            for (int r = 0; r < FG_WIDTH; r++) ((double *)(row + r * step))[first] = in[first][j + r];
+    }
+#endif
+    for (; j < lanes; j++) {
+        double *row = (double *)(data + j * step);
+        for (first = 0; first < count; first++) row[first] = in[first][j];
+    }
+}
+
 /* -- sums over the lanes ------------------------------------------------------------------------- */
 
 FG_INLINE double fg_sum(const double *a, Py_ssize_t lanes) {
