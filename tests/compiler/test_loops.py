@@ -488,7 +488,6 @@ PARTIAL = {
     "a state from outside": lambda x, a: scan(
         lambda s, each: ([s[0] + grad(a * s[1] ** 2 * each, s[1]), a], None), [0.0, 1.0], x
     )[0][0],
-    "an input": lambda x, a: scan(lambda state, each: (state + grad(each * x[0] * a, each), None), 0.0, x)[0],
     "the state of a condition": lambda x, a: while_loop(
         lambda state: state - 0.5, lambda state: 0.5 * grad(state**2 * a + x[1], state) / (a + 1.0), a, 9
     ),

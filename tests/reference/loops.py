@@ -28,6 +28,21 @@ def next_state(new, state):
     return as_values(new)
 
 
+def apart(state, begun):
+    """The state of an eager step: each Value is the loop's own, made since it has begun, and there once."""
+    taken = set()
+
+    def own(nest):
+        if isinstance(nest, (list, tuple)):
+            return type(nest)([own(part) for part in nest])
+        if type(nest) is Value and (nest.birth < begun or id(nest) in taken):
+            nest = apply("mul", nest, 1.0)
+        taken.add(id(nest))
+        return nest
+
+    return state if values_module.tracing_since is not None else own(state)
+
+
 def x_of(number):
     """A step's input: eagerly, an integer may be an index."""
     kinds = float if values_module.tracing_since is None else (float, int)
@@ -43,8 +58,9 @@ def scan(f, init, xs=None, length=None, reverse=False):
         steps = [tuple(map(x_of, each)) for each in zip(*xs, strict=True)]
     else:
         steps = [None] * length if xs is None else list(map(x_of, xs))
+    begun = next(values_module.births)
     for x in reversed(steps) if reverse else steps:
-        pair = f(state, x)
+        pair = f(apart(state, begun), x)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError("must return two things")
         new, y = pair
@@ -63,6 +79,7 @@ def while_loop(cond_fun, body_fun, init_val, limit):
             new = next_state(body_fun(state), state)
             state = apply("where", as_values(cond_fun(state)), new, state)
         return state
+    state = apart(state, next(values_module.births))
     for _ in range(limit):
         going = cond_fun(state)
         if not (going._data if isinstance(going, Value) else going) > 0.0:

@@ -77,8 +77,8 @@ class Reads:
         self.cells: dict[int, Cell] = {}
         self.names: dict[tuple[int, str], Name] = {}
         self.functions: dict[int, Parts] = {}
-        # By id: containers that names lead to. `size` counts their objects. And attributes that are objects of
-        # no kind in SETTINGS.
+        # By id: containers that names lead to, of which `size` counts the objects. And attributes whose
+        # objects are of no kind in SETTINGS.
         self.containers: dict[int, object] = {}
         self.size = 0
         self.held: dict[tuple[int, str], Name] = {}

@@ -286,8 +286,6 @@ def steps_of(sources: list[Source], length: int | None, name: str) -> int:
 
 def x_of(element: Any) -> Any:
     """Return an input as the step gets it: an integer may be an index for `take`."""
-    if type(element) is Value:
-        return apply("mul", element, 1.0)
     return Value(element) if isinstance(element, float) else element
 
 

@@ -156,7 +156,7 @@ class Records(NamedTuple):
     # The symbols of nodes that have one: those of `take`, of loops and of their results.
     symbols: list[Any]
     outputs: list[int]
-    # For each record that a function with a derivative of its own has made, by number: the rule that gives it.
+    # By the number of a record that a function with a derivative of its own has made: the rule that gives it.
     rules: dict[int, Any]
     # For each record the lines that it computes, if they are asked for.
     lines: list[tuple[Line, ...]] | None = None

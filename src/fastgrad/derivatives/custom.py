@@ -25,8 +25,8 @@ class Rules(threading.local):
     def __init__(self) -> None:
         # For each rule: its function, the operands, and the result.
         self.running: list[tuple[custom_jvp, tuple[Value, ...], Value]] = []
-        # How many orders of derivatives are wanted of functions that a rule calls for the sake of its numbers;
-        # None outside of such a rule. All orders of each call might never end.
+        # How many orders of derivatives are wanted of functions that a rule calls for its numbers; None
+        # outside of such a rule. All orders of each call might never end.
         self.orders: int | None = None
 
 
