@@ -28,8 +28,10 @@ cdef class Dependencies:
     # Of each record: the numbers that it depends on, and the numbers whose next ones depend on it.
     cdef list depends
     cdef list reaches
-    # Of each number of the state: those that its next ones depend on, after any number of steps.
+    # Of each number of the state: those that its next ones depend on, after any number of steps; and its
+    # group, the numbers that depend on one another.
     cdef list ancestors
+    cdef list group_of
     cdef Py_ssize_t states
 
     def __cinit__(self, Graph graph not None, list numbers not None, next_ones not None):
@@ -57,15 +59,12 @@ cdef class Dependencies:
             for state in range(self.states):
                 if self.ancestors[state] & bit_of(at):
                     self.ancestors[state] |= self.ancestors[at]
-
-    cdef object group_of(self, Py_ssize_t state):
-        """The numbers that depend on one another, this one among them."""
-        group = bit_of(state)
-        cdef Py_ssize_t other
-        for other in range(self.states):
-            if self.ancestors[state] & bit_of(other) and self.ancestors[other] & bit_of(state):
-                group |= bit_of(other)
-        return group
+        self.group_of = [bit_of(state) for state in range(self.states)]
+        for state in range(self.states):
+            for at in range(state):
+                if self.ancestors[state] & bit_of(at) and self.ancestors[at] & bit_of(state):
+                    self.group_of[state] |= bit_of(at)
+                    self.group_of[at] |= bit_of(state)
 
     cdef bint recurs(self, Py_ssize_t state) except -1:
         """Whether a number depends on itself, after any number of steps."""
@@ -78,7 +77,7 @@ cdef class Dependencies:
         cdef Py_ssize_t state
         sizes = {}
         for state in range(self.states):
-            group = self.group_of(state)
+            group = self.group_of[state]
             # What a group depends on, and the group, is more than the same of a group that it depends on.
             sizes[group] = (self.ancestors[state] | group).bit_count(), group
         for group in sorted(sizes, key=sizes.get):
@@ -291,20 +290,27 @@ cdef class Division:
     cdef int divide(self) except -1:
         """Copy all records, each group of numbers after those that it depends on."""
         cdef list levels = self.of.levels()
-        cdef dict between = {group: [] for level in levels for group in level}
-        cdef dict after = {group: [] for group in between}
+        cdef list groups = [group for level in levels for group in level]
+        cdef dict between = {group: [] for group in groups}, after = {group: [] for group in groups}
+        cdef dict place_of = {
+            state: place for place, group in enumerate(groups) for state in range(self.states)
+            if group & bit_of(state)
+        }
+        # Of each record, the place of the last group that it depends on.
+        cdef list last = []
         cdef Py_ssize_t index
         for index in range(self.graph.size):
-            last = 0
-            for group in between:
-                if self.of.depends[index] & group:
-                    last = group
-            if not last:
+            place = max([last[operand] for operand in operands_of(self.graph, index)], default=-1)
+            if self.graph.row(index) == ROW_LEAF:
+                where, number = self.graph.leaves[self.graph.first(index)]
+                place = place_of[number] if where == STATE else -1
+            last.append(place)
+            if place < 0:
                 self.copy(index)
-            elif self.of.reaches[index] & last and self.of.recurs(last.bit_length() - 1):
-                between[last].append(index)
-            else:
-                after[last].append(index)
+                continue
+            group = groups[place]
+            recurs = self.of.reaches[index] & group and self.of.recurs(group.bit_length() - 1)
+            (between if recurs else after)[group].append(index)
         for level in levels:
             self.divide_level(level, between, after)
         return 0
@@ -348,6 +354,7 @@ cdef class Divided:
         """Mark what runs step by step on the way forward, and note what is passed on to the next step."""
         cdef Dependencies found
         cdef Py_ssize_t index
+        cdef dict last = {}
         cdef list numbers = [state if kind == STEPWISE else -1 for state, kind in enumerate(self.kinds)]
         numbers += [
             state if kind == EVOLVED or kind == COUPLED else -1 for state, kind in enumerate(self.kinds)
@@ -358,18 +365,18 @@ cdef class Divided:
         # A number that is not passed on depends on nothing here.
         next_ones = [record if record != NOTHING else self.graph.outputs[0] for record in passed]
         found = Dependencies(self.graph, numbers, next_ones)
-        for group in [group for level in found.levels() for group in level]:
-            states = [state for state in range(found.states) if group & bit_of(state)]
-            if passed[states[0]] == NOTHING:
-                continue
-            last = -1
-            for index in range(self.graph.size):
-                if found.depends[index] & group and found.reaches[index] & group:
-                    self.stepwise[index] = (
-                        BOTH_WAYS if self.kinds[states[0]] == STEPWISE else FORWARD_ONLY
-                    )
-                    last = index
-            self.stored_after[last] = [(state, passed[state]) for state in states]
+        groups = set(found.group_of)
+        for index in range(self.graph.size):
+            depends, reaches = found.depends[index], found.reaches[index]
+            for group in groups if depends and reaches else ():
+                if depends & group and reaches & group:
+                    kind = self.kinds[group.bit_length() - 1]
+                    self.stepwise[index] = BOTH_WAYS if kind == STEPWISE else FORWARD_ONLY
+                    last[group] = index
+        for group, index in last.items():
+            self.stored_after[index] = [
+                (state, passed[state]) for state in range(found.states) if group & bit_of(state)
+            ]
         return 0
 
     cdef int find_coupled(self) except -1:
