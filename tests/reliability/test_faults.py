@@ -46,7 +46,9 @@ def test_any_allocation_may_fail():
     for scenario in scenarios:
         _, counts = scenario.split(": ")
         attempts, errors = (int(count.split()[0]) for count in counts.split(", "))
-        assert 0 < errors < attempts
+        # Without the lock CPython's objects have an allocator of their own, which cannot be made to fail.
+        assert errors < attempts
+        assert errors > 0 or sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 @pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="there are no arenas")
