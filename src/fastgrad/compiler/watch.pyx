@@ -20,7 +20,6 @@ __all__ = ["ABSENT", "Contents", "Snapshot", "Watch", "class_table", "dotted_nam
 cdef extern from "Python.h":
     PyObject *PyCell_Get(object) except? NULL
     PyObject *PyList_GET_ITEM(list, Py_ssize_t) noexcept
-    Py_ssize_t PyList_GET_SIZE(list) noexcept
     PyObject *PyDict_GetItemWithError(dict, object) except? NULL
     PyObject *PyFunction_GetCode(object) except NULL
     PyObject *PyFunction_GetDefaults(object) except? NULL
@@ -207,7 +206,7 @@ cdef class Snapshot:
         cdef tuple entry
         cdef Py_ssize_t at
         cdef PyObject *each
-        for at in range(PyList_GET_SIZE(self.contents)):
+        for at in range(len(self.contents)):
             # There may be thousands of lists.
             each = PyList_GET_ITEM(self.contents, at)
             if (<Contents>each).lists:
