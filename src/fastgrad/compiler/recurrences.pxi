@@ -235,51 +235,41 @@ cdef class Division:
                 self.next_ones[state] = self.passed[state] = self.moved(self.graph.outputs[state])
         for group in others:
             if len(states[group]) == 1:
-                self.evolve(states[group][0], between[group])
+                self.evolve(states[group][0])
             elif len(states[group]) <= MOST_COUPLED:
-                self.couple(states[group], between[group])
+                self.couple(states[group])
         # From here on, the numbers themselves.
         for group in groups:
             for index in sorted(between[group] + after[group]):
                 self.copy(index)
         return 0
 
-    cdef dict slopes_by(self, Py_ssize_t state, list between):
-        """The derivatives of the records of a recurrence by a number of the state."""
-        cdef dict slopes = {}
-        cdef Py_ssize_t at
-        for index in between:
-            slope = NOTHING
-            if self.graph.row(index) == ROW_LEAF:
-                if self.graph.leaves[self.graph.first(index)] == (STATE, state):
-                    slope = self.builder.constant(1.0)
-            record = self.moved(index)
-            for at, operand in enumerate(operands_of(self.graph, index)):
-                if slopes.get(operand, NOTHING) != NOTHING:
-                    slope = self.sum_of(slope, self.times(self.builder.share(record, at), slopes[operand]))
-            slopes[index] = slope
-        return slopes
+    cdef Tangents slopes_by(self, list states):
+        """The derivatives of the next numbers by the numbers as they were, a direction for each of these."""
+        cdef tuple leaves = tuple([(STATE, self.states + state) for state in states])
+        return along_columns(self.builder, leaves, None, [self.passed[state] for state in states])
 
-    cdef int evolve(self, Py_ssize_t state, list between) except -1:
+    cdef int evolve(self, Py_ssize_t state) except -1:
         """Note the derivative of a number's next one by the number."""
-        slope = self.slopes_by(state, between)[self.graph.outputs[state]]
+        cdef int32_t slope = self.slopes_by([state]).of(self.passed[state], 0)
         self.kinds[state] = EVOLVED
         self.factors[state] = self.builder.constant(0.0) if slope == NOTHING else slope
         return 0
 
-    cdef int couple(self, list states, list between) except -1:
+    cdef int couple(self, list states) except -1:
         """Make a node of each next number, with its derivatives by each number."""
         cdef Integers *many = &self.builder.many
-        slopes = [self.slopes_by(state, between) for state in states]
+        cdef Tangents slopes = self.slopes_by(states)
+        cdef int32_t slope, direction
         numbers = [self.builder.leaf((STATE, state)) for state in states]
         one = self.builder.constant(1.0)
         for state in states:
             many.size = 0
             append(many, self.passed[state])
-            for each, number in zip(slopes, numbers):
-                slope = each[self.graph.outputs[state]]
+            for direction in range(<int32_t>len(states)):
+                slope = slopes.of(self.passed[state], direction)
                 if slope != NOTHING:
-                    append(many, number)
+                    append(many, numbers[direction])
                     append(many, slope)
             append(many, self.passed[state])
             append(many, one)
