@@ -5,7 +5,7 @@
 # its own, and then back. A loop within another's step keeps nothing: it begins its way back by going forward
 # once more.
 
-cdef void enter_loop(LoopState *self, const Block *outer) noexcept nogil:
+cdef void enter_by_rows(LoopState *self, const Block *outer) noexcept nogil:
     """Take over the block outside, and have arguments stand for the states and for what is from outside."""
     cdef const LoopCode *code = self.code
     cdef Block *block = &self.block
@@ -159,7 +159,6 @@ cdef void back_by_rows(LoopState *self, const Block *outer) noexcept nogil:
     cdef const LoopCode *code = self.code
     cdef Py_ssize_t stride = outer.stride, segments = (code.steps - 1) // self.segment + 1
     cdef Py_ssize_t segment, first, end, step, since = 0
-    enter_loop(self, outer)
     begin_gradients(self, outer)
     if code.nested and not forward_by_rows(self, outer):
         return

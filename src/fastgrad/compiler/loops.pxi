@@ -2,14 +2,15 @@
 
 cdef void forward_loop(const Instruction *i, const Block *outer) noexcept nogil:
     cdef LoopState *self = &outer.loops[i.right]
+    cdef bint whole
     if self.code.over_steps:
         enter_over_steps(self, outer)
-        if forward_over_steps(self, outer):
-            end_state(self, outer)
+        whole = forward_over_steps(self, outer)
     else:
-        enter_loop(self, outer)
-        if forward_by_rows(self, outer):
-            end_state(self, outer)
+        enter_by_rows(self, outer)
+        whole = forward_by_rows(self, outer)
+    if whole:
+        end_state(self, outer)
 
 
 cdef void backward_loop(const Instruction *i, const Block *outer) noexcept nogil:
@@ -18,7 +19,7 @@ cdef void backward_loop(const Instruction *i, const Block *outer) noexcept nogil
         enter_over_steps(self, outer)
         back_over_steps(self, outer)
     else:
-        enter_loop(self, outer)
+        enter_by_rows(self, outer)
         back_by_rows(self, outer)
 
 

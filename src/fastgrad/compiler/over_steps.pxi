@@ -134,6 +134,13 @@ cdef inline void aim_targets(LoopState *self, Py_ssize_t first, Py_ssize_t lane)
             self.targets[at] = history_of(self, at, first) + lane
 
 
+cdef inline void advance_targets(LoopState *self) noexcept nogil:
+    """Have it be stored as the state before the step after."""
+    cdef Py_ssize_t at
+    for at in range(self.code.states):
+        self.targets[at] += self.code.stepwise[at] != 0
+
+
 cdef Block block_of_one_step(const LoopState *self) noexcept nogil:
     """The block of one step of a chunk; its registers are the first step's."""
     cdef Block block = self.block
@@ -156,11 +163,13 @@ cdef void run_chunk(LoopState *self, Py_ssize_t first, bint back) noexcept nogil
         end = stretches[at].end
         if stretches[at].way == OVER_LANES:
             run(instructions + begin, end - begin, &self.block)
+        elif stretches[at].way == STEP_BY_STEP and not back:
+            aim_targets(self, first, 0)
         for j in range(lanes if stretches[at].way == STEP_BY_STEP else 0):
             one.row = lanes - 1 - j if back else j
             one.registers = self.block.registers + one.row
             if not back:
-                aim_targets(self, first, j + 1)
+                advance_targets(self)
             run_one(scaled + begin, end - begin, &one)
         begin = end
 

@@ -747,15 +747,15 @@ cdef int find_again(Allocation self) except -1:
     cdef bytearray needed = bytearray(self.lowering.varying.size)
     cdef bytearray runs = bytearray(self.count)
     cdef bytearray loaded = bytearray(states_of(self.lowering))
-    cdef Py_ssize_t time, at
-    cdef bint settled = len(plan.loops) > 0
+    cdef Py_ssize_t time, at, kept
+    cdef bint settled = False
+    if plan.loops:
+        # What another loop makes is read by instructions that do not name it: all run again.
+        runs, settled = bytearray(b"\1") * self.count, True
     for at in range(plan.backward_count):
         self.describe(self.step(plan.origin[at]))
-        for time in range(self.keeps.size):
-            needed[self.keeps.items[time]] = True
-    if settled:
-        # What another loop makes is read by instructions that do not name it.
-        runs = bytearray(b"\1") * self.count
+        for kept in range(self.keeps.size):
+            needed[self.keeps.items[kept]] = True
     while not settled:
         settled = True
         for time in range(self.count - 1, -1, -1):
@@ -1105,7 +1105,7 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
     alone = <double>plan.body.forward_count + BACK_COST * <double>plan.body.backward_count
     plan.share_over_steps = (stepwise + LANE_COST * lanes) / alone
     # Tests divide everything.
-    if fewest_divided <= 1 or plan.share_over_steps < 0.8 and body.registers < MOST_INTEGERS // STEP_STRIDE:
+    if body.registers < MOST_INTEGERS // STEP_STRIDE and (fewest_divided <= 1 or plan.share_over_steps < 0.8):
         plan.over_steps, plan.divided = body, found
     return 0
 
@@ -1157,6 +1157,14 @@ cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout lay
     return plan
 
 
+cdef void set_instructions(LoopCode *code, Plan body) noexcept:
+    """Have a loop run the instructions of a plan of its step."""
+    code.forward, code.forward_count = body.forward, body.forward_count
+    code.backward, code.backward_count = body.backward, body.backward_count
+    code.again, code.again_count = body.again, body.again_count
+    code.table, code.wides, code.registers = body.table, body.wides, body.registers
+
+
 cdef int connect(Plan root, Plan outer, Py_ssize_t parent) except -1:
     """Put the loops of a plan, and those within, in their places among all loops."""
     cdef LoopPlan plan
@@ -1167,10 +1175,7 @@ cdef int connect(Plan root, Plan outer, Py_ssize_t parent) except -1:
         root.all_loops[number] = plan
         body, code = plan.body, &plan.code
         code.parent = parent
-        code.forward, code.forward_count = body.forward, body.forward_count
-        code.backward, code.backward_count = body.backward, body.backward_count
-        code.again, code.again_count = body.again, body.again_count
-        code.table, code.wides, code.registers = body.table, body.wides, body.registers
+        set_instructions(code, body)
         code.accumulators = root.sums
         for at in range(code.inner_count):
             code.inner[at] = body.loop_numbers[at]
@@ -1190,10 +1195,7 @@ cdef int connect_steps(LoopPlan self, Plan body) except -1:
     cdef Py_ssize_t at
     code[0] = self.code
     code.over_steps = True
-    code.forward, code.forward_count = body.forward, body.forward_count
-    code.backward, code.backward_count = body.backward, body.backward_count
-    code.again, code.again_count = body.again, body.again_count
-    code.table, code.wides, code.registers = body.table, body.wides, body.registers
+    set_instructions(code, body)
     code.ahead, code.ahead_count = body.ahead, body.ahead_count
     code.back, code.back_count = body.back, body.back_count
     code.scaled_forward, code.scaled_backward = body.scaled, body.scaled + body.forward_count
