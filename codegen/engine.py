@@ -2,9 +2,20 @@
 
 import sysconfig
 
-from expressions import OPERANDS, cases, doubles, functions_called, functions_of, imports, inline, one_of, row
+from expressions import (
+    OPERANDS,
+    at_number,
+    cases,
+    doubles,
+    functions_called,
+    functions_of,
+    imports,
+    inline,
+    one_of,
+    row,
+)
 from lanes import roles
-from table import SPECIAL_FUNCTIONS, codes_of
+from table import SPECIAL_FUNCTIONS, codes_of, parts_of
 
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
 # Every module cimports ops.pxd, and so has this.
@@ -90,6 +101,20 @@ def folds(reductions) -> list[str]:
             "double", f"reduction_{part}", parameters, [*cases("row", choice), f"    return {otherwise}"]
         )
     return lines
+
+
+def simpler(table) -> list[str]:
+    """What rows are at a number on their right: another row, which has their left operand on its right.
+
+    Its own left is a number, or nan for that operand. ROW_LEAF is the operand alone; the same row is none.
+    """
+    rows, lefts = [], []
+    for o in table:
+        parts = [(f"b == {number}", *parts_of(expression, table)) for number, expression in o.simpler]
+        rows.append((row(o), [(row(other) if other else "ROW_LEAF", where) for where, other, _ in parts]))
+        lefts.append((row(o), [(left, where) for where, _, left in parts if left != "a"]))
+    rows, lefts = ([each for each in found if each[1]] for found in (rows, lefts))
+    return at_number("int", "simpler_row", rows, "row") + at_number("double", "simpler_left", lefts, "NAN")
 
 
 CODES = """
@@ -180,6 +205,7 @@ def render_ops(operations, instructions) -> str:
         "# cython: cdivision=True",
         NOTICE,
         *imports(functions_called(table, reductions), SPECIAL_FUNCTIONS),
+        "from libc.math cimport NAN",
         "",
         "cdef enum Row:",
         "    # A number in a traced graph; no node has this row.",
@@ -210,6 +236,9 @@ def render_ops(operations, instructions) -> str:
     lines += one_of("selects", [o for o in table if o.selects])
     lines += one_of("is_compact", [o for o in binary if o.compact])
     lines += one_of("right_in_symbol", [o for o in binary if o.right_in_symbol])
+    signs = [(row(o), [f"return {o.right_sign}"]) for o in binary if o.right_sign]
+    lines += inline("double", "right_sign", "int row", [*cases("row", signs), "    return 0.0"])
+    lines += simpler(binary)
     for part in ("outer", "inner"):
         shown = [o for o in binary if o.seen_as is not None]
         lines += inline(

@@ -74,6 +74,15 @@ def cases(subject: str, branches: list[tuple[str, list[str]]], indent: str = "  
     return lines
 
 
+def at_number(returns: str, name: str, rows: list[tuple[str, list]], otherwise: str) -> list[str]:
+    """A function of a row and the number b on its right; of each row, what it returns where."""
+    choice = [
+        (row, [f"return {' else '.join([*(f'{found} if {where}' for found, where in parts), otherwise])}"])
+        for row, parts in rows
+    ]
+    return inline(returns, name, "int row, double b", [*cases("row", choice), f"    return {otherwise}"])
+
+
 def one_of(name: str, rows) -> list[str]:
     """A function that tells whether a row is one of these."""
     return inline(

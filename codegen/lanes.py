@@ -5,6 +5,7 @@ import re
 
 from expressions import (
     OPERANDS,
+    at_number,
     cases,
     doubles,
     flops,
@@ -750,6 +751,12 @@ def roles(table, reductions, instructions) -> list[str]:
     three = [of_operation(o, make) for o in table if o.operands == 3]
     # In the order of the rows in ops.pxd; leaves and nodes of the user's are computed by no instruction.
     entries = [None, *one_or_two, *[None] * 4, *[of_reduction(r, make) for r in reductions], *three, *special]
+    # The instruction that stands for a row at a number, or 0.
+    standing = [
+        (f"ROW_{i.stands_for.upper()}", [(f"OPCODE_{i.name.upper()}", i.where)])
+        for i in special
+        if i.stands_for
+    ]
     role_names = [f"ROLE_{(role or 'none').upper()}" for role in instructions.ROLES]
     return [
         "",
@@ -785,6 +792,7 @@ def roles(table, reductions, instructions) -> list[str]:
         "        int reads[3]",
         "        int flops",
         '    const Roles *roles_of "fastgrad_roles_of"(int opcode) noexcept nogil',
+        *at_number("int", "opcode_at", standing, "0"),
     ]
 
 

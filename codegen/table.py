@@ -77,7 +77,7 @@ def verify(operations, instructions) -> None:
         verify_reduction(r)
     verify_activations(operations)
     for i in instructions.INSTRUCTIONS:
-        verify_instruction(i, instructions.ROLES)
+        verify_instruction(i, instructions.ROLES, table)
 
 
 def codes_of(table, reductions) -> dict[str, int]:
@@ -162,7 +162,7 @@ def verify_operation(o, table) -> None:
     require(o.selects or not passes_nothing, o, "has no derivative, and so selects none of its operands")
     require(o.operands > 1 or o.selects == passes_nothing, o, "selects, but has nothing to choose from")
     require(not o.compact or o.operands < 3, o, "with three operands every row is compact")
-    for column in ("commutes", "seen_as", "right_in_symbol", "frequent"):
+    for column in ("commutes", "seen_as", "right_in_symbol", "frequent", "simpler", "right_sign"):
         require(not getattr(o, column) or o.operands == 2, o, f"{column} is for two operands")
     require(not o.seen_as or not o.commutes, o, "what is seen as two operations cannot commute")
     if o.commutes:
@@ -172,12 +172,34 @@ def verify_operation(o, table) -> None:
         for name in o.seen_as:
             found = any(other.name == name and other.operands == 2 for other in table)
             require(found, o, f"is seen as {name}, which is no operation of two operands")
-    for number in (*o.frequent, *filter(None, [o.hides_nan])):
+    for number in (*o.frequent, *filter(None, [o.hides_nan, o.right_sign])):
         verify_expression(o, number, ())
+    for number, expression in o.simpler:
+        verify_expression(o, number, ())
+        verify_expression(o, expression, ("a",))
+        same = all(evaluate(o.value, a=a, b=evaluate(number)) == evaluate(expression, a=a) for a, _ in POINTS)
+        require(same, o, f"is not {expression} at {number}")
+        require(parts_of(expression, table), o, f"{expression!r} is no operation with a on its right")
+    if o.right_sign:
+        sign = evaluate(o.right_sign)
+        same = sign in (1.0, -1.0) and all(evaluate(o.value, a=a, b=b) == a + sign * b for a, b in POINTS)
+        require(same, o, "is no sum of its operands with this sign")
     if o.fused:
         in_place = o.operands == 1 and names_in(o.derivatives[0]) == {"out"}
         require(in_place, o, "fused, but its derivative reads more than the result")
         require(o.fused.isidentifier(), o, f"{o.fused!r} is no function of C")
+
+
+def parts_of(expression: str, table) -> tuple | None:
+    """The row and the left operand of `1.0 / a` or `a * a`; of `a`, no row. None if it is neither."""
+    tree = ast.parse(expression, mode="eval").body
+    if isinstance(tree, ast.Name):
+        return None, "a"
+    if not isinstance(tree, ast.BinOp) or ast.unparse(tree.right) != "a":
+        return None
+    left, symbol = ast.unparse(tree.left), ast.unparse(tree).split()[-2]
+    rows = [o for o in table if o.symbol == symbol and o.operands == 2]
+    return (rows[0], left) if rows and isinstance(tree.left, (ast.Name, ast.Constant)) else None
 
 
 def verify_method(o) -> None:
@@ -219,10 +241,14 @@ def verify_activations(operations) -> None:
         require(in_place, name, "an activation's derivative must be told by its result")
 
 
-def verify_instruction(i, roles) -> None:
+def verify_instruction(i, roles, table) -> None:
     """Refuse roles that the compiler does not know, and derivatives that read no field."""
     for role in (i.left, i.right, i.third):
         require(role in roles, i, f"{role!r} is no role of a field")
     require(len(i.reads) == 3, i, "reads are listed for left, right and third")
     for place in chain(*i.reads):
         require(place in ("left", "right", "out", "all"), i, f"a derivative cannot read {place!r}")
+    if i.stands_for:
+        known = any(o.name == i.stands_for and o.operands == 2 for o in table)
+        require(known, i, f"stands for {i.stands_for}, which is no operation of two operands")
+        verify_expression(i, i.where, ("b",))

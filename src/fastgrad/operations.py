@@ -64,6 +64,11 @@ class Operation(NamedTuple):
     right_in_symbol: bool = False
     # The result that the operation may have although an operand is nan: 1 is x**0 and 1**x for every x.
     hides_nan: str = ""
+    # What the operation is, to the last bit, where the right operand is one of these numbers: `a`, or another
+    # operation with `a` on its right.
+    simpler: tuple[tuple[str, str], ...] = ()
+    # Of a sum: what its right operand is multiplied by, 1.0 or -1.0. The compiler makes longer sums of these.
+    right_sign: str = ""
     # Numbers in the place of the right operand for which the kernels have loops of their own.
     frequent: tuple[str, ...] = ()
     # The function of kernels/vector_math.h that a matrix instruction applies to its results in registers; at
@@ -457,6 +462,7 @@ TABLE: tuple[Operation, ...] = (
         value="a + b",
         derivatives=("1.0", "1.0"),
         commutes=True,
+        right_sign="1.0",
         doc="Return left + right.",
     ),
     Operation(
@@ -466,6 +472,7 @@ TABLE: tuple[Operation, ...] = (
         value="a - b",
         derivatives=("1.0", "-1.0"),
         seen_as=SeenAs("add", "mul"),
+        right_sign="-1.0",
         doc="Return left - right.",
     ),
     Operation(
@@ -489,6 +496,7 @@ TABLE: tuple[Operation, ...] = (
             Refusal("isfinite(b) and not isfinite(1.0 / b)", "OverflowError", "1 / right is too large"),
         ),
         seen_as=SeenAs("mul", "pow"),
+        simpler=(("1.0", "a"),),
         doc="Return left / right; ZeroDivisionError if right is 0.",
     ),
     Operation(
@@ -519,6 +527,8 @@ TABLE: tuple[Operation, ...] = (
         ),
         right_in_symbol=True,
         hides_nan="1.0",
+        # A power takes 20 times as long. At 0.5 it is no square root, which differs at -0.0 and at -inf.
+        simpler=(("1.0", "a"), ("2.0", "a * a"), ("-1.0", "1.0 / a")),
         # A root of lanes takes a third of what it takes where the exponent is looked at lane by lane.
         frequent=("0.5", "-0.5", "3.0"),
         doc="Return left ** right; the derivative by the exponent is nan at a negative base, as in torch.",

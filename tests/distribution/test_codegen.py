@@ -144,6 +144,16 @@ UNFIT = {
         "combine: what is seen as two operations cannot commute",
     ),
     "a frequent number that is none": (two(frequent=("x",)), "combine: 'x' reads an unknown name: x"),
+    "simpler at a number where it is not": (
+        two(simpler=(("2.0", "a / a"),)),
+        "combine: is not a / a at 2.0",
+    ),
+    "simpler as nothing that exists": (
+        two(simpler=(("2.0", "a * 2.0"),)),
+        "combine: 'a * 2.0' is no operation with a on its right",
+    ),
+    "a sum that is none": (two(right_sign="1.0"), "combine: is no sum of its operands with this sign"),
+    "a sum of one": (one(right_sign="1.0"), "cube: right_sign is for two operands"),
     "a result for nan that is none": (one(hides_nan="x"), "cube: 'x' reads an unknown name: x"),
     "commuting alone": (one(commutes=True), "cube: commutes is for two operands"),
     "an order that matters": (
@@ -268,8 +278,10 @@ def test_everybody_names_the_same_activations():
         ({"reads": (("left",),)}, "swap: reads are listed for left, right and third"),
         ({"reads": (("first",), (), ())}, "swap: a derivative cannot read 'first'"),
         ({"name": "load"}, "load: another row has this name"),
+        ({"stands_for": "exp"}, "swap: stands for exp, which is no operation of two operands"),
+        ({"stands_for": "pow", "where": "a > 0.0"}, "swap: 'a > 0.0' reads an unknown name: a"),
     ],
-    ids=["role", "too few", "place", "name"],
+    ids=["role", "too few", "place", "name", "operation", "number"],
 )
 def test_an_unfit_instruction_is_refused(codegen, columns, message):
     row = opcodes.Instruction(**{"name": "swap", **columns})

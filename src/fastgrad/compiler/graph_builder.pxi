@@ -247,7 +247,7 @@ cdef class Builder:
                     return self.constant(value)
             elif row == ROW_MUL:
                 return self.multiple(a, self.number(b))
-            elif (row == ROW_DIV or row == ROW_POW) and self.number(b) == 1.0:
+            elif simpler_row(row, self.number(b)) == ROW_LEAF:
                 return a
         elif self.is_constant(a) and row == ROW_MUL:
             return self.multiple(b, self.number(a))

@@ -287,7 +287,7 @@ cdef class Reader:
             return f"  load {results[0]}"
         if roles.fields[1] == ROLE_LOOP:
             return f"  {few(results) or 'nothing'} = loop {i.right} from {few(operands)}"
-        if roles.fields[1] == ROLE_COLUMN:
+        if roles.fields[1] == ROLE_NEXT:
             return f"  {self.stored(i)} = {operands[0]}"
         if roles.fields[1] == ROLE_OUTPUT:
             return f"  output {i.right} = {operands[0]}"
@@ -331,7 +331,7 @@ cdef class Reader:
         read = few([f"d{name}" for name in results]) or f"the seed of output {i.right}"
         if roles.fields[0] == ROLE_ARGUMENT:
             return f"  the gradient by {results[0]} from d{results[0]}"
-        if roles.fields[1] == ROLE_COLUMN:
+        if roles.fields[1] == ROLE_NEXT:
             read = f"d{self.stored(i)}"
         return f"  {few(given)} from {read} through {roles.name.decode()}"
 

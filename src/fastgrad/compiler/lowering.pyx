@@ -7,7 +7,6 @@ is an opcode, the id of its result, and three fields whose meaning opcodes.py gi
 registers.
 """
 
-from libc.math cimport fabs, rint
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
@@ -115,23 +114,22 @@ cdef void for_each_list(Lowering self) noexcept:
 
 
 cdef int simplify_powers(Lowering self) except -1:
-    """Replace x**2 by x * x and x**-1 by 1 / x: the same bits, and a general power takes 20 times as long.
-
-    x**0.5 is not replaced by a square root, which differs at -0.0 (-0.0) and at -inf (nan).
-    """
+    """Replace x**2 by x * x and x**-1 by 1 / x, as the table's rows say what they are at a number."""
     cdef Graph graph = self.graph
     cdef Py_ssize_t index
     cdef int32_t *record
-    cdef double exponent
+    cdef int row
+    cdef double number, left
     for index in range(graph.size):
         record = self.records + 3 * index
-        if record[0] != ROW_POW or graph.row(record[2]) != ROW_CONSTANT:
+        if not has_two_operands(record[0]) or graph.row(record[2]) != ROW_CONSTANT:
             continue
-        exponent = graph.constants[graph.first(record[2])]
-        if exponent == 2.0:
-            record[0], record[2] = ROW_MUL, record[1]
-        elif exponent == -1.0:
-            record[0], record[1], record[2] = ROW_DIV, self.constant(1.0), record[1]
+        number = graph.constants[graph.first(record[2])]
+        row, left = simpler_row(record[0], number), simpler_left(record[0], number)
+        if row != record[0] and row != ROW_LEAF:
+            record[0], record[2] = row, record[1]
+            if left == left:
+                record[1] = self.constant(left)
     return 0
 
 
@@ -382,7 +380,7 @@ cdef inline bint is_sum(Lowering self, int32_t index) noexcept:
     cdef int row = self.records[3 * index] if index < self.graph.size else ROW_CONSTANT
     if is_linear(row):
         return weight_of(self, index) == 1.0
-    return row == ROW_ADD or row == ROW_SUB or row == ROW_INNER
+    return right_sign(row) != 0.0 or row == ROW_INNER
 
 
 cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
@@ -391,13 +389,13 @@ cdef int expand_sum(Lowering self, int32_t index, int32_t sign) except -1:
     cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2]
     cdef const int32_t *operands = self.graph.operands
     cdef int32_t at
-    if row == ROW_SUB and is_sum(self, first):
+    if right_sign(row) < 0.0 and is_sum(self, first):
         # The difference may cancel the sum. The result is then the sum's rounding, so keep its order.
         push_operand(self, second, -sign)
         append(&self.singles, first)
         append(&self.singles, sign)
-    elif row == ROW_ADD or row == ROW_SUB:
-        push_operand(self, second, sign if row == ROW_ADD else -sign)
+    elif right_sign(row) != 0.0:
+        push_operand(self, second, sign if right_sign(row) > 0.0 else -sign)
         push_operand(self, first, sign)
     elif row == ROW_INNER:
         for at in range(second // 2):
@@ -438,7 +436,7 @@ cdef int find_chain(Lowering self, int32_t root) except -1:
         append(&self.singles, index)
         append(&self.singles, sign)
     row = self.records[3 * root]
-    if (row == ROW_ADD or row == ROW_SUB) and self.pairs.size == 0 and self.singles.size == 4:
+    if right_sign(row) != 0.0 and self.pairs.size == 0 and self.singles.size == 4:
         # A plain sum of two records is no chain, unless one of them was absorbed (a sum of one number).
         if self.singles.items[0] == self.records[3 * root + 1]:
             if self.singles.items[2] == self.records[3 * root + 2]:
@@ -630,15 +628,6 @@ cdef int emit_linear(Lowering self, int32_t out, list linear, int32_t bias) exce
     return 0
 
 
-cdef bint is_small_power(Lowering self, int row, int32_t exponent) except -1:
-    """Whether a power is computed by a few products: its exponent is a small whole number."""
-    cdef double number
-    if row != ROW_POW or self.graph.row(exponent) != ROW_CONSTANT:
-        return False
-    number = self.graph.constants[self.graph.first(exponent)]
-    return number == rint(number) and 2.0 <= fabs(number) <= 16.0
-
-
 cdef int32_t broadcast(Lowering self, int32_t operand, bint active) except -1:
     """The id of lanes that all hold a uniform number, for instructions that take no uniform numbers."""
     cdef int32_t lanes = self.new_id(1, active)
@@ -761,7 +750,7 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
     cdef int row = self.records[3 * index]
     cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2]
     cdef int32_t at, operand
-    cdef int kind
+    cdef int kind, special
     cdef bint active
     cdef list operands
     if self.chain.items[index] >= 0:
@@ -793,8 +782,10 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
         elif not self.varying.items[first]:
             first = broadcast(self, first, self.active.items[first])
         return self.step(&self.steps, row << 2 | LANE_LANE, index, first, second)
-    if is_small_power(self, row, second):
-        return self.step(&self.steps, OPCODE_POWER, index, first, second)
+    if graph.row(second) == ROW_CONSTANT:
+        special = opcode_at(row, graph.constants[graph.first(second)])
+        if special:
+            return self.step(&self.steps, special, index, first, second)
     kind = LANE_LANE
     if not self.varying.items[second]:
         kind = LANE_UNIFORM

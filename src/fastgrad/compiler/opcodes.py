@@ -21,6 +21,8 @@ __all__ = ["INSTRUCTIONS", "ROLES", "Instruction", "Role"]
 #     given       a list of pairs: an operand, and the derivative by it, which gets no gradient
 #     matrix      a list of operands, with the results, weights and biases of a matrix
 #     argument    the number of an argument of the call        column    one of its columns
+#     state       in a loop's step: a number of the state
+#     next        in a loop's step: what it hands on: a number of the next state or, after these, one it makes
 #     output      the number of an output          loop      the number of a loop of the program
 #     group       how many instructions, from this one on, it does the work of; 0 if one before it does
 Role: TypeAlias = Literal[
@@ -29,6 +31,8 @@ Role: TypeAlias = Literal[
     "result",
     "argument",
     "column",
+    "state",
+    "next",
     "output",
     "loop",
     "group",
@@ -50,11 +54,15 @@ class Instruction(NamedTuple):
     # Whether it writes a register of its own.
     out: bool = True
     # For left, right and third: which of "left", "right", "out" the derivative by that operand reads. Not
-    # given for pairs and matrices, where the derivative by one factor reads the other. For a column that
-    # names a number of a loop's state: what the derivative by this number reads.
+    # given for pairs and matrices, where the derivative by one factor reads the other. For a state: what the
+    # derivative by this number of it reads.
     reads: tuple[tuple[str, ...], ...] = ((), (), ())
     # The number of arithmetic operations: for each operand of a list, or without a list in all.
     flops: int = 0
+    # The operation in whose place it stands, and for which right operands, if that is one constant for all
+    # rows.
+    stands_for: str = ""
+    where: str = ""
 
 
 INSTRUCTIONS: tuple[Instruction, ...] = (
@@ -72,8 +80,16 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "multiply_add", left="operand", right="operand", third="operand", reads=((), ("left",), ()), flops=2
     ),
-    # out = left ** right, where right is a whole number from 3 to 16 or -16 to -2, the same for all rows.
-    Instruction("power", left="operand", right="operand", reads=(("left", "out"), (), ()), flops=4),
+    # out = left ** right, by a few products.
+    Instruction(
+        "power",
+        left="operand",
+        right="operand",
+        reads=(("left", "out"), (), ()),
+        flops=4,
+        stands_for="pow",
+        where="b == rint(b) and fabs(b) >= 2.0 and fabs(b) <= 16.0",
+    ),
     # out = third. The list gives the operands and the derivatives by them.
     Instruction("local", left="given", third="result"),
     # out = the operand that a column of an argument chooses.
@@ -81,20 +97,20 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     # A step that is repeated; the operands are the first state and the numbers that it takes from outside.
     Instruction("loop", left="each", right="loop", out=False),
     # In a loop's step: give a number to the next step, or to the program around the loop.
-    Instruction("store", left="operand", right="column", out=False),
+    Instruction("store", left="operand", right="next", out=False),
     # Where the lanes are the steps of a loop: out = number `third` of the state, which each step sets to
     # left * number + right.
     Instruction(
         "recur",
         left="operand",
         right="operand",
-        third="column",
+        third="state",
         reads=(("out",), (), ("left",)),
         flops=2,
     ),
     # The same for a number of the state that each step has set to right; left is the derivative of the next
     # number by this one.
-    Instruction("evolve", left="result", right="operand", third="column", reads=((), (), ("left",)), flops=2),
+    Instruction("evolve", left="result", right="operand", third="state", reads=((), (), ("left",)), flops=2),
     # The same for number `right` of the state, which each step sets to left.
-    Instruction("delay", left="operand", right="column"),
+    Instruction("delay", left="operand", right="state"),
 )

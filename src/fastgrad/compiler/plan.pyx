@@ -135,6 +135,8 @@ cdef class Allocation:
     cdef Integers reads
     cdef Integers keeps
     cdef Integers targets
+    # Whether it has a gradient to pass on; local derivatives have none.
+    cdef bint passes_on
     cdef Py_ssize_t count
     # The plans of loops, by record, and the number of each among all loops of the program.
     cdef dict loop_plans
@@ -213,13 +215,14 @@ cdef class Allocation:
         return 0
 
     cdef int describe(self, const Step *step) except -1:
-        """Fill the four lists for a step."""
+        """Fill the four lists for a step, and find whether it passes a gradient on."""
         cdef const Roles *roles = roles_of(step.opcode)
         cdef int need = 0, field
+        self.passes_on = False
         self.writes.size = self.reads.size = self.keeps.size = self.targets.size = 0
         if roles.out:
             append(&self.writes, step.out)
-        if step.opcode == OPCODE_STORE and self.stepwise(step) == FORWARD_ONLY:
+        if roles.fields[1] == ROLE_NEXT and self.stepwise(step) == FORWARD_ONLY:
             # The gradient by the next number goes through `evolve`, or through another store.
             return self.read(step.fields[0])
         for field in range(3):
@@ -229,7 +232,7 @@ cdef class Allocation:
                     need |= roles.reads[field]
             elif roles.fields[field] == ROLE_RESULT:
                 self.read(step.fields[field])
-            elif roles.fields[field] == ROLE_COLUMN and roles.out and self.wanted(step.out):
+            elif roles.fields[field] == ROLE_STATE and self.wanted(step.out):
                 need |= roles.reads[field]
             elif roles.fields[field] == ROLE_LOOP:
                 self.describe_loop(self.lowering.loops[step.out], self.lowering.wides[step.fields[0]])
@@ -241,18 +244,16 @@ cdef class Allocation:
             self.keep(step.fields[1])
         if need & READS_OUT:
             self.keep(step.out)
-        if not self.passes_on(step):
+        if roles.fields[1] == ROLE_LOOP:
+            self.passes_on = self.wanted(step.out)
+        elif self.writes.size:
+            # Of the results of a matrix, all have a gradient or none.
+            self.passes_on = self.wanted(self.writes.items[0])
+        else:
+            self.passes_on = self.targets.size != 0
+        if not self.passes_on:
             self.keeps.size = self.targets.size = 0
         return 0
-
-    cdef bint passes_on(self, const Step *step) noexcept:
-        """Whether a step that has results has a gradient to pass on: local derivatives have none.
-
-        Of the results of a matrix, all have one or none; of those of a loop, some may.
-        """
-        if step.opcode == OPCODE_LOOP:
-            return self.wanted(step.out)
-        return self.writes.size == 0 or self.wanted(self.writes.items[0])
 
     cdef int describe_wide(self, WideStep wide, const Roles *roles, int32_t out) except -1:
         cdef const int32_t *ids = self.lowering.ids.items + wide.start
@@ -561,7 +562,7 @@ cdef int place_loop_gradients(Allocation self, const Step *step) except -1:
         plan.code.cleared[at] = plan.code.states_active[at]
     for at in range(plan.body.forward_count):
         # States that the step reads.
-        if plan.body.forward[at].opcode == OPCODE_LOAD:
+        if roles_of(plan.body.forward[at].opcode).fields[0] == ROLE_ARGUMENT:
             if 0 <= plan.body.forward[at].left - plan.code.base < plan.code.states:
                 plan.code.cleared[plan.body.forward[at].left - plan.code.base] = False
     return 0
@@ -606,7 +607,6 @@ cdef int place_forward(Allocation self) except -1:
     """Registers of values, and the instructions of the way forward."""
     cdef Plan plan = self.plan
     cdef const Step *step
-    cdef const Roles *roles
     cdef Py_ssize_t time, at
     plan.forward_count = self.count
     plan.forward = <Instruction *>zeroed(self.count, sizeof(Instruction))
@@ -621,8 +621,7 @@ cdef int place_forward(Allocation self) except -1:
         place_operands(self, step, &plan.forward[time])
         self.release(&self.reads, time)
         self.release(&self.writes, time)
-        roles = roles_of(step.opcode)
-        if roles.fields[0] == ROLE_EACH and roles.fields[1] == ROLE_ARGUMENT:
+        if roles_of(step.opcode).fields[1] == ROLE_ARGUMENT:
             plan.ranges.append((step.fields[1], step.fields[2], plan.wides[step.fields[0]].inputs))
     return 0
 
@@ -640,10 +639,7 @@ cdef int place_backward(Allocation self) except -1:
         look_for_signals(time)
         step = self.step(time)
         self.describe(step)
-        # Skip steps that neither add to a gradient nor have a result with one.
-        if self.targets.size or (self.writes.size and self.wanted(self.writes.items[0])) or (
-            step.opcode == OPCODE_LOOP and self.wanted(step.out)
-        ):
+        if self.passes_on:
             instruction = &plan.backward[plan.backward_count]
             plan.origin[plan.backward_count] = <int32_t>time
             plan.backward_count += 1
@@ -661,9 +657,10 @@ cdef int place_backward(Allocation self) except -1:
 
 cdef inline bint moves_lanes(const Instruction *i, Py_ssize_t arguments) noexcept:
     """Whether an instruction moves lanes from or to what the caller has."""
-    if i.opcode == OPCODE_OUTPUT:
-        return arguments > 0 and i.left >= 0
-    return i.opcode == OPCODE_LOAD and i.left < arguments
+    cdef const Roles *roles = roles_of(i.opcode)
+    if roles.fields[0] == ROLE_ARGUMENT:
+        return i.left < arguments
+    return roles.fields[2] == ROLE_GROUP and arguments > 0 and i.left >= 0
 
 
 cdef void group_moves(Instruction *first, Py_ssize_t count, Py_ssize_t arguments, int direction) noexcept:
@@ -674,18 +671,20 @@ cdef void group_moves(Instruction *first, Py_ssize_t count, Py_ssize_t arguments
     """
     cdef Py_ssize_t at = 0, end
     cdef Instruction *one
+    cdef const Roles *roles
     while at < count:
         one = &first[at]
+        roles = roles_of(one.opcode)
         end = at + 1
         if moves_lanes(one, arguments):
             while (
                 end < count and end - at < 8 and moves_lanes(&first[end], arguments)
                 and first[end].opcode == one.opcode and first[end].right == one.right + direction * (end - at)
-                and (one.opcode == OPCODE_OUTPUT or first[end].left == one.left)
+                and (roles.fields[0] != ROLE_ARGUMENT or first[end].left == one.left)
                 and (direction > 0 or one.fresh & first[end].fresh & FRESH_LEFT)
             ):
                 end += 1
-        if one.opcode == OPCODE_LOAD or one.opcode == OPCODE_OUTPUT:
+        if roles.fields[2] == ROLE_GROUP:
             one.third = <int32_t>(end - at)
             for at in range(at + 1, end):
                 first[at].third = 0
@@ -774,14 +773,15 @@ cdef int find_again(Allocation self) except -1:
 cdef bint is_needed(Allocation self, const Step *step, bytearray needed, bytearray loaded) except -1:
     """Whether a step writes what is needed; `loaded` has the numbers of the state that are."""
     cdef Scope scope = self.lowering.scope
+    cdef const Roles *roles = roles_of(step.opcode)
     cdef Py_ssize_t at, state
     self.describe(step)
-    if step.opcode == OPCODE_STORE and scope.divided is None and step.fields[1] < len(loaded):
+    if roles.fields[1] == ROLE_NEXT and scope.divided is None and step.fields[1] < len(loaded):
         return loaded[step.fields[1]]
     for at in range(self.writes.size):
         if needed[self.writes.items[at]]:
             state = step.fields[0] - scope.base
-            if step.opcode == OPCODE_LOAD and 0 <= state < len(loaded):
+            if roles.fields[0] == ROLE_ARGUMENT and 0 <= state < len(loaded):
                 loaded[state] = True
             return True
     return False
@@ -800,7 +800,7 @@ cdef int cut_stretches(Allocation self) except -1:
         if stepwise == BOTH_WAYS or stepwise == FORWARD_ONLY:
             way = STEP_BY_STEP
             plan.stepwise += 1
-        elif stepwise == BACK_ONLY and plan.forward[at].opcode == OPCODE_STORE:
+        elif stepwise == BACK_ONLY and roles_of(plan.forward[at].opcode).fields[1] == ROLE_NEXT:
             # Another store passes the number on.
             way = NOT_AT_ALL
         plan.ahead_count = stretched(plan.ahead, plan.ahead_count, at, way)
@@ -975,7 +975,7 @@ cdef int find_tables(Allocation self, bint any_table) except -1:
                 uses.items[self.uniform[index]] += self.lowering.uses.items[index]
         for time in range(self.count):
             step = self.step(time)
-            if step.opcode != OPCODE_TAKE:
+            if roles_of(step.opcode).fields[1] != ROLE_ARGUMENT:
                 continue
             lookup = &plan.lookups[plan.lookup_count]
             plan.lookup_count += 1
@@ -1069,7 +1069,7 @@ cdef int plan_loops(Allocation self, tuple kinds) except -1:
     cdef Py_ssize_t time
     for time in range(self.count):
         step = self.step(time)
-        if step.opcode == OPCODE_LOOP:
+        if roles_of(step.opcode).fields[1] == ROLE_LOOP:
             loop = lowering.loops[step.out]
             body = plan_of(
                 loop.loop.body, lowering.purpose, kinds, loop.scope, lowering.layout, self.plan.repeats

@@ -163,11 +163,9 @@ cdef class Division:
         if row == ROW_LEAF:
             return builder.constant(1.0), NOTHING
         parts = [forms.get(operand, (NOTHING, self.moved(operand))) for operand in operands]
-        if row == ROW_ADD or row == ROW_SUB:
-            return tuple([
-                self.sum_of(a, b if row == ROW_ADD else self.times(b, builder.constant(-1.0)))
-                for a, b in zip(parts[0], parts[1])
-            ])
+        if right_sign(row) != 0.0:
+            sign = builder.constant(right_sign(row))
+            return tuple([self.sum_of(a, self.times(b, sign)) for a, b in zip(parts[0], parts[1])])
         if row == ROW_MUL:
             return self.product_of(parts[0], parts[1])
         if row == ROW_DIV and parts[1][0] == NOTHING:

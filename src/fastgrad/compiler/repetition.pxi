@@ -95,7 +95,7 @@ cdef bint is_carried(Graph graph, const Operations *of, Py_ssize_t first, Py_ssi
 
 
 cdef inline bint adds_up(int row) noexcept nogil:
-    return row == ROW_ADD or row == ROW_SUB or row == ROW_INNER or is_linear(row)
+    return right_sign(row) != 0.0 or row == ROW_INNER or is_linear(row)
 
 
 cdef int32_t deepest(
