@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import copy
 import ctypes
-import dataclasses
 import functools
 import os
 import pickle
@@ -233,12 +232,6 @@ def test_numbers_may_lie_at_any_address(displaced):
 
 
 Batch = collections.namedtuple("Batch", "x y")
-
-
-@dataclasses.dataclass
-class Columns:
-    x: object
-    y: object
 
 
 class Sparse:
@@ -881,40 +874,3 @@ def test_a_tensor_that_requires_a_gradient_is_not_cut_from_its_graph(torch, use)
     with pytest.raises(TypeError, match="requires a gradient"):
         use(compiled, v, torch.ones(3, requires_grad=True) * 1, torch.tensor(1.0, requires_grad=True))
     use(compiled, v, torch.ones(3), torch.tensor(1.0))
-
-
-# -- arguments with fields ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", [Batch, Columns])
-def test_an_argument_with_fields_of_columns_has_them_in_the_function(kind):
-    w = Value(2.0)
-    compiled = compile(lambda row, z: w * row.x + row.y * row.y * z)
-    batch = kind([1.0, 2.0], [3.0, 4.0])
-    np.testing.assert_array_equal(compiled(batch, [1.0, 10.0]), [11.0, 164.0])
-    assert compiled.backward(row=batch, z=[1.0, 10.0]) == 87.5
-    assert w.grad == 1.5
-    by_row, by_z = compiled.input_gradients(batch, [1.0, 10.0])
-    assert type(by_row) is kind
-    np.testing.assert_array_equal([by_row.x, by_row.y, by_z], [[2.0, 2.0], [6.0, 80.0], [9.0, 16.0]])
-
-
-def test_a_field_may_be_a_list_of_columns_or_a_number():
-    compiled = compile(lambda row: row.x[0] * row.x[1] + row.y)
-    np.testing.assert_array_equal(compiled(Batch([[1.0, 2.0], [3.0, 4.0]], 0.5)), [2.5, 12.5])
-
-
-def test_columns_and_fields_of_the_same_numbers_are_different_calls():
-    compiled = compile(lambda row, z: (row.x - row.y if isinstance(row, Batch) else row) * z)
-    np.testing.assert_array_equal(compiled([1.0, 2.0], [3.0, 4.0]), [3.0, 8.0])
-    np.testing.assert_array_equal(compiled(Batch([1.0, 2.0], [3.0, 5.0]), [3.0, 4.0]), [-6.0, -12.0])
-
-
-def test_an_error_of_a_field_names_it():
-    with pytest.raises(TypeError, match="row_y must be numbers"):
-        compile(lambda row: row.x * row.y)(Batch([1.0], ["a"]))
-
-
-def test_arguments_of_any_number_have_no_fields():
-    with pytest.raises(TypeError, match=r"takes \*rows: each of them is a column"):
-        compile(lambda *rows: rows[0].x)(Batch([1.0], [2.0]))

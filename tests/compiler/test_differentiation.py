@@ -4,7 +4,6 @@ import copy
 import itertools
 import pickle
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -391,19 +390,6 @@ def test_backward_reduces_as_it_is_told(reduction, weights):
     found = function.backward(x, reduction=reduction, row_weights=weights)
     np.testing.assert_allclose(found, [2 * expected, 4 * count])
     assert p.grad == pytest.approx(expected + 4 * count)
-
-
-def test_backward_of_a_named_tuple_reduces_too():
-    class Row(NamedTuple):
-        x: np.ndarray
-        y: np.ndarray
-
-    p = Value(2.0)
-    function = compile(lambda row: p * row.x + row.y)
-    assert function.backward(Row(np.ones(3), np.ones(3)), reduction="sum") == 9.0
-    assert p.grad == 3.0
-    with pytest.raises(TypeError, match="row is a Row with the fields x, y"):
-        function.jacobian(Row(np.ones(3), np.ones(3)))
 
 
 def test_a_parameter_of_the_functions_own_is_not_an_option():

@@ -8,7 +8,7 @@ import inspect
 import operator
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
 from typing import Any, Protocol, TypeVar, overload
 
@@ -29,10 +29,11 @@ from fastgrad.compiler.signature import (
 from fastgrad.compiler.source_lines import Lines, shown
 from fastgrad.compiler.structures import (
     Structure,
+    columns_named,
     columns_of,
+    differentiated,
     flattened,
     rebuilt,
-    shared_columns,
     structure_of,
 )
 from fastgrad.compiler.tracing import lines_of_program, trace
@@ -102,8 +103,10 @@ class Compiled(Methods[Returned]):
         self.snapshot = self.reads.snapshot()
         # How often data that the function reads from outside has changed.
         self.changes = 0
-        # The function of all columns, for arguments that are named tuples or dataclasses.
+        # The function of all columns, for arguments that are named tuples or dataclasses; and of such a
+        # function, the one that has arguments with fields.
         self.of_structures: dict[tuple[Structure | None, ...], Compiled[Any]] = {}
+        self.outer: Compiled[Any] | None = None
 
     def _inlined(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Returned:
         """Call the function itself: the caller is another function that is traced."""
@@ -121,9 +124,11 @@ class Compiled(Methods[Returned]):
     ) -> tuple[Program, list[Any], int, int]:
         """Find or trace the program for these arguments, and make them ready for it."""
         threads, strict, block = self.threads, self.strict, self.block
-        if self.function is None and not self.programs:
+        if self.function is None and not self._all_programs():
             raise self._unknown_call()
         if options:
+            # The caller needs them again if an argument is a named tuple.
+            options = options.copy()
             threads = threads_option(options.pop("threads", threads))
             strict = options.pop("strict", strict)
             block = block_option(options.pop("block", block))
@@ -158,37 +163,69 @@ class Compiled(Methods[Returned]):
             ready += argument if name == self.rest else [argument]
         return tuple(ready)
 
-    def _of_structures(self, what: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def _of_structures(
+        self, what: str, arguments: tuple[Any, ...], options: dict[str, Any], **settings: Any
+    ) -> Any:
         """Call the function that takes the columns of named tuples and dataclasses as single arguments.
 
-        The gradients by a named tuple or a dataclass are returned as one of the same class.
+        Derivatives by a named tuple or a dataclass are returned as one of the same class. `settings` are what
+        the calls that differentiate take beside options.
         """
-        if self.function is None:
-            raise self._unknown_call()
+        function, arguments = self._receiver(arguments)
+        if function is not self:
+            return function._of_structures(what, arguments, options, **settings)
         if self.rest is not None:
             raise TypeError(f"{self.name} takes *{self.rest}: each of them is a column, or a list of columns")
-        given = {
-            name: options.pop(name) for name in (*OPTIONS, "reduction", "row_weights") if name in options
-        }
+        for name in (*OPTIONS, "reduction", "row_weights"):
+            if name in options and name not in self.names:
+                settings[name] = options[name]
+        options = {name: given for name, given in options.items() if name not in settings}
         arguments = self._bound(arguments, options)
         structures = tuple([structure_of(argument) for argument in arguments])
-        inner = self.of_structures.get(structures)
-        if inner is None:
-            function = flattened(self.function, self.name, self.names, self.positional, structures)
-            made: Compiled[Any] = Compiled(
-                function,
-                self.threads,
-                self.strict,
-                self.block,
-                shared_columns(self.shared, self.names, structures),
-            )
-            inner = self.of_structures.setdefault(structures, made)
+        inner = self._of_columns(structures)
         columns = columns_of(arguments)
-        result = inner(*columns, **given) if what == "outputs" else getattr(inner, what)(*columns, **given)
+        if what == "outputs":
+            return inner(*columns, **settings)
+        call = getattr(inner, what)
+        if "argnums" in settings:
+            return differentiated(call, columns, self.name, self.names, structures, **settings)
+        result = call(*columns, **settings)
         if what != "input_gradients":
             return result
         gradients = rebuilt(result if len(columns) > 1 else [result], structures)
         return tuple(gradients) if len(gradients) > 1 else gradients[0]
+
+    def _of_columns(self, structures: tuple[Structure | None, ...]) -> Compiled[Any]:
+        """Return the function that takes all columns of arguments of these structures."""
+        inner = self.of_structures.get(structures)
+        if inner is not None:
+            return inner
+        if self.function is None:
+            raise self._unknown_call()
+        named = zip(self.names, columns_named(self.names, structures), strict=True)
+        made: Compiled[Any] = Compiled(
+            flattened(self.function, self.name, self.names, self.positional, structures),
+            self.threads,
+            self.strict,
+            self.block,
+            tuple([column for name, columns in named if name in self.shared for column in columns]),
+        )
+        made.outer = self
+        return self.of_structures.setdefault(structures, made)
+
+    def _family(self) -> Iterator[Compiled[Any]]:
+        """Yield the function with all those of its columns, whose parameters are its own."""
+        waiting: list[Compiled[Any]] = [self]
+        while waiting[0].outer is not None:
+            waiting[0] = waiting[0].outer
+        while waiting:
+            each = waiting.pop()
+            yield each
+            waiting += each.of_structures.values()
+
+    def _all_programs(self) -> list[Program]:
+        """Return the programs of all these functions."""
+        return [program for each in self._family() for program in each.programs.values()]
 
     def _names_of(self, count: int) -> tuple[str, ...]:
         """Return the names of a call's arguments, those of `*xs` being xs[0], xs[1] and so on."""
@@ -231,7 +268,8 @@ class Compiled(Methods[Returned]):
         self.reads.add(reads)
         self.snapshot = self.reads.snapshot()
         self.programs[signature] = program
-        self.chosen.clear()
+        for each in self._family():
+            each.chosen.clear()
         repeats = repeated(program._graph()) if program.size > MANY_RECORDS else None
         if repeats is not None:
             warnings.warn(
@@ -315,7 +353,7 @@ class Compiled(Methods[Returned]):
         A function is shared by the copies. A callable object is copied, as it may own parameters.
         """
         rebuild, arguments = self.__reduce__()
-        if not self.programs and self.function is not None and self.instance is None:
+        if not self._all_programs() and self.function is not None and self.instance is None:
             rebuild, arguments = (
                 Compiled,
                 (
@@ -340,13 +378,16 @@ class Compiled(Methods[Returned]):
             return load_method, (*self.home, self.instance)
         if isinstance(self.function, MethodType):
             return load_compiled, (self.function, *options)
+        where = None if self.parameters else reference(self)
         return load_function, (
-            None if self.parameters else reference(self),
+            where,
             {name: getattr(self, name, None) for name in DESCRIPTION},
             self.name,
             portable(self.parameters_of_function),
             options,
             list(self.programs.values()),
+            # A function that is found again can be traced again; its classes need not be found.
+            {} if where else self.of_structures,
         )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
-from fastgrad.compiler.arguments import describe_signature, prepare_numbers
+from fastgrad.compiler.arguments import StructureError, describe_signature, prepare_numbers
 from fastgrad.compiler.program import (
     Program,
     Programs,
@@ -74,12 +74,15 @@ class Differentiable(Programs[Returned]):
     rest: str | None
     # By program and `argnums`: the choice. It is found again when another program may have more parameters.
     chosen: dict[tuple[Program, Any], Chosen]
+    # Compiled's methods for arguments that are named tuples or dataclasses.
+    _of_structures: Callable[..., Any]
+    _all_programs: Callable[[], list[Program]]
 
     @property
     def parameters(self) -> list[Value]:
         """The leaves that the programs read, in the order of their first use; empty before the first call."""
         return list(
-            {id(leaf): leaf for program in self.programs.values() for leaf in program.parameters}.values()
+            {id(leaf): leaf for program in self._all_programs() for leaf in program.parameters}.values()
         )
 
     def get_parameters(self) -> Array:
@@ -124,8 +127,9 @@ class Differentiable(Programs[Returned]):
     ) -> tuple[float | Array, float | Array | tuple[float | Array, ...]]:
         """Return (value, derivatives) of every row, in one call.
 
-        argnums: which arguments the derivatives are by: the number or the name of one; the name of `*xs`, all
-        of them as one array; "parameters", the leaves from outside as one array; or several in a tuple.
+        argnums: which arguments the derivatives are by: the number or the name of one; "row.x", a field of a
+        named tuple or a dataclass; the name of `*xs`, all of them as one array; "parameters", the leaves from
+        outside as one array; or several in a tuple. By an argument with fields they are of its class.
         The value is (N,), or (N, k) for a list of k outputs, the derivatives (N, ...) or (N, k, ...) with the
         shape of the argument in a row: nothing for a number or an array (N,), d for (N, d) or d numbers that
         all rows share, p for parameters. If no argument has rows, there is no N, and single numbers are
@@ -137,7 +141,7 @@ class Differentiable(Programs[Returned]):
         Raises TypeError and ValueError that name what is wrong.
         """
         found: tuple[float | Array, float | Array] = self._differentiate(
-            "value_and_grad", arguments, argnums, reduction, row_weights, options, True, out
+            "value_and_grad", arguments, argnums, reduction, row_weights, options, out
         )
         return found
 
@@ -175,14 +179,7 @@ class Differentiable(Programs[Returned]):
         By forward mode where there are at most as many columns as outputs, else by reverse mode.
         """
         found: float | Array = self._differentiate(
-            "jacobian",
-            arguments,
-            argnums,
-            reduction,
-            row_weights,
-            options,
-            False,
-            None if out is None else (None, out),
+            "jacobian", arguments, argnums, reduction, row_weights, options, out
         )
         return found
 
@@ -223,7 +220,18 @@ class Differentiable(Programs[Returned]):
         FloatingPointError names what is not finite.
         """
         strict = options.get("strict", self.strict)
-        program, chosen, ready, threads, block = self._begun("hessian", argnums, arguments, options)
+        try:
+            program, chosen, ready, threads, block = self._begun("hessian", argnums, arguments, options)
+        except StructureError:
+            return self._of_structures(
+                "hessian",
+                arguments,
+                options,
+                argnums=argnums,
+                reduction=reduction,
+                row_weights=row_weights,
+                out=out,
+            )
         if chosen.several and out is not None:
             raise ValueError("out is for a Hessian by one argument")
         columns, found = chosen.flat, None
@@ -263,7 +271,19 @@ class Differentiable(Programs[Returned]):
         derivatives that `value_and_grad` returns; the options are the same.
         """
         strict = options.get("strict", self.strict)
-        program, chosen, ready, threads, block = self._begun("hvp", argnums, arguments, options)
+        try:
+            program, chosen, ready, threads, block = self._begun("hvp", argnums, arguments, options)
+        except StructureError:
+            return self._of_structures(
+                "hvp",
+                arguments,
+                options,
+                argnums=argnums,
+                reduction=reduction,
+                row_weights=row_weights,
+                out=out,
+                tangents=tangents,
+            )
         if len(chosen.columns) != 1:
             raise TypeError("hvp is by one argument: argnums is a number or a name")
         (columns,), (shape,) = chosen.columns, chosen.shapes
@@ -307,12 +327,24 @@ class Differentiable(Programs[Returned]):
         reduction: Reduction | None,
         row_weights: Any,
         options: dict[str, Any],
-        values: bool,
-        out: tuple[Any, Any] | None,
+        out: Any,
     ) -> Any:
-        """Compute first derivatives, and the value if it is wanted."""
-        program, chosen, ready, threads, block = self._begun(call, argnums, arguments, options)
-        several = chosen.several
+        """Compute first derivatives, and the value if the call is `value_and_grad`."""
+        try:
+            program, chosen, ready, threads, block = self._begun(call, argnums, arguments, options)
+        except StructureError:
+            return self._of_structures(
+                call,
+                arguments,
+                options,
+                argnums=argnums,
+                reduction=reduction,
+                row_weights=row_weights,
+                out=out,
+            )
+        several, values = chosen.several, call == "value_and_grad"
+        if out is not None and not values:
+            out = (None, out)
         outs = None if out is None else outputs_given(out, len(chosen.shapes), several)
         shapes = chosen.results
         if not values:
@@ -423,23 +455,29 @@ class Differentiable(Programs[Returned]):
     def _numbers_of(self, program: Program, argnum: Any) -> list[int]:
         """Return which arguments of a call this is: one, or those of `*xs`."""
         names = program.names
-        if isinstance(argnum, str):
-            if argnum in names:
-                return [names.index(argnum)]
+        if isinstance(argnum, str) and argnum not in names and argnum == self.rest:
             numbers = [at for at, name in enumerate(names) if name.startswith(f"{argnum}[")]
-            if argnum == self.rest and numbers:
+            if numbers:
                 return numbers
-            raise ValueError(
-                f"{self.name} has no argument {argnum!r}: argnums are numbers or names of its arguments, or "
-                f"{PARAMETERS!r}"
-            )
-        try:
-            number = operator.index(argnum)
-        except TypeError:
-            raise TypeError(f"argnums are numbers and names of arguments, not {argnum!r}") from None
-        if not -len(names) <= number < len(names):
-            raise ValueError(f"argnums is {number}, but {self.name} has {len(names)} arguments")
-        return [number % len(names)]
+        return [number_of(argnum, names, self.name)]
+
+
+def number_of(argnum: Any, names: Sequence[str], function: str) -> int:
+    """Return which of these arguments a number or a name means; TypeError or ValueError if none."""
+    if isinstance(argnum, str):
+        if argnum in names:
+            return names.index(argnum)
+        raise ValueError(
+            f"{function} has no argument {argnum!r}: argnums are numbers or names of its arguments, or "
+            f"{PARAMETERS!r}"
+        )
+    try:
+        number = operator.index(argnum)
+    except TypeError:
+        raise TypeError(f"argnums are numbers and names of arguments, not {argnum!r}") from None
+    if not -len(names) <= number < len(names):
+        raise ValueError(f"argnums is {number}, but {function} has {len(names)} arguments")
+    return number % len(names)
 
 
 def blocks_of(found: Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[Array, ...], ...]:

@@ -24,6 +24,7 @@ __all__ = ["load_compiled", "load_function", "load_method", "load_program", "sav
 
 if TYPE_CHECKING:
     from fastgrad.compiler.compiled import Compiled
+    from fastgrad.compiler.structures import Structure
 
 # Raised when a field of SavedProgram, or what it means, changes.
 FORMAT = 1
@@ -233,6 +234,7 @@ def load_function(
     parameters: inspect.Signature,
     options: tuple[Any, ...],
     programs: list[Program],
+    of_structures: dict[tuple[Structure | None, ...], Compiled[Any]] | None = None,
 ) -> Compiled[Any]:
     """Rebuild a pickled function: its programs and, if none of them has parameters, the function.
 
@@ -250,4 +252,8 @@ def load_function(
             found = None
         self.function = found.function if isinstance(found, Compiled) else found
     self._set(name, parameters, options, programs)
+    # Missing in older pickles.
+    self.of_structures = of_structures or {}
+    for each in self.of_structures.values():
+        each.outer = self
     return self

@@ -127,7 +127,7 @@ def program_of(f: Any) -> Program:
         return f
     if not isinstance(f, Compiled):
         raise TypeError(f"to_c writes a compiled function, not {type(f).__name__}")
-    programs = list(f.programs.values())
+    programs = f._all_programs()
     if not programs:
         raise ValueError(f"{f.name} has no program yet: call it first, with arguments of the kind that C has")
     if len(programs) > 1:
