@@ -1611,6 +1611,20 @@ CONTENTS = {
     "an object in a list": (
         [Box(2.0)], lambda c: sum(each.thing for each in c), lambda c: setattr(c[0], "thing", 5.0)
     ),
+    "an object at a place in a list": (
+        [Box(2.0)], lambda c: c[0].thing, lambda c: setattr(c[0], "thing", 5.0)
+    ),
+    "an object in a dict": ({"a": Box(2.0)}, lambda c: c["a"].thing, lambda c: setattr(c["a"], "thing", 5.0)),
+    "an object of an object in a list": (
+        [Box(Box(2.0))], lambda c: c[0].thing.thing, lambda c: setattr(c[0].thing, "thing", 5.0)
+    ),
+    "a slot of an object in a list": (
+        [Slotted(2.0)], lambda c: c[0].thing, lambda c: setattr(c[0], "thing", 5.0)
+    ),
+    "an attribute named by a text": (
+        Box(2.0), lambda c: getattr(c, "thing", 1.0), lambda c: setattr(c, "thing", 5.0)
+    ),
+    "a dict of attributes": (Box(2.0), lambda c: vars(c)["thing"], lambda c: setattr(c, "thing", 5.0)),
     "a variable of its own": (Box(2.0), read_of_own, lambda c: setattr(c, "thing", 5.0)),
     "a slot": (Slotted(2.0), lambda c: c.thing, lambda c: setattr(c, "thing", 5.0)),
     "a list in a slot": (Slotted([2.0]), lambda c: c.thing[0], lambda c: c.thing.__setitem__(0, 5.0)),
@@ -1673,6 +1687,35 @@ def test_what_the_function_keeps_is_no_change():
     for _ in range(3):
         compiled(X)
     assert len(model.seen) == 1
+
+
+class Cell:
+    """Keeps the last result, and gives it back from there."""
+
+    h = None
+
+    def __call__(self, x):
+        self.h = 3 * (x[0] if isinstance(x, list) else x)
+        return self.result() + 1
+
+    def result(self):
+        return self.h
+
+
+def test_a_result_that_is_kept_in_an_attribute_is_no_change(recwarn):
+    cell, runs = Cell(), []
+    cell(Value(1.0))
+
+    def function(x):
+        runs.append(1)
+        return cell(x)
+
+    compiled = compile(function)
+    for rows in (X, X[:, None]) * 3:
+        np.testing.assert_array_equal(compiled(rows), 3 * X + 1)
+    # One trace for each kind of arguments.
+    assert len(runs) == 2
+    assert not recwarn.list
 
 
 def test_a_warning_names_the_container_that_changes():

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 from fastgrad.compiler.generators import draws_from_system, state_of
 from fastgrad.compiler.program import Programs
 from fastgrad.compiler.watch import ABSENT, Contents, Snapshot, Watch, class_table, dotted_names
-from fastgrad.engine import Value
+from fastgrad.engine import TracingError, Value, _require_known
 
 __all__ = ["Name", "Reads", "changed_data"]
 
@@ -52,6 +52,8 @@ SETTINGS = (
     type,
     ModuleType,
 )
+# What reads attributes by their names as texts.
+BY_TEXT = {"getattr", "hasattr", "attrgetter", "vars", "__dict__"}
 # What may contain other things from one call to the next; a tuple, in what it has.
 CONTAINERS = (list, tuple, dict, set)
 # What a container has that need not be looked into.
@@ -84,7 +86,8 @@ class Reads:
         self.held: dict[tuple[int, str], Name] = {}
         # By id: objects without a dict, with the names of their slots.
         self.slots: dict[int, tuple[object, set[str]]] = {}
-        # Attributes that code reads of its own variables, which have no value yet when it begins.
+        # Attributes that code reads of its own variables, which have no value yet when it begins, and of what
+        # it finds in containers or gets from functions.
         self.later: dict[tuple[str, ...], CodeType] = {}
         # By the id of a scope: the name of the object or function whose scope it is.
         self.owners: dict[int, str] = {}
@@ -133,7 +136,7 @@ class Reads:
         held = [each for each in self.held.values() if each[0].get(each[1], ABSENT) is each[2]]
         return Snapshot(
             list(self.cells.values()),
-            [*self.names.values(), *held],
+            [*map(settled, self.names.values()), *held],
             list(self.functions.values()),
             [
                 *[Contents(container) for container in self.containers.values()],
@@ -186,6 +189,10 @@ class Reads:
                     self.follow(self.read(scope, name), attributes, code)
                 elif where == "import":
                     self.follow(module_named(name, scope), attributes, code)
+                elif where == "found":
+                    self.later[name, *attributes] = code
+            for name in attributes_named(code):
+                self.later[name,] = code
         variables = None
         again = False
         for _, name, *attributes in self.ran[id(code)][1]:
@@ -386,6 +393,35 @@ class Reads:
             contents = contents_of(cell)
             self.cells.setdefault(id(cell), (cell, contents, name))
             self.reach(contents)
+
+
+def attributes_named(code: CodeType) -> Iterator[str]:
+    """Yield the attributes that code may read by a text that is written in it: `getattr(layer, "scale")`."""
+    if not BY_TEXT.isdisjoint(code.co_names):
+        for constant in code.co_consts:
+            for each in constant if isinstance(constant, tuple) else (constant,):
+                if isinstance(each, str) and each.isidentifier():
+                    yield each
+
+
+def settled(read: Name) -> Name:
+    """Return a name with the object that it is compared with at the next call.
+
+    A function that keeps a result, as in `self.h = h`, finds a placeholder of an earlier trace there. It has
+    not used it, as that would have been refused; so a name is what this trace has left.
+    """
+    scope, name, bound = read
+    return (scope, name, scope.get(name, ABSENT)) if is_placeholder(bound) else read
+
+
+def is_placeholder(thing: object) -> bool:
+    """Return whether something is a Value of a trace that is over."""
+    if isinstance(thing, Value):
+        try:
+            _require_known(thing)
+        except TracingError:
+            return True
+    return False
 
 
 def changed_data(snapshot: Snapshot) -> list[str]:

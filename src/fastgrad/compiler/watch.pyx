@@ -312,7 +312,8 @@ def dotted_names(code not None):
     """Return the names that code reads: (where, name, attributes...), each once.
 
     `w.a.b` is ("global", "w", "a", "b"). `where` is "global"; "free" for a variable of an enclosing function;
-    "local" for a variable of its own, if attributes of it are read; "import" for a module imported inside.
+    "local" for a variable of its own, if attributes of it are read; "import" for a module imported inside;
+    "found" for what has no name, of which `layers[0].a.b` reads ("found", "a", "b").
     """
     cdef bytes text = code.co_code
     cdef const unsigned char *at = text
@@ -331,7 +332,8 @@ def dotted_names(code not None):
         if step == 0:
             # The interpreter's inline cache, which follows an instruction.
             continue
-        if path is not None and (step == LOAD_ATTR or step == LOAD_METHOD):
+        if step == LOAD_ATTR or step == LOAD_METHOD:
+            path = path or ("found",)
             path += (names[argument >> ATTRIBUTE_SHIFT if step == LOAD_ATTR else argument],)
             continue
         if module is not None and step == IMPORT_FROM:
