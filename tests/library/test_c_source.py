@@ -11,7 +11,7 @@ import pytest
 
 import fastgrad.functional as F
 from evidence.loop_programs import PROGRAMS, W
-from fastgrad import Value, compile, scan, take
+from fastgrad import Value, compile, grad, scan, take
 from fastgrad.derivatives import custom_jvp
 from fastgrad.engine import _reduce as reduce
 from fastgrad.engine import apply
@@ -164,6 +164,26 @@ OWN_DERIVATIVES = {
 @pytest.mark.parametrize("function", OWN_DERIVATIVES.values(), ids=OWN_DERIVATIVES)
 def test_derivatives_of_ones_own(function, tmp_path):
     assert_same(compile(function), tmp_path, np.array([0.7, 1.9, 0.4]), RNG.normal(size=(3, 4)))
+
+
+def linear(x, y):
+    """A loop whose derivative, a loop too, goes over states that its own derivative does not depend on."""
+    return scan(lambda s, z: (s * 0.5 + z * x * W[0], s), x, y)[0]
+
+
+DERIVATIVES = {
+    "of a loop": lambda x, y: grad(linear(x, y), x) * W[1],
+    "of a loop in a step": lambda x, y: grad(scan(lambda s, z: (linear(s, y) + z, None), x, y)[0], x),
+    "of states that change places": lambda x, y: grad(
+        scan(lambda s, z: ((s[1], s[0] * z + x), None), (x, 2 * x), y)[0][0], x
+    ),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("function", DERIVATIVES.values(), ids=DERIVATIVES)
+def test_the_derivative_of_a_loop(function, tmp_path):
+    assert_same(compile(function), tmp_path, RNG.normal(size=3), RNG.normal(size=(3, 4)))
 
 
 @needs_compiler

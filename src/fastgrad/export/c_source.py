@@ -682,6 +682,8 @@ class LoopText:
             else:
                 other = body.loops[self.operands[each.source]]
                 target = f"gm{other.key}[({self.place(each)}) * {other.makes} + {each.number}]"
+                if not other.goes_back:
+                    target = None
             if target is not None:
                 lines.append(f"    {target} += gx{k}[{at}];")
         lines += ["}", *after]
