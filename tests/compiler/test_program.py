@@ -606,6 +606,22 @@ def test_an_activation_is_part_of_the_matrix_instruction():
     assert " = tanh v" not in str(compiled)
 
 
+@pytest.mark.parametrize("rows", [2, 17, 130, 256])
+@pytest.mark.parametrize(("height", "depth"), [(7, 24), (8, 1), (9, 25), (15, 16), (20, 50), (33, 8)])
+def test_the_gradient_by_the_weights_of_a_layer_of_any_shape(height, depth, rows):
+    """Of layers of 8 units and more, kernels take 24 weights of 8, 4, 2 and 1 units at a time."""
+    draw = np.random.default_rng(height)
+    weights = [[Value(0.0) for _ in range(depth)] for _ in range(height)]
+    x, factors = draw.normal(size=(rows, depth)), draw.normal(size=(rows, height))
+
+    def function(row, factor):
+        return sum(a * b for a, b in zip(F.linear(row, weights), factor))
+
+    compile(function).backward(x, factors, block=256)
+    found = [[w.grad for w in row] for row in weights]
+    np.testing.assert_allclose(found, factors.T @ x / rows, rtol=1e-12, atol=1e-14)
+
+
 def test_matrices_of_the_same_weights_add_to_the_same_gradients():
     draw = random.Random(3)
     w = [[Value(draw.gauss(0, 1)) for _ in range(3)] for _ in range(2)]
