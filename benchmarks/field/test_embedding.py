@@ -18,11 +18,12 @@ def problem():
 
 def on_compiled() -> Case:
     import fastgrad
-    from fastgrad import Value, take
+    from fastgrad import Value, optim, take
 
     numbers, indices, targets = problem()
     table = [[Value(a) for a in row] for row in numbers.tolist()]
-    touched = [table[i] for i in sorted(set(indices.tolist()))]
+    touched = [p for i in sorted(set(indices.tolist())) for p in table[i]]
+    optimizer = optim.SGD(touched, lr=0.1)
 
     @fastgrad.compile
     def loss(index, target):
@@ -31,12 +32,10 @@ def on_compiled() -> Case:
     state = {}
 
     def step() -> None:
-        for row in touched:
-            for p in row:
-                p.grad = 0.0
+        optimizer.zero_grad()
         state["loss"] = loss.backward(indices, targets)
 
-    return Case({"step": step}, lambda: [state["loss"], *(p.grad for row in touched for p in row)])
+    return Case({"step": step}, lambda: [state["loss"], *(p.grad for p in touched)])
 
 
 def on_torch() -> Case:

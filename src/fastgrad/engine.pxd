@@ -24,6 +24,10 @@ cdef class Value(_Arithmetic):
 
 cdef int refuse_effect(str what) except -1
 cdef int read_leaves(tuple leaves, double *out) except -1
-cdef int read_leaves_at(tuple leaves, const int32_t *places, Py_ssize_t count, double *out) except -1
+cdef int read_leaves_at(
+    tuple leaves, const int32_t *places, Py_ssize_t count, double *out, bint packed
+) except -1
 cdef void add_gradients(tuple leaves, const double *amounts) noexcept
-cdef void move_gradients(tuple leaves, const int32_t *places, Py_ssize_t count, double *amounts) noexcept
+cdef void add_gradients_at(
+    tuple leaves, const int32_t *places, Py_ssize_t count, const double *amounts, bint packed
+) noexcept

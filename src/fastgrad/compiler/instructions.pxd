@@ -45,8 +45,10 @@ cdef struct Wide:
     int32_t right
     int32_t right_adjoint
     int32_t fresh_left
-    # In a take: whether it is the first to add to the gradient of any operand that varies by row.
+    # In a take: whether it is the first to add to the gradient of any operand that varies by row, and its
+    # number among those of the program, or -1 if it reads no table.
     int32_t any_fresh
+    int32_t lookup
     # In a matrix: whether the weights, and not the biases alone, want a gradient.
     int32_t fresh_right
     # In a matrix: how many of the operands want a gradient; they come first.
@@ -104,6 +106,12 @@ cdef struct Block:
     const int32_t *table
     const Wide *wides
     const Argument *arguments
+    # In a sparse call, else NULL: by `take` and row, of all `rows`, the parameter that is taken, or -1; its
+    # number; and where its gradient goes, or NULL.
+    const int32_t *taken
+    const double *taken_numbers
+    double *taken_gradients
+    Py_ssize_t rows
     # For each output its Place, or NULL if the sums over the rows are wanted.
     const Place *places
     Py_ssize_t outputs

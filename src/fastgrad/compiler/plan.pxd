@@ -91,11 +91,13 @@ cdef struct LoopCode:
     Py_ssize_t stepwise_count
 
 
-# Where a `take` of the program finds its index, and the number of its list.
+# Where a `take` of the program finds its index, and the number of its list; the first parameter of a list of
+# consecutive ones, as a column of a table is, else -1.
 cdef struct Lookup:
     int32_t argument
     int32_t column
     int32_t wide
+    int32_t first
 
 
 cdef class Plan

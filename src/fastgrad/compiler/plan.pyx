@@ -387,7 +387,7 @@ cdef int lay_out_wides(Allocation self) except -1:
         as_offset(end_of(offset, step))
         wide.inputs = step.size
         wide.outputs = 1 if step.results is None else len(step.results)
-        wide.gradient = wide.packed = wide.transposed = -1
+        wide.gradient = wide.packed = wide.transposed = wide.lookup = -1
         wide.left = offset
         wide.left_adjoint = offset + wide.inputs
         wide.fresh_left = offset + 2 * wide.inputs
@@ -410,6 +410,8 @@ cdef int lay_out_wides(Allocation self) except -1:
             wide.packed = packed.setdefault(same, as_offset(plan.packed))
             if wide.packed == plan.packed:
                 plan.packed += wide.outputs * (1 + <Py_ssize_t>wide.inputs)
+    for number in range(<int32_t>plan.lookup_count if plan.tables else 0):
+        plan.wides[plan.lookups[number].wide].lookup = number
     plan.table_size = offset
     plan.table = <int32_t *>zeroed(offset, sizeof(int32_t))
     return 0
@@ -999,6 +1001,22 @@ cdef int find_tables(Allocation self, bint any_table) except -1:
     return 0
 
 
+cdef void find_columns(Plan plan) noexcept:
+    """Find the lists of consecutive parameters: a look into a long list is a look into memory."""
+    cdef Lookup *lookup
+    cdef const int32_t *operands
+    cdef Py_ssize_t number
+    cdef int32_t at = 0
+    for number in range(plan.lookup_count):
+        lookup = &plan.lookups[number]
+        operands = plan.table + plan.wides[lookup.wide].left
+        at = 0
+        while at < plan.wides[lookup.wide].inputs and 0 <= ~operands[at] < plan.parameters \
+                and ~operands[at] == ~operands[0] + at:
+            at += 1
+        lookup.first = ~operands[0] if at == plan.wides[lookup.wide].inputs else -1
+
+
 cdef int fill_initial(Allocation self) except -1:
     """The uniform numbers before a call: the constants in their places."""
     cdef Plan plan = self.plan
@@ -1150,6 +1168,7 @@ cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout lay
     place_once(allocation)
     place_accumulators(allocation)
     list_packed(plan)
+    find_columns(plan)
     fill_initial(allocation)
     plan.ranges = list(set(plan.ranges))
     plan.flops = count_flops(plan)

@@ -44,12 +44,12 @@ cdef class Workspace:
     # The numbers of a row, of each thread.
     cdef list memories
     cdef Py_ssize_t bytes
-    # In a sparse call: for each `take` and row the parameter and its accumulator, or -1, and the indices.
-    # `clean`: whether the accumulators of tables are 0.
+    # In a sparse call: for each `take` and row the parameter, or -1, its number and its gradient; and the
+    # indices.
     cdef bint sparse
-    cdef bint clean
     cdef int32_t *taken
-    cdef int32_t *taken_sums
+    cdef double *taken_numbers
+    cdef double *taken_gradients
     cdef int64_t *indices
     cdef Py_ssize_t taken_count
 

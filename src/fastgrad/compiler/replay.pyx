@@ -16,12 +16,12 @@ from cython cimport critical_section
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 
 from fastgrad.compiler.instructions cimport *
-from fastgrad.compiler.lowering cimport FORWARD, sums_up
+from fastgrad.compiler.lowering cimport sums_up
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport OVER_LANES, STEP_BY_STEP, STEP_LANES, STEP_STRIDE, InputCode, Lookup
 from fastgrad.compiler.plan cimport LoopCode, LoopPlan, Plan, Stretch
 from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowState, all_finite, differentiate_row
-from fastgrad.engine cimport add_gradients, move_gradients, read_leaves, read_leaves_at
+from fastgrad.engine cimport add_gradients, add_gradients_at, read_leaves, read_leaves_at
 from fastgrad.ops cimport *
 
 __all__ = ["available_kernels"]
@@ -87,11 +87,10 @@ cdef struct Job:
     Py_ssize_t blocks
     Py_ssize_t parts
     Py_ssize_t accumulators
-    # Those of tables follow the outputs'; those that a sparse call takes, by `take` and row, or NULL.
+    # Those of tables, which a sparse call leaves out, follow the outputs'.
     Py_ssize_t outputs
     Py_ssize_t table_sums
-    Py_ssize_t lookups
-    const int32_t *taken_sums
+    bint sparse
     # One set of accumulators for each part, or one that each part clears and adds to the total.
     double *part_accumulators
     double *total
@@ -288,7 +287,7 @@ cdef void run_parts(Worker *worker) noexcept nogil:
         if read_shared(&job.stop):
             return
         if job.parts > 1:
-            add_to_total(job, own, part)
+            add_to_total(job, own)
 
 
 cdef void share_parts(Worker *worker) noexcept nogil:
@@ -318,7 +317,7 @@ cdef void add_finished(Job *job) noexcept nogil:
     job.adding = True
     while part < job.parts and job.finished[part]:
         PyThread_release_lock(job.lock)
-        add_to_total(job, job.part_accumulators + part * job.accumulators, part)
+        add_to_total(job, job.part_accumulators + part * job.accumulators)
         part += 1
         PyThread_acquire_lock(job.lock, 1)
     job.next_added = part
@@ -464,7 +463,8 @@ cdef class Workspace:
         if self.lock != NULL:
             PyThread_free_lock(self.lock)
         PyMem_RawFree(self.taken)
-        PyMem_RawFree(self.taken_sums)
+        PyMem_RawFree(self.taken_numbers)
+        PyMem_RawFree(self.taken_gradients)
         PyMem_RawFree(self.indices)
         if self.owned != NULL:
             for number in range(self.owned_count):
@@ -543,9 +543,9 @@ cdef void collect(Plan plan, Workspace workspace) noexcept nogil:
     cdef double *gradient = workspace.gradient
     cdef Py_ssize_t at, first = plan.outputs
     if workspace.sparse:
-        # Those of the parameters are 0 already.
+        for at in range(plan.dense_count):
+            gradient[plan.dense[at]] = 0.0
         memset(gradient + plan.parameters, 0, (plan.uniforms - plan.parameters) * sizeof(double))
-        collect_tables(plan, workspace)
         first += plan.table_sums
     else:
         memset(gradient, 0, plan.uniforms * sizeof(double))
@@ -572,7 +572,7 @@ cdef int run_rows(
     job.blocks = (rows + job.block_rows - 1) // job.block_rows
     job.parts = workspace.parts
     job.accumulators, job.outputs, job.table_sums = plan.sums, plan.outputs, plan.table_sums
-    job.lookups, job.taken_sums = plan.lookup_count, workspace.taken_sums if workspace.sparse else NULL
+    job.sparse = workspace.sparse
     job.part_accumulators, job.total = workspace.part_accumulators, workspace.total
     job.passes = passes
     job.arguments = workspace.arguments
@@ -595,6 +595,9 @@ cdef int run_rows(
         worker.block.uniform, worker.block.packed = workspace.uniform, workspace.packed
         worker.block.table, worker.block.wides = plan.table, plan.wides
         worker.block.arguments = worker.arguments
+        worker.block.taken = workspace.taken if workspace.sparse else NULL
+        worker.block.taken_numbers, worker.block.rows = workspace.taken_numbers, rows
+        worker.block.taken_gradients = workspace.taken_gradients if sums_up(plan.purpose) else NULL
         worker.block.places, worker.block.outputs = places, plan.outputs
         worker.block.seeds = worker.seeds
         if seeds != NULL:

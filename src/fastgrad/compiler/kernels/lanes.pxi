@@ -372,15 +372,26 @@ cdef inline const char *indices(const Instruction *i, const Block *block) noexce
     return argument.data + block.row * argument.row_step + i.third * argument.column_step
 
 
+cdef inline const int32_t *taken_by(const Wide *wide, const Block *block) noexcept nogil:
+    """In a sparse call, the parameters that the rows of a block take."""
+    if block.taken == NULL or wide.lookup < 0:
+        return NULL
+    return block.taken + wide.lookup * block.rows + block.row
+
+
 cdef void forward_take(const Instruction *i, const Block *block) noexcept nogil:
     """out = operand number (argument `right`, column `third`) of the wide instruction."""
     cdef const Wide *wide = &block.wides[i.left]
     cdef const char *data = indices(i, block)
     cdef Py_ssize_t step = block.arguments[i.right].row_step
     cdef double *out = lanes_of(block, i.out)
+    cdef const int32_t *taken = taken_by(wide, block)
     cdef int32_t operand
     cdef Py_ssize_t j
     for j in range(block.lanes):
+        if taken != NULL and taken[j] >= 0:
+            out[j] = block.taken_numbers[taken - block.taken + j]
+            continue
         operand = block.table[wide.left + choice(data + j * step, wide.inputs)]
         out[j] = lanes_of(block, operand)[j] if operand >= 0 else block.uniform[~operand]
 
@@ -390,12 +401,17 @@ cdef void backward_take(const Instruction *i, const Block *block) noexcept nogil
     cdef const char *data = indices(i, block)
     cdef Py_ssize_t step = block.arguments[i.right].row_step
     cdef const double *g = lanes_of(block, i.out_adjoint)
+    cdef const int32_t *taken = taken_by(wide, block)
     cdef int32_t adjoint
     cdef Py_ssize_t j, k, index
     for k in range(wide.inputs if wide.any_fresh else 0):
         if block.table[wide.fresh_left + k]:
             fill(lanes_of(block, block.table[wide.left_adjoint + k]), 0.0, block.lanes)
     for j in range(block.lanes):
+        if taken != NULL and taken[j] >= 0:
+            if block.taken_gradients != NULL:
+                block.taken_gradients[taken - block.taken + j] = g[j]
+            continue
         index = choice(data + j * step, wide.inputs)
         adjoint = block.table[wide.left_adjoint + index]
         if adjoint < 0:

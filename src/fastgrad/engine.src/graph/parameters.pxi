@@ -6,7 +6,7 @@ cdef inline int read_leaf(tuple leaves, Py_ssize_t index, double *out) except -1
     # A leaf's is NULL; the code is further away.
     if node.left != NULL and code_of(node) > CODE_FRESH:
         raise ValueError(f"parameter {index} of the program is a leaf no more: it was given operands")
-    out[index] = node.data
+    out[0] = node.data
     return 0
 
 
@@ -14,16 +14,18 @@ cdef int read_leaves(tuple leaves, double *out) except -1:
     """Copy the data of each leaf to `out`; ValueError if one has been given operands."""
     cdef Py_ssize_t index
     for index in range(PyTuple_GET_SIZE(<PyObject *>leaves)):
-        read_leaf(leaves, index, out)
+        read_leaf(leaves, index, out + index)
     return 0
 
 
-cdef int read_leaves_at(tuple leaves, const int32_t *places, Py_ssize_t count, double *out) except -1:
-    """read_leaves() for the leaves at these places; a place of -1 is skipped."""
+cdef int read_leaves_at(
+    tuple leaves, const int32_t *places, Py_ssize_t count, double *out, bint packed
+) except -1:
+    """read_leaves() for the leaves at these places, or none at -1; `packed`: one after the other."""
     cdef Py_ssize_t index
     for index in range(count):
         if places[index] >= 0:
-            read_leaf(leaves, places[index], out)
+            read_leaf(leaves, places[index], out + (index if packed else places[index]))
     return 0
 
 
@@ -35,13 +37,18 @@ cdef void add_gradients(tuple leaves, const double *amounts) noexcept:
         add_to_leaf(<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, index), amounts[index], shared)
 
 
-cdef void move_gradients(tuple leaves, const int32_t *places, Py_ssize_t count, double *amounts) noexcept:
-    """add_gradients() for the leaves at these places, -1 being skipped; each amount is set to 0 after."""
+cdef void add_gradients_at(
+    tuple leaves, const int32_t *places, Py_ssize_t count, const double *amounts, bint packed
+) noexcept:
+    """add_gradients() for the leaves at these places; `packed`: as in read_leaves_at()."""
     cdef Py_ssize_t index
+    cdef bint shared = use_leaves(leaves)
     for index in range(count):
         if places[index] >= 0:
-            (<Node *>PyTuple_GET_ITEM(<PyObject *>leaves, places[index])).grad += amounts[places[index]]
-            amounts[places[index]] = 0.0
+            add_to_leaf(
+                <Node *>PyTuple_GET_ITEM(<PyObject *>leaves, places[index]),
+                amounts[index if packed else places[index]], shared,
+            )
 
 
 def zero_grad(values):
