@@ -271,6 +271,34 @@ def test_the_state_has_torchs_form(torch):
         assert state["state"][number]["exp_avg"] == pytest.approx(average)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("SGD", {"momentum": 0.9}), ("Adam", {}), ("AdamW", {})],
+    ids=["SGD", "Adam", "AdamW"],
+)
+def test_training_goes_on_from_torchs_state(torch, name, options):
+    values, tensors = [], []
+    for data, gradient in ((1.0, 0.5), (2.0, -0.25)):
+        values.append(parameter(data, gradient))
+        tensors.append(torch.tensor(data, dtype=torch.float64, requires_grad=True))
+        tensors[-1].grad = torch.tensor(gradient, dtype=torch.float64)
+    theirs = getattr(torch.optim, name)(tensors, lr=0.1, **options)
+    theirs.step()
+    for value, tensor in zip(values, tensors, strict=True):
+        value.data = tensor.item()
+    ours = getattr(optim, name)(values)
+    ours.load_state_dict(theirs.state_dict())
+    ours.step()
+    theirs.step()
+    assert [value.data for value in values] == pytest.approx([tensor.item() for tensor in tensors], rel=1e-14)
+
+
+def test_torchs_amsgrad_is_refused(torch):
+    theirs = torch.optim.Adam([torch.zeros(1, requires_grad=True)], amsgrad=True)
+    with pytest.raises(ValueError, match="Adam has no amsgrad here"):
+        optim.Adam([Value(0.0)]).load_state_dict(theirs.state_dict())
+
+
 def test_a_schedule_goes_on_from_a_saved_state():
     first, second = optim.SGD([Value(0.0)], lr=1.0), optim.SGD([Value(0.0)], lr=1.0)
     schedule = optim.CosineAnnealingLR(first, 20)
@@ -416,6 +444,23 @@ def test_clipping_takes_one_value_and_refuses_what_is_none():
         optim.clip_grad_value_(["p"], 1.0)
     with pytest.raises(TypeError, match=r"is a MLP: pass its \.parameters\(\)"):
         optim.clip_grad_norm_(MLP(2, [1]), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_norm": -1.0}, ValueError, "max_norm must be at least 0, not -1.0"),
+        ({"max_norm": math.nan}, ValueError, "max_norm must be at least 0, not nan"),
+        ({"max_norm": "1"}, TypeError, "max_norm must be a number, not '1'"),
+        ({"max_norm": 1.0, "norm_type": 0.0}, ValueError, "norm_type must be positive, not 0.0"),
+        ({"max_norm": 1.0, "norm_type": -math.inf}, ValueError, "norm_type must be positive, not -inf"),
+    ],
+)
+def test_a_norm_that_is_none_is_refused_and_changes_nothing(options, error, message):
+    p = parameter(1.0, 3.0)
+    with pytest.raises(error, match=message):
+        optim.clip_grad_norm_(p, **options)
+    assert p.grad == 3.0
 
 
 # -- what is refused ------------------------------------------------------------------------------------
@@ -580,6 +625,31 @@ def test_betas_that_were_changed_to_another_length_are_refused_by_the_step(name,
 def test_wrong_schedules_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         getattr(optim, name)(optim.SGD([Value(1.0)]), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("LambdaLR", {"lr_lambda": 0.5}, "lr_lambda must be a function, or one for each group, not 0.5"),
+        ("StepLR", {"step_size": 3, "gamma": "0.1"}, "gamma must be a number, not '0.1'"),
+        ("ExponentialLR", {"gamma": None}, "gamma must be a number, not None"),
+    ],
+)
+def test_schedules_of_what_is_no_number_or_function_are_type_errors(name, options, message):
+    with pytest.raises(TypeError, match=message):
+        getattr(optim, name)(optim.SGD([Value(1.0)]), **options)
+
+
+@pytest.mark.parametrize("schedule", [optim.LRScheduler, lambda given: optim.LambdaLR(given, abs)])
+def test_a_schedule_of_no_optimizer_is_a_type_error(schedule):
+    with pytest.raises(TypeError, match="a schedule needs an optimizer, not a list"):
+        schedule([Value(1.0)])
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_a_rate_of_nan_is_refused(name):
+    with pytest.raises(ValueError, match="Invalid learning rate: nan"):
+        getattr(optim, name)([Value(1.0)], lr=math.nan)
 
 
 def test_a_list_of_parameters_that_was_changed_is_noticed():

@@ -150,10 +150,12 @@ class Optimizer:
             values = [each[name] for each in moments]
             if name != "step":
                 state[name] = array("d", [required_number(name, value) for value in values])
-            elif len(set(values)) == 1:
-                state[name] = whole(name, values[0])
-            else:
+                continue
+            # PyTorch has a tensor for each parameter.
+            steps = {whole(name, value) for value in values}
+            if len(steps) > 1:
                 raise ValueError("the state's parameters are not all at the same step")
+            state[name] = steps.pop()
         return state
 
     def _require_valid(self, group: Group) -> None:
@@ -239,6 +241,8 @@ class Adam(Optimizer):
     def _require_valid(self, group: Group) -> None:
         super()._require_valid(group)
         require_not_negative(group, "eps", "epsilon value")
+        if group.get("amsgrad"):
+            raise ValueError(f"{type(self).__name__} has no amsgrad here")
         betas = group["betas"]
         if isinstance(betas, Value) or not hasattr(betas, "__len__"):
             raise TypeError(f"betas must be two numbers, not {betas!r}")
@@ -298,8 +302,8 @@ def required_number(name: str, value: Any) -> Any:
 
 
 def require_not_negative(group: Group, option: str, described: str) -> None:
-    """Raise ValueError if the group has a negative option of this name, TypeError if it is no number."""
-    if option in group and required_number(option, group[option]) < 0.0:
+    """Raise ValueError if a group's option of this name is negative or nan, TypeError if it is no number."""
+    if option in group and not required_number(option, group[option]) >= 0.0:
         raise ValueError(f"Invalid {described}: {group[option]}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastgrad.engine import _refuse_effect
-from fastgrad.optim.optimizers import Optimizer
+from fastgrad.optim.optimizers import Group, Optimizer, required_number
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
 
@@ -20,9 +20,10 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        for group in optimizer.param_groups:
+        groups = groups_of(optimizer)
+        for group in groups:
             group.setdefault("initial_lr", group["lr"])
-        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs: list[float] = [group["initial_lr"] for group in groups]
         self.last_epoch = -1
         self.step()
 
@@ -63,7 +64,9 @@ class LambdaLR(LRScheduler):
         optimizer: Optimizer,
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
     ) -> None:
-        groups = len(optimizer.param_groups)
+        groups = len(groups_of(optimizer))
+        if not callable(lr_lambda) and not isinstance(lr_lambda, Sequence):
+            raise TypeError(f"lr_lambda must be a function, or one for each group, not {lr_lambda!r}")
         self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
             raise ValueError(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
@@ -113,7 +116,7 @@ class StepLR(LRScheduler):
         if step_size < 1:
             raise ValueError(f"step_size must be at least 1, not {step_size}")
         self.step_size = step_size
-        self.gamma = gamma
+        self.gamma = required_number("gamma", gamma)
         super().__init__(optimizer)
 
     def factor(self) -> float:
@@ -125,7 +128,7 @@ class ExponentialLR(LRScheduler):
     """`gamma` times the rate every epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
-        self.gamma = gamma
+        self.gamma = required_number("gamma", gamma)
         super().__init__(optimizer)
 
     def factor(self) -> float:
@@ -162,3 +165,11 @@ class CosineAnnealingLR(LRScheduler):
             ]
         ratio = self.height(epoch) / self.height(epoch - 1)
         return [ratio * (rate - self.eta_min) + self.eta_min for rate in rates]
+
+
+def groups_of(optimizer: Optimizer) -> list[Group]:
+    """Return an optimizer's groups; TypeError for what is none."""
+    groups: list[Group] | None = getattr(optimizer, "param_groups", None)
+    if groups is None:
+        raise TypeError(f"a schedule needs an optimizer, not a {type(optimizer).__name__}")
+    return groups
