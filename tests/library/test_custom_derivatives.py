@@ -497,6 +497,9 @@ def test_what_makes_no_sense_is_refused(function, rule, error, message):
     [
         (lambda x: x * W, lambda p, t: (None, t[0]), "uses the Value 'w', which is not among"),
         (nothing, lambda p, t: (None, t[0] * t[0]), "not linear in the tangents"),
+        (nothing, lambda p, t: (None, t[0] + 1.0), "not linear in the tangents"),
+        (nothing, lambda p, t: (None, 3.0), "not linear in the tangents"),
+        (nothing, lambda p, t: (None, p[0] * 2.0), "not linear in the tangents"),
     ],
 )
 def test_it_is_refused_in_a_compiled_function_as_well(function, rule, message):

@@ -21,6 +21,7 @@ from fastgrad.engine import _linear as linear
 from fastgrad.engine import _operate as operate
 from fastgrad.engine import _pool_statistics, _take_apart, apply
 from fastgrad.engine import _reduce as reduce
+from fastgrad.nn import Neuron
 from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
 
 ROWS = TABLE + FUNCTIONS
@@ -650,6 +651,14 @@ def test_the_argument_that_a_jacobian_is_by(argnums):
     assert numpy.allclose(found, expected, rtol=1e-12)
 
 
+def test_arguments_that_are_given_by_name_are_left_as_they_are():
+    def power(x, *, n):
+        return x**n
+
+    assert jacobian(power)(2.0, n=3).data == 12.0
+    assert hessian(power)(2.0, n=3).data == 12.0
+
+
 def test_a_hessian_is_torchs():
     torch = pytest.importorskip("torch")
     point = [0.5, -1.0, 2.0, 0.1]
@@ -705,6 +714,15 @@ def test_derivatives_of_functions_compile():
             r"derivatives are .*jacobian\(...\)",
         ),
         (lambda: jacobian(lambda x: x, 1)(2.0), ValueError, "argnums is 1, but there are 1 arguments"),
+        (
+            lambda: jacobian(lambda x: x, (0,))(2.0),
+            TypeError,
+            r"argnums is the number of one argument, not \(0,\)",
+        ),
+        (lambda: jvp(lambda x: x, 2.0, 1.0), TypeError, "primals are a tuple of arguments, not 2.0"),
+        (lambda: jvp(lambda x: x, (2.0,), 1.0), TypeError, "tangents are a tuple of arguments, not 1.0"),
+        (lambda: grad(Value(2.0) * 3.0, 2.0), TypeError, "is by a Value or a list of Values, not by float"),
+        (lambda: grad(Value(2.0) * 3.0, Neuron(1)), TypeError, r"not by Neuron: give its \.parameters\(\)"),
         (lambda: hessian(lambda x: [x])(2.0), TypeError, "one Value, not a list"),
         (lambda: hvp(lambda x: [x], (2.0,), (1.0,)), TypeError, "one Value, not a list"),
         (lambda: jacobian(lambda x: "no")(2.0), TypeError, "is a Value or a list of Values, not str"),

@@ -91,12 +91,21 @@ class Rule:
         # The tangent of the result is linear in the tangents, so its derivatives by them do not depend on
         # them.
         derivatives = tuple(pull_back([tangent], [1.0], tangents))
-        constant = not _is_tracing() and tangent.data != 0.0 and math.isfinite(tangent.data)
-        if constant or depends_on(derivatives, tangents):
+        if depends_on(derivatives, tangents) or is_not_zero(tangent, tangents):
             raise ValueError(
                 f"{what} is not linear in the tangents: it is derivative * tangent, or a sum of these"
             )
         return derivatives
+
+
+def is_not_zero(tangent: Value, tangents: Sequence[Value]) -> bool:
+    """Return whether the tangent of the result is not 0, though the tangents are.
+
+    During a trace, what is computed from arguments has no number: it must depend on a tangent.
+    """
+    if _is_tracing() and _captured([tangent], tuple(tangents), tangents[0]) is not None:
+        return not depends_on([tangent], tangents)
+    return tangent.data != 0.0 and math.isfinite(tangent.data)
 
 
 def depends_on(values: Sequence[Value], tangents: Sequence[Value]) -> bool:

@@ -6,8 +6,8 @@ the function as lists of Values. A function returns a Value or a list of Values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import SupportsFloat, TypeAlias, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import SupportsFloat, SupportsIndex, TypeAlias, overload
 
 from fastgrad.derivatives.reverse import pull_back
 from fastgrad.engine import Value, _is_tracing, apply
@@ -72,7 +72,11 @@ def like(structure: object, values: list[Value]) -> Values:
     return values[0] if isinstance(structure, Value) else values
 
 
-def result_of(function: Callable[..., object], arguments: Sequence[Values]) -> tuple[object, list[Value]]:
+def result_of(
+    function: Callable[..., object],
+    arguments: Sequence[Values],
+    named: Mapping[str, object] | None = None,
+) -> tuple[object, list[Value]]:
     """Return the function's result, with a number as a Value, and the same as a flat list."""
     if hasattr(function, "input_gradients") and not _is_tracing():
         name = getattr(function, "name", "the function")
@@ -80,13 +84,15 @@ def result_of(function: Callable[..., object], arguments: Sequence[Values]) -> t
             f"{name} is compiled, and runs on numbers: its derivatives are {name}.jacobian(...), "
             f"{name}.hessian(...) and {name}.hvp(...)"
         )
-    result = function(*arguments)
+    result = function(*arguments, **(named or {}))
     if isinstance(result, (int, float)):
         result = Value(result)
     return result, flat(result, f"what {getattr(function, '__name__', 'the function')} returns")
 
 
 def chosen(arguments: Sequence[Values], argnums: int) -> list[Value]:
+    if not isinstance(argnums, SupportsIndex):
+        raise TypeError(f"argnums is the number of one argument, not {argnums!r}")
     if not -len(arguments) <= argnums < len(arguments):
         raise ValueError(f"argnums is {argnums}, but there are {len(arguments)} arguments")
     return flat(arguments[argnums], "an argument")
@@ -132,6 +138,9 @@ def jvp(
     >>> y.data, dy.data
     (9.0, 6.0)
     """
+    for what, given in (("primals", primals), ("tangents", tangents)):
+        if not hasattr(given, "__iter__"):
+            raise TypeError(f"{what} are a tuple of arguments, not {given!r}")
     arguments = [apart(as_argument(primal)) for primal in primals]
     directions = along(tangents, arguments, "tangents")
     result, outputs = result_of(function, arguments)
@@ -174,20 +183,20 @@ def jacobian(
 def jacobian(function: Callable[..., object], argnums: int = 0) -> Callable[..., object]:
     """Return a function that computes the derivatives of a function's result by one of its arguments.
 
-    argnums: the number of that argument. For a result that is a list of k, by a list of n, it computes a list
-    of k lists of n Values: row i has the derivatives of result i. If the result or the argument is a single
-    Value, that dimension is missing: the derivatives of a single Value by a list are its gradient, a list of
-    n. Raises ValueError if there is no such argument.
+    argnums: the number of that argument; arguments that are given by name are left as they are. For a result
+    that is a list of k, by a list of n, it computes a list of k lists of n Values: row i has the derivatives
+    of result i. If the result or the argument is a single Value, that dimension is missing: the derivatives
+    of a single Value by a list are its gradient, a list of n. Raises ValueError if there is no such argument.
 
     >>> rows = jacobian(lambda x: [x[0] * x[1], x[0] ** 2])([3.0, 4.0])
     >>> [[entry.data for entry in row] for row in rows]
     [[4.0, 3.0], [6.0, 0.0]]
     """
 
-    def derivatives(*given: Argument) -> object:
+    def derivatives(*given: Argument, **named: object) -> object:
         arguments = [apart(as_argument(argument)) for argument in given]
         xs = chosen(arguments, argnums)
-        result, outputs = result_of(function, arguments)
+        result, outputs = result_of(function, arguments, named)
         rows = [like(arguments[argnums], pull_back([output], [1.0], xs)) for output in outputs]
         return rows[0] if isinstance(result, Value) else rows
 
@@ -206,16 +215,16 @@ def hessian(function: Callable[..., Value], argnums: int = 0) -> Callable[..., l
     [[8.0, 6.0], [6.0, 0.0]]
     """
 
-    def gradient(*arguments: Values) -> Values:
-        result, outputs = result_of(function, arguments)
+    def gradient(*arguments: Values, **named: object) -> Values:
+        result, outputs = result_of(function, arguments, named)
         if not isinstance(result, Value):
             raise TypeError("hessian takes a function that returns one Value, not a list")
         return like(arguments[argnums], pull_back(outputs, [1.0], chosen(arguments, argnums)))
 
-    def derivatives(*given: Argument) -> list[list[Value]]:
+    def derivatives(*given: Argument, **named: object) -> list[list[Value]]:
         arguments = [apart(as_argument(argument)) for argument in given]
         chosen(arguments, argnums)
-        return jacobian(gradient, argnums)(*arguments)  # type: ignore[return-value, arg-type]
+        return jacobian(gradient, argnums)(*arguments, **named)  # type: ignore[return-value, arg-type]
 
     return derivatives
 

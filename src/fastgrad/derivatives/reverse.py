@@ -41,6 +41,9 @@ def grad(y: Value, xs: Value | Iterable[Value] | None = None) -> Value | list[Va
         raise TypeError("grad(y, xs) needs the Values that y is differentiated by")
     if isinstance(xs, Value):
         return pull_back([y], [1.0], [xs])[0]
+    if not hasattr(xs, "__iter__"):
+        hint = ": give its .parameters()" if hasattr(xs, "parameters") else ""
+        raise TypeError(f"grad is by a Value or a list of Values, not by {type(xs).__name__}{hint}")
     return pull_back([y], [1.0], list(xs))
 
 
