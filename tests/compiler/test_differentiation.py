@@ -736,3 +736,30 @@ def test_derivatives_by_several_may_be_new_beside_a_given_value():
     value, (dx, dy) = product.value_and_grad([1.0, 2.0], [3.0, 4.0], argnums=(0, 1), out=(out, None))
     assert value is out
     assert (out.tolist(), dx.tolist(), dy.tolist()) == ([3.0, 8.0], [3.0, 4.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("layout", ["side by side", "in the middle of a line", "with gaps", "by column"])
+def test_outputs_that_no_cache_holds(layout, threads):
+    """They are copied in whole lines where rows have no gaps; 200,001 rows fill no last block."""
+    rows = 200_001
+    x = np.random.default_rng(5).normal(size=(rows, 2))
+    gradient = {
+        "side by side": lambda: np.zeros((rows, 3, 4)),
+        "in the middle of a line": lambda: np.zeros(12 * rows + 1)[1:].reshape(rows, 3, 4),
+        "with gaps": lambda: np.zeros((rows, 3, 5))[:, :, :4],
+        "by column": lambda: np.zeros((3, 4, rows)).transpose(2, 0, 1),
+    }[layout]()
+    function = compile(lambda x, c: [x[0] * x[1] * c[0], x[1] * c[1] + c[2], c[3] * 2.0])
+    columns = np.ones((rows, 4)) * np.arange(1.0, 5.0)
+    function.jacobian(x, columns, argnums=1, out=gradient, threads=threads)
+    expected = np.zeros((rows, 3, 4))
+    expected[:, 0, 0], expected[:, 1, 1], expected[:, 1, 2], expected[:, 2, 3] = (
+        x[:, 0] * x[:, 1],
+        x[:, 1],
+        1,
+        2,
+    )
+    np.testing.assert_array_equal(gradient, expected)
+    if layout == "with gaps":
+        assert not gradient.base[:, :, 4].any()

@@ -113,6 +113,9 @@ cdef struct Job:
     int stop
 
 
+include "streams.pxi"
+
+
 cdef struct Worker:
     Job *job
     Block block
@@ -123,6 +126,11 @@ cdef struct Worker:
     double *block_sums
     RowState state
     Helper *helper
+    # Large outputs: where they go, those that are copied from there, and the memory; see streams.pxi.
+    Place *places
+    Stream *streams
+    Py_ssize_t stream_count
+    double *streamed
     # When this thread last looked for Ctrl-C; 0 before the first time.
     double last_check
     bint main
@@ -184,8 +192,10 @@ cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
         if job.rows_of != NULL:
             block.accumulators = worker.block_sums
             memset(worker.block_sums, 0, job.accumulators * sizeof(double))
+        aim_streams(worker)
         if not run_stretches(worker, job.run_forward, job.forward, job.forward_count, block):
             return
+        copy_streams(worker)
         for which in range(job.passes):
             if job.passes > 1:
                 aim_at(worker, which)
@@ -196,6 +206,8 @@ cdef void run_part(Worker *worker, Py_ssize_t part) noexcept nogil:
         if job.rows_of != NULL:
             block.accumulators = own
             add_block(worker, own)
+    if worker.stream_count:
+        finish_streams()
 
 
 cdef void add_by_row(Worker *worker, double *own) noexcept nogil:
@@ -413,7 +425,7 @@ cdef class Workspace:
         self.memories = []
         self.block_rows, self.threads, self.parts = block_rows, threads, parts
         self.stride = stride_of(block_rows) if block_rows > 1 else 1
-        self.owned = <void **>zeroed(17 + 2 * loops + (12 + 10 * loops) * threads, sizeof(void *))
+        self.owned = <void **>zeroed(17 + 2 * loops + (15 + 10 * loops) * threads, sizeof(void *))
         self.arguments = <Argument *>self.room(plan.arguments, sizeof(Argument))
         self.places = <Place *>self.room(plan.outputs, sizeof(Place))
         # The gradients of uniform numbers follow the numbers: both are registers of what runs once.
@@ -598,7 +610,9 @@ cdef int run_rows(
         worker.block.taken = workspace.taken if workspace.sparse else NULL
         worker.block.taken_numbers, worker.block.rows = workspace.taken_numbers, rows
         worker.block.taken_gradients = workspace.taken_gradients if sums_up(plan.purpose) else NULL
-        worker.block.places, worker.block.outputs = places, plan.outputs
+        prepare_streams(plan, workspace, worker, rows, places)
+        worker.block.places = <const Place *>worker.places if worker.stream_count else places
+        worker.block.outputs = plan.outputs
         worker.block.seeds = worker.seeds
         if seeds != NULL:
             memcpy(worker.seeds, seeds, plan.outputs * sizeof(double))
