@@ -763,3 +763,14 @@ def test_outputs_that_no_cache_holds(layout, threads):
     np.testing.assert_array_equal(gradient, expected)
     if layout == "with gaps":
         assert not gradient.base[:, :, 4].any()
+
+
+def test_derivatives_that_are_the_same_in_every_row_are_stored_with_the_others():
+    function = compile(lambda x: (x[0] * x[1]).sin() + 3.0 * x[3] * x[3])
+    found = function.hessian(np.ones((5, 10)))
+    assert found.shape == (5, 10, 10)
+    expected = np.zeros((10, 10))
+    expected[:2, :2] = -np.sin(1.0)
+    expected[0, 1] = expected[1, 0] = np.cos(1.0) - np.sin(1.0)
+    expected[3, 3] = 6.0
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-14)

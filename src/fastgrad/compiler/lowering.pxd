@@ -111,6 +111,8 @@ cdef class Lowering:
     cdef list wides
     cdef dict matrices
     cdef dict constants
+    # Of a uniform number that is an output: the id of lanes that hold it.
+    cdef dict spread
     # The leaves that lie in columns side by side, until they are loaded.
     cdef dict leaves
     cdef Integers pairs

@@ -58,6 +58,7 @@ cdef class Lowering:
         self.wides = []
         self.matrices = {}
         self.constants = {}
+        self.spread = {}
         self.records = <int32_t *>PyMem_RawMalloc((graph.size * 3 + 1) * sizeof(int32_t))
         if self.records == NULL:
             raise MemoryError("no memory for a program")
@@ -858,10 +859,24 @@ cdef int emit_store(Lowering self, Py_ssize_t number, int32_t record) except -1:
 
 
 cdef int emit_outputs(Lowering self, Py_ssize_t first) except -1:
-    """The steps of eight outputs, all of which have been computed."""
-    for number, output in enumerate(self.graph.outputs[first:first + 8], first):
+    """The steps of eight outputs, all of which have been computed.
+
+    They are stored together if all are lanes. Of a sparse Hessian most are the number 0: stored one by one,
+    they took half of its time.
+    """
+    cdef list outputs = [output_lanes(self, output) for output in self.graph.outputs[first:first + 8]]
+    for number, output in enumerate(outputs, first):
         self.step(&self.steps, OPCODE_OUTPUT, 0, output, number)
     return 0
+
+
+cdef int32_t output_lanes(Lowering self, int32_t output) except -1:
+    """The id of an output, or, if it is a uniform number among several outputs, of lanes that hold it."""
+    if self.varying.items[output] or len(self.graph.outputs) == 1:
+        return output
+    if output not in self.spread:
+        self.spread[output] = broadcast(self, output, False)
+    return self.spread[output]
 
 
 cdef Lowering lowered(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout):
