@@ -12,6 +12,7 @@ import pytest
 
 import fastgrad.functional as F
 from fastgrad import Value, compile, operations  # noqa: A004
+from fastgrad.compiler import pickling
 from fastgrad.compiler.arguments import prepare_arguments
 from fastgrad.engine import _reduce as reduce
 from fastgrad.engine import apply
@@ -289,9 +290,9 @@ def test_a_saved_program_names_its_operations_in_any_order():
     load, (saved,) = compiled.latest.__reduce__()
     names = saved["operations"]
     assert set(names) == {"leaf", "constant", "mul", "tanh", "exp", "sub"}
-    numbers = array.array("i", saved["records"])
+    numbers = pickling.integers(saved["records"])
     numbers[::3] = array.array("i", [len(names) - 1 - number for number in numbers[::3]])
-    program = load({**saved, "operations": names[::-1], "records": numbers.tobytes()})
+    program = load({**saved, "operations": names[::-1], "records": pickling.little_endian(numbers)})
     ready = prepare_arguments(([0.5, 1.0],), ("x",))
     assert program.outputs(ready, 1, 0).tolist() == expected.tolist()
 
@@ -335,10 +336,10 @@ def test_a_record_of_too_few_operands_is_refused(function):
     compiled = compile(lambda x: function(x, p))
     compiled([1.0])
     load, (saved,) = compiled.latest.__reduce__()
-    numbers = array.array("i", saved["records"])
+    numbers = pickling.integers(saved["records"])
     numbers[-1] = 1
     with pytest.raises(ValueError, match="damaged"):
-        load({**saved, "records": numbers.tobytes()})
+        load({**saved, "records": pickling.little_endian(numbers)})
 
 
 # -- symbols that are no strings ----------------------------------------------------------------

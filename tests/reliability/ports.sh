@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the package for an architecture or a CPython that this machine does not have, and run the suite there.
 #
-#     ports.sh arm64 | s390x          Debian trixie's Python, emulated by qemu (about 10 times slower)
+#     ports.sh arm64 | s390x          Debian forky's Python, emulated by qemu (about 10 times slower)
 #     ports.sh i386                   Debian trixie's Python, natively on a processor of 64 bits
 #     ports.sh 3.14 | 3.15            Debian forky's python3.14 or python3.15
 #     ports.sh pyodide                the npm package in Node, by Debian forky's Emscripten; without numpy
@@ -20,6 +20,8 @@ mirror=$(apt-get indextargets --format '$(SITE)' | grep -v security | head -n 1)
 port=$1
 shift
 needed="pytest hypothesis micrograd mpmath numpy"
+# The same without what is not Python alone; the last hypothesis without a module in Rust.
+pure="pytest pluggy iniconfig packaging pygments hypothesis<6.150 sortedcontainers micrograd mpmath"
 mkdir -p "$ports"
 
 # Copy the checkout, without what builds left in it, to a directory.
@@ -76,17 +78,15 @@ test_in_root() {
         nice $environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
 }
 
-# Compile with Debian's cross compiler, and run the suite by qemu with the root's Python.
+# Compile with Debian's cross compiler, and run the suite by qemu with the root's Python and numpy. What else the
+# tests need is installed from here, as pip takes minutes there.
 test_emulated() {
-    local architecture=$1 machine=$2 root=$ports/$1 headers=$ports/headers-$1 module tag site
+    local architecture=$1 machine=$2 root=$ports/$1 headers=$ports/headers-$1 module tag
     shift 2
     emulate "$machine"
-    make_root "$architecture" trixie "$architecture" python3
+    make_root "$architecture" forky "$architecture" python3
     copy_checkout "$root/checkout"
-    [ -e "$root/environment" ] || chroot "$root" python3 -m venv --system-site-packages /environment
-    # numpy of Debian's where there is no wheel.
-    chroot "$root" /environment/bin/pip install --quiet --only-binary numpy $needed
-    site=$(chroot "$root" /environment/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    python3 -m pip install --quiet --upgrade --target "$root/site" --no-deps --only-binary :all: --platform any $pure
     tag=$(chroot "$root" python3 -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
     rm -rf "$headers"
     mkdir -p "$headers/$machine-linux-gnu"
@@ -99,16 +99,14 @@ test_emulated() {
         "$ports/host/bin/python" codegen/render.py
         for source in $(find src -name '*.pyx' ! -name 'avx*'); do
             module=${source%.pyx}
-            "$ports/host/bin/cython" -I src "$source"
-            nice "$machine-linux-gnu-gcc" -O2 -ffp-contract=off -fPIC -shared -DCYTHON_USE_TYPE_SPECS=0 \
+            nice "$ports/host/bin/cython" -I src "$source"
+            nice "$machine-linux-gnu-gcc" -O2 -ffp-contract=off -fPIC -shared -DCYTHON_USE_TYPE_SPECS=0 -Isrc/fastgrad \
                 -I"$(echo "$headers"/python3.*)" -I"$headers" "$module.c" -o "$module$tag" -lm
         done
     )
-    rm -rf "${root:?}$site/fastgrad"
-    cp -r "$root/checkout/src/fastgrad" "$root$site"
     chroot "$root" sh -c "
         cd /checkout.tests
-        nice /environment/bin/python -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
+        PYTHONPATH=/checkout/src:/site nice python3 -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
 }
 
 # What a build for Pyodide needs to know, in a folder: headers of CPython, which are those of the same version for
@@ -154,10 +152,8 @@ test_in_pyodide() {
         DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends emscripten"
     mkdir -p "$wheels"
     (cd "$ports/pyodide" && npm install --silent pyodide@314)
-    # The last hypothesis without a module in Rust.
     python3 -m pip download --quiet --no-deps --python-version 3.14 --only-binary :all: --platform any \
-        --dest "$wheels" pytest pluggy iniconfig packaging pygments 'hypothesis<6.150' sortedcontainers \
-        micrograd mpmath tqdm graphviz
+        --dest "$wheels" $pure tqdm graphviz
     describe_pyodide "$root" "$root/pyodide"
     copy_checkout "$root/checkout"
     chroot "$root" sh -ec '
