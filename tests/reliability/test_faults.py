@@ -412,11 +412,65 @@ def test_a_fork_by_the_function_that_is_traced():
     """)
 
 
-# -- other interpreters --------------------------------------------------------------------------
+@has_fork
+def test_a_fork_by_another_thread_than_the_first():
+    forking("""
+        w = Value(2.0)
+        function = fastgrad.compile(lambda x: w * x)
+        function.backward([1.0] * 3_000, threads=2)
+
+        def work():
+            w.grad = 0.0
+            (w * 3.0).backward()
+            assert w.grad == 3.0
+            assert function.backward([1.0] * 3_000, threads=2) == 2.0
+            assert fastgrad.compile(lambda x: w + x)([3.0])[0] == 5.0
+
+        thread = threading.Thread(target=lambda: wait(in_child(work)))
+        thread.start()
+        thread.join()
+        work()
+    """)
+
+
+# -- other interpreters, other imports -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lock", ["shared", "own"])
-def test_a_second_interpreter_imports_or_raises_an_import_error(run_script, lock):
-    for line in run_script("second_interpreter.py", lock).splitlines():
-        assert line == "imported" or line.startswith("ImportError: ")
-        assert line == "imported" or "interpreter" in line
+@pytest.mark.parametrize("first", ["before", "after"])
+def test_one_interpreter_imports_and_others_raise_an_import_error(run_script, lock, first):
+    lines = run_script("second_interpreter.py", lock, first).splitlines()
+    for line in lines:
+        assert line == "imported" or (line.startswith("ImportError: ") and "interpreter" in line)
+    assert "imported" in lines
+    if first == "before":
+        assert lines[0] == lines[-1] == "imported"
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "for name in loaded: importlib.reload(sys.modules[name])",
+        "for name in loaded: del sys.modules[name]",
+    ],
+    ids=["reloaded", "imported again"],
+)
+def test_nodes_from_before_and_after_another_import_go_together(again):
+    run(f"""
+        import importlib, sys
+        import fastgrad.nn
+        from fastgrad import Value
+
+        w = Value(2.0)
+        y = w * 3.0
+        loaded = [name for name in sys.modules if name.partition(".")[0] == "fastgrad"]
+        {again}
+        import fastgrad.engine, fastgrad.nn
+
+        later = fastgrad.engine.Value(4.0)
+        (y * later).backward()
+        assert (w.grad, later.grad) == (12.0, 6.0)
+        model = fastgrad.nn.MLP(1, [1])
+        assert fastgrad.compile(lambda x: w * later * x)([1.0])[0] == 8.0
+        assert fastgrad.compile(lambda x: model([x]))([1.0])[0] == model([1.0]).data
+    """)

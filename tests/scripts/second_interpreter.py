@@ -1,11 +1,10 @@
-"""Import fastgrad in a second interpreter three times and go on in the first; print what each import did.
+"""Import fastgrad in three more interpreters, one by one, and in the first; print what each import did.
 
-argv[1] is "shared" for an interpreter under the same lock or "own" for one with a lock of its own.
+argv[1] is "shared" for interpreters under the same lock or "own" for ones with locks of their own. argv[2] is
+"before" if the first interpreter imports before the others, too, or "after" if only after them.
 """
 
 import sys
-
-import fastgrad
 
 try:
     import _interpreters as interpreters
@@ -16,7 +15,10 @@ CODE = """
 try:
     import fastgrad
     from fastgrad.nn import MLP
-    fastgrad.compile(lambda x: fastgrad.Value(2.0) * x)([1.0])
+    x = fastgrad.Value(3.0)
+    (x * x).backward()
+    assert x.grad == 6.0
+    assert fastgrad.compile(lambda row: x * row)([2.0])[0] == 6.0
     print("imported", flush=True)
 except ImportError as error:
     print("ImportError:", error, flush=True)
@@ -29,12 +31,11 @@ def create(own):
     return interpreters.create(isolated=own)
 
 
+if sys.argv[2] == "before":
+    exec(CODE)
 for _ in range(3):
     interpreter = create(sys.argv[1] == "own")
     failure = interpreters.run_string(interpreter, CODE)
     assert failure is None, failure
     interpreters.destroy(interpreter)
-x = fastgrad.Value(3.0)
-(x * x).backward()
-assert x.grad == 6.0
-assert fastgrad.compile(lambda row: x * row)([2.0])[0] == 6.0
+exec(CODE)

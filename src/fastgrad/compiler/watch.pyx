@@ -262,7 +262,7 @@ cdef class Watch:
             Py_XDECREF(self.previous_object)
 
 
-cdef int look(PyObject *self, PyFrameObject *frame, int event, PyObject *called) except -1 with gil:
+cdef int look(PyObject *self, PyFrameObject *frame, int event, PyObject *called) except -1:
     """The profile function: note the event, and pass it on to a profiler that was set before."""
     cdef Watch watch = <Watch>self
     if watch.previous != NULL:
