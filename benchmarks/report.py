@@ -27,6 +27,7 @@ from benchmarks import documents, footprint, render
 from benchmarks.case import Case, Workload
 from benchmarks.field import data, script
 from benchmarks.implementations import IMPLEMENTATIONS, missing, prepare_process, version
+from fastgrad import engine
 
 FILES = (
     "benchmarks.test_operations",
@@ -257,6 +258,8 @@ def main() -> None:
     if options.adbench is not None:
         data.choose(options.adbench.resolve())
     if not options.render:
+        if engine._is_quick:
+            parser.error("this build of fastgrad is less optimised: build it without FASTGRAD_QUICK")
         if hasattr(os, "sched_setaffinity") and not any("threads" in name for name in options.only or ()):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         results = json.loads(UNFINISHED.read_text()) if options.resume else unmeasured(options.clock)

@@ -71,8 +71,10 @@ def name_of_command() -> str:
 
 
 def version() -> str:
-    """Return the version and whether this build has assertions."""
+    """Return the version, whether this build has assertions and whether it is no measure of speed."""
     build = "with assertions" if hasattr(engine, "_check_invariants") else "a plain build"
+    if engine._is_quick:
+        build += ", compiled quickly: slower than others"
     return f"fastgrad {__version__}, {build}"
 
 

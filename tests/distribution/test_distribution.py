@@ -190,6 +190,10 @@ def test_a_build_with_other_flags_than_the_last_one_builds_everything(tmp_path):
     assert sum(compiled(FASTGRAD_ASSERTIONS="1")) == count
     assert compiled() == (0, count)
     assert compiled() == (0, 0)
+    # A quick build has modules of its own, and leaves the others as they are.
+    assert sum(compiled(FASTGRAD_QUICK="1")) == count
+    assert compiled() == (0, 0)
+    assert compiled(FASTGRAD_QUICK="1") == (0, 0)
 
 
 CLIENT = """

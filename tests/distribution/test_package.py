@@ -69,10 +69,11 @@ def test_functions_of_the_engine_are_found_where_they_are_offered(name):
 
 
 @pytest.mark.processes
-def test_the_version_tells_a_build_with_assertions():
+def test_the_version_tells_a_build_with_assertions_and_one_that_is_slower():
     shown = subprocess.check_output([sys.executable, "-m", "fastgrad", "--version"], text=True)
     build = "with assertions" if hasattr(engine, "_check_invariants") else "a plain build"
-    assert shown == f"fastgrad {fastgrad.__version__}, {build}\n"
+    slower = ", compiled quickly: slower than others" if engine._is_quick else ""
+    assert shown == f"fastgrad {fastgrad.__version__}, {build}{slower}\n"
 
 
 def test_any_other_name_is_an_attribute_error_that_names_it():

@@ -49,6 +49,7 @@ cdef extern from "engine.src/node/platform.h":
     int highest_bit "fastgrad_highest_bit"(uint64_t) noexcept nogil
     void prefetch "fastgrad_prefetch"(const void *) noexcept nogil
     void prefetch_early "fastgrad_prefetch_early"(const void *) noexcept nogil
+    bint QUICK "FASTGRAD_QUICK"
     # Whether this build checks what invariants.pxi says, and when.
     bint CHECKED "FASTGRAD_CHECKED"
     void expect "fastgrad_expect"(bint, const char *) noexcept nogil

@@ -53,6 +53,11 @@ static inline int fastgrad_highest_bit(uint64_t word) {
 }
 #endif
 
+/* Whether this build is for edits and tests, and no measure of speed. */
+#if !defined(FASTGRAD_QUICK)
+#define FASTGRAD_QUICK 0
+#endif
+
 /* A build with FASTGRAD_ASSERTIONS calls what invariants.pxi installs. */
 #if defined(FASTGRAD_ASSERTIONS)
 #define fastgrad_expect(condition, message) \
