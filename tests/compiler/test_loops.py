@@ -304,6 +304,21 @@ def grows(state, x=None):
         ),
         (lambda: scan(3, 1.0, [1.0]), TypeError, "scan repeats a function, not int"),
         (
+            lambda: scan(lambda s, x: (s, None), 1.0, length=2.5),
+            TypeError,
+            "the length of <lambda>'s loop must be an integer, not 2.5",
+        ),
+        (
+            lambda: while_loop(lambda s: s, lambda s: s, 1.0, 2.5),
+            TypeError,
+            "the limit of <lambda> must be an integer, not 2.5",
+        ),
+        (
+            lambda: while_loop(lambda s: None, lambda s: s, 1.0, 2),
+            TypeError,
+            "the condition <lambda> is made of Values and numbers, not of NoneType",
+        ),
+        (
             lambda: while_loop(lambda s: s, grows, Value(1.0), 3),
             TypeError,
             "grows was given the state a Value",

@@ -1479,6 +1479,18 @@ def test_take_outside_a_compiled_function():
         take([], 0)
 
 
+@pytest.mark.parametrize("values", ["ab", b"ab", {0: 1.0}, {1.0}, frozenset((1.0,))], ids=repr)
+def test_take_chooses_from_what_has_an_order_and_numbers(values):
+    with pytest.raises(TypeError, match=f"not from a {type(values).__name__}"):
+        take(values, 0)
+
+
+@pytest.mark.parametrize("index", [1.0, "1", None, slice(1)], ids=repr)
+def test_the_index_of_take_is_an_integer(index):
+    with pytest.raises(TypeError, match="the index of take must be an integer, not "):
+        take([1.0, 2.0], index)
+
+
 def test_the_listing_counts_and_names():
     p = Value(2.0)
     compiled = compile(lambda x, i: take([x[0], x[1]], i).exp() * p)

@@ -172,7 +172,7 @@ def while_loop(
     if not callable(cond_fun) or not callable(body_fun):
         raise TypeError("while_loop takes two functions: of a condition, and of what is repeated")
     name = name_of(body_fun)
-    limit = operator.index(limit)
+    limit = integer(limit, f"the limit of {name}")
     if limit < 1:
         raise ValueError(f"the limit of {name} must be at least 1, not {limit}")
     shape = nest_of(init_val)
@@ -191,11 +191,18 @@ def while_loop(
     first = [as_value(leaf, f"the state of {name}") for leaf in leaves_of(init_val)]
     state = rebuilt(shape, iter(apart(first, _age(Value(0.0)))))
     for _ in range(limit):
-        going = condition(cond_fun, state)
-        if not (going.data > 0.0 if isinstance(going, Value) else going > 0):
+        going = as_value(condition(cond_fun, state), f"the condition {name_of(cond_fun)}")
+        if not going.data > 0.0:
             break
         state = rebuilt(shape, iter(checked(body_fun(state), shape, name)))
     return state
+
+
+def integer(number: object, what: str) -> int:
+    """Return an integer; TypeError that names it for anything else."""
+    if not isinstance(number, SupportsIndex):
+        raise TypeError(f"{what} must be an integer, not {number!r}")
+    return operator.index(number)
 
 
 def condition(cond_fun: Callable[[Any], Any], state: Any) -> Any:
@@ -273,7 +280,7 @@ def steps_of(sources: list[Source], length: int | None, name: str) -> int:
     """Return the number of steps; ValueError if it is not the same for all."""
     lengths = {len(source.elements) for source in sources}
     if length is not None:
-        lengths.add(operator.index(length))
+        lengths.add(integer(length, f"the length of {name}'s loop"))
     if not lengths:
         raise ValueError(f"scan of {name} needs xs, or a length")
     if len(lengths) > 1:

@@ -106,6 +106,8 @@ def take(values: Iterable[Any], index: Value | SupportsIndex) -> Item | Value | 
     0 <= index < len(values); TypeError if the index is no integer; ValueError if there are no values or
     the lists differ in length.
     """
+    if isinstance(values, (str, bytes, dict, set, frozenset)):
+        raise TypeError(f"take chooses from a list of Values or numbers, not from a {type(values).__name__}")
     values = list(values)
     if not values:
         raise ValueError("take needs at least one value")
@@ -124,6 +126,8 @@ def take(values: Iterable[Any], index: Value | SupportsIndex) -> Item | Value | 
         return selected
     if isinstance(index, Value):
         raise TypeError("the index of take must be an argument of integers, or an integer, not a Value")
+    if not isinstance(index, SupportsIndex):
+        raise TypeError(f"the index of take must be an integer, not {index!r}")
     position = operator.index(index)
     if not 0 <= position < len(values):
         raise IndexError(f"take has {len(values)} values to choose from, not number {position}")
