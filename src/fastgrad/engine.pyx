@@ -75,6 +75,8 @@ A number, its gradient and the operation that made it.
         """Return self rounded to ndigits decimals, an integer without them, as a Value; half to even."""
         if ndigits is None:
             return self.round()
+        if not hasattr(ndigits, "__index__"):
+            raise TypeError(f"ndigits must be an integer, not {ndigits!r}")
         scale = 10.0**ndigits
         return (self * scale).round() / scale
 

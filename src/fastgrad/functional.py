@@ -361,6 +361,8 @@ def polygamma(n: SupportsIndex, x: Scalar) -> Value:
     n: an integer from 0 to 100; TypeError for no integer, ValueError for another one, and at the poles of x,
     0 and the negative integers.
     """
+    if not isinstance(n, SupportsIndex):
+        raise TypeError(f"the order of polygamma must be an integer, not {n!r}")
     return apply("polygamma", operator.index(n), x)
 
 

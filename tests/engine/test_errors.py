@@ -435,6 +435,13 @@ def unpicklable():
     return value
 
 
+@pytest.mark.parametrize("ndigits", [1.5, "1", Value(1.0)], ids=repr)
+def test_decimals_to_round_to_are_an_integer(ndigits):
+    with pytest.raises(TypeError, match="ndigits must be an integer, not "):
+        round(Value(2.0), ndigits)
+    assert round(Value(2.25), numpy.int64(1)).data == 2.2
+
+
 # Each with whether the call is of compiled code, and so the last line of the traceback.
 FAILING = {
     "a number": (lambda: Value("x"), True),
