@@ -5,7 +5,7 @@
 #     ports.sh i386                   Debian trixie's Python, natively on a processor of 64 bits
 #     ports.sh 3.14 | 3.15            Debian forky's python3.14 or python3.15
 #     ports.sh pyodide                the npm package in Node, by Debian forky's Emscripten; without numpy
-#     ports.sh free-threaded          python3.14t: the one on the PATH, or built from Debian's source
+#     ports.sh free-threaded          python3.14t: the one on the PATH, or built from SOURCE, a file of Debian's
 #     ports.sh thread-sanitizer       the tests of threads, CPython and the package both compiled with it
 #
 # What follows the name is given to pytest. Runs as root on Debian, with debootstrap, and for another
@@ -17,6 +17,9 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 ports=${PORTS:-/var/tmp/fastgrad-ports}
 # Where this system's own packages come from.
 mirror=$(apt-get indextargets --format '$(SITE)' | grep -v security | head -n 1)
+# A free-threaded CPython is compiled from this.
+source=${SOURCE:-python3.14_3.14.7.orig.tar.xz}
+free_threaded=${source%%_*}t
 port=$1
 shift
 needed="pytest hypothesis micrograd mpmath numpy"
@@ -170,34 +173,36 @@ test_in_pyodide() {
     nice node "$ports/pyodide/pyodide.mjs" "$root/checkout.tests" "$wheels" "$@"
 }
 
-# Compile CPython 3.14 without the lock in a folder, with options of configure, unless that is done.
+# Compile CPython without the lock in a folder, with options of configure, unless that is done.
 compile_free_threaded() {
-    local folder=$1 name=${SOURCE:-python3.14_3.14.7.orig.tar.xz}
+    local folder=$1
     shift
     [ ! -x "$folder/python" ] || return 0
     mkdir -p "$folder"
-    curl --fail --silent "$mirror/pool/main/p/python3.14/$name" | tar -C "$folder" --strip-components=1 -xJ
+    curl --fail --silent "$mirror/pool/main/p/${source%%_*}/$source" | tar -C "$folder" --strip-components=1 -xJ
     (cd "$folder" && ./configure --disable-gil "$@" && nice make -j2) >"$folder.log" 2>&1
 }
 
-# Install the package and what its tests need for python3.14t, the one on the PATH or our own, in an environment.
+# Install the package and what its tests need in an environment of a free-threaded Python, on the PATH or our own.
 make_free_threaded() {
     local environment=$1 python
-    if ! python=$(command -v python3.14t); then
-        python=$ports/python3.14t/bin/python3.14t
+    if ! python=$(command -v "$free_threaded"); then
+        python=$ports/$free_threaded/bin/$free_threaded
         if [ ! -x "$python" ]; then
-            compile_free_threaded "$ports/source" --prefix="$ports/python3.14t"
-            make -C "$ports/source" install >>"$ports/source.log" 2>&1
+            compile_free_threaded "$ports/source-$free_threaded" --prefix="$ports/$free_threaded"
+            make -C "$ports/source-$free_threaded" install >>"$ports/source-$free_threaded.log" 2>&1
         fi
     fi
     copy_checkout "$ports/checkout"
     [ -e "$environment" ] || "$python" -m venv "$environment"
     "$environment/bin/pip" install --quiet --force-reinstall --no-deps "$ports/checkout"
-    "$environment/bin/pip" install --quiet $needed tqdm graphviz pytest-run-parallel
+    "$environment/bin/pip" install --quiet --only-binary hypothesis $needed tqdm graphviz pytest-run-parallel
 }
 
 case $port in
 arm64)
+    # A processor without pointer authentication, the emulation of which makes Python thirty times slower.
+    export QEMU_CPU=cortex-a72
     test_emulated arm64 aarch64 "$@"
     ;;
 s390x)
@@ -223,10 +228,12 @@ pyodide)
     test_in_pyodide "$@"
     ;;
 free-threaded)
-    make_free_threaded "$ports/environment"
-    "$ports/environment/bin/pip" install --quiet matplotlib scikit-learn
+    environment=$ports/environment-$free_threaded
+    make_free_threaded "$environment"
+    # Where they have no wheels, tests skip.
+    "$environment/bin/pip" install --quiet --only-binary :all: matplotlib scikit-learn || true
     cd "$ports/checkout.tests"
-    "$ports/environment/bin/python" -m pytest -q -p no:cacheprovider -m 'not distribution' "$@"
+    "$environment/bin/python" -m pytest -q -p no:cacheprovider -m 'not distribution' "$@"
     ;;
 thread-sanitizer)
     compile_free_threaded "$ports/source-sanitized" --with-thread-sanitizer
@@ -238,7 +245,7 @@ thread-sanitizer)
     cat "$sources/Tools/tsan/suppressions_free_threading.txt" "$top/tests/reliability/tsan.supp" >"$ports/tsan.supp"
     # The first report ends it, unless a list has it; backward() of one graph in several threads is a race.
     # Addresses that are too random are none for it.
-    PYTHONPATH=$(echo "$ports"/environment-sanitized/lib/python3.14t/site-packages) \
+    PYTHONPATH=$(echo "$ports"/environment-sanitized/lib/"$free_threaded"/site-packages) \
         TSAN_OPTIONS="suppressions=$ports/tsan.supp halt_on_error=1 allocator_may_return_null=1" \
         nice setarch -R "$sources/python" -m pytest -q -p no:cacheprovider -p no:run-parallel --capture=no \
         tests/reliability/test_threads.py -k 'not race_over_one_graph' "$@"
