@@ -270,7 +270,7 @@ def render_refusals(table, reductions, activations) -> str:
         for refusal in o.errors:
             errors += [
                 f"    if row == {row(o)} and ({refusal.condition}):",
-                f"        raise {refusal.exception}(described(row, a, b) + {': ' + refusal.reason!r})",
+                f"        return raise_as({refusal.exception}, {refusal.reason!r}, row, a, b)",
             ]
     lines = [
         NOTICE,
@@ -303,6 +303,10 @@ def render_refusals(table, reductions, activations) -> str:
         "    if row not in OPERATORS:",
         '        return f"{NAMES[row]}({left}, {b!r})"',
         '    return f"{left} {OPERATORS[row]} {b!r}"',
+        "",
+        "",
+        "cdef int raise_as(object error, str reason, int row, double a, double b) except -1:",
+        '    raise error(f"{described(row, a, b)}: {reason}")',
         "",
         "",
         "cdef int refuse(int row, double a, double b) except -1:",

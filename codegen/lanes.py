@@ -657,7 +657,11 @@ def branches_of_one_lane(o) -> tuple[list, list]:
             ]
         code = opcode_of(o)
         return [(code, [wide, f"r[i.out] = {o.name}_value({given})"])], [(code, body)]
-    for kind, operands in KINDS[o.operands].items():
+    if is_scalar(o):
+        code = opcode_of(o)
+        return [(code, ["one_forward_scalar(i, r)"])], [(code, ["one_backward_scalar(i, r)"])]
+    # The operands of compact rows are all lanes.
+    for kind, operands in list(KINDS[o.operands].items())[: 1 if o.compact else None]:
         code = opcode_of(o, kind)
         given = ", ".join(one_lane(name, place) for name, place in operands)
         forward.append((code, [f"r[i.out] = {o.name}_value({given})"]))

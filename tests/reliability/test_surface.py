@@ -12,7 +12,6 @@ import pytest
 import fastgrad
 from fastgrad import Value, engine, nn
 from fastgrad.compiler import arguments, graph, program, replay, watch
-from fastgrad.compiler.kernels import baseline
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "surface.py"
 MODULES = ["fastgrad", *(found.name for found in pkgutil.walk_packages(fastgrad.__path__, "fastgrad."))]
@@ -124,11 +123,6 @@ def test_a_graph_is_read_in_a_trace_only():
 def test_arguments_need_as_many_names():
     with pytest.raises(TypeError, match="1 arguments for the names"):
         arguments.prepare_arguments((1.0,), ())
-
-
-def test_kernels_take_no_addresses():
-    with pytest.raises(TypeError):
-        baseline.evaluate("exp", 0, 0, 1)
 
 
 @pytest.mark.parametrize(

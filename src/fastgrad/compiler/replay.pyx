@@ -2,9 +2,9 @@
 # cython: auto_pickle=False, binding=False
 """Replay: a plan runs over the rows of a call, in blocks of rows, parts of blocks, and threads.
 
-Each part of the rows has accumulators of its own, which are added up in the order of the parts. Blocks and
-parts depend on the program and the number of rows, never on the number of threads, so no bit of the result
-depends on it.
+Each part of the rows has its own accumulators, which are added up in the order of the parts. The number of
+threads decides neither the blocks nor the parts, which follow from the program and the number of rows. So no
+bit of the result depends on it.
 """
 
 from libc.math cimport sqrt
@@ -24,7 +24,7 @@ from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowState, all_finite, d
 from fastgrad.engine cimport add_gradients, add_gradients_at, read_leaves, read_leaves_at
 from fastgrad.ops cimport *
 
-__all__ = ["available_kernels"]
+__all__ = ["available_kernels", "use_kernels"]
 
 include "kernels/choice.pxi"
 include "threads.pxi"
@@ -53,18 +53,18 @@ cdef enum:
     FEWEST_LANES = 128
     # More lanes if there are so many blocks then: 2,000 rows of a short program take 20 % less than in 16.
     FEWEST_BLOCKS = 8
-    # Unless the registers would take more memory than this, for each thread.
+    # A block has fewer rows than these if a thread's registers would take more memory than this.
     MOST_BYTES = 134217728
-    # Memory for the registers of a segment's steps. One row's are written and read in order, which needs no
-    # cache; to run the steps again takes longer.
+    # Memory for the registers of a segment's steps. Those of one row may take more than the cache: they are
+    # written and read in order, which takes less time than to run the steps again.
     LOOP_BYTES = 262144
     LOOP_BYTES_OF_ONE_ROW = 8388608
-    # Where the lanes are steps: little is run again, in less time than memory beyond the cache takes.
+    # Where the lanes are steps, a step runs again in less time than its registers take beyond the cache.
     LOOP_BYTES_OVER_STEPS = 262144
     HISTORY_BYTES = 33554432
-    # A part has at least this much work.
+    # The least work of a part.
     PART_WORK = 300000
-    # Some hundredths of a second: a block of more rows would keep Ctrl-C waiting.
+    # The most work of a block, some hundredths of a second: Ctrl-C waits for its end.
     BLOCK_WORK = 100000000
     # A call is short if it does less than PART_WORK and has fewer instructions and numbers than this.
     # Releasing the GIL costs about 1 % of such a call, so short calls keep it.
@@ -73,7 +73,7 @@ cdef enum:
     STRETCH = 16384
 
 cdef double SIGNAL_SECONDS = 0.03
-# A step on a block of few rows costs about so many times what it costs in the interpreter of one row.
+# How many times as long a step takes on a block of few rows as in the interpreter of one row.
 cdef double BLOCK_OF_FEW = 1.6
 
 
@@ -93,19 +93,19 @@ cdef struct Job:
     Py_ssize_t outputs
     Py_ssize_t table_sums
     bint sparse
-    # One set of accumulators for each part, or one that each part clears and adds to the total.
+    # Each part has a set of accumulators; or each in turn clears the only one, and adds it to the total.
     double *part_accumulators
     double *total
     # A Jacobian: the way back is run once an output, each writing its own gradients.
     Py_ssize_t passes
     const Argument *arguments
-    # A graph that selects, or NULL; the first accumulator of its rows' gradients; whether to compute all rows
-    # by it.
+    # For a graph that selects, or NULL: its rows, the first accumulator of their gradients, and whether all
+    # are computed one by one.
     const RowGraph *rows_of
     Py_ssize_t by_row
     bint all_by_row
-    # The lock guards these: the next part to run, the next to add up, which parts have run, and whether
-    # a thread is adding.
+    # The lock guards the next part to run, the next to add up, which parts have run, and whether a thread is
+    # adding.
     PyThread_type_lock lock
     Py_ssize_t next_part
     Py_ssize_t next_added
@@ -279,7 +279,7 @@ cdef bint run_stretches(
 
 
 cdef void aim_at(Worker *worker, Py_ssize_t output) noexcept nogil:
-    """Have the next way back give the gradients of one output, in that output's part of the arrays."""
+    """Have the next way back write the gradients of one output into that output's part of the arrays."""
     cdef Py_ssize_t at
     for at in range(worker.block.outputs):
         worker.seeds[at] = at == output
@@ -644,7 +644,7 @@ cdef void run_job(Plan plan, Workspace workspace, Job *job) noexcept nogil:
 cdef void run_all_by_row(Plan plan, Workspace workspace, Job *job) noexcept nogil:
     """Compute the gradients again, row by row; keep the outputs' sums.
 
-    The way back through `once` may pass an operation that selects, which no block's mending has covered.
+    An instruction of `once` may select, and mend_rows() computes nothing again that runs once a batch.
     """
     memcpy(workspace.sums, job.total, plan.outputs * sizeof(double))
     memset(job.total, 0, job.accumulators * sizeof(double))

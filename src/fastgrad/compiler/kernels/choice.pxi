@@ -44,10 +44,14 @@ cdef str kernels_name = ""
 
 cdef int choose_kernels() except -1:
     """Load the kernels named by FASTGRAD_KERNELS, or the widest; ValueError for an unknown name."""
+    if kernels == NULL:
+        use_kernels(os.environ.get("FASTGRAD_KERNELS", ""))
+    return 0
+
+
+def use_kernels(str name not None):
+    """Have all programs run on the kernels of this name, or the widest; the tests try each."""
     global kernels, kernels_name
-    cdef str name = os.environ.get("FASTGRAD_KERNELS", "")
-    if kernels != NULL:
-        return 0
     names = available_kernels()
     if not name:
         name = names[len(names) - 1]
@@ -61,7 +65,6 @@ cdef int choose_kernels() except -1:
         from fastgrad.compiler.kernels import baseline as module
     kernels = <Kernels *><uintptr_t>module.address()
     kernels_name = name
-    return 0
 
 
 cdef str chosen_kernels():

@@ -1,10 +1,24 @@
-# A block of one row, whose registers lie side by side: the interpreters in generated/one_lane.pxi compute
-# each row of the table in place, without loops. `r` are the registers, `u` the uniform numbers, `sums` the
+# In a block of one row the registers lie side by side, and the interpreters of generated/one_lane.pxi
+# compute each operation in place, without loops. `r` are the registers, `u` the uniform numbers, `sums` the
 # accumulators.
 
 
 cdef inline void one_give(double *r, int32_t adjoint, bint fresh, double amount) noexcept nogil:
     r[adjoint] = amount if fresh else r[adjoint] + amount
+
+
+cdef void one_forward_scalar(const Instruction *i, double *r) noexcept nogil:
+    """A row that only calls the C library. One without a right operand has 0 there."""
+    r[i.out] = scalar_value(i.opcode >> 2, r[i.left], r[i.right])
+
+
+cdef void one_backward_scalar(const Instruction *i, double *r) noexcept nogil:
+    cdef int row = i.opcode >> 2
+    cdef double a = r[i.left], b = r[i.right], out = r[i.out], g = r[i.out_adjoint]
+    if i.left_adjoint >= 0:
+        one_give(r, i.left_adjoint, i.fresh & FRESH_LEFT, scalar_da(row, a, b, out) * g)
+    if i.right_adjoint >= 0:
+        one_give(r, i.right_adjoint, i.fresh & FRESH_RIGHT, scalar_db(row, a, b, out) * g)
 
 
 cdef inline void one_forward_load(
@@ -162,7 +176,7 @@ cdef inline void one_forward_matrix(
     cdef const Wide *wide = &block.wides[i.left]
     cdef const int32_t *table = block.table
     cdef const double *bias = block.packed + wide.packed
-    # Room for addresses is room for as many numbers: replay.pyx.
+    # The room for addresses is used for numbers, which take as much.
     cdef double *x = <double *>block.first_pointers
     cdef double *out = <double *>block.second_pointers
     cdef double total = bias[0]
@@ -182,7 +196,7 @@ cdef inline void one_forward_matrix(
 cdef inline void one_backward_row(
     const Instruction *i, const Block *block, double *r, double *sums
 ) noexcept nogil:
-    """The way back of a matrix of one row, with the same bits."""
+    """backward_matrix for one lane, with the same bits."""
     cdef const Wide *wide = &block.wides[i.left]
     cdef const int32_t *table = block.table
     cdef const double *weights = block.packed + wide.transposed
