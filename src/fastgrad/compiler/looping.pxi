@@ -1,12 +1,12 @@
 # Loops over rows: the lanes are rows, and a step's instructions run again and again on the same block.
 #
 # On the way forward a loop keeps its state at the beginning of every segment of steps. On the way back it
-# takes the segments from the last to the first: it runs the segment's steps forward, each with registers of
-# its own, and then back. A loop within another's step keeps nothing: it begins its way back by going forward
-# once more.
+# takes the segments from the last to the first. It runs the steps of a segment forward, each with its own
+# registers, and then back. A loop within the step of another keeps nothing: before its way back it runs
+# forward once more.
 
 cdef void enter_by_rows(LoopState *self, const Block *outer) noexcept nogil:
-    """Take over the block outside, and have arguments stand for the states and for what is from outside."""
+    """Take over the rows of the block outside; arguments stand for the state and for numbers from outside."""
     cdef const LoopCode *code = self.code
     cdef Block *block = &self.block
     cdef const Wide *operands = &outer.wides[code.operands]
@@ -82,9 +82,9 @@ cdef bint run_steps(
 ) noexcept nogil:
     """Run steps forward; return whether all of them were.
 
-    again: whether they ran before, and only what the way back reads is needed; else the state is kept at the
-    beginning of segments, if there is a way back. framed: the step from which on each has registers of its
-    own.
+    again: whether they ran before, and now compute only what the way back reads. Else they keep the state at
+    the beginning of each segment, if there is a way back. framed: from this step on, each has its own
+    registers.
     """
     cdef const LoopCode *code = self.code
     cdef const Instruction *instructions = code.again if again else code.forward

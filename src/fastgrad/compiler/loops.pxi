@@ -1,4 +1,4 @@
-# The loops of a program: how each of them runs, its memory, and what of it runs once a batch.
+# The loops of a program: how each runs, what memory it needs, and which of its numbers are made once a batch.
 
 cdef void forward_loop(const Instruction *i, const Block *outer) noexcept nogil:
     cdef LoopState *self = &outer.loops[i.right]
@@ -34,7 +34,7 @@ cdef inline Py_ssize_t fewest_steps(const LoopCode *code) noexcept nogil:
 
 
 cdef Py_ssize_t segment_of(const LoopCode *code, Py_ssize_t stride) noexcept:
-    """The steps of a segment: the more the cache has room for, the fewer are run again."""
+    """The steps of a segment: as many as the cache has room for, as fewer then run again."""
     cdef Py_ssize_t room = LOOP_BYTES if stride > 1 or code.nested else LOOP_BYTES_OF_ONE_ROW
     if code.over_steps:
         room = LOOP_BYTES_OVER_STEPS // (8 * STEP_STRIDE * max(code.registers, 1))
@@ -125,7 +125,7 @@ cdef int prepare_loops(Workspace self, Plan plan) except -1:
 
 
 cdef void run_loops_once(Workspace self, Block *block) noexcept nogil:
-    """Compute what is the same in all rows and all steps of each loop; outer loops come before inner ones."""
+    """Compute what is the same in all rows and steps of a loop, for outer loops before those within them."""
     cdef const LoopCode *code
     cdef const LoopOnce *once
     cdef const double *outside
@@ -147,7 +147,7 @@ cdef void run_loops_once(Workspace self, Block *block) noexcept nogil:
 
 
 cdef void collect_loops(Workspace self, Block *block, const double *total) noexcept nogil:
-    """Pass the gradients of the uniform numbers of loops on to those outside; inner loops come first."""
+    """Pass gradients of loops' uniform numbers on to those outside, for outer loops after those within."""
     cdef const LoopCode *code
     cdef const LoopOnce *once
     cdef double *gradient

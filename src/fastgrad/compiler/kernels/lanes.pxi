@@ -68,7 +68,7 @@ cdef inline void give_product(
 
 
 cdef void backward_nothing(const Instruction *i, const Block *block) noexcept nogil:
-    """Of an operation of one or two lanes whose derivatives are 0 everywhere."""
+    """The way back of an operation whose derivatives are 0 everywhere."""
     if i.left_adjoint >= 0 and i.fresh & FRESH_LEFT:
         fill(lanes_of(block, i.left_adjoint), 0.0, block.lanes)
     if i.right_adjoint >= 0 and i.fresh & FRESH_RIGHT:
@@ -98,7 +98,7 @@ cdef inline void load_column(const Instruction *i, const Block *block) noexcept 
 
 
 cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
-    """The columns of this instruction and of those that it does the work of; see group_moves in plan.pyx."""
+    """out = column, for this instruction and the others of its group; see group_moves in plan.pyx."""
     cdef const Argument *argument = &block.arguments[i.left]
     cdef const char *data
     cdef double *out[8]
@@ -132,7 +132,7 @@ cdef inline void store_gradient(const Instruction *i, const Block *block) noexce
 
 
 cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil:
-    """Of a group, the last column comes first."""
+    """Add to an argument's gradient; the last column of a group comes first."""
     cdef const Argument *argument = &block.arguments[i.left]
     cdef double *out
     cdef double *g[8]
@@ -171,7 +171,7 @@ cdef inline void put_output(const Instruction *i, const Block *block) noexcept n
 
 
 cdef void forward_output(const Instruction *i, const Block *block) noexcept nogil:
-    """Results where the caller wants them; else the sum of one is the accumulator of the same number."""
+    """Put results where the caller wants them, or add one to the accumulator of the same number."""
     cdef const Place *place
     cdef double *value[8]
     cdef int32_t k = 0, first
@@ -183,7 +183,7 @@ cdef void forward_output(const Instruction *i, const Block *block) noexcept nogi
             block.accumulators[i.right] += sum_of(block.scratch, block.lanes)
         return
     while k < i.third:
-        # Those that lie side by side.
+        # A run of results that lie side by side.
         first = k
         place = &block.places[i[first].right]
         while k < i.third and place[k - first].row_step == place.row_step and (
@@ -255,7 +255,7 @@ cdef void backward_store(const Instruction *i, const Block *block) noexcept nogi
         block.accumulators[i.left_adjoint] += sum_of(g, block.lanes)
 
 
-# -- recurrences: the lanes are steps of a loop, and a number of the state goes from lane to lane ----
+# -- recurrences: lanes are steps of a loop, and each lane reads the state that the one before leaves -
 
 
 cdef inline const double *numbers_of(
@@ -289,7 +289,7 @@ cdef void forward_recur(const Instruction *i, const Block *block) noexcept nogil
     cdef const double *left = numbers_of(block, i.left, &left_step)
     cdef const double *right = numbers_of(block, i.right, &right_step)
     if left_step == 0 and left[0] == 1.0:
-        # A sum: half the time of a step is the product's.
+        # A sum without a product takes half the time.
         for j in range(block.lanes):
             out[j] = now
             now = now + right[j * right_step]
@@ -327,7 +327,7 @@ cdef void backward_recur(const Instruction *i, const Block *block) noexcept nogi
 
 
 cdef void forward_evolve(const Instruction *i, const Block *block) noexcept nogil:
-    """out = the state before each step, which lies before the state."""
+    """out = the state before each step: the states that steps leave, from one place earlier on."""
     cdef const double *before = block.targets[i.third] - block.lanes
     cdef lane out = lanes_of(block, i.out)
     cdef Py_ssize_t j
@@ -439,7 +439,7 @@ cdef void forward_local(const Instruction *i, const Block *block) noexcept nogil
 
 
 cdef void backward_local(const Instruction *i, const Block *block) noexcept nogil:
-    """The gradient of each of left += the one of right beside it, its derivative, times that of out."""
+    """For each of left: its gradient += its derivative, which stands beside it in right, * that of out."""
     cdef const Wide *wide = &block.wides[i.left]
     cdef const double *g = lanes_of(block, i.out_adjoint)
     cdef const int32_t *table = block.table
@@ -463,7 +463,7 @@ cdef void backward_local(const Instruction *i, const Block *block) noexcept nogi
 
 
 cdef inline void multiply_out(lane out, const_lane a, int exponent, Py_ssize_t lanes) noexcept nogil:
-    """out = a ** exponent, at least 2: a square for each binary digit after the first, times a for a 1."""
+    """out = a ** exponent, at least 2: a square for each binary digit after the first, and * a for a 1."""
     cdef int digit = 1
     cdef Py_ssize_t j
     while 4 * digit <= exponent:
@@ -493,7 +493,7 @@ cdef void forward_power(const Instruction *i, const Block *block) noexcept nogil
     if exponent > 0:
         multiply_out(lanes_of(block, i.out), a, exponent, lanes)
         return
-    # Not the inverse of a product, which may be infinite where the power is not 0 yet.
+    # Powers of 1 / a, not 1 / a power: that may be infinite where the result is not 0 yet.
     for j in range(lanes):
         inverse[j] = 1.0 / a[j]
     multiply_out(lanes_of(block, i.out), inverse, -exponent, lanes)
@@ -507,7 +507,7 @@ cdef void backward_power(const Instruction *i, const Block *block) noexcept nogi
     cdef lane target = lanes_of(block, i.left_adjoint)
     cdef double exponent = block.uniform[~i.right]
     cdef Py_ssize_t lanes = whole(block.lanes), j
-    # The power of one less.
+    # a ** (exponent - 1).
     if exponent > 0.0:
         multiply_out(less, a, <int>exponent - 1, lanes)
     else:

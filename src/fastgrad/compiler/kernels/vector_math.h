@@ -51,8 +51,8 @@ FG_INLINE vec fg_all(double x) { return x; }
 FG_INLINE double fg_across(vec v) { return v; }
 #endif
 
-/* Lanes filled up to whole vectors, for which registers have room: loops over a multiple of the width need no
-   second one, of single lanes, which would be half of the code. What is beyond the last lane is never read. */
+/* The lanes of whole vectors, for which registers have room. A loop over a multiple of the width needs no second
+   loop for single lanes, which would be half of the code. Nobody reads what is beyond the last lane. */
 FG_INLINE Py_ssize_t fg_whole(Py_ssize_t lanes) { return (lanes + FG_WIDTH - 1) / FG_WIDTH * FG_WIDTH; }
 
 /* No aliasing: the plan never gives a result the register of an operand. */
@@ -87,8 +87,8 @@ FG_INLINE vec fg_fma_vec(vec a, vec b, vec c) {
 #endif
 }
 
-/* Have this thread take numbers below 2.2e-308 for 0 until fg_keep_tiny. Intel's processors need some 150 cycles
-   for a product with such a number. Where a softmax is sure of itself, gradients are full of them: a mixture of
+/* Until fg_keep_tiny, this thread takes numbers below 2.2e-308 for 0. Intel's processors need some 150 cycles for
+   a product with such a number. The gradients of a softmax with one large result are full of them: a mixture of
    25 components in 64 dimensions took 7 times as long. */
 #if defined(__GNUC__) && defined(__SSE2__)
 FG_INLINE unsigned fg_flush_tiny(void) {
@@ -110,14 +110,14 @@ FG_INLINE void fg_store(double *p, vec v) { *(vec *)p = v; }
 FG_INLINE uint64_t fg_bits(double x) { uint64_t b; memcpy(&b, &x, 8); return b; }
 FG_INLINE double fg_double(uint64_t b) { double x; memcpy(&x, &b, 8); return x; }
 
-/* What an amount is added to: a number that is kept, or, if the amount is the first, -0.0, which changes no number.
-   Of bits, as the compiler would make two loops of a condition. */
+/* What an amount is added to: the number there, or -0.0 if the amount is the first, as adding -0.0 changes nothing.
+   It is computed from bits, because of a condition the compiler would make two loops. */
 FG_INLINE uint64_t fg_kept(int32_t fresh) { return fresh ? 0 : ~(uint64_t)0; }
 FG_INLINE double fg_before(double number, uint64_t keep) {
     return fg_double((fg_bits(number) & keep) | (~keep & 0x8000000000000000u));
 }
 
-/* Adding it rounds to an integer, which is then in the low bits. */
+/* A number plus this is rounded to an integer, which the low bits then hold. */
 #define FG_MAGIC 6755399441055744.0
 
 FG_INLINE double fg_power_of_two(double n) {
@@ -238,8 +238,8 @@ FG_INLINE double fg_cos(double x) { return fg_circle(x, 1); }
 /* x**0.5, which unlike the square root is 0 at -0 and inf at -inf. */
 FG_INLINE double fg_root(double x) { return x == -INFINITY ? INFINITY : sqrt(x + 0.0); }
 
-/* pow: common exponents, and those of their derivatives, by products, quotients and roots. Where the exponent
-   is the same in all lanes, the choice is made once: a cube then takes a sixth of the time. */
+/* pow: common exponents, and those of their derivatives, by products, quotients and roots. If the exponent is
+   the same in all lanes, the choice is made once: a cube then takes a sixth of the time. */
 FG_INLINE double fg_pow(double x, double y) {
     if (y == 1.0) return x;
     if (y == 2.0) return x * x;
@@ -316,7 +316,7 @@ FG_INLINE void fg_transpose(vec *v) {
 }
 #endif
 
-/* The first numbers of a vector, which is all of it unless some follow that are not ours. */
+/* The first `count` numbers at p: fewer than a vector has, where others follow that are not to be touched. */
 #if FG_WIDTH == 8
 #define FG_PARTS 1
 FG_INLINE vec fg_load_first(const double *p, int count) { /* no cover: not every processor has AVX-512 */
@@ -346,7 +346,7 @@ static inline void fg_rows_to_lanes(
             vec v[FG_WIDTH];
             FG_UNROLL
             for (int r = 0; r < FG_WIDTH; r++) {
-                /* What follows is loaded next: these are more streams than the processor prefetches by itself. */
+                /* The next numbers: the rows are more streams than the processor prefetches by itself. */
                 fg_prefetch(row + r * step + 64);
                 v[r] = fg_load_first((const double *)(row + r * step) + first, part);
             }
@@ -366,7 +366,7 @@ static inline void fg_rows_to_lanes(
     }
 }
 
-/* The other way round: number c of a lane's row = in[c][lane]. */
+/* The reverse: number c of a lane's row = in[c][lane]. */
 static inline void fg_lanes_to_rows(
     const int count, char *data, Py_ssize_t step, double *const *in, Py_ssize_t lanes
 ) {
@@ -435,9 +435,9 @@ FG_INLINE double fg_dot(const double *a, const double *b, Py_ssize_t lanes) {
 #endif
 
 /* out[i][lane] = start_i + sum over k of panel[k][i] * in[k][lane], for `rows` rows at a time. The
-   start is bias[i], or, without bias, what is in out[i] already unless fresh[i]. More than FG_ROWS rows are
-   in two panels. Fused, the
-   result is FG_FUSED of that, which the table names: a loop of its own over what was just written takes 3 % of a step of moons. */
+   start is bias[i]; without bias, what is in out[i], or 0 if fresh[i]. More than FG_ROWS rows are in two panels.
+   If fused, FG_FUSED, which the table names, is applied to the result: in a loop of its own that takes 3 % of a
+   step of moons. */
 FG_INLINE void fg_tile(
     const int rows, const int vectors, Py_ssize_t depth, const double *panel, const double *bias,
     const int32_t *fresh, const int fused, double *const *out, double *const *in, Py_ssize_t lane_index
@@ -486,8 +486,8 @@ FG_INLINE void fg_tile(
     for (; left >= vectors; left -= vectors, l += vectors * FG_WIDTH)                                 \
         fg_tile(rows, vectors, depth, panel, bias, fresh, fused, out, in, l)
 
-/* An addition to a sum waits for the last one; 8 sums at a time hide that. So the last 4 vectors are done
-   as 2 and 2, not as 3 and 1. */
+/* An addition to a sum waits for the one before; 8 sums at a time hide that. So the last 4 vectors are done as
+   2 and 2, not as 3 and 1. */
 #define FG_MANY_ROWS(rows)                                                                            \
     for (; left == 3 || left > 4; left -= 3, l += 3 * FG_WIDTH)                                       \
         fg_tile(rows, 3, depth, panel, bias, fresh, fused, out, in, l);                               \
@@ -521,7 +521,7 @@ static inline void fg_matrix(
 }
 
 /* The same for one lane: out[i] = start[i] + sum over k of weight[i][k] * in[k], four panels at a time, as an
-   addition to a sum waits for the last one. */
+   addition to a sum waits for the one before. */
 FG_INLINE void fg_panels_one(
     const int panels, const int rows, Py_ssize_t depth, const double *packed, const double *start,
     double *out, const double *in
@@ -588,7 +588,7 @@ static inline void fg_gather_added(
     Py_ssize_t count, double *FG_RESTRICT out, const double *FG_RESTRICT registers,
     const int32_t *FG_RESTRICT places, const int32_t *FG_RESTRICT fresh
 ) {
-    /* A branch for each would be mispredicted. */
+    /* Without a branch: half of them would be mispredicted. */
     for (Py_ssize_t k = 0; k < count; k++)
         out[k] = fg_double(fg_bits(registers[places[k]]) & ((uint64_t)fresh[k] - 1));
 }

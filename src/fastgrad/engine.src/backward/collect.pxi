@@ -1,14 +1,14 @@
-# What a backward() of a build without the pool needs to know before it begins: the nodes that it may reach,
-# in the order of their numbers, and whether other threads add to the gradients of their leaves.
+# Before its sweep, a backward() of a build without the pool collects the nodes that it may reach, in the
+# order of their numbers, and finds whether other threads add to the gradients of their leaves.
 #
-# A node's place is how many numbers lie between the root's and its own. So the nodes below a root need no
-# sorting: what goes over the places from the root on meets each node after all that use it, and puts its
-# operands further on.
-# Nodes that lie too far apart, or not in the order of their numbers, are put in a list instead.
+# A node's place is the root's number less its own. The collection goes over the places from the root's on. It
+# meets each node after all nodes that use it, and puts the node's operands at later places: so nothing needs
+# sorting.
+# Nodes whose numbers lie too far apart, or in another order, go into a list instead.
 #
-# A leaf belongs to the thread that is first to add to its gradient. Where a thread meets a leaf of
-# another's, all threads add atomically from then on. So a model that one thread trains costs no atomic
-# addition (one takes 5 ns). The change is made while no thread is in the middle of a backward().
+# A leaf belongs to the thread that is first to add to its gradient. Once a thread meets a leaf of another
+# thread, all threads add atomically. So a model that one thread trains costs no atomic addition (one takes
+# 5 ns). The change is made while no thread is in the middle of a backward().
 
 from libc.stdlib cimport qsort
 from libc.string cimport memcpy
@@ -32,8 +32,8 @@ cdef enum:
     # Operands are fetched so many places before they are looked at, and nodes.
     PLACES_AHEAD = 6
     NODES_AHEAD = 20
-    # Graphs with fewer nodes are in the cache: a prefetch takes a third of what a node does. For others it
-    # takes half away (1e6 nodes: 38 -> 18 ns each).
+    # Graphs of fewer nodes are in the cache: there a prefetch adds a third to the time of a node. In larger
+    # ones it halves that time (1e6 nodes: 38 -> 18 ns each).
     PLACES_IN_CACHE = 16384
     # Places behind the last node that may be read.
     PLACES_AFTER = 24
@@ -50,7 +50,7 @@ cdef struct Collection:
     uint64_t newest
     size_t place
     size_t last_place
-    # Whether the places do not serve.
+    # Whether the nodes cannot be put in places, and need a list.
     bint scattered
     # Whether every operand has a smaller number than its result.
     bint in_order
@@ -176,7 +176,7 @@ cdef inline void find_below(Node *node, Collection *all) noexcept:
     else:
         find_all(node.left, node, all)
     if CODE_DOT <= code < CODE_FIRST_REDUCTION:
-        # What is older than a node is older than the one made right before it, which is not among them.
+        # The node with the next number has these inputs, too, and has found them; all are older than both.
         if node.right.node != all.inputs or chunk_of(node).number + 1 != all.user_of_inputs:
             find_all(node.right.node, node, all)
         all.inputs = node.right.node
@@ -195,9 +195,9 @@ cdef inline bint put_quickly(
     Node *operand, Node **table, size_t room_here, uint64_t newest, size_t place, size_t *last, Node **next,
     uint32_t here
 ) noexcept:
-    """find() of what most operands are, with what it reads in registers; False for the others.
+    """find() for operands of the most frequent kinds, with its state in registers; False for any other.
 
-    An operand that has the next place is told, so that the next step need not wait for what it reads there.
+    `next` is set to an operand that has the next place, so that the next step need not wait to read it there.
     """
     cdef Chunk *chunk = chunk_of(operand)
     cdef uint64_t own
@@ -217,7 +217,7 @@ cdef inline bint put_quickly(
 
 
 cdef bint fill_places(Node *root, Collection *all) noexcept:
-    """Put the root and the computed nodes of the pool below it in their places; whether these serve."""
+    """Put the root and the computed nodes of the pool below it in places; False if they need a list."""
     cdef Node **table
     cdef Node *node
     cdef Node *next = NULL
@@ -237,7 +237,7 @@ cdef bint fill_places(Node *root, Collection *all) noexcept:
         next = NULL
         if node != NULL:
             if last > PLACES_IN_CACHE:
-                # Where the next ones are, as long as CPython has allocated them in a row.
+                # The nodes after it are there if CPython has allocated them side by side.
                 prefetch(<char *>node - NODES_AHEAD * (sizeof(Node) + sizeof(Chunk)))
                 prefetch(<char *>chunk_of(node) - NODES_AHEAD * (sizeof(Node) + sizeof(Chunk)))
                 if table[place + PLACES_AHEAD] != NULL:

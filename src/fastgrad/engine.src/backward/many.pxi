@@ -51,8 +51,8 @@ cdef inline Node *dot_before(Node *node, PyObject *inputs, Node **at) noexcept n
 cdef inline bint begins_four(Node **four, Sweep *sweep) noexcept nogil:
     """Find the three nodes made before a dot product; whether they are those of the same layer's neurons.
 
-    What uses any of the four is younger than all of them, and has been pulled. Where a weight or an input is
-    used twice, the order of additions shows in the bits: so a chunk's end must not part the four.
+    A node that uses one of the four is younger than all of them, so it has been pulled. If a weight or an
+    input is used twice, bits depend on the order of the additions: so the four may lie in two chunks.
     """
     cdef int which
     if not sweep.inputs_computed:
@@ -103,7 +103,7 @@ cdef inline void pull_dot(Node *node, int code, Sweep *sweep) noexcept nogil:
     cdef Node *x
     cdef Node *four[4]
     cdef double w_data, g
-    # Leaves need not be marked, nor inputs shared with the node before: that is half of the work.
+    # Leaves need no mark, nor do inputs that the node before had, too. Marking is half of the work.
     if not is_dot(code):
         for index in range(size):
             mark(<Node *>PyTuple_GET_ITEM(node.left, index), sweep)

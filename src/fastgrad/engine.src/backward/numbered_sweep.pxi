@@ -1,9 +1,9 @@
-# The sweep of a build without the pool: it finds the nodes first, and puts them in the order of their
-# numbers, which is that of the pool.
+# The sweep of a build without the pool: it first collects the nodes, in the order of their numbers. The pool
+# has them in the same order.
 
 
 cdef int order_by_search(Node *root, Collection *all, list found) except -1:
-    """Put the listed nodes in the order of a search, where the numbers are of several threads."""
+    """Put the listed nodes in the order of a search, as several threads gave them their numbers."""
     all.count = 0
     found.extend(topological_order([<object>root]))
     for value in reversed(found):

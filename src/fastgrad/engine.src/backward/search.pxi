@@ -32,8 +32,8 @@ cdef inline void push(Stack *stack, PyObject *node) noexcept:
 
 
 cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
-    """Whether no gradient reaches the operand with this number: it was there to be chosen, and was not, or
-    it is a local derivative."""
+    """Whether the operand with this number gets no gradient: the node chose another operand, or this one is
+    a local derivative."""
     cdef int code = code_of(node)
     cdef int row = row_of(code)
     cdef double a, b, c
@@ -60,8 +60,8 @@ cdef bint is_passed_over(Node *node, Py_ssize_t index) noexcept:
 
 
 cdef inline bint visit_once(PyObject *node, set unmarked) except -1:
-    """Whether this is the first visit. A node counts as visited when its visit begins, and joins
-    the order when its operands have: marking it at the push of a parent would misorder diamonds.
+    """Note a visit; whether it is the first. A node is visited when its visit begins, and joins the order
+    after its operands. Marked as soon as a parent is pushed, diamonds would be in the wrong order.
 
     Without the lock no node is marked: other threads may look at the same graph.
     """

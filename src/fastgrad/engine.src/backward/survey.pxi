@@ -1,4 +1,4 @@
-# Whether a graph holds a node that the sweep cannot serve: this goes as the sweep does, and runs no rules.
+# The survey goes the sweep's way, without the rules, to find a node that the sweep cannot serve.
 
 cdef struct Survey:
     # How many nodes are reached and not looked at yet.
@@ -43,7 +43,7 @@ cdef inline void reach_below(Node *node, int code, Survey *survey) noexcept:
 cdef bint holds_irregular(Node *root) noexcept:
     """Whether a node that the sweep cannot serve is the root or below it.
 
-    All nodes above the first such one are older than their results: it is met in the order of the sweep.
+    The nodes above the first such node are all older than their results, so the sweep's order meets it.
     """
     cdef Survey survey
     cdef Chunk *chunk
