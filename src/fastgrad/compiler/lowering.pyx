@@ -546,6 +546,8 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
             append(uniform_singles, q)
     bias = uniform_total(self, uniform_pairs, uniform_singles, self.active.items[root])
     # New ids below may move the arrays.
+    if not products and len(lanes) == 1 and len(linear) >= 4:
+        return emit_sum_with(self, root, linear, bias, lanes[0])
     if not products:
         linear += [(self.constant(sign), x) for sign, x in lanes]
         return emit_linear(self, root, linear, bias)
@@ -553,17 +555,34 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
         base = lanes[0][1]
     elif linear or lanes:
         linear += [(self.constant(sign), x) for sign, x in lanes]
-        base = self.new_id(1, 0)
-        for weight, x in linear:
-            self.active.items[base] |= self.active.items[<int32_t>weight] | self.active.items[<int32_t>x]
-        self.active.items[base] |= self.active.items[bias]
-        self.active.items[base] = self.active.items[base] and self.active.items[root]
-        emit_linear(self, base, linear, bias)
+        base = weighted_sum(self, root, linear, bias)
     else:
         base = bias
     left = [pair[0] for pair in products]
     right = [pair[1] for pair in products]
     return self.step(&self.steps, OPCODE_INNER, root, new_wide(self, left, right), 0, base)
+
+
+cdef int emit_sum_with(Lowering self, int32_t root, list linear, int32_t bias, tuple single) except -1:
+    """A weighted sum, and a number that is added to it or subtracted, as of a residual connection.
+
+    Apart, the weighted sums of a layer read the same operands, and so become one matrix: on 16 channels it takes
+    a third of the time of 16 rows of 17 operands. The bits are those of a sum that ends in this number.
+    """
+    cdef int32_t base = weighted_sum(self, root, linear, bias)
+    sign, x = single
+    return self.step(&self.steps, (ROW_ADD if sign > 0 else ROW_SUB) << 2 | LANE_LANE, root, base, x)
+
+
+cdef int32_t weighted_sum(Lowering self, int32_t root, list linear, int32_t bias) except -1:
+    """The id of a weighted sum that is part of the sum that ends at this root."""
+    cdef int32_t base = self.new_id(1, 0)
+    for weight, x in linear:
+        self.active.items[base] |= self.active.items[<int32_t>weight] | self.active.items[<int32_t>x]
+    self.active.items[base] |= self.active.items[bias]
+    self.active.items[base] = self.active.items[base] and self.active.items[root]
+    emit_linear(self, base, linear, bias)
+    return base
 
 
 cdef int32_t new_wide(Lowering self, list left, list right=None) except -1:
