@@ -685,7 +685,10 @@ def branches_of_one_lane(o) -> tuple[list, list]:
 ONE_LANE = """
 
 cdef void run_{name}_one(const Instruction *first, Py_ssize_t count, const Block *block) noexcept nogil:
-    \"\"\"The same for a block of one lane, whose registers lie side by side.\"\"\"
+    \"\"\"The same for a block of one lane, whose registers lie side by side.
+
+    Those that the members of a bundle have are lanes to the instructions that compute it.
+    \"\"\"
     cdef double *r = block.registers
     cdef const double *u = block.uniform
     cdef double *sums = block.accumulators
@@ -693,10 +696,21 @@ cdef void run_{name}_one(const Instruction *first, Py_ssize_t count, const Block
     cdef const Wide *wide
     cdef const Instruction *i
     cdef double amount
-    cdef Py_ssize_t at
+    cdef Py_ssize_t at = 0
     cdef int opcode
-    for at in range(count):
+    cdef Block bundle
+    bundle.lanes = 0
+    while at < count:
         i = &first[at]
+        at += 1
+        if i.members:
+            if not bundle.lanes:
+                bundle = block[0]
+            bundle.lanes = i.members
+            while at < count and first[at].members == i.members:
+                at += 1
+            block.{name}(i, first + at - i, &bundle)
+            continue
         opcode = i.opcode
 """
 

@@ -24,7 +24,7 @@ cdef list row_gradients(
     Program self, list arguments, Py_ssize_t rows, Py_ssize_t threads, Py_ssize_t block, list values
 ):
     """For each argument the derivatives (k, N, columns), None for indices; puts the outputs into `values`."""
-    cdef Plan plan = self.plan_for(INPUTS)
+    cdef Plan plan = self.plan_for(INPUTS, rows)
     cdef Workspace workspace = self.start(plan, arguments, rows, threads, block)
     cdef Results results
     cdef Prepared one

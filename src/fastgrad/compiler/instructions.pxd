@@ -33,6 +33,8 @@ cdef struct Instruction:
     int32_t left_adjoint
     int32_t right_adjoint
     int32_t third_adjoint
+    # Of a block of one row: 0, or how many registers side by side it computes, as if they were lanes.
+    int32_t members
 
 # An instruction of many operands; all but counts and flags are offsets into the table of integers.
 cdef struct Wide:
@@ -59,7 +61,8 @@ cdef struct Wide:
     int32_t bias
     # The ids of a matrix's results, for `print`.
     int32_t made
-    # Offsets into the packed weights (-1: not wanted) and into the accumulators (-1: no gradients).
+    # In a matrix, and in a gather of uniform numbers, of which `outputs` is 0:
+    # offsets into the packed weights (-1: not wanted) and into the accumulators (-1: no gradients).
     int32_t packed
     int32_t transposed
     int32_t gradient
@@ -128,6 +131,9 @@ cdef struct Block:
     # The functions that run a loop instruction, forward and back.
     RunLoop forward_loop
     RunLoop backward_loop
+    # The loops over lanes, which compute bundles.
+    Run forward
+    Run backward
     LoopState *loops
 
 cdef struct Kernels:

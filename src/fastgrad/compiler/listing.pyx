@@ -30,8 +30,8 @@ def listing(Program program not None, dict lines=None):
     lines: by the id of a graph, the source lines of each of its records.
     """
     cdef Graph graph = program.graph
-    cdef Plan forward = program.plan_for(FORWARD)
-    cdef Plan backward = program.plan_for(BACKWARD)
+    cdef Plan backward = program.plan_shown(BACKWARD)
+    cdef Plan forward = program.plan_for(FORWARD, 1 if backward.most_members else -1)
     cdef Reader reader = Reader(program, backward, graph, lines)
     arguments = ", ".join([f"{name}: {kind_of(key)}" for name, key in zip(program.names, program.signature)])
     reader.read()
@@ -199,7 +199,13 @@ cdef class Reader:
 
     cdef int keep(self, const Instruction *i, list results) except -1:
         cdef const Wide *wide
-        cdef Py_ssize_t at
+        cdef Py_ssize_t at, count = i.members
+        if i.opcode == OPCODE_GATHER:
+            count = self.plan.wides[i.left].inputs
+        if count and results:
+            for at in range(count):
+                self.held[i.out + at] = f"{results[0]}.{at}"
+            return 0
         if roles_of(i.opcode).fields[0] == ROLE_MATRIX:
             wide = &self.plan.wides[i.left]
             for at in range(wide.outputs):
@@ -270,6 +276,9 @@ cdef class Reader:
         for field in range(3):
             if roles.fields[field] == ROLE_OPERAND or roles.fields[field] == ROLE_RESULT:
                 names.append(self.name(fields[field], once))
+            elif roles.fields[field] == ROLE_UNIFORM:
+                wide = &self.plan.wides[fields[field]]
+                names += [self.name(table[wide.left + at], once) for at in range(i.members)]
             elif roles.fields[field] >= ROLE_EACH:
                 wide = &self.plan.wides[fields[field]]
                 for at in range(wide.inputs):
@@ -284,11 +293,12 @@ cdef class Reader:
         cdef str what = roles.name.decode()
         cdef list operands = self.operands(i, once)
         if roles.fields[0] == ROLE_ARGUMENT:
-            return f"  load {results[0]}"
+            return f"  load {results[0]}" + (f" and {i.members - 1} beside it" if i.members else "")
         if roles.fields[1] == ROLE_LOOP:
             return f"  {few(results) or 'nothing'} = loop {i.right} from {few(operands)}"
         if roles.fields[1] == ROLE_NEXT:
-            return f"  {self.stored(i)} = {operands[0]}"
+            beside = f" and {i.members - 1} beside it" if i.members else ""
+            return f"  {self.stored(i)} = {operands[0]}{beside}"
         if roles.fields[1] == ROLE_OUTPUT:
             return f"  output {i.right} = {operands[0]}"
         if roles.fields[1] == ROLE_ARGUMENT:
@@ -302,6 +312,8 @@ cdef class Reader:
             what += f" {operands.pop()} + {self.plan.wides[i.left].inputs} products:"
         elif roles.fields[0] == ROLE_GIVEN:
             what += f" {operands.pop()} with the derivatives by {self.plan.wides[i.left].inputs} operands:"
+        if i.members:
+            what = f"{i.members} x {what}"
         return f"  {few(results)} = {what} {few(operands)}".rstrip()
 
     cdef str line_back(self, const Instruction *i, list results, list operands):
@@ -316,6 +328,9 @@ cdef class Reader:
         for field in range(3):
             if roles.fields[field] == ROLE_OPERAND:
                 wanted.append(adjoints[field] >= 0)
+            elif roles.fields[field] == ROLE_UNIFORM:
+                wide = &self.plan.wides[i.right if field == 1 else i.third]
+                wanted += [wide.gradient >= 0] * i.members
             elif roles.fields[field] >= ROLE_EACH:
                 wide = &self.plan.wides[i.left]
                 for at in range(wide.inputs):
@@ -324,6 +339,8 @@ cdef class Reader:
                         wanted.append(False)
                     elif roles.fields[field] == ROLE_PAIRS:
                         wanted.append(table[wide.right_adjoint + at] >= 0)
+        if roles.fields[0] == ROLE_OPERAND and not roles.out and roles.fields[1] == ROLE_NONE:
+            return f"  the gradients of {i.members} members are cleared"
         given = [f"d{name}" for name, asked in zip(operands, wanted) if asked]
         if roles.fields[0] == ROLE_MATRIX and self.plan.wides[i.left].gradient >= 0:
             weights = self.plan.wides[i.left].fresh_right

@@ -30,6 +30,8 @@ cdef class WideStep:
     cdef Py_ssize_t start
     cdef Py_ssize_t size
     cdef bint pairs
+    # Whether all are uniform numbers that are copied into a bundle; they lie side by side in Plan.packed.
+    cdef bint uniform
     # In a matrix: the results, the weights of each result in turn, and a bias for each result.
     cdef list results
     cdef list weights
@@ -106,6 +108,12 @@ cdef class Lowering:
     # Of each step for every row, whether it runs step by step, as Divided.stepwise says it of records.
     cdef Integers stepwise
     cdef int is_stepwise
+    # Of each step for every row, 0, or how many members the bundle has that it computes; see bundles.pxi.
+    cdef Integers members
+    # For each id: the bundle that it is a member of, or -1, and its number there; of a bundle, how many it has.
+    cdef Integers bundle
+    cdef Integers number
+    cdef Integers size
     # Operands of wide instructions, as ids.
     cdef Integers ids
     cdef list wides
@@ -136,4 +144,4 @@ cdef inline Py_ssize_t states_of(Lowering self) except -1:
     return self.graph.taken[1] if self.scope.divided is None else self.scope.divided.states
 
 
-cdef Lowering lowered(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout)
+cdef Lowering lowered(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout, bint one_row)

@@ -8,7 +8,7 @@ registers.
 """
 
 from libc.stdint cimport int32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
@@ -76,6 +76,9 @@ cdef class Lowering:
         append(&self.user, -1)
         append(&self.absorbed, 0)
         append(&self.chain, -1)
+        append(&self.bundle, -1)
+        append(&self.number, 0)
+        append(&self.size, 0)
         return append(&self.varying, varying)
 
     cdef int32_t constant(self, double number) except -1:
@@ -88,6 +91,7 @@ cdef class Lowering:
     ) except -1:
         if steps == &self.steps:
             append(&self.stepwise, self.is_stepwise)
+            append(&self.members, 0)
         append(steps, opcode)
         append(steps, out)
         append(steps, left)
@@ -108,6 +112,10 @@ cdef void for_each_list(Lowering self) noexcept:
     PyMem_RawFree(self.steps.items)
     PyMem_RawFree(self.once.items)
     PyMem_RawFree(self.stepwise.items)
+    PyMem_RawFree(self.members.items)
+    PyMem_RawFree(self.bundle.items)
+    PyMem_RawFree(self.number.items)
+    PyMem_RawFree(self.size.items)
     PyMem_RawFree(self.ids.items)
     PyMem_RawFree(self.pairs.items)
     PyMem_RawFree(self.singles.items)
@@ -806,12 +814,7 @@ cdef int emit_varying(Lowering self, int32_t index) except -1:
         special = opcode_at(row, graph.constants[graph.first(second)])
         if special:
             return self.step(&self.steps, special, index, first, second)
-    kind = LANE_LANE
-    if not self.varying.items[second]:
-        kind = LANE_UNIFORM
-    elif not self.varying.items[first]:
-        kind = UNIFORM_LANE
-    return self.step(&self.steps, row << 2 | kind, index, first, second)
+    return self.step(&self.steps, row << 2 | kind_of(self, first, second), index, first, second)
 
 
 cdef int emit_once(Lowering self, int32_t index) except -1:
@@ -898,12 +901,17 @@ cdef int32_t output_lanes(Lowering self, int32_t output) except -1:
     return self.spread[output]
 
 
-cdef Lowering lowered(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout):
-    """Run the passes over the records, in their order."""
+include "bundles.pxi"
+
+
+cdef Lowering lowered(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout, bint one_row):
+    """Run the passes over the records, in their order; one_row: for calls of one row."""
     cdef Lowering self = Lowering(graph, purpose, kinds, scope, layout)
     simplify_powers(self)
     analyse(self)
     follow_gradients(self)
     find_chains(self)
     emit_steps(self)
+    if one_row and (scope is None or scope.divided is None):
+        find_bundles(self)
     return self

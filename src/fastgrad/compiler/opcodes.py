@@ -24,6 +24,7 @@ __all__ = ["INSTRUCTIONS", "ROLES", "Instruction", "Role"]
 #     state       in a loop's step: a number of the state
 #     next        in a loop's step: what it hands on: a number of the next state or, after these, one it makes
 #     output      the number of an output          loop      the number of a loop of the program
+#     uniform     a list of uniform numbers, which are packed side by side, as weights are
 #     group       how many instructions, from this one on, it does the work of; 0 if one before it does
 Role: TypeAlias = Literal[
     "",
@@ -36,6 +37,7 @@ Role: TypeAlias = Literal[
     "output",
     "loop",
     "group",
+    "uniform",
     "each",
     "pairs",
     "given",
@@ -96,6 +98,14 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction("take", left="each", right="argument", third="column"),
     # A step that is repeated; the operands are the first state and the numbers that it takes from outside.
     Instruction("loop", left="each", right="loop", out=False),
+    # Of one row: the members of a bundle = a list of operands.
+    Instruction("gather", left="each"),
+    # Of one row: the members of a bundle = left * right + third, a uniform number for each member.
+    Instruction(
+        "affine", left="operand", right="uniform", third="uniform", reads=((), ("left",), ()), flops=2
+    ),
+    # Of one row, on the way back alone: the gradients of a bundle = 0, where they come one by one and at once.
+    Instruction("clear", left="operand", out=False),
     # In a loop's step: give a number to the next step, or to the program around the loop.
     Instruction("store", left="operand", right="next", out=False),
     # Where the lanes are the steps of a loop: out = number `third` of the state, which each step sets to

@@ -138,8 +138,9 @@ cdef class Plan:
     cdef Py_ssize_t wide_count
     cdef int32_t *table
     cdef Py_ssize_t table_size
-    # The most operands or results of a matrix.
+    # The most operands or results of a matrix, and the most members of a bundle, or 0.
     cdef Py_ssize_t widest
+    cdef Py_ssize_t most_members
     cdef Py_ssize_t registers
     cdef Py_ssize_t outputs
     # The uniform numbers are, in this order: parameters, columns of arguments that all rows share, constants,
@@ -200,4 +201,4 @@ cdef class Plan:
     cdef Py_ssize_t by_row
 
 
-cdef Plan make_plan(Graph graph, int purpose, tuple kinds)
+cdef Plan make_plan(Graph graph, int purpose, tuple kinds, bint one_row)

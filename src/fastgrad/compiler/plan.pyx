@@ -146,6 +146,16 @@ cdef class Allocation:
     cdef bint once
     # Where the columns of a matrix that want a gradient are: by its `packed`, and how many.
     cdef dict transposed
+    # How many members has the bundle that the step at hand computes, or 0.
+    cdef int32_t members
+    # Registers side by side that are free, by their number. For each id: how many steps write it, or its members.
+    cdef dict free_runs
+    cdef Integers makers
+    # Of a bundle: the first of its members' flags in `begun`, which says whether a member has a gradient yet;
+    # and whether gradients of members come both one by one and at once.
+    cdef Integers flags
+    cdef Integers begun
+    cdef Integers mixed
 
     def __cinit__(self, Lowering lowering not None, Plan plan not None):
         cdef Py_ssize_t size = lowering.varying.size, index
@@ -153,6 +163,7 @@ cdef class Allocation:
         self.plan = plan
         self.loop_plans = {}
         self.transposed = {}
+        self.free_runs = {}
         self.count = lowering.steps.size * <Py_ssize_t>sizeof(int32_t) // <Py_ssize_t>sizeof(Step)
         self.registers = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
         self.adjoint = <int32_t *>PyMem_RawMalloc((size + 1) * sizeof(int32_t))
@@ -164,6 +175,11 @@ cdef class Allocation:
         for index in range(size):
             self.registers[index] = self.adjoint[index] = self.uniform[index] = self.accumulator[index] = -1
             self.last[index] = -1
+            append(&self.makers, 0)
+            append(&self.mixed, 0)
+            append(&self.flags, <int32_t>self.begun.size)
+            for _ in range(lowering.size.items[index]):
+                append(&self.begun, 0)
 
     def __dealloc__(self):
         PyMem_RawFree(self.registers)
@@ -177,6 +193,10 @@ cdef class Allocation:
         PyMem_RawFree(self.reads.items)
         PyMem_RawFree(self.keeps.items)
         PyMem_RawFree(self.targets.items)
+        PyMem_RawFree(self.makers.items)
+        PyMem_RawFree(self.flags.items)
+        PyMem_RawFree(self.begun.items)
+        PyMem_RawFree(self.mixed.items)
 
     cdef Step *step(self, Py_ssize_t index) noexcept:
         return <Step *>self.lowering.steps.items + index
@@ -184,6 +204,9 @@ cdef class Allocation:
     cdef int stepwise(self, const Step *step) noexcept:
         """Whether a step of a divided loop runs step by step; see Divided.stepwise."""
         return self.lowering.stepwise.items[step - self.step(0)]
+
+    cdef int32_t members_of(self, const Step *step) noexcept:
+        return self.lowering.members.items[step - self.step(0)]
 
     cdef bint varies(self, int32_t operand) noexcept:
         return self.lowering.varying.items[operand] != 0
@@ -206,13 +229,21 @@ cdef class Allocation:
 
     cdef int read(self, int32_t operand) except -1:
         if self.varies(operand):
-            append(&self.reads, operand)
+            append(&self.reads, self.owner(operand))
         return 0
 
     cdef int keep(self, int32_t operand) except -1:
         if self.varies(operand):
-            append(&self.keeps, operand)
+            append(&self.keeps, self.owner(operand))
         return 0
+
+    cdef int write(self, int32_t result) except -1:
+        return append(&self.writes, self.owner(result))
+
+    cdef int32_t owner(self, int32_t operand) noexcept:
+        """Whose registers an id has: those of the bundle of which it is a member, or its own."""
+        cdef int32_t bundle = self.lowering.bundle.items[operand]
+        return operand if bundle < 0 else bundle
 
     cdef int describe(self, const Step *step) except -1:
         """Fill the four lists for a step, and find whether it passes a gradient on."""
@@ -220,8 +251,9 @@ cdef class Allocation:
         cdef int need = 0, field
         self.passes_on = False
         self.writes.size = self.reads.size = self.keeps.size = self.targets.size = 0
+        self.members = self.members_of(step)
         if roles.out:
-            append(&self.writes, step.out)
+            self.write(step.out)
         if roles.fields[1] == ROLE_NEXT and self.stepwise(step) == FORWARD_ONLY:
             # The gradient by the next number goes through `evolve`, or through another store.
             return self.read(step.fields[0])
@@ -234,6 +266,9 @@ cdef class Allocation:
                 self.read(step.fields[field])
             elif roles.fields[field] == ROLE_STATE and self.wanted(step.out):
                 need |= roles.reads[field]
+            elif roles.fields[field] == ROLE_UNIFORM:
+                if self.describe_uniform(self.lowering.wides[step.fields[field]]):
+                    need |= roles.reads[field]
             elif roles.fields[field] == ROLE_LOOP:
                 self.describe_loop(self.lowering.loops[step.out], self.lowering.wides[step.fields[0]])
             elif roles.fields[field] >= ROLE_EACH:
@@ -255,6 +290,12 @@ cdef class Allocation:
             self.keeps.size = self.targets.size = 0
         return 0
 
+    cdef bint describe_uniform(self, WideStep wide) except -1:
+        """Whether a list of uniform numbers wants gradients."""
+        cdef int32_t first = self.lowering.ids.items[wide.start]
+        self.use(first)
+        return self.wanted(first)
+
     cdef int describe_wide(self, WideStep wide, const Roles *roles, int32_t out) except -1:
         cdef const int32_t *ids = self.lowering.ids.items + wide.start
         cdef int reads = roles.reads[0]
@@ -262,7 +303,7 @@ cdef class Allocation:
         cdef Py_ssize_t at
         if wide.results is not None:
             for operand in wide.results:
-                append(&self.writes, operand)
+                self.write(operand)
                 if wide.activation and self.wanted(operand):
                     self.keep(operand)
             keep_all = self.any_wanted(wide.weights)
@@ -292,7 +333,7 @@ cdef class Allocation:
         cdef const int32_t *ids = self.lowering.ids.items + wide.start
         cdef Py_ssize_t at
         for result, _ in loop.results:
-            append(&self.writes, result)
+            self.write(result)
         if loop.active and self.lowering.purpose != FORWARD:
             for at in range(wide.size):
                 self.keep(ids[at])
@@ -305,6 +346,24 @@ cdef class Allocation:
         self.plan.registers += 1
         return <int32_t>(self.plan.registers - 1)
 
+    cdef int32_t take_registers(self, int32_t owner) except -1:
+        """The first register for an id: of as many as the members of a bundle need, in whole vectors."""
+        cdef int32_t length = in_vectors(self.lowering.size.items[owner])
+        cdef list free = self.free_runs.get(length)
+        if length == 0:
+            return self.take_register()
+        if free:
+            return free.pop()
+        self.plan.registers = in_vectors(as_offset(self.plan.registers)) + length
+        return as_offset(self.plan.registers) - length
+
+    cdef int free_register(self, int32_t owner, int32_t register) except -1:
+        cdef int32_t length = in_vectors(self.lowering.size.items[owner])
+        if length:
+            self.free_runs.setdefault(length, []).append(register)
+            return 0
+        return append(&self.free_registers, register)
+
     cdef int release(self, Integers *operands, Py_ssize_t time) except -1:
         """Give back the registers of values that are not read after this time."""
         cdef Py_ssize_t at
@@ -313,7 +372,7 @@ cdef class Allocation:
             operand = operands.items[at]
             if self.last[operand] == time:
                 self.last[operand] = -1
-                append(&self.free_registers, self.registers[operand])
+                self.free_register(operand, self.registers[operand])
         return 0
 
     cdef int32_t uniform_of(self, int32_t operand) except -1:
@@ -328,8 +387,15 @@ cdef class Allocation:
         if self.once:
             return self.uniform_of(operand)
         if self.varies(operand):
-            return self.registers[operand]
+            return self.register_of(operand)
         return ~self.uniform_of(operand)
+
+    cdef int32_t register_of(self, int32_t operand) noexcept:
+        return self.registers[self.owner(operand)] + self.lowering.number.items[operand]
+
+    cdef int32_t adjoint_of(self, int32_t operand) noexcept:
+        cdef int32_t first = self.adjoint[self.owner(operand)]
+        return first if first < 0 else first + self.lowering.number.items[operand]
 
     cdef int32_t gradient_place(self, int32_t operand) except? -1:
         """The register or the accumulator of an operand's gradient, or -1."""
@@ -338,17 +404,37 @@ cdef class Allocation:
         if self.once:
             return <int32_t>self.plan.uniforms + self.uniform_of(operand)
         if self.varies(operand):
-            return self.adjoint[operand]
+            return self.adjoint_of(operand)
         if self.accumulator[operand] < 0:
             self.accumulator[operand] = append(&self.accumulated, self.uniform_of(operand))
         return self.accumulator[operand]
 
     cdef int32_t begin_gradient(self, int32_t operand) except -1:
         """Give an operand's gradient a register if it needs one and has none; return 1 if so, else 0."""
-        if self.once or not self.wanted(operand) or not self.varies(operand) or self.adjoint[operand] >= 0:
+        cdef int32_t owner = self.owner(operand)
+        if self.once or not self.wanted(operand) or not self.varies(operand):
+            return 0
+        if self.lowering.size.items[owner]:
+            if self.adjoint[owner] < 0:
+                self.adjoint[owner] = self.take_registers(owner)
+            return self.begin_members(operand) == 0
+        if self.adjoint[operand] >= 0:
             return 0
         self.adjoint[operand] = self.take_register()
         return 1
+
+    cdef int32_t begin_members(self, int32_t operand) noexcept:
+        """Note that the step gives gradients to members from this one on; return how many had one."""
+        cdef int32_t *begun = self.begun.items + self.flags.items[self.owner(operand)]
+        cdef int32_t count = 0, at, first = self.lowering.number.items[operand]
+        for at in range(first, first + max(self.members, 1)):
+            count += begun[at]
+            begun[at] = 1
+        return count
+
+
+cdef inline int32_t in_vectors(int32_t members) noexcept:
+    return (members + 7) // 8 * 8
 
 
 cdef int lifetimes(Allocation self) except -1:
@@ -356,6 +442,7 @@ cdef int lifetimes(Allocation self) except -1:
     for time in range(self.count):
         self.describe(self.step(time))
         for at in range(self.writes.size):
+            self.makers.items[self.writes.items[at]] += 1
             self.last[self.writes.items[at]] = max(self.last[self.writes.items[at]], time)
         for at in range(self.reads.size):
             self.last[self.reads.items[at]] = max(self.last[self.reads.items[at]], time)
@@ -387,6 +474,8 @@ cdef int lay_out_wides(Allocation self) except -1:
         as_offset(end_of(offset, step))
         wide.inputs = step.size
         wide.outputs = 1 if step.results is None else len(step.results)
+        if step.uniform:
+            wide.outputs = 0
         wide.gradient = wide.packed = wide.transposed = wide.lookup = -1
         wide.left = offset
         wide.left_adjoint = offset + wide.inputs
@@ -410,6 +499,9 @@ cdef int lay_out_wides(Allocation self) except -1:
             wide.packed = packed.setdefault(same, as_offset(plan.packed))
             if wide.packed == plan.packed:
                 plan.packed += wide.outputs * (1 + <Py_ssize_t>wide.inputs)
+        elif step.uniform:
+            wide.packed = as_offset(plan.packed)
+            plan.packed += wide.inputs
     for number in range(<int32_t>plan.lookup_count if plan.tables else 0):
         plan.wides[plan.lookups[number].wide].lookup = number
     plan.table_size = offset
@@ -434,7 +526,7 @@ cdef int place_operands(Allocation self, const Step *step, Instruction *instruct
             fields[field] = self.place(step.fields[field])
         elif roles.fields[field] == ROLE_LOOP:
             place_loop(self, step)
-        elif roles.fields[field] >= ROLE_EACH:
+        elif roles.fields[field] >= ROLE_EACH or roles.fields[field] == ROLE_UNIFORM:
             place_wide(self, step.fields[field])
     return 0
 
@@ -453,7 +545,7 @@ cdef int place_loop(Allocation self, const Step *step) except -1:
         code.results[at] = code.result_adjoints[at] = -1
         code.states_active[at] = loop.scope.states_active[at]
     for result, number in loop.results:
-        code.results[<Py_ssize_t>number] = self.registers[<int32_t>result]
+        code.results[<Py_ssize_t>number] = self.register_of(result)
     for at in range(code.outside):
         operand = ids[code.states + at]
         code.uniform[at] = -1 if self.varies(operand) else self.uniform_of(operand)
@@ -516,7 +608,7 @@ cdef int place_wide(Allocation self, int32_t number) except -1:
             plan.table[wide.right + at] = self.place(ids[wide.inputs + at])
     if step.results is not None:
         for at in range(wide.outputs):
-            plan.table[wide.out + at] = self.registers[<int32_t>step.results[at]]
+            plan.table[wide.out + at] = self.register_of(step.results[at])
             plan.table[wide.made + at] = step.results[at]
             plan.table[wide.bias + at] = self.uniform_of(step.biases[at])
         for at in range(<Py_ssize_t>wide.outputs * wide.inputs):
@@ -537,7 +629,7 @@ cdef int place_gradients(Allocation self, const Step *step, Instruction *instruc
             adjoints[field] = self.gradient_place(step.fields[field])
         elif roles.fields[field] == ROLE_LOOP:
             place_loop_gradients(self, step)
-        elif roles.fields[field] >= ROLE_EACH:
+        elif roles.fields[field] >= ROLE_EACH or roles.fields[field] == ROLE_UNIFORM:
             place_wide_gradients(self, step.fields[field], roles)
     if roles.fields[0] == ROLE_ARGUMENT and stores_gradient(self, step):
         instruction.fresh = FRESH_LEFT
@@ -559,7 +651,7 @@ cdef int place_loop_gradients(Allocation self, const Step *step) except -1:
     cdef LoopPlan plan = self.loop_plans[step.out]
     cdef Py_ssize_t at
     for result, number in loop.results:
-        plan.code.result_adjoints[<Py_ssize_t>number] = self.adjoint[<int32_t>result]
+        plan.code.result_adjoints[<Py_ssize_t>number] = self.adjoint_of(result)
     for at in range(plan.code.states):
         plan.code.cleared[at] = plan.code.states_active[at]
     for at in range(plan.body.forward_count):
@@ -577,6 +669,10 @@ cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *role
     cdef const int32_t *ids = self.lowering.ids.items + step.start
     cdef bint weights
     cdef Py_ssize_t at, active = 0
+    if step.uniform:
+        # As for a matrix, place_accumulators gives them accumulators side by side.
+        wide.gradient = 0 if self.wanted(ids[0]) else -1
+        return 0
     for at in range(wide.inputs):
         plan.table[wide.fresh_left + at] = self.begin_gradient(ids[at])
         wide.any_fresh |= plan.table[wide.fresh_left + at]
@@ -589,7 +685,7 @@ cdef int place_wide_gradients(Allocation self, int32_t number, const Roles *role
     if step.results is None:
         return 0
     for at in range(wide.outputs):
-        plan.table[wide.out_adjoint + at] = self.adjoint[<int32_t>step.results[at]]
+        plan.table[wide.out_adjoint + at] = self.adjoint_of(step.results[at])
     weights = self.any_wanted(step.weights)
     if weights or self.any_wanted(step.biases):
         wide.gradient = 0
@@ -609,6 +705,7 @@ cdef int place_forward(Allocation self) except -1:
     """Registers of values, and the instructions of the way forward."""
     cdef Plan plan = self.plan
     cdef const Step *step
+    cdef int32_t owner
     cdef Py_ssize_t time, at
     plan.forward_count = self.count
     plan.forward = <Instruction *>zeroed(self.count, sizeof(Instruction))
@@ -618,13 +715,75 @@ cdef int place_forward(Allocation self) except -1:
         step = self.step(time)
         self.describe(step)
         for at in range(self.writes.size):
-            self.registers[self.writes.items[at]] = self.take_register()
+            owner = self.writes.items[at]
+            if self.registers[owner] < 0:
+                self.registers[owner] = self.take_registers(owner)
         plan.made[time] = step.out
+        plan.forward[time].members = self.members
+        if roles_of(step.opcode).out:
+            # A gather computes a bundle, though its operands are single numbers.
+            plan.forward[time].members = max(self.members, self.lowering.size.items[step.out])
+        plan.most_members = max(plan.most_members, <Py_ssize_t>self.members)
         place_operands(self, step, &plan.forward[time])
         self.release(&self.reads, time)
         self.release(&self.writes, time)
         if roles_of(step.opcode).fields[1] == ROLE_ARGUMENT:
             plan.ranges.append((step.fields[1], step.fields[2], plan.wides[step.fields[0]].inputs))
+    return 0
+
+
+cdef Py_ssize_t find_mixed(Allocation self) except -1:
+    """Find the bundles that give some members a gradient one by one and then all at once, or not all of them.
+
+    Whether a member's gradient is stored or added is said of all members that an instruction computes. So the
+    gradients of these bundles are cleared first. Returns how many there are.
+    """
+    cdef const Step *step
+    cdef Lowering lowering = self.lowering
+    cdef Py_ssize_t time, at, found = 0
+    cdef int32_t target, owner, had
+    if not self.begun.size:
+        return 0
+    for time in range(self.count - 1, -1, -1):
+        step = self.step(time)
+        self.describe(step)
+        for at in range(self.writes.size if self.passes_on else 0):
+            owner = self.writes.items[at]
+            for target in range(lowering.size.items[owner]):
+                if not self.begun.items[self.flags.items[owner] + target]:
+                    self.mixed.items[owner] = 1
+        for at in range(self.targets.size):
+            target = self.targets.items[at]
+            owner = self.owner(target)
+            if self.varies(target) and lowering.size.items[owner]:
+                had = self.begin_members(target)
+                if had and had < self.members:
+                    self.mixed.items[owner] = 1
+    memset(self.begun.items, 0, self.begun.size * sizeof(int32_t))
+    for at in range(self.mixed.size):
+        found += self.mixed.items[at]
+    return found
+
+
+cdef int clear_mixed(Allocation self, Py_ssize_t time) except -1:
+    """Clear the gradients of such bundles before the first instruction that adds to one."""
+    cdef Plan plan = self.plan
+    cdef Instruction *instruction
+    cdef int32_t owner, at, member
+    for at in range(<int32_t>self.targets.size):
+        owner = self.owner(self.targets.items[at])
+        if not self.mixed.items[owner] or self.adjoint[owner] >= 0:
+            continue
+        self.adjoint[owner] = self.take_registers(owner)
+        for member in range(self.lowering.size.items[owner]):
+            self.begun.items[self.flags.items[owner] + member] = 1
+        instruction = &plan.backward[plan.backward_count]
+        plan.origin[plan.backward_count] = <int32_t>time
+        plan.backward_count += 1
+        instruction.opcode, instruction.fresh = OPCODE_CLEAR, FRESH_LEFT
+        instruction.left, instruction.left_adjoint = self.registers[owner], self.adjoint[owner]
+        instruction.right_adjoint = instruction.third_adjoint = instruction.out_adjoint = -1
+        instruction.members = self.lowering.size.items[owner]
     return 0
 
 
@@ -634,14 +793,16 @@ cdef int place_backward(Allocation self) except -1:
     cdef const Step *step
     cdef Instruction *instruction
     cdef int32_t operand
-    cdef Py_ssize_t time, at
-    plan.backward = <Instruction *>zeroed(self.count, sizeof(Instruction))
-    plan.origin = <int32_t *>zeroed(self.count, sizeof(int32_t))
+    cdef Py_ssize_t time, at, count
+    count = self.count + find_mixed(self)
+    plan.backward = <Instruction *>zeroed(count, sizeof(Instruction))
+    plan.origin = <int32_t *>zeroed(count, sizeof(int32_t))
     for time in range(self.count - 1, -1, -1):
         look_for_signals(time)
         step = self.step(time)
         self.describe(step)
         if self.passes_on:
+            clear_mixed(self, time)
             instruction = &plan.backward[plan.backward_count]
             plan.origin[plan.backward_count] = <int32_t>time
             plan.backward_count += 1
@@ -649,8 +810,9 @@ cdef int place_backward(Allocation self) except -1:
             place_gradients(self, step, instruction)
         for at in range(self.writes.size):
             operand = self.writes.items[at]
-            if self.adjoint[operand] >= 0:
-                append(&self.free_registers, self.adjoint[operand])
+            self.makers.items[operand] -= 1
+            if self.adjoint[operand] >= 0 and self.makers.items[operand] == 0:
+                self.free_register(operand, self.adjoint[operand])
         if not plan.repeats:
             # The way back of a Jacobian runs once an output and needs the values each time, so it keeps them.
             self.release(&self.keeps, 2 * self.count - 1 - time)
@@ -661,7 +823,7 @@ cdef inline bint moves_lanes(const Instruction *i, Py_ssize_t arguments) noexcep
     """Whether an instruction moves lanes from or to what the caller has."""
     cdef const Roles *roles = roles_of(i.opcode)
     if roles.fields[0] == ROLE_ARGUMENT:
-        return i.left < arguments
+        return i.left < arguments and i.members == 0
     return roles.fields[2] == ROLE_GROUP and arguments > 0 and i.left >= 0
 
 
@@ -686,7 +848,7 @@ cdef void group_moves(Instruction *first, Py_ssize_t count, Py_ssize_t arguments
                 and (direction > 0 or one.fresh & first[end].fresh & FRESH_LEFT)
             ):
                 end += 1
-        if roles.fields[2] == ROLE_GROUP:
+        if roles.fields[2] == ROLE_GROUP and one.members == 0:
             one.third = <int32_t>(end - at)
             for at in range(at + 1, end):
                 first[at].third = 0
@@ -731,6 +893,10 @@ cdef int place_accumulators(Allocation self) except -1:
             continue
         wide.gradient = gradients.setdefault(wide.packed, <int32_t>self.accumulated.size)
         if wide.gradient < self.accumulated.size:
+            continue
+        if (<WideStep>self.lowering.wides[number]).uniform:
+            for at in range(wide.inputs):
+                append(&self.accumulated, ~plan.table[wide.left + at])
             continue
         for at in range(wide.outputs):
             append(&self.accumulated, plan.table[wide.bias + at])
@@ -899,7 +1065,7 @@ cdef void list_panels(
 
 cdef int list_packed(Plan plan) except -1:
     """Of every matrix: the bias, panels of rows, and panels of the columns that want a gradient."""
-    cdef Py_ssize_t number
+    cdef Py_ssize_t number, at
     cdef const Wide *wide
     cdef const int32_t *weights
     cdef int32_t *out
@@ -908,8 +1074,12 @@ cdef int list_packed(Plan plan) except -1:
         wide = &plan.wides[number]
         if wide.packed < 0:
             continue
-        weights = plan.table + wide.weights
         out = plan.packed_from + wide.packed
+        if wide.outputs == 0:
+            for at in range(wide.inputs):
+                out[at] = ~plan.table[wide.left + at]
+            continue
+        weights = plan.table + wide.weights
         memcpy(out, plan.table + wide.bias, wide.outputs * sizeof(int32_t))
         list_panels(weights, wide.outputs, wide.inputs, wide.inputs, 1, out + wide.outputs)
         if wide.transposed >= 0:
@@ -1040,10 +1210,10 @@ cdef double count_flops(Plan plan) noexcept:
     for at in range(plan.forward_count):
         roles = roles_of(plan.forward[at].opcode)
         if roles.fields[0] < ROLE_EACH:
-            total += roles.flops
+            total += roles.flops * max(plan.forward[at].members, 1)
             continue
         wide = &plan.wides[plan.forward[at].left]
-        total += <double>roles.flops * wide.outputs * wide.inputs
+        total += <double>roles.flops * wide.outputs * wide.inputs * max(plan.forward[at].members, 1)
         if wide.activation:
             total += <double>wide.outputs * roles_of(wide.activation << 2).flops
     for loop in plan.loops:
@@ -1077,7 +1247,7 @@ cdef double count_work(Plan plan) noexcept:
     return total
 
 
-cdef int plan_loops(Allocation self, tuple kinds) except -1:
+cdef int plan_loops(Allocation self, tuple kinds, bint one_row) except -1:
     """The plans of all loops that are steps of this plan."""
     cdef Lowering lowering = self.lowering
     cdef const Step *step
@@ -1090,7 +1260,8 @@ cdef int plan_loops(Allocation self, tuple kinds) except -1:
         if roles_of(step.opcode).fields[1] == ROLE_LOOP:
             loop = lowering.loops[step.out]
             body = plan_of(
-                loop.loop.body, lowering.purpose, kinds, loop.scope, lowering.layout, self.plan.repeats
+                loop.loop.body, lowering.purpose, kinds, loop.scope, lowering.layout, self.plan.repeats,
+                one_row,
             )
             self.loop_plans[step.out] = plan = LoopPlan()
             plan.fill(loop, body)
@@ -1116,7 +1287,7 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
         return 0
     body = plan_of(
         found.graph, self.plan.purpose, kinds, loop.scope.over_steps(found), self.lowering.layout,
-        self.plan.repeats,
+        self.plan.repeats, False,
     )
     stepwise = <double>body.stepwise + BACK_COST * <double>body.stepwise_back
     lanes = body.forward_count + body.backward_count + body.again_count - body.stepwise - body.stepwise_back
@@ -1128,9 +1299,11 @@ cdef int plan_steps(Allocation self, LoopPlan plan, LoopStep loop, tuple kinds) 
     return 0
 
 
-cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout layout, bint repeats):
+cdef Plan plan_of(
+    Graph graph, int purpose, tuple kinds, Scope scope, Layout layout, bint repeats, bint one_row
+):
     """Lower a graph for one purpose and place its numbers, pass by pass."""
-    cdef Lowering lowering = lowered(graph, purpose, kinds, scope, layout)
+    cdef Lowering lowering = lowered(graph, purpose, kinds, scope, layout, one_row)
     cdef Plan plan = Plan()
     cdef Allocation allocation
     plan.purpose = purpose
@@ -1148,7 +1321,7 @@ cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout lay
     number_uniforms(allocation)
     # What selects computes the gradients of a row by all parameters.
     find_tables(allocation, scope is None and not any_selects(graph))
-    plan_loops(allocation, kinds)
+    plan_loops(allocation, kinds, one_row)
     lifetimes(allocation)
     lay_out_wides(allocation)
     place_forward(allocation)
@@ -1160,6 +1333,9 @@ cdef Plan plan_of(Graph graph, int purpose, tuple kinds, Scope scope, Layout lay
             plan.rows = RowProgram(graph, purpose, kinds)
             plan.by_row = allocation.accumulated.size
             list_by_row(allocation)
+    if allocation.begun.size:
+        # Of a loop, the registers of each step begin with a whole vector.
+        plan.registers = in_vectors(as_offset(plan.registers))
     if scope is not None:
         find_again(allocation)
     if scope is not None and scope.divided is not None:
@@ -1204,6 +1380,7 @@ cdef int connect(Plan root, Plan outer, Py_ssize_t parent) except -1:
             root.widest = max(root.widest, plan.over_steps.widest)
         root.sums = max(root.sums, code.accumulators + body.accumulators)
         root.widest = max(root.widest, body.widest)
+        root.most_members = max(root.most_members, body.most_members)
         connect(root, body, number)
     return 0
 
@@ -1228,12 +1405,12 @@ cdef int connect_steps(LoopPlan self, Plan body) except -1:
     return 0
 
 
-cdef Plan make_plan(Graph graph, int purpose, tuple kinds):
-    """The plan of a whole program for one purpose."""
+cdef Plan make_plan(Graph graph, int purpose, tuple kinds, bint one_row):
+    """The plan of a whole program for one purpose; one_row: for calls of one row, whose steps it bundles."""
     cdef Layout layout = Layout()
     cdef Plan plan
     layout.arguments = len(kinds)
-    plan = plan_of(graph, purpose, kinds, None, layout, purpose == INPUTS and len(graph.outputs) > 1)
+    plan = plan_of(graph, purpose, kinds, None, layout, purpose == INPUTS and len(graph.outputs) > 1, one_row)
     plan.sums = plan.accumulators
     plan.all_arguments = layout.arguments
     plan.all_loops = [None] * layout.loops

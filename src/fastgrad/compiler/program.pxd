@@ -34,7 +34,8 @@ cdef class Program:
     # Programs of derivatives of this one, by what they compute.
     cdef dict relatives
 
-    cdef Plan plan_for(self, int purpose)
+    cdef Plan plan_for(self, int purpose, Py_ssize_t rows=*)
+    cdef Plan plan_shown(self, int purpose)
     cdef bint fits(self, list arguments) except -1
     cdef Py_ssize_t count_rows(self, list arguments) except -1
     cdef list index_ranges(self)

@@ -192,15 +192,25 @@ cdef class Program:
         """Whether a loop is part of the program."""
         return len(self.graph.loops) > 0
 
-    cdef Plan plan_for(self, int purpose):
-        plan = self.plans.get(purpose)
+    cdef Plan plan_for(self, int purpose, Py_ssize_t rows=-1):
+        """The plan for one purpose. A call of one row has one of its own, if steps can be bundled."""
+        cdef bint one_row = rows == 1
+        cdef Plan plan = self.plans.get(2 * purpose + one_row)
         if plan is None:
             graph = self.graph
             if purpose == SHARED:
                 # The gradient by a shared number is added up where it is a leaf; a loop reads columns alone.
                 graph = with_elements(graph, {at for at, kind in enumerate(self.kinds) if kind == NUMBER})
-            self.plans[purpose] = plan = make_plan(graph, purpose, self.kinds)
+            plan = make_plan(graph, purpose, self.kinds, one_row)
+            if one_row and plan.most_members == 0:
+                plan = self.plan_for(purpose)
+            self.plans[2 * purpose + one_row] = plan
         return plan
+
+    cdef Plan plan_shown(self, int purpose):
+        """The plan that `print` shows: that for one row if no call had more."""
+        one_row = 2 * purpose not in self.plans and 2 * purpose + 1 in self.plans
+        return self.plan_for(purpose, 1 if one_row else -1)
 
     cdef bint fits(self, list arguments) except -1:
         """Whether these arguments have the signature that the program was made for."""
@@ -300,8 +310,8 @@ cdef class Program:
 
     cpdef outputs(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return the outputs, row by row."""
-        cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), at
+        cdef Plan plan = self.plan_for(FORWARD, rows)
         cdef Results results
         cdef Workspace workspace
         results = Results(tuple([rows] if self.single else [rows, plan.outputs]))
@@ -339,8 +349,8 @@ cdef class Program:
 
     cpdef backward(self, list arguments, Py_ssize_t threads, Py_ssize_t block):
         """Return the outputs' means; add the gradient of their sum to the parameters'."""
-        cdef Plan plan = self.plan_for(BACKWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), at
+        cdef Plan plan = self.plan_for(BACKWARD, rows)
         cdef Workspace workspace
         cdef list means
         if rows == 0:
@@ -356,8 +366,8 @@ cdef class Program:
         """Return d output / d argument row by row: an array an argument, None for indices."""
         if len(self.graph.outputs) > MOST_PASSES and not self.graph.loops:
             return self.gradients_side_by_side(arguments, threads, block)
-        cdef Plan plan = self.plan_for(INPUTS)
         cdef Py_ssize_t rows = self.count_rows(arguments), at, index
+        cdef Plan plan = self.plan_for(INPUTS, rows)
         cdef Workspace workspace = self.start(plan, arguments, rows, threads, block) if rows else None
         cdef Prepared one
         cdef Results results
@@ -443,8 +453,8 @@ cdef class Program:
         shapes: of each array in a row. outs: an array or None for each; an array is filled and returned. If
         no argument has rows, the arrays have these shapes, and a single number is a float.
         """
-        cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), number
+        cdef Plan plan = self.plan_for(FORWARD, rows)
         cdef Workspace workspace
         cdef list targets = self.targets(shapes, outs, arguments, rows)
         number = self.numbers_of_row(targets, arguments, rows)
@@ -515,8 +525,8 @@ cdef class Program:
         list shapes not None, outs=None,
     ):
         """Return the outputs' sums over the rows times `scale`, as an array for each of the shapes."""
-        cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), at
+        cdef Plan plan = self.plan_for(FORWARD, rows)
         cdef Results results = Results((plan.outputs,))
         cdef Workspace workspace
         if rows:
@@ -537,8 +547,8 @@ cdef class Program:
         derivative is 0. The gradient is an array for each of the shapes. Without columns it is None, and is
         added to the gradients of the parameters.
         """
-        cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED)
         cdef Py_ssize_t rows = self.count_rows(arguments), at
+        cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED, rows)
         cdef list sums = [0.0] * plan.outputs
         cdef Results results = Results((0 if columns is None else len(columns),))
         cdef Workspace workspace = None
@@ -602,7 +612,7 @@ cdef class Program:
             gradients.append(Results(tuple([outputs, rows] if one.columns < 0 else [outputs, rows, width])))
         if rows and groups:
             program = <Program>self.derived(("jacobian", tuple(groups), False))
-            plan = program.plan_for(FORWARD)
+            plan = program.plan_for(FORWARD, rows)
             workspace = program.start(plan, arguments, rows, threads, block)
             for index in range(len(arguments)):
                 results = gradients[index]
@@ -635,8 +645,8 @@ cdef class Program:
         instruction as `print` numbers it, the operands, and the source line: locate(graph, record).
         """
         cdef int purpose = {"backward": BACKWARD, "input_gradients": INPUTS}.get(what, FORWARD)
-        cdef Plan plan = self.plan_for(FORWARD)
         cdef Py_ssize_t rows = self.count_rows(arguments), row, since = 0, output
+        cdef Plan plan = self.plan_for(FORWARD, rows)
         cdef Workspace workspace
         cdef RowProgram graph = RowProgram(self.graph, purpose, self.kinds)
         cdef RowMemory memory
@@ -806,8 +816,8 @@ cdef int sum_gradients(
     double *sums, double *out
 ) except -1:
     """Write the outputs' sums over the rows, unless NULL, and the gradient of each sum by the columns."""
-    cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED)
     cdef Py_ssize_t rows = self.count_rows(arguments), output, count = len(columns)
+    cdef Plan plan = self.plan_for(BACKWARD if only_parameters(columns) else SHARED, rows)
     cdef Workspace workspace
     for output in range(plan.outputs if rows else 0):
         workspace = self.run(plan, arguments, rows, threads, block, scale, output, True)

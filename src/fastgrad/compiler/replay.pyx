@@ -444,7 +444,8 @@ cdef class Workspace:
         for number in range(threads):
             worker = &self.workers[number]
             worker.block.registers = self.numbers(plan.registers * self.stride)
-            worker.block.scratch = self.numbers(self.stride)
+            worker.block.forward, worker.block.backward = kernels.forward, kernels.backward
+            worker.block.scratch = self.numbers(max(self.stride, rounded_up(plan.most_members)))
             # Of one lane, they are the numbers themselves, which on 32 bits are wider than their addresses.
             first = <double *>self.room(2 * plan.widest, sizeof(double))
             worker.block.first_pointers = <double **>first

@@ -97,12 +97,70 @@ cdef inline void load_column(const Instruction *i, const Block *block) noexcept 
             out[j] = <double>(<const int64_t *>(data + j * step))[0]
 
 
+cdef inline const double *given(const Instruction *i, const Block *block, int32_t k) noexcept nogil:
+    """Where member k of a bundle is loaded from: columns side by side, or arguments."""
+    cdef const Argument *argument = &block.arguments[i.left + (0 if i.third else k)]
+    cdef Py_ssize_t column = i.right + (k if i.third else 0)
+    return <const double *>(
+        argument.data + block.row * argument.row_step + column * argument.column_step
+    )
+
+
+cdef inline double *given_back(const Instruction *i, const Block *block, int32_t k) noexcept nogil:
+    """Where its gradient goes."""
+    cdef const Argument *argument = &block.arguments[i.left + (0 if i.third else k)]
+    cdef Py_ssize_t column = i.right + (k if i.third else 0)
+    return argument.gradient + block.row * argument.gradient_row_step + column * argument.gradient_column_step
+
+
+cdef void load_members(const Instruction *i, const Block *block) noexcept nogil:
+    """Mostly they lie side by side. Single numbers would wait in the store buffer to be read as vectors."""
+    cdef double *out = block.registers + i.out
+    cdef const double *first = given(i, block, 0)
+    cdef bint adjacent = True
+    cdef int32_t k
+    if block.arguments[i.left].kind != REALS:
+        for k in range(i.members):
+            out[k] = <double>(<const int64_t *>given(i, block, k))[0]
+        return
+    for k in range(i.members):
+        adjacent = adjacent and given(i, block, k) == first + k
+    if adjacent:
+        for k in range(i.members):
+            out[k] = first[k]
+    else:
+        for k in range(i.members):
+            out[k] = given(i, block, k)[0]
+
+
+cdef void load_members_back(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const double *g = block.registers + i.out_adjoint
+    cdef double *out = given_back(i, block, 0)
+    cdef bint adjacent = True
+    cdef int32_t k
+    for k in range(i.members):
+        adjacent = adjacent and given_back(i, block, k) == out + k
+    if adjacent and i.fresh & FRESH_LEFT:
+        for k in range(i.members):
+            out[k] = g[k]
+    elif adjacent:
+        for k in range(i.members):
+            out[k] += g[k]
+    else:
+        for k in range(i.members):
+            out = given_back(i, block, k)
+            out[0] = g[k] if i.fresh & FRESH_LEFT else out[0] + g[k]
+
+
 cdef void forward_load(const Instruction *i, const Block *block) noexcept nogil:
     """out = column, for this instruction and the others of its group; see group_moves in plan.pyx."""
     cdef const Argument *argument = &block.arguments[i.left]
     cdef const char *data
     cdef double *out[8]
     cdef int32_t k
+    if i.members:
+        load_members(i, block)
+        return
     if i.third > 1 and argument.kind == REALS and argument.column_step == sizeof(double):
         for k in range(i.third):
             out[k] = lanes_of(block, i[k].out)
@@ -137,6 +195,9 @@ cdef void backward_load(const Instruction *i, const Block *block) noexcept nogil
     cdef double *out
     cdef double *g[8]
     cdef int32_t k
+    if i.members:
+        load_members_back(i, block)
+        return
     if i.third > 1 and argument.gradient_column_step == 1:
         for k in range(i.third):
             g[i.third - 1 - k] = lanes_of(block, i[k].out_adjoint)
@@ -223,6 +284,89 @@ cdef void backward_broadcast(const Instruction *i, const Block *block) noexcept 
         block.accumulators[i.left_adjoint] += sum_of(lanes_of(block, i.out_adjoint), block.lanes)
 
 
+# -- bundles: of one row, registers side by side stand for lanes ---------------------------------
+
+
+cdef void forward_gather(const Instruction *i, const Block *block) noexcept nogil:
+    """The members from `out` on = the operands of the list, single numbers or uniform numbers in whole vectors."""
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *places = block.table + wide.left
+    cdef const_lane packed = block.packed + wide.packed
+    cdef lane out = lanes_of(block, i.out)
+    cdef Py_ssize_t k
+    if wide.packed >= 0:
+        for k in range(whole(wide.inputs)):
+            out[k] = packed[k]
+    else:
+        for k in range(wide.inputs):
+            out[k] = block.registers[places[k]] if places[k] >= 0 else block.uniform[~places[k]]
+
+
+cdef void backward_gather(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const Wide *wide = &block.wides[i.left]
+    cdef const int32_t *places = block.table + wide.left
+    cdef const int32_t *adjoints = block.table + wide.left_adjoint
+    cdef const int32_t *fresh = block.table + wide.fresh_left
+    cdef const_lane g = lanes_of(block, i.out_adjoint)
+    cdef double *r = block.registers
+    cdef Py_ssize_t k
+    if wide.packed >= 0:
+        add_lanes(block.accumulators + wide.gradient, g, whole(wide.inputs))
+        return
+    for k in range(wide.inputs):
+        if adjoints[k] < 0:
+            continue
+        if places[k] < 0:
+            block.accumulators[adjoints[k]] += g[k]
+        else:
+            r[adjoints[k]] = g[k] if fresh[k] else r[adjoints[k]] + g[k]
+
+
+cdef inline void add_lanes(lane out, const_lane amount, Py_ssize_t lanes) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(lanes):
+        out[j] += amount[j]
+
+
+cdef void forward_affine(const Instruction *i, const Block *block) noexcept nogil:
+    """out = left * right + third, lists of uniform numbers in whole vectors."""
+    cdef const_lane weight = block.packed + block.wides[i.right].packed
+    cdef const_lane bias = block.packed + block.wides[i.third].packed
+    cdef const_lane a = lanes_of(block, i.left)
+    cdef lane out = lanes_of(block, i.out)
+    cdef Py_ssize_t j
+    for j in range(whole(block.lanes)):
+        out[j] = weight[j] * a[j] + bias[j]
+
+
+cdef void backward_affine(const Instruction *i, const Block *block) noexcept nogil:
+    cdef const Wide *weights = &block.wides[i.right]
+    cdef const Wide *biases = &block.wides[i.third]
+    cdef const_lane g = lanes_of(block, i.out_adjoint)
+    cdef const_lane a
+    cdef lane gradient
+    cdef Py_ssize_t lanes = whole(block.lanes), j
+    if i.left_adjoint >= 0:
+        give_product(
+            block, i.left_adjoint, i.fresh & FRESH_LEFT, g, block.packed + weights.packed, lanes
+        )
+    if weights.gradient >= 0:
+        a, gradient = lanes_of(block, i.left), block.accumulators + weights.gradient
+        for j in range(lanes):
+            gradient[j] += g[j] * a[j]
+    if biases.gradient >= 0:
+        add_lanes(block.accumulators + biases.gradient, g, lanes)
+
+
+cdef void forward_clear(const Instruction *i, const Block *block) noexcept nogil:
+    pass  # no cover: it is an instruction of the way back
+
+
+cdef void backward_clear(const Instruction *i, const Block *block) noexcept nogil:
+    """-0.0 changes no number that is added to it."""
+    fill(lanes_of(block, i.left_adjoint), -0.0, whole(block.lanes))
+
+
 # -- loops ---------------------------------------------------------------------------------------
 
 
@@ -234,11 +378,48 @@ cdef void backward_loop(const Instruction *i, const Block *block) noexcept nogil
     block.backward_loop(i, block)
 
 
+cdef inline bint side_by_side(double **places, int32_t count) noexcept nogil:
+    cdef bint adjacent = True
+    cdef int32_t k
+    for k in range(count):
+        adjacent = adjacent and places[k] == places[0] + k
+    return adjacent
+
+
+cdef void store_members(const Instruction *i, const Block *block) noexcept nogil:
+    cdef double **targets = &block.targets[i.right]
+    cdef lane out = targets[0]
+    cdef const_lane value = block.registers + i.left
+    cdef int32_t k
+    if side_by_side(targets, i.members):
+        for k in range(i.members):
+            out[k] = value[k]
+    else:
+        for k in range(i.members):
+            targets[k][0] = value[k]
+
+
+cdef void store_members_back(const Instruction *i, const Block *block) noexcept nogil:
+    cdef double **targets = &block.target_adjoints[i.right]
+    cdef const_lane g = targets[0]
+    cdef lane target = block.registers + i.left_adjoint
+    cdef bint fresh = i.fresh & FRESH_LEFT
+    cdef int32_t k
+    if side_by_side(targets, i.members):
+        give(block, i.left_adjoint, fresh, g, i.members)
+    else:
+        for k in range(i.members):
+            target[k] = targets[k][0] if fresh else target[k] + targets[k][0]
+
+
 cdef void forward_store(const Instruction *i, const Block *block) noexcept nogil:
     """Output `right` of a loop's step = left."""
     cdef double *out = block.targets[i.right]
     cdef const double *value
     cdef Py_ssize_t j
+    if i.members:
+        store_members(i, block)
+        return
     if i.left >= 0:
         value = lanes_of(block, i.left)
         for j in range(block.lanes):
@@ -249,6 +430,9 @@ cdef void forward_store(const Instruction *i, const Block *block) noexcept nogil
 
 cdef void backward_store(const Instruction *i, const Block *block) noexcept nogil:
     cdef const double *g = block.target_adjoints[i.right]
+    if i.members:
+        store_members_back(i, block)
+        return
     if i.left >= 0:
         give(block, i.left_adjoint, i.fresh & FRESH_LEFT, g, block.lanes)
     else:
