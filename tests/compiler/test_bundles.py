@@ -212,7 +212,7 @@ UNARY = [o for o in TABLE if o.operands == 1]
 BINARY = [o for o in (*TABLE, *FUNCTIONS) if o.operands == 2]
 
 
-@pytest.mark.parametrize("count", (4, 14))
+@pytest.mark.parametrize("count", [4, 14])
 @pytest.mark.parametrize("operation", UNARY, ids=lambda o: o.name)
 def test_each_operation_of_one_operand_is_as_over_rows(operation, count):
     def function(x):
@@ -222,7 +222,7 @@ def test_each_operation_of_one_operand_is_as_over_rows(operation, count):
     assert_as_over_rows(function, row_of(count))
 
 
-@pytest.mark.parametrize("form", ("members", "number", "other numbers"))
+@pytest.mark.parametrize("form", ["members", "number", "other numbers"])
 @pytest.mark.parametrize("operation", BINARY, ids=lambda o: o.name)
 def test_each_operation_of_two_operands_is_as_over_rows(operation, form):
     def function(x):
@@ -294,7 +294,7 @@ def test_shared_numbers_have_gradients():
     np.testing.assert_allclose(one[0], many[0], rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", (int, float))
+@pytest.mark.parametrize("kind", [int, float])
 def test_whole_numbers_and_reals_are_loaded_alike(kind):
     numbers = np.arange(1, 13, dtype=kind).reshape(1, -1)
     compiled = compile(lambda x: sum((a / 20.0).exp() for a in x))

@@ -14,10 +14,11 @@ import fastgrad.functional
 import fastgrad.optim
 import reference
 from fastgrad import engine
-from fastgrad.compiler import plan
+from fastgrad.compiler import lowering, plan
 
-# Loops of random programs have few steps.
+# Loops of random programs have few steps, and little that is repeated.
 plan._divide_from(1)
+lowering._bundle_from(2)
 
 
 class EngineSub(fastgrad.Value):

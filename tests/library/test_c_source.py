@@ -241,10 +241,10 @@ def test_names_that_c_does_not_allow(name, tmp_path):
 
 @needs_compiler
 def test_arguments_with_the_names_of_c_get_others(tmp_path):
-    def of(double, out, p, größe, v1):
-        return double * out + p * größe - v1
+    def of(double, out, p, größe, v1, d_x):
+        return double * out + p * größe - v1 * d_x
 
-    assert_same(compile(of), tmp_path, *RNG.normal(size=(5, 2)))
+    assert_same(compile(of), tmp_path, *RNG.normal(size=(6, 2)))
 
 
 def test_what_cannot_be_exported(tmp_path):

@@ -2,13 +2,14 @@
 #
 # A list comprehension leaves the same steps again and again: w * a + b, tanh, w * a + b, tanh, .. If no
 # repetition reads what another has made, the first steps of all repetitions can run together, then the second
-# ones. Their results are the members of a bundle: an id of its own, whose registers lie side by side, so that one
-# instruction of the kernels for lanes computes all of them. An operand of such an instruction is named by its
-# first member.
+# ones. Their results are the members of a bundle. The bundle has an id of its own and registers side by side,
+# so that the kernels for lanes compute all members in one instruction. Such an instruction names an operand,
+# and what it makes, by the first member.
 #
-# Members of one bundle in their order are an operand as they are. Other numbers become members of a new bundle
-# if they are in none, or are copied into one, by a `gather`. A step for which that costs more than it saves
-# stays one for each repetition.
+# Members of one bundle in their order are an operand as they are. Other numbers become members of a bundle
+# of their own if they are in none, or are copied into one, by a `gather`. Uniform numbers are packed side by
+# side, as the weights of a matrix are. A step for which that costs more than it saves stays one for each
+# repetition.
 
 # So many repetitions make a bundle.
 cdef Py_ssize_t fewest_members = 4
@@ -127,7 +128,7 @@ cdef class Bundling:
         return times
 
     cdef bint repeats(self, Py_ssize_t first, Py_ssize_t period, Py_ssize_t times, Py_ssize_t at) except -1:
-        """Whether a step of the first repetition comes again in the one after `times`, on its own operands."""
+        """Whether a step of the first repetition comes again in the one after `times`, on other operands."""
         cdef Lowering lowering = self.lowering
         cdef const Step *one = self.step(at)
         cdef const Step *another = self.step(at + times * period)
@@ -435,13 +436,6 @@ cdef bint joins(Lowering self, const Step *last, const Step *following, int32_t 
         return False
     step[0] = found
     return self.active.items[one] == self.active.items[other]
-
-
-cdef int kind_of(Lowering self, int32_t left, int32_t right) noexcept:
-    """The form of an operation of two operands."""
-    if not self.varying.items[right]:
-        return LANE_UNIFORM
-    return LANE_LANE if self.varying.items[left] else UNIFORM_LANE
 
 
 cdef int find_bundles(Lowering self) except -1:

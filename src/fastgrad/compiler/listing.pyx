@@ -199,11 +199,9 @@ cdef class Reader:
 
     cdef int keep(self, const Instruction *i, list results) except -1:
         cdef const Wide *wide
-        cdef Py_ssize_t at, count = i.members
-        if i.opcode == OPCODE_GATHER:
-            count = self.plan.wides[i.left].inputs
-        if count and results:
-            for at in range(count):
+        cdef Py_ssize_t at
+        if i.members and results:
+            for at in range(i.members):
                 self.held[i.out + at] = f"{results[0]}.{at}"
             return 0
         if roles_of(i.opcode).fields[0] == ROLE_MATRIX:

@@ -110,7 +110,7 @@ cdef class Lowering:
     cdef int is_stepwise
     # Of each step for every row, 0, or how many members the bundle has that it computes; see bundles.pxi.
     cdef Integers members
-    # For each id: the bundle that it is a member of, or -1, and its number there; of a bundle, how many it has.
+    # For each id: the bundle that it is a member of, or -1, and its number there; of a bundle, its size.
     cdef Integers bundle
     cdef Integers number
     cdef Integers size

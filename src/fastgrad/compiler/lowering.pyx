@@ -574,8 +574,8 @@ cdef int emit_chain(Lowering self, int32_t root) except -1:
 cdef int emit_sum_with(Lowering self, int32_t root, list linear, int32_t bias, tuple single) except -1:
     """A weighted sum, and a number that is added to it or subtracted, as of a residual connection.
 
-    Apart, the weighted sums of a layer read the same operands, and so become one matrix: on 16 channels it takes
-    a third of the time of 16 rows of 17 operands. The bits are those of a sum that ends in this number.
+    Apart, the weighted sums of a layer read the same operands, and so become one matrix: of 16 channels it
+    takes a third of the time of 16 rows of 17 operands. The bits are those of a sum that ends in this number.
     """
     cdef int32_t base = weighted_sum(self, root, linear, bias)
     sign, x = single
@@ -772,13 +772,20 @@ cdef int recurrence_of(Lowering self, Py_ssize_t place, Py_ssize_t number) excep
     return divided.kinds[number]
 
 
+cdef int kind_of(Lowering self, int32_t left, int32_t right) noexcept:
+    """The form of an operation of two operands."""
+    if not self.varying.items[right]:
+        return LANE_UNIFORM
+    return LANE_LANE if self.varying.items[left] else UNIFORM_LANE
+
+
 cdef int emit_varying(Lowering self, int32_t index) except -1:
     """The steps of one record that varies by row."""
     cdef Graph graph = self.graph
     cdef int row = self.records[3 * index]
     cdef int32_t first = self.records[3 * index + 1], second = self.records[3 * index + 2]
     cdef int32_t at, operand
-    cdef int kind, special
+    cdef int special
     cdef bint active
     cdef list operands
     if self.chain.items[index] >= 0:

@@ -104,7 +104,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "affine", left="operand", right="uniform", third="uniform", reads=((), ("left",), ()), flops=2
     ),
-    # Of one row, on the way back alone: the gradients of a bundle = 0, where they come one by one and at once.
+    # Of one row, on the way back alone: the gradients of a bundle = 0, where some come one by one.
     Instruction("clear", left="operand", out=False),
     # In a loop's step: give a number to the next step, or to the program around the loop.
     Instruction("store", left="operand", right="next", out=False),

@@ -148,11 +148,12 @@ cdef class Allocation:
     cdef dict transposed
     # How many members has the bundle that the step at hand computes, or 0.
     cdef int32_t members
-    # Registers side by side that are free, by their number. For each id: how many steps write it, or its members.
+    # Registers side by side that are free, by their number. For each id: how many steps write it, or its
+    # members.
     cdef dict free_runs
     cdef Integers makers
     # Of a bundle: the first of its members' flags in `begun`, which says whether a member has a gradient yet;
-    # and whether gradients of members come both one by one and at once.
+    # and whether some gradients of members come one by one and others at once.
     cdef Integers flags
     cdef Integers begun
     cdef Integers mixed

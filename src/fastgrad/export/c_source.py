@@ -258,7 +258,7 @@ def argument_names(names: Sequence[str], in_steps: Sequence[bool]) -> list[str]:
     found: list[str] = []
     for given, in_step in zip(names, in_steps, strict=True):
         name = re.sub(r"\W+", "_", given, flags=re.ASCII)
-        if not name or name[0].isdigit():
+        if not name or name[0].isdigit() or name.startswith("d_"):
             name = f"a_{name}"
         while TAKEN.fullmatch(name) or (in_step and TAKEN_IN_STEP.fullmatch(name)) or name in found:
             name += "_"

@@ -288,7 +288,7 @@ cdef void backward_broadcast(const Instruction *i, const Block *block) noexcept 
 
 
 cdef void forward_gather(const Instruction *i, const Block *block) noexcept nogil:
-    """The members from `out` on = the operands of the list, single numbers or uniform numbers in whole vectors."""
+    """The members = the operands of the list: single numbers, or uniform numbers in whole vectors."""
     cdef const Wide *wide = &block.wides[i.left]
     cdef const int32_t *places = block.table + wide.left
     cdef const_lane packed = block.packed + wide.packed
