@@ -1,6 +1,7 @@
 """Bundles: of one row, like steps side by side are computed as lanes, and nothing but the time tells."""
 
 import copy
+import random
 import re
 
 import numpy as np
@@ -323,3 +324,81 @@ def test_fewer_repetitions_make_no_bundle():
         assert "14 x" not in listed(neurons_of_one_input, row_of(14))
     finally:
         lowering._bundle_from(before)
+
+
+UNARIES = (Value.tanh, Value.sigmoid, Value.relu, abs, lambda a: a * a, lambda a: 1.5 - a, lambda a: a**3)
+BINARIES = (
+    lambda a, b: a * b,
+    lambda a, b: a - b,
+    lambda a, b: a / (b * b + 1.0),
+    lambda a, b: a * b + a,
+    F.maximum,
+)
+
+
+def of_a_random_program(draw: random.Random, members: int):
+    """A function of a row that makes lists out of lists, or the steps of a loop that do."""
+    made = [
+        (draw.choice("uubbwsrmco"), *(draw.random() for _ in range(3)), draw.randrange(1000))
+        for _ in range(draw.randint(2, 9))
+    ]
+    weights, biases = WEIGHTS[:members], BIASES[:members]
+
+    def lists_of(lists):
+        for kind, p, q, which, k in made:
+            a, b = lists[int(p * len(lists))], lists[int(q * len(lists))]
+            unary, binary = UNARIES[int(which * len(UNARIES))], BINARIES[int(which * len(BINARIES))]
+            shift = 1 + k % members
+            each = {
+                "u": lambda: [unary(v) for v in a],
+                "b": lambda: [binary(v, w) for v, w in zip(a, b)],
+                "w": lambda: [w * v + c for w, v, c in zip(weights, a, biases)],
+                "s": lambda: [v * (sum(a) * 0.1) for v in b],
+                "r": lambda: a[::-1],
+                "m": lambda: [
+                    sum(w * v for w, v in zip(weights[i:] + biases[:i], a)) * 0.1 for i in range(members)
+                ],
+                "c": lambda: [binary(v, w) for v, w in zip(a[shift:] + a[:shift], b)],
+                "o": lambda: [v * a[k % members] for v in b],
+            }[kind]()
+            lists.append([v.tanh() if k % 7 == 0 and not i else v for i, v in enumerate(each)])
+        return lists
+
+    def function(x):
+        lists = lists_of([x[:], weights])
+        return [sum(lists[-1]) + sum(lists[len(lists) // 2]), lists[-1][0] * lists[-1][-1]]
+
+    def loop(x):
+        def step(state, a):
+            lists = lists_of([state, [w * a for w in weights]])
+            return [(v * 0.3).tanh() for v in lists[-1]], sum(lists[-2])
+
+        state, sums = scan(step, [*x], x)
+        return [sum(state) + sum(sums), sums[0] * state[0]]
+
+    return draw.choice([function, loop])
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_random_programs_of_one_row_are_as_of_many(seed):
+    draw = random.Random(seed)
+    members = draw.choice((2, 3, 4, 5, 8, 14, 16, 17))
+    function = of_a_random_program(draw, members)
+    before = lowering._bundle_from(2)
+    try:
+        one, many = (results(function, row_of(members) - 0.5, rows) for rows in (1, 3))
+    finally:
+        lowering._bundle_from(before)
+    for found, expected in zip(one, many):
+        scale = max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11 * scale)
+
+
+def test_whole_numbers_beside_reals_are_loaded_as_they_are():
+    compiled = compile(lambda a, b, c, d, e: sum(v.exp() for v in (a, b, c, d, e)))
+    one, many = ([np.full(rows, v) for v in (0.5, 2, 0.25, 1, 3)] for rows in (1, 3))
+    assert compiled(*one)[0] == compiled(*many)[0]
+    np.testing.assert_array_equal(
+        [g[0] for g in compiled.input_gradients(*one) if g is not None],
+        [g[0] for g in compiled.input_gradients(*many) if g is not None],
+    )

@@ -415,7 +415,12 @@ cdef int join(Bundling self, Step *steps, list places) except -1:
     return 0
 
 
-cdef bint joins(Lowering self, const Step *last, const Step *following, int32_t *step) noexcept:
+cdef bint is_state(Lowering self, int32_t argument) except -1:
+    """Whether an argument stands for a number of the state, in the step of a loop."""
+    return self.scope is not None and argument - self.scope.base < states_of(self)
+
+
+cdef bint joins(Lowering self, const Step *last, const Step *following, int32_t *step) except -1:
     """Whether two moves are part of one; step: 1 if columns lie side by side, 0 for arguments, -1 unknown."""
     cdef bint loads = roles_of(last.opcode).fields[0] == ROLE_ARGUMENT
     cdef int32_t one = last.out if loads else last.fields[0]
@@ -433,6 +438,9 @@ cdef bint joins(Lowering self, const Step *last, const Step *following, int32_t 
     if found + following.fields[0] - last.fields[0] != 1 or (found != 0 and found != 1):
         return False
     if step[0] >= 0 and step[0] != found:
+        return False
+    if is_state(self, last.fields[0]) != is_state(self, following.fields[0]):
+        # Their gradients are stored, those of others are added.
         return False
     step[0] = found
     return self.active.items[one] == self.active.items[other]

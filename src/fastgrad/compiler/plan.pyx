@@ -650,16 +650,19 @@ cdef int place_loop_gradients(Allocation self, const Step *step) except -1:
     """Where a loop finds the gradients of its results."""
     cdef LoopStep loop = self.lowering.loops[step.out]
     cdef LoopPlan plan = self.loop_plans[step.out]
-    cdef Py_ssize_t at
+    cdef const Instruction *i
+    cdef Py_ssize_t at, state
     for result, number in loop.results:
         plan.code.result_adjoints[<Py_ssize_t>number] = self.adjoint_of(result)
     for at in range(plan.code.states):
         plan.code.cleared[at] = plan.code.states_active[at]
     for at in range(plan.body.forward_count):
         # States that the step reads.
-        if roles_of(plan.body.forward[at].opcode).fields[0] == ROLE_ARGUMENT:
-            if 0 <= plan.body.forward[at].left - plan.code.base < plan.code.states:
-                plan.code.cleared[plan.body.forward[at].left - plan.code.base] = False
+        i = &plan.body.forward[at]
+        if roles_of(i.opcode).fields[0] == ROLE_ARGUMENT:
+            if 0 <= i.left - plan.code.base < plan.code.states:
+                for state in range(i.left - plan.code.base, i.left - plan.code.base + max(i.members, 1)):
+                    plan.code.cleared[state] = False
     return 0
 
 
@@ -943,15 +946,16 @@ cdef bint is_needed(Allocation self, const Step *step, bytearray needed, bytearr
     """Whether a step writes what is needed; `loaded` has the numbers of the state that are."""
     cdef Scope scope = self.lowering.scope
     cdef const Roles *roles = roles_of(step.opcode)
-    cdef Py_ssize_t at, state
+    cdef Py_ssize_t at, state, member
     self.describe(step)
     if roles.fields[1] == ROLE_NEXT and scope.divided is None and step.fields[1] < len(loaded):
-        return loaded[step.fields[1]]
+        return any(loaded[step.fields[1]:step.fields[1] + max(self.members, 1)])
     for at in range(self.writes.size):
         if needed[self.writes.items[at]]:
             state = step.fields[0] - scope.base
             if roles.fields[0] == ROLE_ARGUMENT and 0 <= state < len(loaded):
-                loaded[state] = True
+                for member in range(max(self.members, 1)):
+                    loaded[state + member] = True
             return True
     return False
 

@@ -106,6 +106,10 @@ cdef inline const double *given(const Instruction *i, const Block *block, int32_
     )
 
 
+cdef inline bint is_real(const Instruction *i, const Block *block, int32_t k) noexcept nogil:
+    return block.arguments[i.left + (0 if i.third else k)].kind == REALS
+
+
 cdef inline double *given_back(const Instruction *i, const Block *block, int32_t k) noexcept nogil:
     """Where its gradient goes."""
     cdef const Argument *argument = &block.arguments[i.left + (0 if i.third else k)]
@@ -119,18 +123,17 @@ cdef void load_members(const Instruction *i, const Block *block) noexcept nogil:
     cdef const double *first = given(i, block, 0)
     cdef bint adjacent = True
     cdef int32_t k
-    if block.arguments[i.left].kind != REALS:
-        for k in range(i.members):
-            out[k] = <double>(<const int64_t *>given(i, block, k))[0]
-        return
     for k in range(i.members):
-        adjacent = adjacent and given(i, block, k) == first + k
+        adjacent = adjacent and is_real(i, block, k) and given(i, block, k) == first + k
     if adjacent:
         for k in range(i.members):
             out[k] = first[k]
-    else:
-        for k in range(i.members):
+        return
+    for k in range(i.members):
+        if is_real(i, block, k):
             out[k] = given(i, block, k)[0]
+        else:
+            out[k] = <double>(<const int64_t *>given(i, block, k))[0]
 
 
 cdef void load_members_back(const Instruction *i, const Block *block) noexcept nogil:
