@@ -220,9 +220,8 @@ class Differentiable(Programs[Returned]):
         FloatingPointError names what is not finite.
         """
         strict = options.get("strict", self.strict)
-        try:
-            program, chosen, ready, threads, block = self._begun("hessian", argnums, arguments, options)
-        except StructureError:
+        begun = self._begun_if_flat("hessian", argnums, arguments, options)
+        if begun is None:
             return self._of_structures(
                 "hessian",
                 arguments,
@@ -232,6 +231,7 @@ class Differentiable(Programs[Returned]):
                 row_weights=row_weights,
                 out=out,
             )
+        program, chosen, ready, threads, block = begun
         if chosen.several and out is not None:
             raise ValueError("out is for a Hessian by one argument")
         columns, found = chosen.flat, None
@@ -271,9 +271,8 @@ class Differentiable(Programs[Returned]):
         derivatives that `value_and_grad` returns; the options are the same.
         """
         strict = options.get("strict", self.strict)
-        try:
-            program, chosen, ready, threads, block = self._begun("hvp", argnums, arguments, options)
-        except StructureError:
+        begun = self._begun_if_flat("hvp", argnums, arguments, options)
+        if begun is None:
             return self._of_structures(
                 "hvp",
                 arguments,
@@ -284,6 +283,7 @@ class Differentiable(Programs[Returned]):
                 out=out,
                 tangents=tangents,
             )
+        program, chosen, ready, threads, block = begun
         if len(chosen.columns) != 1:
             raise TypeError("hvp is by one argument: argnums is a number or a name")
         (columns,), (shape,) = chosen.columns, chosen.shapes
@@ -310,6 +310,19 @@ class Differentiable(Programs[Returned]):
             require_finite(found, "hvp")
         return found
 
+    def _begun_if_flat(
+        self, call: str, argnums: Any, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[Program, Chosen, list[Any], int, int] | None:
+        """Return what _begun() does, or None for arguments that have structures.
+
+        Short by intent: past its first 256 instructions, CPython needs memory to handle an exception, and
+        tries again and again if there is none.
+        """
+        try:
+            return self._begun(call, argnums, arguments, options)
+        except StructureError:
+            return None
+
     def _begun(
         self, call: str, argnums: Any, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Program, Chosen, list[Any], int, int]:
@@ -330,9 +343,8 @@ class Differentiable(Programs[Returned]):
         out: Any,
     ) -> Any:
         """Compute first derivatives, and the value if the call is `value_and_grad`."""
-        try:
-            program, chosen, ready, threads, block = self._begun(call, argnums, arguments, options)
-        except StructureError:
+        begun = self._begun_if_flat(call, argnums, arguments, options)
+        if begun is None:
             return self._of_structures(
                 call,
                 arguments,
@@ -342,6 +354,7 @@ class Differentiable(Programs[Returned]):
                 row_weights=row_weights,
                 out=out,
             )
+        program, chosen, ready, threads, block = begun
         several, values = chosen.several, call == "value_and_grad"
         if out is not None and not values:
             out = (None, out)

@@ -306,11 +306,13 @@ def _traced(str name not None, run, *arguments):
             raise RuntimeError("another function is being traced")
         begin_trace()
         try:
-            return run(*arguments)
+            # Not returned from here: if end_trace() has no memory, Cython 3.3 would lose what is returned.
+            found = run(*arguments)
         finally:
             end_trace(name)
     finally:
         lock.release()
+    return found
 
 
 cdef int begin_trace() except -1:
