@@ -220,17 +220,9 @@ class Differentiable(Programs[Returned]):
         FloatingPointError names what is not finite.
         """
         strict = options.get("strict", self.strict)
-        begun = self._begun_if_flat("hessian", argnums, arguments, options)
+        begun, found = self._begin("hessian", arguments, options, argnums, reduction, row_weights, out)
         if begun is None:
-            return self._of_structures(
-                "hessian",
-                arguments,
-                options,
-                argnums=argnums,
-                reduction=reduction,
-                row_weights=row_weights,
-                out=out,
-            )
+            return found
         program, chosen, ready, threads, block = begun
         if chosen.several and out is not None:
             raise ValueError("out is for a Hessian by one argument")
@@ -271,18 +263,11 @@ class Differentiable(Programs[Returned]):
         derivatives that `value_and_grad` returns; the options are the same.
         """
         strict = options.get("strict", self.strict)
-        begun = self._begun_if_flat("hvp", argnums, arguments, options)
+        begun, found = self._begin(
+            "hvp", arguments, options, argnums, reduction, row_weights, out, tangents=tangents
+        )
         if begun is None:
-            return self._of_structures(
-                "hvp",
-                arguments,
-                options,
-                argnums=argnums,
-                reduction=reduction,
-                row_weights=row_weights,
-                out=out,
-                tangents=tangents,
-            )
+            return found
         program, chosen, ready, threads, block = begun
         if len(chosen.columns) != 1:
             raise TypeError("hvp is by one argument: argnums is a number or a name")
@@ -310,18 +295,27 @@ class Differentiable(Programs[Returned]):
             require_finite(found, "hvp")
         return found
 
-    def _begun_if_flat(
-        self, call: str, argnums: Any, arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> tuple[Program, Chosen, list[Any], int, int] | None:
-        """Return what _begun() does, or None for arguments that have structures.
+    def _begin(
+        self,
+        call: str,
+        arguments: tuple[Any, ...],
+        options: dict[str, Any],
+        argnums: Any,
+        reduction: Reduction | None,
+        row_weights: Any,
+        out: Any,
+        **more: Any,
+    ) -> tuple[tuple[Program, Chosen, list[Any], int, int] | None, Any]:
+        """Return what _begun() does, and None; for arguments that have structures, None and the result.
 
         Short by intent: past its first 256 instructions, CPython needs memory to handle an exception, and
         tries again and again if there is none.
         """
         try:
-            return self._begun(call, argnums, arguments, options)
+            return self._begun(call, argnums, arguments, options), None
         except StructureError:
-            return None
+            more.update(argnums=argnums, reduction=reduction, row_weights=row_weights, out=out)
+        return None, self._of_structures(call, arguments, options, **more)
 
     def _begun(
         self, call: str, argnums: Any, arguments: tuple[Any, ...], options: dict[str, Any]
@@ -343,17 +337,9 @@ class Differentiable(Programs[Returned]):
         out: Any,
     ) -> Any:
         """Compute first derivatives, and the value if the call is `value_and_grad`."""
-        begun = self._begun_if_flat(call, argnums, arguments, options)
+        begun, found = self._begin(call, arguments, options, argnums, reduction, row_weights, out)
         if begun is None:
-            return self._of_structures(
-                call,
-                arguments,
-                options,
-                argnums=argnums,
-                reduction=reduction,
-                row_weights=row_weights,
-                out=out,
-            )
+            return found
         program, chosen, ready, threads, block = begun
         several, values = chosen.several, call == "value_and_grad"
         if out is not None and not values:
