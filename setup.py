@@ -92,7 +92,7 @@ NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
 # auditwheel does not see which of glibc's versions of them are meant.
 LIBRARIES = [] if MSVC else ["m"]
 
-# For modules that run once, when a program is made or printed: smaller by a third, as wheels have a limit.
+# For modules that run once, when a program is made: smaller by a third, as wheels have a limit.
 SMALL = ["/O1"] if MSVC else [] if os.environ.get("FASTGRAD_COVERAGE") else ["-Os"]
 
 # For modules that run once a call, and have few loops: smaller by a sixth.
@@ -110,7 +110,6 @@ MODULES = {
     "compiler.watch": SMALL,
     "compiler.transforms": SMALL,
     "compiler.program": [*CALLS, *FEWER_COPIES],
-    "compiler.listing": SMALL,
     "optim.updates": NO_ERRNO,
 }
 

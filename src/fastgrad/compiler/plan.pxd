@@ -104,11 +104,11 @@ cdef class Plan
 
 
 cdef class LoopPlan:
-    cdef Loop loop
-    cdef Plan body
+    cdef readonly Loop loop
+    cdef readonly Plan body
     cdef LoopCode code
     # The same over lanes that are steps, or None.
-    cdef Plan over_steps
+    cdef readonly Plan over_steps
     cdef Divided divided
     cdef LoopCode code_over_steps
     cdef char *stepwise
@@ -126,9 +126,9 @@ cdef class Plan:
     cdef Instruction *backward
     cdef Instruction *once
     cdef Instruction *once_back
-    cdef Py_ssize_t forward_count
-    cdef Py_ssize_t backward_count
-    cdef Py_ssize_t once_count
+    cdef readonly Py_ssize_t forward_count
+    cdef readonly Py_ssize_t backward_count
+    cdef readonly Py_ssize_t once_count
     cdef Py_ssize_t once_back_count
     # For `print`: the id of each instruction's result, and of each backward instruction the forward one.
     cdef int32_t *made
@@ -141,12 +141,12 @@ cdef class Plan:
     # The most operands or results of a matrix, and the most members of a bundle, or 0.
     cdef Py_ssize_t widest
     cdef Py_ssize_t most_members
-    cdef Py_ssize_t registers
+    cdef readonly Py_ssize_t registers
     cdef Py_ssize_t outputs
     # The uniform numbers are, in this order: parameters, columns of arguments that all rows share, constants,
     # results of `once`. `shared` has (argument, column) of each of the second.
     cdef Py_ssize_t uniforms
-    cdef Py_ssize_t parameters
+    cdef readonly Py_ssize_t parameters
     cdef Py_ssize_t arguments
     cdef int32_t *shared
     cdef Py_ssize_t shared_count
@@ -166,9 +166,9 @@ cdef class Plan:
     cdef Py_ssize_t table_sums
     cdef Py_ssize_t sums
     # The loops of this plan itself, with their numbers, and of a whole program all, outer before inner ones.
-    cdef list loops
-    cdef list loop_numbers
-    cdef list all_loops
+    cdef readonly list loops
+    cdef readonly list loop_numbers
+    cdef readonly list all_loops
     # The arguments of the call, and those that stand for what the steps of loops are given.
     cdef Py_ssize_t all_arguments
     # Whether the way back may be run more than once.
@@ -183,13 +183,13 @@ cdef class Plan:
     cdef Py_ssize_t back_count
     cdef Instruction *scaled
     cdef int32_t *scaled_table
-    cdef Py_ssize_t stepwise
+    cdef readonly Py_ssize_t stepwise
     cdef Py_ssize_t stepwise_back
     # The biases and weights of matrices, packed in the order in which they are used; `packed_from` has the
     # uniform number of each.
     cdef Py_ssize_t packed
     cdef int32_t *packed_from
-    cdef double flops
+    cdef readonly double flops
     # Instructions and arithmetic operations of a row, forward, those of all steps of loops among them.
     cdef double work
     # (argument, column, number of choices) of every index.

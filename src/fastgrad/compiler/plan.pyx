@@ -34,6 +34,11 @@ cdef double LANE_COST = 0.1
 cdef Py_ssize_t fewest_divided = 32
 
 
+cdef list integers(const int32_t *first, Py_ssize_t count):
+    cdef Py_ssize_t at
+    return [first[at] for at in range(count)]
+
+
 def _divide_from(Py_ssize_t steps):
     """Have loops of at least so many steps be divided, and return how many it were before; for tests."""
     global fewest_divided
@@ -79,6 +84,44 @@ cdef class Plan:
             + self.uniforms * <Py_ssize_t>sizeof(double)
         )
 
+    # The rest is for listing.py. It asks for one instruction at a time: dicts take ten times the memory.
+
+    def _instruction(self, int way, Py_ssize_t at):
+        """Return an instruction's name, whether it has a result, the roles of its fields, and all fields.
+
+        way: 0 for those that run once a batch, 1 for those of every row, 2 for those on the way back.
+        """
+        cdef const Instruction *i = self.once
+        cdef Py_ssize_t count = self.once_count
+        cdef const Roles *roles
+        if way == 1:
+            i, count = self.forward, self.forward_count
+        elif way == 2:
+            i, count = self.backward, self.backward_count
+        if not 0 <= at < count:
+            raise IndexError("there is no such instruction")
+        i += at
+        roles = roles_of(i.opcode)
+        return roles.name.decode(), roles.out, (roles.fields[0], roles.fields[1], roles.fields[2]), i[0]
+
+    def _wide(self, Py_ssize_t number):
+        """Return the fields of a list of operands."""
+        if not 0 <= number < self.wide_count:
+            raise IndexError("there is no such list")
+        return self.wides[number]
+
+    def _parts(self):
+        """Return the lists of integers, the constants, and the (argument, column) of shared numbers."""
+        cdef Py_ssize_t at, constants = self.parameters + self.shared_count
+        return {
+            "made_once": integers(self.made_once, self.once_count),
+            "made": integers(self.made, self.forward_count),
+            "origin": integers(self.origin, self.backward_count),
+            "table": integers(self.table, self.table_size),
+            "shared": [(self.shared[2 * at], self.shared[2 * at + 1]) for at in range(self.shared_count)],
+            "constants": [self.initial[at] for at in range(constants, self.uniforms)],
+        }
+
 
 cdef class LoopPlan:
     """A loop of a plan: the plan of its step, and where everything outside is that the step uses."""
@@ -104,6 +147,14 @@ cdef class LoopPlan:
 
     cdef Py_ssize_t bytes(self) except -1:
         return self.body.bytes + (0 if self.over_steps is None else self.over_steps.bytes)
+
+    def _parts(self):
+        """Return which arguments stand for the loop's numbers, and the registers of its results."""
+        return {
+            "base": self.code.base,
+            "makes": self.code.makes,
+            "results": integers(self.code.results, self.code.states),
+        }
 
     def __dealloc__(self):
         PyMem_RawFree(self.code.given)

@@ -19,8 +19,8 @@ from fastgrad.compiler.instructions cimport *
 from fastgrad.compiler.lowering cimport BACKWARD, FORWARD, INPUTS, SHARED
 from fastgrad.compiler.memory cimport zeroed
 from fastgrad.compiler.plan cimport Plan, make_plan
-from fastgrad.compiler.replay cimport Workspace, begin_tables, chosen_kernels, give_gradients
-from fastgrad.compiler.replay cimport read_parameters, run_rows, workspace_for
+from fastgrad.compiler.replay cimport Workspace, begin_tables, block_bytes, chosen_kernels
+from fastgrad.compiler.replay cimport give_gradients, read_parameters, run_rows, workspace_for
 from fastgrad.compiler.rows cimport RowGraph, RowMemory, RowProgram, RowState, Singular
 from fastgrad.compiler.rows cimport begin_loop_in_row, end_step_in_row, give_step_in_row
 from fastgrad.compiler.rows cimport gradients_in_row, value_in_row
@@ -160,7 +160,7 @@ cdef class Program:
         return load_program, (saved,)
 
     def __str__(self):
-        # listing.pyx reads programs, and so stands above this file.
+        # listing.py reads programs, and so stands above this file.
         from fastgrad.compiler.listing import listing
 
         return listing(self)
@@ -211,6 +211,12 @@ cdef class Program:
         """The plan that `print` shows: that for one row if no call had more."""
         one_row = 2 * purpose not in self.plans and 2 * purpose + 1 in self.plans
         return self.plan_for(purpose, 1 if one_row else -1)
+
+    def _plans_shown(self):
+        """Return what `print` shows: plans of the outputs and the gradients, a block's bytes, the kernels."""
+        cdef Plan backward = self.plan_shown(BACKWARD)
+        cdef Plan forward = self.plan_for(FORWARD, 1 if backward.most_members else -1)
+        return forward, backward, block_bytes(backward), chosen_kernels()
 
     cdef bint fits(self, list arguments) except -1:
         """Whether these arguments have the signature that the program was made for."""
