@@ -14,7 +14,7 @@ from fastgrad.compiler.compiled import Compiled
 from fastgrad.compiler.graph import OPERATION_ROWS, Graph, Loop
 from fastgrad.compiler.program import Program
 from fastgrad.export.c_expressions import c_expression, c_number, special_functions
-from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
+from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE, Operation
 
 __all__ = ["to_c"]
 
@@ -374,18 +374,28 @@ class Body:
             return [f"const double v{number} = {given[0]};"]
         if node.operation in FOLDS:
             return self.fold(number, node, given)
-        special = self.power(node)
-        if special:
-            return [f"const double v{number} = {special};"]
-        names = dict(zip("abc", given, strict=False))
-        return [f"const double v{number} = {c_expression(OPERATIONS[node.operation].value, names)};"]
+        operation, _, texts = self.row_of(node)
+        names = dict(zip("abc", texts, strict=False))
+        return [f"const double v{number} = {c_expression(operation.value, names)};"]
 
-    def power(self, node: Node) -> str:
-        """Return a square and an inverse as the compiler computes them."""
-        if node.operation == "pow" and self.nodes[node.operands[1]].operation == "constant":
-            exponent, base = self.nodes[node.operands[1]].detail, self.atom(node.operands[0])
-            return f"{base} * {base}" if exponent == 2.0 else f"1.0 / {base}" if exponent == -1.0 else ""
-        return ""
+    def row_of(self, node: Node) -> tuple[Operation, Sequence[int | None], list[str]]:
+        """Return the row that computes a node, its operands (None for a number), and their texts in C.
+
+        As in the compiler, x**2 is computed as x * x, as the row's column `simpler` says.
+        """
+        operation, operands = OPERATIONS[node.operation], node.operands
+        texts, right = [self.atom(each) for each in operands], self.nodes[operands[-1]]
+        simpler = dict(operation.simpler).get(str(right.detail), "a")
+        if right.operation != "constant" or simpler == "a":
+            return operation, operands, texts
+        # Of the two operands, the right one is always `a`.
+        left, symbol, _ = simpler.split()
+        is_number = left != "a"
+        return (
+            next(row for row in TABLE if row.symbol == symbol),
+            [None if is_number else operands[0], operands[0]],
+            [c_number(float(left)) if is_number else texts[0], texts[0]],
+        )
 
     def fold(self, number: int, node: Node, given: list[str]) -> list[str]:
         fold = FOLDS[node.operation]
@@ -490,15 +500,12 @@ class Body:
                     names = {"a": each, "out": f"v{number}", "n": f"{len(operands)}.0"}
                     derivative = c_expression(FOLDS[node.operation].derivative, names)
                     yield f"{self.target(operand)} += {derivative} * g{number};"
-        elif self.power(node):
-            a = given[0]
-            derivative = f"2.0 * {a}" if "1.0 /" not in self.power(node) else f"-v{number} * v{number}"
-            yield f"{self.target(operands[0])} += {derivative} * g{number};"
         else:
-            names = {**dict(zip("abc", given, strict=False)), "out": f"v{number}"}
-            for operand, derivative in zip(operands, OPERATIONS[node.operation].derivatives, strict=True):
-                if self.active[operand]:
-                    yield f"{self.target(operand)} += {c_expression(derivative, names)} * g{number};"
+            operation, reached, texts = self.row_of(node)
+            names = {**dict(zip("abc", texts, strict=False)), "out": f"v{number}"}
+            for target, derivative in zip(reached, operation.derivatives, strict=True):
+                if target is not None and self.active[target]:
+                    yield f"{self.target(target)} += {c_expression(derivative, names)} * g{number};"
 
 
 class LoopText:
