@@ -36,7 +36,7 @@ def tests(session):
 def coverage(session):
     """Every line of the package is run by the suite, except those marked `no cover` with a reason."""
     session.install(".[test]", "coverage>=7.10", "torch==2.13.0")
-    # A copy, whose slow modules nobody takes for the package's.
+    # In a copy, so that the slow modules are not imported from the checkout later.
     copy = Path(session.create_tmp()).resolve() / "checkout"
     files = session.run(
         *("git", "ls-files", "--cached", "--others", "--exclude-standard"), external=True, silent=True
@@ -88,7 +88,7 @@ def mutants(session):
 
 @nox.session
 def fuzz(session):
-    """Random programs compared with the reference: `nox -s fuzz -- --seconds 3600`, a minute if not told."""
+    """Random programs compared with the reference, for a minute, or `nox -s fuzz -- --seconds 3600`."""
     session.install(".[test]")
     session.run("python", "tests/fuzzing/fuzz.py", *(session.posargs or ["--seconds", "60"]))
 
@@ -102,7 +102,7 @@ def fuzz_assertions(session):
 
 @nox.session(python=PYTHONS)
 def wheels(session):
-    """A wheel from the sdist, repaired and checked, and the suite run from it where no compiler is."""
+    """A wheel from the sdist, repaired and checked, and the suite run from it without a compiler."""
     work = Path(session.create_tmp()).resolve()
     shutil.rmtree(work)
     committed = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)
@@ -178,13 +178,13 @@ def asan(session):
     ]
     session.env.update(
         LD_PRELOAD=" ".join(libraries),
-        # CPython leaves at its end what the system takes back anyway; test_memory.py counts leaks.
+        # CPython frees not everything when it ends; test_memory.py counts leaks.
         ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=2048",
         UBSAN_OPTIONS="print_stacktrace=1",
-        # Python's own allocator would hide its objects in large blocks.
+        # Python's own allocator hides objects from the sanitizer, in large blocks.
         PYTHONMALLOC="malloc",
     )
-    # A compiler is not ours to check, and slow under the sanitizers.
+    # Compilers are slow under the sanitizers, and not what is checked.
     session.run(
         "python", "-m", "pytest", "--capture=sys", "--hypothesis-profile=sanitized",
         "-m", "not distribution", *session.posargs,

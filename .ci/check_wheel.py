@@ -14,7 +14,7 @@ from elftools.elf.elffile import ELFFile
 
 LIBRARIES = ("libc.", "libm.", "ld-linux", "libpthread.")
 SEARCHED = ("DT_RPATH", "DT_RUNPATH")
-# Some interpreters have their extension modules look in their own directory, where nothing is.
+# Some interpreters give their extension modules a search path to their own directory, which is empty.
 OF_THE_INTERPRETER = sysconfig.get_config_var("LIBDIR")
 # Macros of Python.h stand for these, and CPython exports them to every extension module.
 OF_THE_HEADERS = {
@@ -36,7 +36,7 @@ OF_THE_HEADERS = {
     "_Py_TrueStruct",
     "_Py_ascii_whitespace",
 }
-# Cython's, for the versions of CPython that it knows to have them.
+# Cython uses these, in the versions of CPython that have them.
 OF_CYTHON = {
     "_PyByteArray_empty_string",
     "_PyDict_GetItem_KnownHash",

@@ -5,7 +5,7 @@
 Cython pastes included files into one unit, so that nothing but this check sees who uses whose names. It
 reads the text of the files in the order in which Cython meets it, finds each name that one of them defines
 at its top (a function, class, struct, enum value, global or extern), and fails where a file uses a name of a
-file below it, or where two files define the same name. Then no cycle is left: one would have to go up.
+file below it, or where two files define the same name. So there is no cycle, which would have to go up.
 """
 
 import re
@@ -66,7 +66,7 @@ def complaints(module: Path) -> Iterator[str]:
     """Yield what is wrong with the parts of one module."""
     head = module.with_suffix(".pxd")
     order = list(parts(module))
-    # What the head declares stands above everything.
+    # What the head declares stands above all parts.
     declared = set(defined(bare(head.read_text()))) if head.exists() else set()
     home: dict[str, int] = {}
     for at, (file, text) in enumerate(order):

@@ -1,4 +1,4 @@
-"""What a benchmark is: workloads, one case a workload for each implementation, and the tests of both.
+"""A benchmark: a workload, with a case for each implementation, and the tests that run on every workload.
 
 Every file of workloads imports the tests, which run on the importing module's WORKLOADS.
 """
@@ -14,9 +14,9 @@ from benchmarks.implementations import require
 class Case(NamedTuple):
     """One implementation of a workload, ready to run.
 
-    `steps` are run in order, again and again; those that the workload names are timed. `numbers`
-    returns, after one pass through the steps, the value that was computed followed by the
-    gradients; an implementation without gradients returns the value alone.
+    `steps` run in order, again and again; those that the workload names are timed. After one pass through
+    the steps, `numbers` returns the computed value followed by the gradients; an implementation without
+    gradients returns the value alone.
     """
 
     steps: Mapping[str, Callable[[], object]]
@@ -26,10 +26,9 @@ class Case(NamedTuple):
 class Workload(NamedTuple):
     """The same computation written for several implementations.
 
-    A time is given in `unit`, after division by `operations`: how many of the thing that the
-    title speaks of one pass through the steps does. An implementation with a share does only one in
-    so many of them, where all would take minutes; it does them one after another, so that each takes
-    the same time however many there are.
+    A time is in `unit`, for one of the `operations` that a pass through the steps does. Where all operations
+    would take an implementation minutes, `shares` gives a number n, and it does one n-th of them, one after
+    another, so that each takes as long as among all.
     """
 
     key: str
@@ -41,7 +40,7 @@ class Workload(NamedTuple):
     rounds: int = 15
     tolerance: float = 1e-9
     shares: Mapping[str, int] = {}
-    # The implementation that others are compared with: their numbers, and their times.
+    # The implementation whose numbers and times the others are compared with.
     reference: str = "fastgrad"
 
     def prepare(self, implementation: str) -> Case:

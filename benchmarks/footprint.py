@@ -1,6 +1,6 @@
 """What a package costs before it computes: time to import it, bytes a node, size on disk.
 
-Every figure is taken in a new interpreter, so that what is already loaded here plays no part.
+Every figure is taken in a new interpreter, which has loaded nothing else.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""The numbers to reach, and nowhere else. The report says which are reached; no test depends on time."""
+"""The goals: all numbers to reach. The report says which are reached; no test depends on time."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ class Figure(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """`figure`, divided by `over` if that is given, is to be at most `limit` (at least, where said so)."""
+    """`figure`, divided by `over` if there is one, must be at most `limit`; at least, with `at_least`."""
 
     what: str
     figure: Figure
@@ -37,7 +37,7 @@ SPEED_GOALS = [
     Goal("16-pair sum of products against floats", ours("dot", "run"), Figure("dot", "run", "float"), 1.3),
     Goal("backward, layered graph of 1e5 nodes", ours("layered-1e5", "backward"), None, 8.0, "ns a node"),
     Goal("backward, layered graph of 1e7 nodes", ours("layered-1e7", "backward"), None, 20.0, "ns a node"),
-    # Three times the 6 ns of CoDiPack's reverse sweep, for either size.
+    # CoDiPack's reverse sweep takes 6 ns a node.
     Goal(
         "never over 3 x a C++ reverse of 6 ns a node",
         ours("layered-1e7", "backward"),

@@ -43,7 +43,7 @@ class Training(NamedTuple):
 
 
 def initial_weights(sizes) -> list[float]:
-    """Return the weights that micrograd's MLP draws under the seed, biases being 0."""
+    """Return the weights that micrograd's MLP draws with the seed; biases are 0."""
     draw = random.Random(SEED).uniform
     weights = []
     for inputs, outputs in pairwise(sizes):

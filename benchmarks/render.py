@@ -198,7 +198,7 @@ python -m benchmarks.report --field --adbench FOLDER --documents names.txt --clo
 {origin(results)}. {versions}.
 
 Each result agrees with that of jax, torch, numpy or C to 1e-9, Lorenz' to 1e-8 (`pytest benchmarks/field`).
-"Hand-written C" of LIBOR is an adjoint of 16 paths side by side, "a row at a time" the same a path at a time,
+In LIBOR, "hand-written C" is an adjoint of 16 paths side by side and "a row at a time" one of a single path,
 both with `-O3 -march=native -ffast-math`. `python -m benchmarks.gradbench` is a tool for
 [GradBench](https://github.com/gradbench/gradbench), for its gmm, ba, llsq, kmeans, lse, det and ode; ht and
 lstm are not in it.
@@ -228,9 +228,9 @@ Written by `python -m benchmarks.report` from [benchmarks.json](benchmarks.json)
 Every row of a workload computes the same values and gradients, which `pytest benchmarks` checks to 1e-9; rows
 marked "no gradients" stop at the value. All rows of a workload ran in turn, round after round, in one
 process on one core; each turn began with a step that was not timed. A time is the median of the rounds; a
-ratio is the median of the rounds' ratios. What is "timed on 1/10 of it" did that share of the work, piece by
-piece, each piece as long as any other; the figure is for all of it. What was not done with its first pass
-after the time given has no figure.
+ratio is the median of the rounds' ratios. "Timed on 1/10 of it": the implementation did that share of the
+work, in pieces that all take the same time, and the figure is ten times that. "Over 60 s": its first pass
+took longer than that, so it has no figure.
 
 ![bar chart](benchmarks.svg)
 

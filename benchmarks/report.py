@@ -93,8 +93,8 @@ def time_limit(seconds: float, clock: str) -> Iterator[None]:
 def turn(case: Case, timed: tuple[str, ...], clock: str) -> dict[str, float]:
     """Run the steps over and over for a moment; return the median seconds of each timed step.
 
-    Once before, untimed: a step that is timed finds warm caches, and the garbage of a step like itself. With
-    none to collect, a step of micrograd's takes half of what each costs in a training loop.
+    A first pass is not timed, so that a timed step finds warm caches and the garbage of the step before it.
+    Without garbage to collect, a step of micrograd takes half as long as in a training loop.
     """
     times: dict[str, list[float]] = {name: [] for name in case.steps if name in timed}
     now = CLOCKS[clock]
@@ -122,7 +122,7 @@ def ready(workload: Workload, clock: str) -> dict[str, Case]:
             with suppress(TimeoutError), time_limit(FIRST_TURN_SECONDS, clock):
                 turn(case, workload.steps, clock)
                 cases[name] = case
-    # The modules of all implementations: with them, each turn's collection took 0.3 s.
+    # Leave the modules of all implementations out of collections, which took 0.3 s a turn with them.
     gc.collect()
     gc.freeze()
     return cases

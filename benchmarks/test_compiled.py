@@ -1,4 +1,4 @@
-"""Workload 8: what fastgrad.compile is for: a function of one row over all rows of a batch.
+"""Workload 8: compiled functions: a function of one row over all rows of a batch.
 
 The digits classifier at larger batches and a larger network, the character-level GPT over 32 documents of one
 length, an Asian option over 100,000 paths, a tiny program on 10 rows, and two threads against one.
@@ -38,7 +38,7 @@ def large() -> mlp.Training:
 
 
 def both_cores(prepare):
-    """The case with all cores at its disposal, where the report keeps everything else on one."""
+    """The case on all cores; the report runs everything else on one."""
 
     def with_all() -> Case:
         case = prepare()

@@ -1,9 +1,9 @@
 """Workload 5: a character-level GPT on scalars, one document a training step.
 
 One layer, 16 dimensions, 4 heads, RMSNorm, softmax attention, a ReLU MLP, Adam; about 4,000 parameters.
-Documents come from `--documents FILE` or are the names of the standard library's modules; all used ones
-have the most common length, so that the steps cost the same. torch, jax and C run the same model on
-matrices. CasADi has no row: its functions have fixed shapes, and a document's attention has not.
+Documents are the lines of `--documents FILE` or the names of the standard library's modules. Only those of
+the most common length are used, so that all steps cost the same. torch, jax and C run the same model on
+matrices. CasADi has no row: its functions have fixed shapes, and the attention of a document has none.
 """
 
 import ctypes

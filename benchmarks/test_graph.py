@@ -1,12 +1,12 @@
-"""Workload 3: building, differentiating and freeing a graph, each apart.
+"""Workload 3: building, differentiating and freeing a graph, timed separately.
 
-`chain`: y = y * w + b over and over, every node using the one before it. `layered`: a hundred nodes wide; a
+`chain`: y = y * w + b over and over; every node uses the one before it. `layered`: a hundred nodes wide; one
 layer adds neighbours, the next multiplies by weights, as a network does.
 
-Where dropping the result does not free the graph, freeing is what does: the cyclic collector for micrograd,
-rewinding the tape for xad. jax and CasADi have no row: a program for them is compiled, so building and
-differentiating are not steps that could be timed apart. micrograd, xad and torch's scalars stop at 1e5
-nodes, which take them a second. torch runs the layered graph as vectors, a node there being an element.
+If dropping the result does not free a graph, "free" is what does: the cyclic collector for micrograd,
+rewinding the tape for xad. jax and CasADi have no row: they compile a program, so that building and
+differentiating cannot be timed separately. micrograd, xad and torch's scalars stop at 1e5 nodes, which take
+them a second. torch runs the layered graph as vectors; a node is then an element.
 """
 
 import ctypes

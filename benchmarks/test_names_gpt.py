@@ -14,7 +14,7 @@ from benchmarks import gpt, test_gpt
 from benchmarks.case import Case, one_step, test_agreement, test_speed  # noqa: F401
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-# So many that the learning rate does not fall: the other implementations keep theirs.
+# So many that the learning rate hardly falls: the other implementations have a constant one.
 STEPS = 10**15
 
 

@@ -29,7 +29,7 @@ TITLES = {
 
 
 def on_scalars(name: str, key: str):
-    """The statement as `python -m timeit` runs it, its operands being local variables."""
+    """The statement as `python -m timeit` runs it, with its operands in local variables."""
 
     def prepare() -> Case:
         scalars = SCALARS[name]()

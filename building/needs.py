@@ -1,4 +1,4 @@
-"""Checks of what a build needs: whatever is missing ends it with a sentence, before anything is compiled."""
+"""Checks of what a build needs: if something is missing, a sentence says so before anything is compiled."""
 
 import os
 import shlex

@@ -18,7 +18,7 @@ from lanes import roles
 from table import SPECIAL_FUNCTIONS, codes_of, parts_of
 
 NOTICE = "# Generated from operations.py by codegen/render.py: edit the table, not this file.\n"
-# Every module cimports ops.pxd, and so has this.
+# Every module cimports ops.pxd, and so contains this.
 NO_FRAMES = '''
 # Tracebacks end at the line of Python that called compiled code. Cython keeps a frame's code object by its
 # line alone, where several files of a module have a line of the same number: its frames name functions that
@@ -63,7 +63,7 @@ cdef extern from *:
     #endif
     """
 '''
-# Whether this Python is free-threaded: then nodes have no pool.
+# Whether this Python is free-threaded: then there is no pool of nodes.
 HAS_NO_LOCK = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 STUB_MARK = "    # The methods of the table of operations go here.\n"
 
@@ -110,9 +110,10 @@ def folds(reductions) -> list[str]:
 
 
 def simpler(table) -> list[str]:
-    """What rows are at a number on their right: another row, which has their left operand on its right.
+    """Functions for the column `simpler`: the row that a row is, for a right operand b, and its left operand.
 
-    Its own left is a number, or nan for that operand. ROW_LEAF is the operand alone; the same row is none.
+    The simpler row has the operand `a` on its right. On its left it has a number, or `a` too: nan says that.
+    ROW_LEAF means that the result is `a` itself, and the same row that nothing is simpler.
     """
     rows, lefts = [], []
     for o in table:
@@ -424,7 +425,7 @@ def is_operator(operation) -> bool:
 
 
 def chosen(body: list[str]) -> list[str]:
-    """A rule that gives its gradient to the chosen operands alone, and reaches no other."""
+    """A rule that passes a gradient to the chosen operands alone; others are not reached."""
     given = [
         f"give_chosen({line.split(' = ')[0][3:]}, {line.split(' = ')[0]}, g, sweep)"
         for line in body
@@ -434,7 +435,7 @@ def chosen(body: list[str]) -> list[str]:
 
 
 def forms_of(operation) -> list[str]:
-    """The kinds of operands with which scalars.pxi makes nodes of a row of two; has_form() says the same."""
+    """The kinds of operands that scalars.pxi makes nodes of, for a row of two operands; see has_form()."""
     kinds = ["NODE_NODE"]
     if operation.seen_as is None:
         kinds.append("NODE_CONSTANT")
@@ -453,7 +454,7 @@ def symbol_of(operation, table) -> str:
 
 
 def checked(operation, a: str, b: str, indent: str) -> list[str]:
-    """Refuse a result that is not finite, if the operation refuses any, and operands that are unknown."""
+    """Code that refuses operands without a number and, if the row has errors, results that are not finite."""
     known = f"{indent}    refuse_unknown({a}, {b})"
     if operation.errors:
         lines = [f"{indent}if out - out != 0.0:", f"{indent}    refuse({row(operation)}, {a}, {b})"]

@@ -22,7 +22,7 @@ def mask(expression: str, names) -> int:
 
 
 def flops(expression: str) -> int:
-    """Arithmetic operations of an expression, a function of the C library counting as one."""
+    """The number of arithmetic operations of an expression; a call of a function counts as one."""
     return max(1, len(nodes(expression, (ast.BinOp, ast.Call, ast.UnaryOp))))
 
 
@@ -75,7 +75,7 @@ def cases(subject: str, branches: list[tuple[str, list[str]]], indent: str = "  
 
 
 def at_number(returns: str, name: str, rows: list[tuple[str, list]], otherwise: str) -> list[str]:
-    """A function of a row and the number b on its right; of each row, what it returns where."""
+    """A function of a row and the number b on its right; `rows` has (result, condition on b) for each row."""
     choice = [
         (row, [f"return {' else '.join([*(f'{found} if {where}' for found, where in parts), otherwise])}"])
         for row, parts in rows

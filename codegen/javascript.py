@@ -76,9 +76,9 @@ class AsWritten(ast.NodeTransformer):
 
 
 def words(name: str, expression: str) -> str:
-    """JavaScript for the text of the branch of an expression that is taken; null for a text of no use.
+    """JavaScript for the text of an expression, of a condition only the branch that holds.
 
-    A condition within an expression would make the text long: there is none then.
+    It is null where a condition stands within an expression, whose text would be long.
     """
 
     def of(node) -> str:

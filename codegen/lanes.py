@@ -196,7 +196,7 @@ def opcode_of(entry, kind: str = "") -> str:
 
 
 def opcodes(entries) -> list[str]:
-    """The opcodes of rows as constants: of names, Cython makes a switch, of `row << 2` a chain of ifs."""
+    """The opcodes of rows as named constants: Cython makes a switch of names, but ifs of `row << 2`."""
     lines = ["", "cdef enum:"]
     for entry in entries:
         lines.append(f"    {opcode_of(entry)} = {row(entry)} << 2")
@@ -216,7 +216,7 @@ def branches(entry) -> tuple[list, list]:
 def additions(fresh: str, function: str, expression: str, term: str, operands, frequent) -> list[str]:
     """Loops that add a term to the gradients `target`, or store it if it is the first.
 
-    One loop for both where the term calls a function, which takes much longer than the choice.
+    If the term calls a function, one loop does both: the call takes much longer than the choice.
     """
     if nodes(expression, ast.Call):
         either = f"target[j] = before(target[j], keep) + {term}"
@@ -233,10 +233,11 @@ def additions(fresh: str, function: str, expression: str, term: str, operands, f
 
 
 def shared_quotient(o) -> str:
-    """The quotient that the derivatives by both operands have in them, or "".
+    """The quotient that the derivatives by both operands contain, or "".
 
-    Over lanes it is divided once for both. One loop for both would read a gradient that is only stored: of a
-    program of many instructions, whose registers are in no near cache, it took a tenth longer.
+    Over lanes it is computed once for both derivatives. There are still two loops: a single one reads
+    gradients that it could store, which took a tenth longer in programs of many instructions, whose registers
+    are in no near cache.
     """
     if o.operands != 2:
         return ""
@@ -248,7 +249,7 @@ def shared_quotient(o) -> str:
 
 
 def with_quotient(o, quotient: str) -> list[str]:
-    """Functions of the derivatives for which the quotient is given."""
+    """Functions for the derivatives that take the quotient as an argument."""
     lines = inline("double", f"{o.name}_quotient", "double a, double b", [f"    return {quotient}"])
     for name, expression in zip("ab", o.derivatives, strict=True):
         body = ast.unparse(ast.parse(expression)).replace(f"({quotient})", quotient)
@@ -446,9 +447,9 @@ def reduction_loops(r) -> tuple[list[str], list, list]:
 
 
 def compact_loops(o) -> tuple[list[str], list, list]:
-    """One loop for the value and one for each derivative, of lanes: others are broadcast before.
+    """One loop for the value and one for each derivative, over lanes; uniform operands are broadcast first.
 
-    Those of a row of three operands are in a list.
+    The operands of a row of three are in a list.
     """
     names = "abc"[: o.operands]
     if o.operands == 3:
@@ -499,7 +500,7 @@ def compact_loops(o) -> tuple[list[str], list, list]:
 
 
 def activations(table) -> list[str]:
-    """The rows whose derivative needs their value alone, in place: on results, and on their gradients."""
+    """Loops in place for rows whose derivative reads their result alone: over results, and over gradients."""
     fitting = [o for o in table if o.operands == 1 and mask(o.derivatives[0], ("a", "b", "out")) == 4]
 
     def chosen(
@@ -539,7 +540,7 @@ def activations(table) -> list[str]:
 
 
 def of_one_number(name: str, rows: list, arguments: str, expression: str, otherwise: str) -> list[str]:
-    """A function of one number for each row, or of what it is without one."""
+    """A function that computes some rows by their expressions, and `otherwise` for all others."""
     choice = []
     for o in rows:
         choice += [f"    if row == {row(o)}:", f"        return {expression.format(o.name)}"]
@@ -564,7 +565,7 @@ def interpreter(name: str, branches) -> list[str]:
 
 
 def render_functions(table, reductions, instructions, notice: str) -> str:
-    """row_functions.pxi: what loops are made of: each row's value and derivatives, and the activations."""
+    """row_functions.pxi, which the loops call: each row's value and derivatives, and the activations."""
     # Linear reductions are sums of products before they get here.
     numbers = ["ROW_FIRST_BINARY", *(row(o) for o in (*table, *[r for r in reductions if not r.linear]))]
     numbers += [f"OPCODE_{i.name.upper()}" for i in instructions.INSTRUCTIONS]
@@ -583,7 +584,7 @@ def render_functions(table, reductions, instructions, notice: str) -> str:
 
 
 def functions_near(o) -> list[str]:
-    """The functions of a row once more, for operands near 0, where it calls any that are right only there."""
+    """The functions of a row for operands near 0, if the row calls functions that are right only there."""
     names = OPERANDS[: o.operands]
     forms = [("value", names, o.value)]
     forms += [(f"d{name}", (*names, "out"), each) for name, each in zip(names, o.derivatives, strict=True)]
@@ -769,7 +770,7 @@ def roles(table, reductions, instructions) -> list[str]:
     three = [of_operation(o, make) for o in table if o.operands == 3]
     # In the order of the rows in ops.pxd; leaves and nodes of the user's are computed by no instruction.
     entries = [None, *one_or_two, *[None] * 4, *[of_reduction(r, make) for r in reductions], *three, *special]
-    # The instruction that stands for a row at a number, or 0.
+    # For each row that some instruction replaces: that instruction, and the condition on the right operand.
     standing = [
         (f"ROW_{i.stands_for.upper()}", [(f"OPCODE_{i.name.upper()}", i.where)])
         for i in special

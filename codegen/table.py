@@ -1,4 +1,4 @@
-"""The table of operations: loading it, and refusing one that would not be rendered as it is meant."""
+"""The table of operations: loading it, and refusing a table that cannot be rendered as it is meant."""
 
 import ast
 import builtins
@@ -81,7 +81,7 @@ def verify(operations, instructions) -> None:
 
 
 def codes_of(table, reductions) -> dict[str, int]:
-    """The codes of nodes by their names: one a row, four where operands have forms, or sums activations.
+    """The codes of nodes by their names: one a row; four if its operands have forms, or its sums activations.
 
     Those with forms begin at a multiple of four, so that the form is the last two bits of a code.
     """
@@ -100,7 +100,7 @@ def codes_of(table, reductions) -> dict[str, int]:
 
 
 def verify_names(rows, instructions) -> None:
-    """Every name is the start of a C function's, and of one alone."""
+    """Refuse names that clash: each name begins the names of its row's C functions, and of no other's."""
     seen = set()
     for entry in chain(rows, instructions):
         fits = entry.name.isidentifier() and entry.name.islower() and not keyword.iskeyword(entry.name)
@@ -142,7 +142,7 @@ def evaluate(expression: str, **names: float) -> float:
 
 
 def verify_operation(o, table) -> None:
-    """Refuse columns that contradict one another, or that nothing is made of."""
+    """Refuse columns that contradict one another, or that have no effect."""
     require(
         1 <= o.operands <= len(OPERANDS), o, f"{o.operands} derivatives, but an operation has 1 to 3 operands"
     )

@@ -11,7 +11,7 @@ from benchmarks.case import Case
 class Rows(NamedTuple):
     """What a program is: a function of one row, the arrays of all rows, and the parameters.
 
-    `scale` multiplies the mean and its gradient, as where a sum over the rows is meant.
+    `scale` multiplies the mean and its gradient: the number of rows makes it a sum.
     """
 
     function: Callable[..., Any]
@@ -87,7 +87,7 @@ def on_jax(make: Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]], finis
 
 
 def on_numpy(function: Callable[..., Any], *arguments: Any):
-    """What a scientist writes by hand: the value and the derivatives as arrays."""
+    """The value and the derivatives written by hand as arrays."""
 
     def prepare() -> Case:
         state = {}

@@ -1,7 +1,7 @@
 """microgpt's script, with its own Value class and with fastgrad's: `python -m benchmarks.field.script`.
 
 The script is the user's file, not part of this repository; it reads input.txt, the names, in the current
-folder. Nothing of it changes but its class `Value`, which gives its place to an import.
+folder. Only its class `Value` changes: an import takes its place.
 """
 
 import argparse
@@ -40,10 +40,10 @@ def program_of(path: Path, own: bool) -> Any:
 
 
 def run(path: Path, names: Path, own: bool, steps: int) -> dict[str, float]:
-    """Run at most so many training steps, and the sampling if these are all.
+    """Run at most so many training steps, and the sampling if these are all of the script's steps.
 
-    Returns milliseconds a step (the median), the last loss, and of the sampling tokens a second, the mark
-    at a name's end counted.
+    Returns milliseconds a step (the median), the last loss, and the tokens a second of the sampling, which
+    count the mark at the end of each name.
     """
     times: list[float] = []
     losses: list[float] = []
@@ -86,7 +86,7 @@ def run(path: Path, names: Path, own: bool, steps: int) -> dict[str, float]:
 
 
 def compare(path: Path, names: Path, own_steps: int, steps: int = 1000) -> dict[str, dict[str, float]]:
-    """The script with both classes; with its own, which takes minutes for all, the first steps only."""
+    """Run the script with fastgrad's class, and its first steps with its own class, which is slow."""
     return {
         "fastgrad": run(path, names, False, steps),
         "own": run(path, names, True, own_steps),

@@ -8,7 +8,7 @@ STEPS = 20
 
 
 def anew(prepare):
-    """The case with its preparation in the step, data and all."""
+    """The case with its preparation, and that of its data, in the step."""
 
     def with_preparation() -> Case:
         state = {}

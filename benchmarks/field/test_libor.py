@@ -1,8 +1,8 @@
 """Giles' LIBOR market model: 15 swaptions over paths of 40 steps and 80 forward rates, 161 sensitivities.
 
 M. Giles, P. Glasserman, "Smoking adjoints: fast Monte Carlo Greeks", Risk 19 (2006); the portfolio and the
-constants are those of Giles' test program. Beside the price and its sensitivities, the price alone: their
-ratio is what the field calls the adjoint factor.
+constants are those of Giles' test program. The price alone is measured, too: the time with sensitivities over
+the time without is the adjoint factor.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Programs of a millisecond and more on one thread and two: `report --only benchmarks.field.test_threads`.
 
-By wall clock, and on two cores that nothing else uses. The report of all problems runs on one core.
+Measure them by wall clock, on two cores that nothing else uses. The report of all problems runs on one core.
 """
 
 from benchmarks.case import one_step, test_agreement, test_speed  # noqa: F401

@@ -1,8 +1,8 @@
 """GradBench's problems on compiled functions: each function takes an input and returns what to time.
 
-That is a call without arguments, and what makes its result JSON. Tracing belongs to the preparation, as
-compilation does for the tools that are compiled. A text, a determinant or an integration is one row, whose
-trace is unrolled.
+It returns a call without arguments, which is timed, and a function that makes JSON of the result. Tracing is
+part of the preparation, as compilation is for compiled tools. A text, a determinant or an integration is one
+row, and its loops are unrolled.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def value_of(function: Callable[..., Any], arrays: tuple[Any, ...] = (), scale: 
 def gradient_of(
     function: Callable[..., Any], parameters: list[Value], arrays: tuple[Any, ...] = (), scale: float = 1.0
 ) -> Timed:
-    """The gradient of that by the parameters."""
+    """The gradient of the scaled mean by the parameters."""
     program = fastgrad.compile(function)
     program.backward(*arrays)
 
@@ -42,7 +42,7 @@ def gradient_of(
     return run, list
 
 
-# -- gmm ---------------------------------------------------------------------------------------------
+# Gaussian mixtures (gmm).
 
 
 def mixture(given: dict[str, Any]):
@@ -63,7 +63,7 @@ def gmm_jacobian(given: dict[str, Any]) -> Timed:
     return gradient_of(rows.function, rows.parameters, rows.arrays, rows.scale)
 
 
-# -- ba ----------------------------------------------------------------------------------------------
+# Bundle adjustment (ba).
 
 
 def observations(given: dict[str, Any]) -> tuple[numpy.ndarray, ...]:
@@ -112,7 +112,7 @@ def ba_jacobian(given: dict[str, Any]) -> Timed:
     return run, lambda result: dict(zip(("rows", "cols", "vals"), (part.tolist() for part in result)))
 
 
-# -- llsq, kmeans ------------------------------------------------------------------------------------
+# Least squares (llsq) and kmeans.
 
 
 def polynomial(given: dict[str, Any]):
@@ -158,8 +158,10 @@ def kmeans_cost(given: dict[str, Any]) -> Timed:
 
 
 def kmeans_direction(given: dict[str, Any]) -> Timed:
-    """The gradient over the Hessian's diagonal. Each number has terms of its own, so that the Hessian is
-    diagonal, and is the gradient of the gradient's sum."""
+    """The gradient divided by the Hessian's diagonal.
+
+    Each number has terms of its own, so the Hessian is diagonal: it is the gradient of the gradient's sum.
+    """
     nearest, centres, arrays = clusters(given)
     parameters = [x for row in centres for x in row]
     scale = float(len(arrays[0]))
@@ -172,7 +174,7 @@ def kmeans_direction(given: dict[str, Any]) -> Timed:
     return run, numpy.ndarray.tolist
 
 
-# -- lse, det, ode: one row --------------------------------------------------------------------------
+# Problems of one row: lse, det, ode.
 
 
 def lse_primal(given: dict[str, Any]) -> Timed:

@@ -307,7 +307,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-# -- the rules ------------------------------------------------------------------------------------
+# The rules.
 
 
 def gradients_of_this_loss(graph: Graph) -> Iterator[Finding]:

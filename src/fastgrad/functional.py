@@ -172,7 +172,7 @@ def where(condition: Scalar | bool, left: Scalar, right: Scalar) -> Value:
     return apply("where", condition, left, right)
 
 
-# -- the rows of the table, one node each -------------------------------------------------------
+# The rows of the table, one node each.
 
 
 def erf(x: Scalar) -> Value:
@@ -391,7 +391,7 @@ def gelu(x: Scalar, approximate: Literal["none", "tanh"] = "none") -> Value:
     return x * (x * (1.5957691216057308 + 0.07135481627260025 * x * x)).sigmoid()
 
 
-# -- vectors and losses ---------------------------------------------------------------------------
+# Vectors and losses.
 
 
 def log_softmax(values: Vector) -> list[Value]:
@@ -530,7 +530,7 @@ def nll_loss(
     return over_rows("nll_loss", loss, input, target, reduction)
 
 
-# -- what the functions share ---------------------------------------------------------------------
+# What the functions share.
 
 
 def listed(function: str, values: Iterable[Item]) -> list[Item]:

@@ -120,7 +120,7 @@ def check_version(version: object) -> None:
         raise DamagedError(f"version {version!r} of the format is not known, only {VERSION}")
 
 
-# -- JSON --------------------------------------------------------------------------------------
+# The JSON format.
 
 
 def to_json(state: Mapping[str, float]) -> bytes:
@@ -194,7 +194,7 @@ def finite(number: float) -> float:
     return number
 
 
-# -- npz ---------------------------------------------------------------------------------------
+# The .npz format.
 
 
 def imported_numpy() -> Any:

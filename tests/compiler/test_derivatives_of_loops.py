@@ -119,7 +119,7 @@ def test_reductions(function, outputs, weights, unrolled):
     assert_close(call(compiled), unrolled(outputs(function), call))
 
 
-# -- indices, arrays of the caller, many steps ---------------------------------------------------------
+# Indices, arrays of the caller, many steps.
 
 
 def chosen_by_index(x, u, i):

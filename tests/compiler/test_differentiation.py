@@ -38,7 +38,7 @@ def second_order_agrees(function, X):
     assert_close(compiled.hvp(X, tangents=tangents), products, 10 * scale)
 
 
-# -- numbers -------------------------------------------------------------------------------------------
+# Numbers.
 
 
 @pytest.mark.parametrize("row", [*TABLE, *FUNCTIONS], ids=lambda row: row.name)
@@ -252,7 +252,7 @@ def test_the_hessian_of_rosenbrock_is_as_short_as_by_hand():
     assert "6 instructions once a batch" in str(rosenbrock.latest.derived(("hessian", (((0, 0)), ((0, 1))))))
 
 
-# -- shapes --------------------------------------------------------------------------------------------
+# Shapes.
 
 W = [Value(0.5), Value(-2.0), Value(1.5)]
 SINGLE = {"single": lambda s, n, c, x: s[0] * c + s[1] * x[0] * x[1] + W[0] * W[1] * n * x[2] + W[2]}
@@ -345,7 +345,7 @@ def test_nan_stays_in_its_row():
     np.testing.assert_array_equal(square.hessian([np.nan, 2.0]), [np.nan, 0.5])
 
 
-# -- parameters, reductions, weights -------------------------------------------------------------------
+# Parameters, reductions, weights.
 
 
 def test_parameters_go_in_and_out_as_one_array():
@@ -472,7 +472,7 @@ def test_options_of_a_function_that_is_traced():
             compile(lambda x: getattr(inner, call)(x))([1.0])
 
 
-# -- arrays that are given -----------------------------------------------------------------------------
+# Arrays that are given.
 
 
 def product_of_two():
@@ -557,7 +557,7 @@ def test_two_results_need_two_arrays():
         function.value_and_grad(x, x, argnums="parameters", reduction="sum", out=(memory, None))
 
 
-# -- arguments that all rows share ---------------------------------------------------------------------
+# Arguments that all rows share.
 
 
 def test_a_shared_argument_is_a_list_of_values_or_one():
@@ -644,7 +644,7 @@ def test_compiled_methods_differentiate():
     assert pickle.loads(pickle.dumps(model)).line([1.0], [3.0]).tolist() == [5.0]
 
 
-# -- options, threads, interrupts ----------------------------------------------------------------------
+# Options, threads, interrupts.
 
 
 def test_no_number_of_threads_changes_a_bit():

@@ -280,7 +280,7 @@ def test_a_strict_error_in_a_step_names_the_line():
         function(np.array([2.0]))
 
 
-# -- a loop that is unrolled --------------------------------------------------------------------------
+# A loop that is unrolled.
 
 
 def oscillator(state, step):

@@ -268,7 +268,7 @@ def test_the_derivative_of_a_loop_is_a_loop():
     assert "loop 1: 1000 steps of the derivative of <lambda>" in str(compiled)
 
 
-# -- shapes ---------------------------------------------------------------------------------------
+# Shapes.
 
 
 def grows(state, x=None):
@@ -372,7 +372,7 @@ def test_what_steps_make_is_a_sequence():
     assert seen == [(3, 2, 3)]
 
 
-# -- calls that take long -------------------------------------------------------------------------
+# Calls that take long.
 
 
 def long_loop(steps):
@@ -417,7 +417,7 @@ def test_calls_in_several_threads_at_once():
     assert all((each == expected).all() for each in found)
 
 
-# -- random steps ---------------------------------------------------------------------------------
+# Random steps.
 
 CHOICES = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12

@@ -75,7 +75,7 @@ def test_a_name_of_a_parameter_and_a_field_may_be_that_of_another_parameter():
     np.testing.assert_array_equal(compiled(BATCH, [10.0, 20.0]), [10.0, 40.0])
 
 
-# -- derivatives ----------------------------------------------------------------------------------
+# Derivatives.
 
 
 @KINDS
@@ -130,7 +130,7 @@ def test_what_derivatives_cannot_be_by_is_refused(call, options, error, message)
         getattr(weighted(Value(2.0)), call)(BATCH, Z, **options)
 
 
-# -- options, parameters, copies ------------------------------------------------------------------
+# Options, parameters, copies.
 
 
 @pytest.mark.parametrize("call", ["__call__", "backward", "input_gradients", "jacobian", "hessian"])

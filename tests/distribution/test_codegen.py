@@ -290,7 +290,7 @@ def test_an_unfit_instruction_is_refused(codegen, columns, message):
         codegen.table.verify(operations, changed)
 
 
-# -- the pages' JavaScript ---------------------------------------------------------------------------
+# The pages' JavaScript.
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def squared_by_derivative(x):
     return Value(x.data * x.data, (x,), (2 * x.data,))
 
 
-# -- accumulation --------------------------------------------------------------------------------
+# Accumulation.
 
 
 def test_the_root_has_gradient_one():
@@ -170,7 +170,7 @@ def test_the_same_program_gives_the_same_bits():
         assert gradients() == first
 
 
-# -- the order depends on the graph alone ----------------------------------------------------------
+# The order depends on the graph alone.
 
 
 def searches():
@@ -321,7 +321,7 @@ def test_a_layer_has_the_same_bits_wherever_its_nodes_lie(weights):
     assert len({tuple(bits(clutter)) for clutter in range(64)}) == 1
 
 
-# -- data that changes ---------------------------------------------------------------------------
+# Data that changes.
 
 
 @LIBRARIES
@@ -343,7 +343,7 @@ def test_updating_leaves_between_steps_trains():
     assert w.data == pytest.approx(2.0)
 
 
-# -- closures and local derivatives ----------------------------------------------------------------
+# Closures and local derivatives.
 
 
 def test_a_closure_is_called_once_with_the_gradient_complete():
@@ -498,7 +498,7 @@ def test_an_exception_in_a_closure_comes_through_and_backward_can_run_again():
     assert x.grad == 10.0
 
 
-# -- hooks: a `_backward` that wraps the one before ---------------------------------------------------
+# Hooks: a `_backward` that wraps the one before.
 
 
 def hooked(node, calls):
@@ -557,7 +557,7 @@ def test_a_hook_may_change_the_gradient_before_it_flows_on():
     assert (h.grad, x.grad) == (1.0, 3.0)
 
 
-# -- by hand -------------------------------------------------------------------------------------
+# By hand.
 
 
 def test_backward_of_one_node_is_a_callable_that_adds_to_its_operands():

@@ -342,7 +342,7 @@ def test_a_record_of_too_few_operands_is_refused(function):
         load({**saved, "records": pickling.little_endian(numbers)})
 
 
-# -- symbols that are no strings ----------------------------------------------------------------
+# Symbols that are no strings.
 
 SHALLOW_AND_DEEP = [*DUPLICATE, pytest.param(copy.copy, id="copy")]
 
@@ -392,7 +392,7 @@ def test_a_program_of_an_argument_without_a_kind_is_refused():
         load({**saved, "arguments": [*saved["arguments"], ("y", "word", None)]})
 
 
-# -- pickles of another class of this name, in whose place the name is fastgrad's now ----------------
+# Pickles of another class of this name, in whose place the name is fastgrad's now.
 
 
 class Slots:

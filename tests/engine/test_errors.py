@@ -89,7 +89,7 @@ def test_the_exception_is_caught_and_computing_goes_on(name):
     assert x.grad == 24.0
 
 
-# -- operands that are no numbers ------------------------------------------------------------------
+# Operands that are no numbers.
 
 NO_NUMBERS = ["1", None, 1j, [], (1.0,), {}, b"1", object(), print]
 no_number = pytest.mark.parametrize("other", NO_NUMBERS, ids=lambda o: type(o).__name__)
@@ -159,7 +159,7 @@ def test_a_power_with_a_modulus_is_a_type_error():
         pow(Value(2.0), 2, 3)
 
 
-# -- the constructor and assignment ----------------------------------------------------------------
+# The constructor and assignment.
 
 
 @no_number
@@ -285,7 +285,7 @@ def test_an_array_that_is_no_scalar_is_no_data():
     assert x.data == 1.0
 
 
-# -- exceptions in the user's own code -------------------------------------------------------------
+# Exceptions in the user's own code.
 
 
 class ProgramError(Exception):

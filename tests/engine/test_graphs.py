@@ -193,7 +193,7 @@ def gradients_of(nodes):
     return [float(node.grad) for node in nodes]
 
 
-# -- the tests -----------------------------------------------------------------------------------
+# The tests.
 
 
 @given(exact_graphs)

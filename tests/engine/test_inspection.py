@@ -220,7 +220,7 @@ def test_shown_graph_of_deep_chain_is_walked_node_by_node():
     assert x.grad == 1.0
 
 
-# -- random expressions --------------------------------------------------------------------------
+# Random expressions.
 
 numbers = st.sampled_from([0.5, 1.0, 2.0, 3.0, 4.0])
 constants = st.one_of(numbers, st.integers(1, 4))

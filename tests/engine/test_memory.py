@@ -51,7 +51,7 @@ class Sub(Value):
     pass
 
 
-# -- depth ---------------------------------------------------------------------------------------
+# Depth.
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_node_takes_at_most_80_bytes(run_script):
     assert 60 < float(run_script("node_size.py", 1_000_000)) <= 80
 
 
-# -- no growth -----------------------------------------------------------------------------------
+# No growth.
 
 
 @linux_only
@@ -121,7 +121,7 @@ def test_nothing_is_left_of_many_graphs(run_script, form):
     run_script("../reliability/leaks.py", "--only", form, "--graphs", 20_000)
 
 
-# -- freed at once -------------------------------------------------------------------------------
+# Freed at once.
 
 GRAPHS = {
     "operations": lambda x: (x * 2 + 1).tanh() / x - x**2,
@@ -419,7 +419,7 @@ def test_the_collector_keeps_what_is_still_used():
     assert x.grad == 5.0
 
 
-# -- sharing -------------------------------------------------------------------------------------
+# Sharing.
 
 
 @pytest.mark.parametrize("make", [lambda x: x * 2, closure_node, lambda x: Sub(1.0, (x,), (2.0,))])
@@ -469,7 +469,7 @@ def test_the_last_reference_may_be_any_node_of_the_graph():
     assert {child.data for child in h._prev} == {2.0, 3.0}
 
 
-# -- errors and reference counts -----------------------------------------------------------------
+# Errors and reference counts.
 
 
 def test_errors_leak_nothing(live_nodes):

@@ -73,7 +73,7 @@ def test_the_row_of_each_operation_is_a_method_of_value():
         assert BY_NAME[operation.name] is operation
 
 
-# -- against micrograd ---------------------------------------------------------------------------
+# Against micrograd.
 
 
 def out_of_micrograds_range(operation, numbers, kinds):
@@ -135,7 +135,7 @@ def test_negation_is_micrograds():
         assert operand.grad == -1.0
 
 
-# -- against Python's numbers --------------------------------------------------------------------
+# Against Python's numbers.
 
 
 # math's floor and ceil are integers.
@@ -177,7 +177,7 @@ def test_value_and_exception_of_a_power_are_pythons(kinds):
             assert within_ulps(operator.pow(*operands).data, expected, 1), (base, exponent)
 
 
-# -- against PyTorch -----------------------------------------------------------------------------
+# Against PyTorch.
 
 
 def torch_disagrees(operation, numbers):
@@ -212,7 +212,7 @@ def test_gradient_is_torchs(torch, operation, kinds):
     assert not differences
 
 
-# -- against mpmath ------------------------------------------------------------------------------
+# Against mpmath.
 
 
 @each_operation
@@ -232,7 +232,7 @@ def test_value_and_derivatives_are_those_of_mpmath(operation):
     assert compared >= 2
 
 
-# -- the same for all operations -----------------------------------------------------------------
+# The same for all operations.
 
 
 @pytest.mark.parametrize("operation", [row for row in TABLE if not row.errors], ids=named)
@@ -332,7 +332,7 @@ def test_the_same_operation_twice_gives_the_same_bits(operation):
             assert all(map(same, first.gradients, second.gradients))
 
 
-# -- where fastgrad differs on purpose -----------------------------------------------------------
+# Where fastgrad differs on purpose.
 
 
 def test_gradient_of_the_exponent_at_a_negative_base_is_nan():

@@ -15,7 +15,7 @@ from fastgrad.engine import _Arithmetic, apply
 from fastgrad.engine import _dot as dot
 from fastgrad.engine import _reduce as reduce
 
-# -- making a Value ------------------------------------------------------------------------------
+# Making a Value.
 
 
 def test_leaf_has_data_no_gradient_no_children():
@@ -105,7 +105,7 @@ def test_initialising_a_leaf_again_resets_it():
     assert (x.data, x.grad) == (3.0, 0.0)
 
 
-# -- data, grad, label ---------------------------------------------------------------------------
+# Data, grad, label.
 
 
 def a_leaf():
@@ -185,7 +185,7 @@ def test_float_is_the_data():
     assert f"{float(Value(0.125)):.2f}" == "0.12"
 
 
-# -- attributes ----------------------------------------------------------------------------------
+# Attributes.
 
 
 @every_node
@@ -226,7 +226,7 @@ def test_attributes_are_gone_with_their_node():
         del node
 
 
-# -- identity ------------------------------------------------------------------------------------
+# Identity.
 
 
 def test_equality_is_identity():
@@ -270,7 +270,7 @@ def test_a_value_is_no_integer_and_has_no_length():
         iter(Value(1.0))
 
 
-# -- the class -----------------------------------------------------------------------------------
+# The class.
 
 
 def cube(self):
@@ -416,7 +416,7 @@ def test_a_subclass_may_have_slots_and_class_attributes():
     assert (x.tag, x.other, x.kind) == ("t", "o", "slotted")
 
 
-# -- numpy ---------------------------------------------------------------------------------------
+# Numpy.
 
 
 def test_matrix_of_values_times_vector_of_values():
@@ -715,7 +715,7 @@ def test_the_signature_can_be_inspected():
     )
 
 
-# -- Values of another library ---------------------------------------------------------------------
+# Values of another library.
 
 
 class Foreign:
@@ -810,7 +810,7 @@ def test_a_class_of_ones_own_may_ask_what_it_is_given():
     assert Value(1.0).__class__ is Value
 
 
-# -- microgpt's names, and torch's -----------------------------------------------------------------
+# Microgpt's names, and torch's.
 
 
 def test_microgpts_keywords_make_a_node_with_its_derivatives():

@@ -72,7 +72,7 @@ def lanes(row: Operation | Reduction, numbers: Numbers) -> Answers:
 
 
 def lanes_and_uniform(row: Operation, numbers: Numbers, at: int) -> Answers:
-    """The same with operand number `at` the same in all rows: a kernel of its own, and a summed gradient."""
+    """The same where operand number `at` is the same in all rows: other kernels, and a summed gradient."""
     leaf = Value(1.0)
     others = [index for index in range(row.operands) if index != at]
 
@@ -94,7 +94,7 @@ def lanes_and_uniform(row: Operation, numbers: Numbers, at: int) -> Answers:
 
 
 def lanes_of(kernels: str, work: dict[str, Numbers]) -> dict[str, Answers]:
-    """`lanes` in another process, whose kernels are these, for each row of the table by its name."""
+    """Run `lanes` in another process with the kernels of this name; results by the name of the row."""
     package = str(Path(fastgrad.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [package, str(TESTS), os.environ.get("PYTHONPATH", "")]))
     finished = subprocess.run(

@@ -4,8 +4,7 @@ import math
 
 import fastgrad.functional as F
 
-# Functions whose operand that is not chosen at x = 0 has an infinite derivative there; and x.grad, which is
-# finite.
+# At x = 0, each function does not choose the operand whose derivative there is infinite; so x.grad is finite.
 NOT_CHOSEN = {
     "where": (lambda x: F.where(x, x.sqrt(), 3.0), 0.0),
     "where's condition": (lambda x: F.where(x.sqrt(), x, 3 * x), 3.0),

@@ -1,7 +1,7 @@
 """The exact value and derivatives of an operation: its meaning, in dual numbers of mpmath's.
 
-The derivatives follow from the meaning by calculus, so they share nothing with the table's, nor with the
-float formulas beside the meaning: a wrong one is seen.
+The derivatives follow from the meaning by calculus. They share nothing with those of the table, nor with the
+float formulas beside the meaning, so a wrong one shows.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from mpmath import mpf
 from evidence.meanings import FUNCTIONS, MEANINGS, psi
 from fastgrad.operations import Operation, Reduction
 
-# Enough for every intermediate cancellation: what is lost below 1e-90 is nothing to an ulp.
+# Enough digits for every intermediate cancellation: errors below 1e-90 are nothing to an ulp.
 PRECISION = 320
 
 

@@ -1,4 +1,4 @@
-"""Measured errors of a row: in ulp of the exact result, and as a share of what its expression may have."""
+"""Measured errors of a row: in ulp of the exact result, and as a share of the bound for its expression."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ WELL_CONDITIONED = 16
 
 
 class Reference(NamedTuple):
-    """A point, what is exact there, and how far each library's functions may lead from it."""
+    """A point, the exact numbers there, and how far each library's functions may be from them."""
 
     numbers: tuple[float, ...]
     exact: Exact
@@ -25,7 +25,7 @@ class Reference(NamedTuple):
 
 
 class Error(NamedTuple):
-    """One number that is wrong: more than its bound away, or not what IEEE's rules make of it."""
+    """One number that is wrong: further away than its bound, or not what IEEE's rules give."""
 
     numbers: tuple[float, ...]
     quantity: str
@@ -77,7 +77,7 @@ def calls_the_lanes_functions(row: Operation | Reduction) -> bool:
 
 
 def quantities(row: Operation | Reduction, count: int) -> list[str]:
-    """The value, and a derivative for each operand; a reduction's have one rule."""
+    """The value, and a derivative for each operand; all those of a reduction have one rule."""
     if isinstance(row, Reduction):
         return ["value", *["d/dx"] * count]
     return ["value", *(f"d/d{name}" for name in "abc"[:count])]

@@ -12,7 +12,7 @@ import fastgrad
 from evidence.rational_graphs import UNIT, Graph, Truth, build, draw_graph
 from fastgrad import Value
 
-# Where the bound of rounding errors is at most so many ulp of the exact gradient.
+# A gradient is well conditioned if the bound of its rounding errors is at most so many of its ulp.
 WELL_CONDITIONED = 16
 
 
@@ -95,7 +95,7 @@ class Tally:
 
 
 def check(first: int, last: int, engines=ENGINES) -> tuple[dict[tuple[str, str], Tally], list[Wrong]]:
-    """Graphs number `first` to `last - 1`, each from its number alone, by every engine."""
+    """Check graphs `first` to `last - 1`, each made from its number alone, with every engine."""
     tallies = {(engine, quantity): Tally() for engine in engines for quantity in ("value", "gradient")}
     wrong = []
     for number in range(first, last):

@@ -23,7 +23,7 @@ def backwards(x, u):
 
 
 def elements(x, u):
-    """Inputs that are numbers, parameters, arguments and computed, one of them twice."""
+    """Inputs that are numbers, parameters, arguments and computed Values, one of them twice."""
     xs = [x * W[0], W[1], 2.0, x, x, W[1] * 2.0]
     return scan(lambda s, each: ((s + each * W[2]).sin(), None), u[0], xs)[0]
 
@@ -45,7 +45,7 @@ def pairs(x, u):
 
 
 def made_and_used(x, u):
-    """What one loop makes, backwards and in part, is the input of another."""
+    """One loop takes a part of what another makes, in reverse order."""
     _, ys = scan(lambda s, each: ((s + each).tanh(), (s * each, each)), x, u)
     first, second = ys
     state, zs = scan(lambda s, p: (s * W[0] + p[0] * p[1], s), x, (first[::-1], second))
@@ -94,7 +94,7 @@ def until(x, u):
 
 
 def undefined(x, u):
-    """Numbers of the state without a value, in two loops, that nothing which is returned depends on."""
+    """Numbers of the state that have no value, in two loops; no result depends on them."""
     nan = float("nan")
 
     def step(state, each):

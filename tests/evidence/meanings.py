@@ -58,7 +58,7 @@ def cos(a):
 
 
 def total(function, outside=math.nan, above=math.inf):
-    """A function of the math module where it raises: nan, or inf of an operand's sign where it overflows."""
+    """Make a function of the math module return where it raises: nan, or inf of an operand's sign."""
 
     def call(a):
         try:
@@ -83,7 +83,7 @@ def cbrt(a):
 
 
 def by_mpmath(function):
-    """A function that Python has not; nan where it has no result."""
+    """A function that Python does not have; nan where it has no result."""
 
     def call(*operands):
         if not all(map(math.isfinite, operands)):
@@ -99,7 +99,7 @@ def by_mpmath(function):
 
 
 def log_gamma(x):
-    """The logarithm of |gamma(x)|: mpmath's is that of gamma, a complex one where gamma is negative."""
+    """The logarithm of |gamma(x)|; mpmath has that of gamma, which is complex where gamma is negative."""
     return mpmath.re(mpmath.loggamma(x))
 
 
@@ -237,7 +237,7 @@ def of_exact(x, e, y):
 
 
 def poles_between(x):
-    """The size of what cancels left of 0, where a function is a difference by reflection."""
+    """Left of 0, where reflection makes the function a difference, the size of the terms that cancel."""
     return 2 + mpmath.pi / abs(mpmath.tan(mpmath.pi * x)) if x < 0 else 0
 
 

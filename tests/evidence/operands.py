@@ -88,7 +88,7 @@ def of_order(draw: random.Random, count: int) -> list[tuple[float, float]]:
 
 
 def points(row: Operation | Reduction, every: int) -> list[tuple[float, ...]]:
-    """The same operands each time; `every` thins them, 1 being the whole set."""
+    """The same operands each time: all of them, or one of `every` so many."""
     draw = random.Random(row.name)
     if isinstance(row, Reduction):
         return [point for size in (1, 2, 3, 8) for point in of_several(draw, size, 1000 // every)]

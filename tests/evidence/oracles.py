@@ -1,7 +1,7 @@
 """Every implementation that fastgrad is compared with, behind one function each.
 
-micrograd decides wherever it has the operation; Python's `math` and floats decide values and
-exceptions elsewhere, PyTorch gradients, and mpmath both for ordinary numbers.
+micrograd decides wherever it has the operation. Elsewhere Python's `math` and floats decide values and
+exceptions, PyTorch decides gradients, and mpmath both for ordinary numbers.
 """
 
 import math
@@ -37,7 +37,7 @@ Result = Outcome | type[Exception]
 
 
 class Kind(NamedTuple):
-    """A kind of operand: how a float is written as one; it raises ValueError if that changes it."""
+    """A kind of operand: it makes one of a float, and raises ValueError if that changes the number."""
 
     name: str
     write: Callable[[float], Any]
@@ -101,7 +101,7 @@ def apply(operation: Operation, *operands):
 
 
 def outcome(operation: Operation, *operands) -> Result:
-    """What a library with micrograd's interface makes of an operation, backward included."""
+    """The outcome of an operation, backward included, in a library with micrograd's interface."""
     try:
         result = apply(operation, *operands)
     except (ArithmeticError, ValueError) as error:

@@ -1,8 +1,8 @@
 """Random graphs of polynomial and rational operations, whose gradients `fractions.Fraction` has exactly.
 
 The same graph is built of Values and evaluated in fractions at the exact values of the leaves' doubles.
-Beside each exact number goes a bound of what rounding may do to it (running error analysis, as in
-rounding_bounds.py): half a unit for each operation, sums in any order, since compiled programs have theirs.
+Each exact number has a bound of the rounding error (running error analysis, as in rounding_bounds.py): half a
+unit for each operation, and sums in any order, because compiled programs add in an order of their own.
 """
 
 import math
@@ -15,7 +15,7 @@ from fastgrad import Value
 from fastgrad import functional as F
 
 UNIT = 2.0**-53
-# Longer fractions take long, and no double comes near their last digits.
+# Longer fractions take long to compute, and doubles have far fewer digits.
 MOST_BITS = 1500
 RANGE = 2.0**100
 
@@ -36,7 +36,7 @@ class Graph(NamedTuple):
 
 
 class Number:
-    """An exact value with a bound of its error, and as a sum: its terms, their sizes and errors."""
+    """An exact value with a bound of its error; as a sum, its terms with their sizes and errors."""
 
     def __init__(self, value: Fraction, error: float = 0.0, terms: Sequence["Number"] = ()):
         self.value = value
@@ -238,7 +238,7 @@ def in_range(number: Fraction, size: float) -> bool:
 
 
 def draw_graph(draw: random.Random) -> tuple[Graph, Truth]:
-    """A graph whose every number is in range and decided, and what is true of it."""
+    """A graph of which every number is in range and every comparison is certain, with its exact results."""
     leaves = tuple(draw_number(draw) for _ in range(draw.randint(2, 5)))
     nodes = [Number(Fraction(leaf)) for leaf in leaves]
     steps: list[Step] = []

@@ -1,9 +1,9 @@
 """How far a row's own expressions may be off: running error analysis (Higham 2002, section 3.3).
 
 Each number carries a bound of its distance from the exact one. An arithmetic operation adds half a unit
-in the last place, a function of a library what the library promises, and both pass on their operands'
-errors times the derivative. So a bound needs no figure in the table: it follows from the row, and is
-wide exactly where the expression cancels, as `1 - out * out` does where tanh is near 1.
+in the last place, a library's function adds what the library promises, and both pass on their operands'
+errors times the derivative. So the table needs no figures: a bound follows from the row, and is wide
+exactly where the expression cancels, as `1 - out * out` does where tanh is near 1.
 """
 
 import re
@@ -109,7 +109,7 @@ def bounded(x) -> Bounded:
 
 
 def rounded(value, error, half_ulps, step) -> Bounded:
-    """The result of an operation with so many half units of rounding, and steps where it is subnormal."""
+    """The result of an operation with so many half units of rounding; of steps, if it is subnormal."""
     if not mpmath.isfinite(value) or abs(value) + error > LARGEST:
         return Bounded(value, mpmath.inf)
     size = abs(value) + error
@@ -234,7 +234,7 @@ def error_of(result):
 
 
 def with_rounded_constants(expression):
-    """A number of as many digits as a double has stands for a real one that is up to half a unit away."""
+    """A number rounded to the digits of a double: the real one is up to half a unit away."""
     return re.sub(r"\d\.\d{15,}", r"real(\g<0>)", expression)
 
 

@@ -92,7 +92,7 @@ def test_each_instruction_sets_lanes_are_as_accurate(row, over_lanes):
     assert_accurate(row, over_lanes(row), "lanes")
 
 
-# -- inf, nan and the signs of zero ----------------------------------------------------------------
+# Inf, nan and the signs of zero.
 
 
 def ieee(row, numbers):
@@ -156,7 +156,7 @@ def test_nan_is_never_lost_in_a_value(row):
                 assert math.isnan(run(row, numbers)[0].value), (run.__name__, numbers)
 
 
-# -- what the measurements rest on -----------------------------------------------------------------
+# What the measurements rest on.
 
 
 @pytest.mark.parametrize("name", FUNCTIONS_OF_LIBRARY)

@@ -8,7 +8,7 @@ from fuzzing.grammar import program
 from fuzzing.isolation import Failure, first_failure
 from fuzzing.shrinking import shrunk
 
-# Programs of one process: enough to hide its start, few enough to look for the guilty one among them.
+# Programs of one process: so many that its start costs little, so few that a failure is soon found.
 BATCH = 250
 # A program takes some milliseconds.
 SECONDS_A_PROGRAM = 30.0
@@ -32,7 +32,7 @@ run(
 
 
 class Finding(NamedTuple):
-    """A program that fails, as short as it was made, and its reason."""
+    """A shortened program that fails, and the reason."""
 
     lines: list[str]
     reason: str
@@ -48,7 +48,7 @@ class Finding(NamedTuple):
 
 
 class Campaign:
-    """Runs the programs of consecutive seeds until one fails, or for as long or as many as was asked."""
+    """Runs the programs of consecutive seeds until one fails, or a time or a number of programs is over."""
 
     def __init__(self, seed: int):
         self.seed = self.next = seed
@@ -91,5 +91,5 @@ class Campaign:
 
 
 def kind_of(failure: Failure) -> str:
-    """What a shrunk program's failure must have in common with the first: a crash, a leak, a difference."""
+    """The kind of a failure, which a shrunk program must share: a crash, a leak, a difference."""
     return "difference" if failure.reason.startswith("after line") else failure.reason.split()[-2]

@@ -1,7 +1,7 @@
-"""Comparing what the two worlds hold; a number that is near enough is then taken over.
+"""Comparing the variables of the two worlds. The reference then takes over numbers that are near enough.
 
-Taking the engine's numbers over keeps rounding errors from growing, so that every line is compared
-for itself: `data` to the bit where the docs promise bits, everything else to 1e-12.
+Otherwise rounding errors would grow from line to line. So every line is compared on its own: `data` to the
+bit where the docs promise bits, everything else to 1e-12.
 """
 
 import gc
@@ -16,7 +16,7 @@ import reference
 from reference.compiling import Approximate
 
 TOLERANCE = 1e-12
-# A few of the smallest steps between floats, where nothing relative is left.
+# A few of the smallest steps between floats: near 0 a relative error means nothing.
 SMALLEST = 16 * 5e-324
 
 
@@ -34,7 +34,7 @@ def same_bits(left, right):
 
 
 def near(left, right, error):
-    """Whether the numbers agree to the error; where it is not finite, an overflow hangs on the order."""
+    """Whether the numbers agree to the error; if it is not finite, overflow depends on the order of sums."""
     return same_bits(left, right) or not abs(left - right) > error + SMALLEST or not math.isfinite(error)
 
 
@@ -47,7 +47,7 @@ def parameters_of(model):
 
 
 class Comparison:
-    """Remembers which node of the engine is which of the reference's, without keeping either alive."""
+    """Remembers which node of the engine is which node of the reference, without keeping them alive."""
 
     def __init__(self):
         self.by_address: WeakValueDictionary[int, reference.Value] = WeakValueDictionary()

@@ -3,7 +3,7 @@
     python tests/fuzzing/fuzz.py --seconds 60
     python tests/fuzzing/fuzz.py --seed 1234 --programs 1
 
-Prints a script that reproduces the first failure, in as few lines as were found.
+Prints a script that reproduces the first failure in few lines.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The random programs: templates of lines, whose placeholders are filled in at random.
 
-Operations come from the package's table, so a new one is fuzzed by being added (and fails until the
-reference has it too).
+Operations come from the package's table, so a new one is fuzzed at once, and fails until the reference has
+it, too.
 """
 
 import random
@@ -26,7 +26,7 @@ NAMES = {
 SIMPLE_NUMBERS = ["-3.0", "-2.0", "-1.0", "-0.5", "0.0", "0.5", "1.0", "2.0", "3.0", "2", "-1", "True"]
 SPECIAL_NUMBERS = ["inf", "-inf", "nan", "-0.0", "5e-324", "-1e-310", "1e308", "-1e200", "700.0", "1e-200"]
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "mod": "%"}
-# Python has no functions that give their bits.
+# Python has no functions with the same bits.
 WITHOUT_BITS = ("lgamma", "digamma", "polygamma", "cbrt")
 
 UNARY = [
@@ -150,8 +150,8 @@ ACTIONS = [
     (1, "reply = {layer}([{value}, {value}, 1.0])"),
 ]
 
-# What is done when a node is freed. The engine may free later, as layers and compiled functions remember
-# nodes between calls, so nothing of it must show.
+# What happens when a node is freed. The engine may free it later than the reference, because layers and
+# compiled functions remember nodes between calls; so these lines must leave no trace.
 LAST_ACTS = [
     (3, "gc.collect()"),
     (1, "copy.copy({value})"),
@@ -287,7 +287,7 @@ def chosen(rng, weighted):
 
 
 class Generator(Loops):
-    """Makes programs; which names exist at a line is followed roughly, so that few lines fail."""
+    """Makes programs. It follows roughly which names exist at a line, so that few lines fail."""
 
     def __init__(self, seed):
         self.rng = random.Random(seed)

@@ -15,7 +15,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 class Failure(NamedTuple):
-    """What went wrong in the program at this place of those that were given."""
+    """What went wrong, and in which of the given programs."""
 
     place: int
     reason: str
@@ -24,7 +24,7 @@ class Failure(NamedTuple):
 def first_failure(programs: Iterable[list[str]], seconds: float | None = None) -> tuple[int, Failure | None]:
     """Run programs in a fresh process; return how many ran to their end, and the failure if there is one.
 
-    The time is what a program may take; one that hangs is a failure too.
+    A program that takes longer than the given time is a failure, too.
     """
     receiver, sender = FORK.Pipe(duplex=False)
     process = FORK.Process(target=run_all, args=(programs, sender), daemon=True)

@@ -59,7 +59,7 @@ def check_balance(before, after):
 
 
 def prepare():
-    """Settle what would disturb the counts: the collector runs when programs say so."""
+    """Empty what would disturb the counts; afterwards the collector runs only when programs ask for it."""
     sys.unraisablehook = lambda unraisable: None
     gc.disable()
     gc.collect()

@@ -95,7 +95,7 @@ def compiled(line):
 
 
 class World:
-    """A library's names and a program's variables; statements inside user code run in it too."""
+    """A library's names and a program's variables, in which also the statements of user code run."""
 
     def __init__(self, library):
         self.library = library
@@ -133,7 +133,7 @@ class World:
             for name in set(vars(cls)) - set(before):
                 delattr(cls, name)
 
-    # -- the words of programs --------------------------------------------------------------------
+    # The words of programs.
 
     def closure(self, *children, then=""):
         """A node of the user's: the sum of its children, whose `_backward` then runs a statement."""

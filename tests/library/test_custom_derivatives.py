@@ -108,7 +108,7 @@ def expected_orders(exact, points):
         ]
 
 
-# -- eager ---------------------------------------------------------------------------------------------
+# Eager.
 
 
 @each_function
@@ -307,7 +307,7 @@ def test_a_node_of_a_subclass():
     assert grad(grad(y * 1.0, x), x).data == 2.0
 
 
-# -- compiled ------------------------------------------------------------------------------------------
+# Compiled.
 
 
 @each_compilable
@@ -461,7 +461,7 @@ def test_what_is_kept_of_a_trace_has_no_number():
             Value(1.0, (Value(1.0),), (node,))
 
 
-# -- what is refused -----------------------------------------------------------------------------------
+# What is refused.
 
 
 def nothing(x):
@@ -539,7 +539,7 @@ def test_derivatives_are_numbers_or_values(derivatives):
         Value(1.0, (Value(1.0),), derivatives)
 
 
-# -- copies and memory ---------------------------------------------------------------------------------
+# Copies and memory.
 
 
 def second(y, x):

@@ -52,7 +52,7 @@ def agrees_with_backward(y, leaves):
     return all_close(found, backward_of(y, leaves))
 
 
-# -- derivative expressions ----------------------------------------------------------------------------
+# Derivative expressions.
 
 
 @each_row
@@ -65,7 +65,7 @@ def test_operations_of_numbers_alone_are_numbers(row):
     assert operate(row.name, Value(numbers[0]), *numbers[1:]).data == expected
 
 
-# -- the first order -----------------------------------------------------------------------------------
+# The first order.
 
 
 @each_row
@@ -231,7 +231,7 @@ def test_a_graph_that_was_looked_at_has_the_same_derivatives():
     assert [each.data for each in grad(y, [a, b])] == pytest.approx(expected, rel=1e-14)
 
 
-# -- what is refused -----------------------------------------------------------------------------------
+# What is refused.
 
 
 def with_backward(a):
@@ -268,7 +268,7 @@ def test_what_is_no_value_is_refused(given):
         grad(*given)
 
 
-# -- higher orders -------------------------------------------------------------------------------------
+# Higher orders.
 
 MPMATH = {
     "fabs": abs,
@@ -420,7 +420,7 @@ def test_a_gradient_penalty_of_a_network_is_torchs(activation):
     assert agrees_with_backward(penalty, flat)
 
 
-# -- compiled ------------------------------------------------------------------------------------------
+# Compiled.
 
 
 def both_orders(row):
@@ -523,7 +523,7 @@ def test_parameters_are_read_at_each_call():
     assert slope(3.0) == 0.0
 
 
-# -- what a compiled derivative costs ------------------------------------------------------------------
+# What a compiled derivative costs.
 
 
 def arithmetic(function, *columns):
@@ -613,7 +613,7 @@ def test_a_leaf_that_no_output_needs_is_no_parameter():
     assert compiled.parameters == [w]
 
 
-# -- derivatives of functions --------------------------------------------------------------------------
+# Derivatives of functions.
 
 
 def rosenbrock(x):

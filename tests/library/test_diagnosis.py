@@ -347,7 +347,7 @@ def test_a_dead_neuron_of_shared_operands_is_found():
     assert "dead ReLU" in kinds(check(out, [w, b]))
 
 
-# -- when it is called ------------------------------------------------------------------------------
+# When it is called.
 
 
 def a_step(model, data, optimizer):
@@ -445,7 +445,7 @@ def test_without_parameters_it_is_said_what_is_not_looked_at(data):
     assert check(loss, model).unseen == ()
 
 
-# -- mistakes that other rules do not see -----------------------------------------------------------
+# Mistakes that other rules do not see.
 
 
 @pytest.mark.parametrize(
@@ -611,7 +611,7 @@ def test_a_loss_that_has_exploded(scale, found):
     assert ("exploded" in kinds(check(loss, [w]))) == found
 
 
-# -- correct programs -------------------------------------------------------------------------------
+# Correct programs.
 
 
 def test_weights_of_inputs_of_0_are_no_mistake(data):

@@ -71,7 +71,7 @@ def page_data(page):
     return json.loads(re.search(r'id="description">(.*?)</script>', page.document, re.DOTALL)[1])
 
 
-# -- what the page is given ------------------------------------------------------------------------
+# What the page is given.
 
 
 def test_boxes_are_micrograds_nodes_with_two_arrows_for_an_operand_used_twice():
@@ -233,7 +233,7 @@ def test_a_page_is_saved(tmp_path):
     assert page.save(tmp_path / "graph.html").read_text(encoding="utf-8") == page.document
 
 
-# -- in a browser ----------------------------------------------------------------------------------
+# In a browser.
 
 
 @pytest.fixture(scope="module")

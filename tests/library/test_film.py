@@ -299,7 +299,7 @@ def test_a_list_of_one_score_is_a_score():
     assert film._shown(film.frames[0])["accuracy"] == 1.0
 
 
-# -- a page that is sent pictures ------------------------------------------------------------------
+# A page that is sent pictures.
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def test_pictures_are_sent_while_a_page_is_open(served, model, monkeypatch):
     assert not served.live.is_watched()
 
 
-# -- in a browser ----------------------------------------------------------------------------------
+# In a browser.
 
 
 @pytest.fixture(scope="module")

@@ -485,7 +485,7 @@ def test_add_and_scale_by_hand():
     assert [v.data for v in F.scale([1, 2], 0.5)] == [0.5, 1.0]
 
 
-# -- linear -----------------------------------------------------------------------------------------
+# Linear.
 
 
 def as_lists(rows):
@@ -597,7 +597,7 @@ def test_a_matrix_is_copied_as_a_list_is():
     assert copied[0][0] is not weight[0][0]
 
 
-# -- what is refused -----------------------------------------------------------------------------------
+# What is refused.
 
 
 @pytest.mark.parametrize(

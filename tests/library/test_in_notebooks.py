@@ -117,7 +117,7 @@ def test_a_film_is_drawn_when_it_gets_its_size(browser):
     tab.close()
 
 
-# -- in the programs, where they are installed ---------------------------------------------------------
+# In the programs, where they are installed.
 
 CELLS = """
 from fastgrad import Value, viz

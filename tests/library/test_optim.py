@@ -135,7 +135,7 @@ def test_adam_without_averages_ends_exactly_where_torchs_does(torch, name, secon
         assert p.data == tensor.item()
 
 
-# -- by hand ------------------------------------------------------------------------------------------
+# By hand.
 
 
 def parameter(data, grad):
@@ -234,7 +234,7 @@ def test_schedules_act_together(torch, schedule):
     assert rates[0] == pytest.approx(rates[1], rel=1e-12)
 
 
-# -- saving -------------------------------------------------------------------------------------------
+# Saving.
 
 
 @pytest.mark.parametrize("through_json", [False, True])
@@ -402,7 +402,7 @@ def test_the_moments_of_another_optimizer_are_refused_and_change_nothing(name, o
     assert optimizer.state_dict() == before
 
 
-# -- clipping -----------------------------------------------------------------------------------------
+# Clipping.
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 100.0])
@@ -463,7 +463,7 @@ def test_a_norm_that_is_none_is_refused_and_changes_nothing(options, error, mess
     assert p.grad == 3.0
 
 
-# -- what is refused ------------------------------------------------------------------------------------
+# What is refused.
 
 
 def twice():

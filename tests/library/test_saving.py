@@ -254,7 +254,7 @@ def test_a_link_is_followed(ending, there, tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
-# -- damaged files -----------------------------------------------------------------------------
+# Damaged files.
 
 
 def refused(path, model, match):
@@ -374,7 +374,7 @@ def test_a_name_that_npz_would_cut_off_is_refused(tmp_path):
         saving.save({"w\0": 1.0}, tmp_path / "model.npz")
 
 
-# -- files of which a part is missing or wrong -----------------------------------------------------
+# Files of which a part is missing or wrong.
 
 
 def loaded(contents, ending, model, tmp_path):

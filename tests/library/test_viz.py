@@ -401,7 +401,7 @@ def test_render_writes_a_file(tmp_path):
     assert path == str(tmp_path / "graph.png")
 
 
-# -- curves and boundaries ---------------------------------------------------------------------
+# Curves and boundaries.
 
 
 @pytest.fixture

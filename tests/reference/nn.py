@@ -30,7 +30,7 @@ class Neuron(Module):
         return out if activation == "linear" else getattr(out, activation)()
 
     def uses_replaced(self):
-        """Whether a program has assigned an operation on Value that this neuron is made of."""
+        """Whether a program has assigned one of the operations that this neuron is made of."""
         names = ["__add__", "__radd__", "__mul__", "__rmul__"]
         if self.nonlin and self.activation != "linear":
             names.append(self.activation)

@@ -28,7 +28,7 @@ class Optimizer:
         for parameter, moments in zip(self.parameters, self.moments, strict=True):
             change = self.change(parameter._data, parameter._grad, moments, **self.options)
             parameter._data -= change
-            # They are multiplied by the learning rate, and by a bias correction, before they are divided.
+            # These are multiplied by the learning rate and a bias correction before they are divided.
             known = min((abs(each) for each in moments.values() if each), default=1.0)
             known = max(0.01 * self.options.get("lr", 1e-3) * known, 5e-324)
             parameter.data_bound = abs(parameter._data) + abs(change) * max(1.0, LEAST_KNOWN / known)

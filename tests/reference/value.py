@@ -15,7 +15,7 @@ births = itertools.count()
 
 
 class TracingError(RuntimeError):
-    """A compiled function does what a program cannot repeat."""
+    """Raised where a compiled function does something that a program cannot repeat."""
 
 
 def is_number(candidate):
@@ -43,7 +43,7 @@ def right_method(name):
 
 
 class Arithmetic:
-    """The operators, on a base class: what is assigned to Value can be deleted again."""
+    """The operators, on a base class, so that what is assigned to Value can be deleted again."""
 
     __slots__ = ()
 
@@ -59,8 +59,8 @@ for name, row in OPERATIONS.items():
 class Value(Arithmetic):
     """A node: an operation's name and operands, each a Value or, where none was made yet, a number.
 
-    `grad_bound` is the sum of the absolute contributions to `grad`, and `data_bound` of what `data`
-    was computed from if that may round in another way than the engine: 1e-12 of them is the tolerance.
+    `grad_bound` is the sum of the absolute contributions to `grad`. `data_bound` is that of the terms of
+    `data`, if the engine may round it otherwise. The tolerance is 1e-12 of these.
     """
 
     __slots__ = (

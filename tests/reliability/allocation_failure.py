@@ -82,7 +82,7 @@ def nothing():
     """A rule that allocates nothing: what it fails at itself is done in part."""
 
 
-# -- the engine --------------------------------------------------------------------------------
+# The engine.
 
 
 def arithmetic():
@@ -219,7 +219,7 @@ def copies():
     return Record(work, a, b, objects=False)
 
 
-# -- modules, optimizers, files ---------------------------------------------------------------
+# Modules, optimizers, files.
 
 
 def modules():
@@ -256,7 +256,7 @@ def states():
     return Record(work, *model.parameters(), objects=False)
 
 
-# -- compiled programs ------------------------------------------------------------------------
+# Compiled programs.
 
 
 def function_of(a, b, c, loops=True):

@@ -33,7 +33,7 @@ def run(script, *arguments):
     return finished.stdout
 
 
-# -- memory --------------------------------------------------------------------------------------
+# Memory.
 
 
 @pytest.mark.distribution
@@ -84,7 +84,7 @@ def test_without_room_for_an_arena_building_is_a_memory_error():
     assert output.splitlines() == ["no memory for another Value", "5.0"]
 
 
-# -- threads -------------------------------------------------------------------------------------
+# Threads.
 
 THREADS = """
     import gc, sys, threading
@@ -206,7 +206,7 @@ def test_threads_that_trace_and_run_programs():
     """)
 
 
-# -- new processes -------------------------------------------------------------------------------
+# New processes.
 
 FORK = """
     import os, sys, threading, time, warnings
@@ -433,7 +433,7 @@ def test_a_fork_by_another_thread_than_the_first():
     """)
 
 
-# -- other interpreters, other imports -------------------------------------------------------------
+# Other interpreters, other imports.
 
 
 @pytest.mark.parametrize("lock", ["shared", "own"])

@@ -65,7 +65,7 @@ def at_once(work, rounds=ROUNDS, threads=THREADS):
     return [list(turn) for turn in zip(*results, strict=True)]
 
 
-# -- shared leaves ---------------------------------------------------------------------------------
+# Shared leaves.
 
 
 def test_no_addition_to_the_gradient_of_a_shared_leaf_is_lost():
@@ -144,7 +144,7 @@ def test_separate_attributes_of_a_shared_leaf_are_all_kept():
     assert all(leaf.__dict__ == {f"name{k}": k for k in range(THREADS)} for leaf in leaves)
 
 
-# -- graphs ----------------------------------------------------------------------------------------
+# Graphs.
 
 
 def test_a_thread_gets_the_bits_that_it_gets_alone():
@@ -294,7 +294,7 @@ def test_derivatives_that_are_values_of_shared_leaves():
         assert turn == [(27.0 * (k + 1), 18.0 * (k + 1)) for k in range(THREADS)]
 
 
-# -- models and optimizers -------------------------------------------------------------------------
+# Models and optimizers.
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam])
@@ -324,7 +324,7 @@ def test_a_model_is_first_called_by_all_threads_at_once():
     assert found == [[number] * THREADS for number in expected]
 
 
-# -- compiled functions ----------------------------------------------------------------------------
+# Compiled functions.
 
 
 def test_a_function_is_first_called_by_all_threads_at_once():
@@ -385,7 +385,7 @@ def test_a_program_runs_in_threads_of_its_own_while_others_call_it():
     assert all(all(turn) for turn in found)
 
 
-# -- what is the user's race: a wrong number or an error, and no more -----------------------------------
+# What is the user's race: a wrong number or an error, and no more.
 
 
 def test_a_race_over_one_graph_ends():
@@ -457,7 +457,7 @@ def test_placeholders_that_outlive_a_trace_are_refused_in_every_thread():
     assert all(all(turn) for turn in at_once(work, rounds=5))
 
 
-# -- the interpreter -----------------------------------------------------------------------------------
+# The interpreter.
 
 
 @pytest.mark.skipif(not FREE_THREADED, reason="this interpreter has the lock")

@@ -224,7 +224,7 @@ def checked(state: Any, shape: Nest, name: str) -> list[Value]:
     return [as_value(leaf, f"the state that {name} returns") for leaf in leaves_of(state)]
 
 
-# -- the inputs of the steps ---------------------------------------------------------------------------
+# The inputs of the steps.
 
 
 def sources_of(xs: Any, name: str) -> tuple[Nest, list[Source]]:
@@ -316,7 +316,7 @@ def apart(leaves: list[Value], begun: int) -> list[Value]:
     return found
 
 
-# -- eagerly -------------------------------------------------------------------------------------------
+# The eager loop.
 
 
 def repeated(
@@ -363,7 +363,7 @@ def returned(pair: Any, name: str) -> tuple[Any, Any]:
     return pair[0], pair[1]
 
 
-# -- in a function that is compiled --------------------------------------------------------------------
+# In a function that is compiled.
 
 
 def traced(

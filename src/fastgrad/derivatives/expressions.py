@@ -42,7 +42,7 @@ NUMBER = re.compile(r"-?[0-9]+\.[0-9]+")
 C_NAMES = {"fabs": "abs", "pow": "power", "rint": "round"}
 
 
-# -- operations ----------------------------------------------------------------------------------------
+# Operations.
 
 
 def data_of(operand: Scalar) -> float:
@@ -59,7 +59,7 @@ def negative(a: Scalar) -> Scalar:
     return multiply(-1.0, a)
 
 
-# -- conditions ----------------------------------------------------------------------------------------
+# Conditions.
 
 
 def where(condition: Value, then: Scalar, other: Scalar) -> Value:
@@ -133,7 +133,7 @@ NOW = {**SCOPE, **{name: comparison(decide) for name, decide in DECISIONS.items(
 LATER = {**SCOPE, **{name: traced(name) for name in DECISIONS}}
 
 
-# -- from text to functions ----------------------------------------------------------------------------
+# From text to functions.
 
 
 def call(name: str, *arguments: ast.expr) -> ast.Call:

@@ -332,7 +332,7 @@ class Body:
         assert found is not None
         return found
 
-    # -- the way forward ------------------------------------------------------------------------------
+    # The way forward.
 
     def forward(self, history: bool) -> None:
         """Write the statements that compute every node; with history, loops keep all states."""
@@ -427,7 +427,7 @@ class Body:
         wanted = [numbers[0] + stride * at for at in range(len(numbers))]
         return (numbers[0], stride) if numbers == wanted else None
 
-    # -- the way back ---------------------------------------------------------------------------------
+    # The way back.
 
     def backward(self) -> list[str]:
         """Return the statements that add to all gradients, after the outputs."""
