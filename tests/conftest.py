@@ -17,7 +17,7 @@ from fastgrad import engine
 from fastgrad.engine import _pool_statistics
 
 hypothesis.settings.register_profile("fastgrad", deadline=None, print_blob=True)
-# For runs that are ten or a hundred times slower: `pytest --hypothesis-profile=sanitized`.
+# Fewer examples, for builds that are ten or a hundred times slower: `pytest --hypothesis-profile=sanitized`.
 hypothesis.settings.register_profile(
     "sanitized", max_examples=10, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
@@ -26,8 +26,8 @@ hypothesis.settings.load_profile("fastgrad")
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
-# What these fixtures tell is the whole process's, or what they hold is changed; a seed and mpmath's precision
-# are the process's, too.
+# These fixtures measure the whole process, or hold what tests change. A seed and mpmath's precision belong to
+# the process, too.
 FIXTURES_OF_ONE_THREAD = {"live_nodes", "alarm", "saved", "served"}
 SETTERS_OF_THE_PROCESS = {"seed", "workdps"}
 
@@ -99,7 +99,7 @@ def run_script():
 
 @pytest.fixture
 def depth_first(monkeypatch):
-    """Have backward() order its graphs by depth-first search, by a `_backward` of its root's own."""
+    """Have backward() order graphs by depth-first search: their roots get a `_backward` of their own."""
     sweep_or_search = fastgrad.Value.backward
 
     def search(root):
@@ -113,7 +113,7 @@ def depth_first(monkeypatch):
 
 @pytest.fixture
 def alarm():
-    """alarm(handler, seconds, interval=0): call the handler after so long; skips where no timer is."""
+    """alarm(handler, seconds, interval=0): call the handler after so long; skip without such a timer."""
     if not hasattr(signal, "setitimer"):
         pytest.skip("this system has no timers")
     before = signal.getsignal(signal.SIGALRM)

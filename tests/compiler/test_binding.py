@@ -149,7 +149,7 @@ def test_a_method_may_be_called_on_its_class():
 
 
 class Late:
-    """Something that is no Model."""
+    """An object that is not a Model."""
 
 
 def test_a_method_that_is_set_when_the_class_is_there_is_kept_too():

@@ -1,4 +1,4 @@
-"""Bundles: of one row, like steps side by side are computed as lanes, and nothing but the time tells."""
+"""Bundles: in a call of one row, steps of the same kind are computed as lanes, with the same results."""
 
 import copy
 import random
@@ -14,7 +14,7 @@ from fastgrad.engine import apply
 from fastgrad.nn import MLP
 from fastgrad.operations import FUNCTIONS, TABLE
 
-# As many as make a bundle; no whole vector, one, and more than one.
+# Members of a bundle: the fewest; less than a whole vector, one vector, and more.
 MEMBERS = (4, 5, 8, 14, 16, 23)
 WEIGHTS = [Value(0.1 * k - 1.05) for k in range(23)]
 BIASES = [Value(0.3 - 0.02 * k) for k in range(23)]
@@ -197,12 +197,12 @@ def test_the_forward_program_of_one_row_is_as_one_of_many(function):
     np.testing.assert_array_equal(compiled(row.reshape(1, -1))[0], compiled(np.tile(row, (3, 1)))[0])
 
 
-# A factor and a summand for operations that are not for any number.
+# A factor and a summand that give operations with a limited domain numbers of their domain.
 INSIDE = {"acosh": (0.5, 1.1)}
 
 
 def applied(operation, *operands):
-    """The operation, of operands that suit it."""
+    """The operation, on operands that it takes."""
     factor, summand = INSIDE.get(operation.name, (1.0, 0.0))
     if operation.name == "polygamma":
         return apply("polygamma", 2.0, operands[0])

@@ -25,7 +25,7 @@ import fastgrad.functional as F
 from evidence.branches import NOT_CHOSEN
 from fastgrad import TracingError, Value, compile, take
 
-# Where a process of its own finds this file and what it imports.
+# The path on which another process finds this file and its imports.
 PATH = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda thing: pickle.loads(pickle.dumps(thing))}
 
@@ -48,7 +48,7 @@ def chosen(x, i):
 
 
 class Narrow(array.array):
-    """An array of another library, which has no float64, whatever it is asked for: as JAX has none."""
+    """An array of another library that never gives float64, as JAX's."""
 
     dtype = np.dtype("f4")
 
@@ -69,7 +69,7 @@ def reset():
 
 
 class AsArray:
-    """What numpy can make an array of, and nothing else can read."""
+    """An object that only numpy can read, by `__array__`."""
 
     def __init__(self, numbers):
         self.numbers = np.array(numbers)
@@ -93,7 +93,7 @@ class Column:
 
 
 class Tensor:
-    """What has a length whatever its number of axes, and lists to give."""
+    """An array with `__len__` for any number of axes, and `tolist`."""
 
     def __init__(self, numbers):
         self.numbers = numbers
@@ -209,7 +209,7 @@ def as_wide(numbers):
 
 
 def off_by_one(numbers):
-    """The same numbers one byte further on than C may read them, as an array and as a buffer."""
+    """The same numbers at an address that is not aligned, as an array and as a buffer."""
     array = as_wide(numbers)
     memory = bytearray(array.nbytes + 8)
     view = np.frombuffer(memory, array.dtype, array.size, offset=1)
@@ -235,7 +235,7 @@ Batch = collections.namedtuple("Batch", "x y")
 
 
 class Sparse:
-    """What keeps only some of its numbers, and has no length that means anything."""
+    """A sparse matrix: it has no length."""
 
     def __len__(self):
         raise TypeError("the length of a sparse matrix is ambiguous")
@@ -388,7 +388,7 @@ def test_a_branch_that_a_row_does_not_choose_gives_it_no_gradient(name, rows, th
         slopes.append(leaf.grad)
     np.testing.assert_allclose(compile(function)(x).shape, (rows,))
     np.testing.assert_allclose(compile(function).input_gradients(x, threads=threads), slopes, rtol=1e-12)
-    # The same by a parameter, of which there is one for all rows.
+    # The same by a parameter, which all rows share.
     compile(lambda x: function(w * x)).backward(x, threads=threads)
     expected = 0.0
     for number in x.tolist():
@@ -441,7 +441,7 @@ def test_strict_names_the_first_derivative_that_is_not_finite(function, message)
 
 
 def test_strict_passes_over_derivatives_that_nobody_wants():
-    """By a constant, by what was not chosen, and by the arguments if only the parameters' are asked for."""
+    """Infinite derivatives are ignored by a constant, an operand not chosen, and arguments in backward()."""
     compiled = compile(lambda x: p * x.sqrt() + F.where(x, (p * x).sqrt(), 1.0) + (-p) ** 2, strict=True)
     compiled.backward([0.0, 1.0])
     with pytest.raises(FloatingPointError, match="row 0"):
@@ -546,7 +546,7 @@ def test_an_interrupt_is_seen_within_a_block_of_many_instructions(alarm, turn):
             if len(turns) == turn:
                 raise AlarmError
 
-    # It goes off between any two looks for signals: before a block, within its way there and back.
+    # The signal may come at any time: before a block, on its way forward or back.
     alarm(handler, 0.001, 0.001)
     with pytest.raises(AlarmError):
         run(np.ones(100_000))

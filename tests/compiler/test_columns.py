@@ -1,4 +1,4 @@
-"""Columns of arrays, outputs and their places: eight side by side move together, as any number must."""
+"""Columns of arrays and outputs: eight side by side are moved together; any number gives the same."""
 
 import os
 import subprocess
@@ -94,7 +94,7 @@ def test_outputs_may_be_numbers_columns_and_the_same_twice():
 
 @pytest.mark.parametrize("divisor", [2.0, -3.0, 1e-100, 1e100])
 def test_both_derivatives_of_a_quotient(divisor):
-    """One operand is also the other's: the gradients of x / x cancel."""
+    """Both operands are the same: the gradients of x / x cancel."""
     program = compile(lambda a, b: a / b)
     a, b = RNG.normal(size=37), divisor * np.linspace(1.0, 2.0, 37)
     by_a, by_b = program.input_gradients(a, b)

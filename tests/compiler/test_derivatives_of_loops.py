@@ -200,7 +200,7 @@ def nested(x, u):
 @pytest.mark.parametrize("outputs", [lambda f: f, few], ids=["one", "few"])
 @pytest.mark.parametrize("function", [*PROGRAMS, nested], ids=lambda f: f.__name__)
 def test_what_all_rows_share_may_be_the_input_of_a_loop(function, outputs, argnums):
-    """A sum over the rows by it is the sum of every row's derivatives by a row of its own."""
+    """The derivative by a shared number is the sum over the rows, as if each row had a number of its own."""
     function = outputs(function)
     names = argnums if isinstance(argnums, tuple) else (argnums,)
     shared, by_rows = compile(lambda x, u: function(x, u), shared="u"), compile(lambda x, u: function(x, u))

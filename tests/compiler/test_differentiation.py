@@ -28,7 +28,7 @@ def numbers(values):
 
 
 def second_order_agrees(function, X):
-    """Hessian and products with tangents of every row against derivatives that are Values."""
+    """Compare every row's Hessian, and its products with tangents, with derivatives that are Values."""
     compiled = compile(function)
     expected = np.array([numbers(derivatives.hessian(function)(list(row))) for row in X])
     scale = max(1.0, np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
@@ -472,7 +472,7 @@ def test_options_of_a_function_that_is_traced():
             compile(lambda x: getattr(inner, call)(x))([1.0])
 
 
-# Arrays that are given.
+# Arrays given by `out=`.
 
 
 def product_of_two():

@@ -1,4 +1,4 @@
-"""The kernels' own formulations of exp, log, tanh and powers: how far off, and IEEE's special cases."""
+"""The kernels' own exp, log, tanh and powers: their accuracy, and IEEE's special cases."""
 
 import math
 
@@ -142,7 +142,7 @@ def test_a_written_exponent_gives_the_engines_number_and_slope(exponent, kind):
             found, slope = compiled(argument), compiled.input_gradients(argument)
             if kind == "lanes":
                 found, slope = found[0], slope[0]
-        # A product rounds once a factor.
+        # A product rounds once for each factor.
         rtol = 2e-15 if abs(exponent) <= 4 else 1e-14
         np.testing.assert_allclose([found, slope], [out.data, base.grad], rtol=rtol)
         if found == found:
@@ -189,7 +189,7 @@ def test_which_powers_are_products_shows_in_the_listing(exponent, instruction):
     ],
 )
 def test_what_cancels_in_the_engine_cancels_over_lanes(function):
-    """A product fused into a sum keeps bits that the engine rounds away: its root would be nan."""
+    """A product fused into a sum keeps bits that the engine rounds away; then the root would be nan."""
     x = np.random.default_rng(0).uniform(0.1, 3.0, 500)
     expected = [function(Value(a), Value(a)).data for a in x.tolist()]
     np.testing.assert_array_equal(compile(function)(x, x), expected)

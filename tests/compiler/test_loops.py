@@ -1,4 +1,4 @@
-"""Loops: scan and while_loop give, compiled, what the plain loop gives, in a program that does not grow."""
+"""Compiled scan and while_loop give what the plain loop gives, in a program that does not grow."""
 
 import pickle
 import signal

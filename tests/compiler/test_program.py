@@ -71,7 +71,7 @@ def assert_agrees(function, parameters, *arrays, **options):
 
 
 def derivatives_agree(function, compiled, eager, arrays, options):
-    """By reverse mode, by forward mode, and reduced: of the program itself and of graphs of derivatives."""
+    """Compare Jacobians in reverse and forward mode, and reduced ones, of the program and of derivatives."""
     expected = [[np.concatenate([by for by, array in zip(row, arrays)]) for row in eager.input_gradients]]
     width = len(expected[0][0])
     every = tuple(range(len(arrays)))
@@ -100,13 +100,13 @@ def derivatives_agree(function, compiled, eager, arrays, options):
 GRID = np.array([0.3, 1.7, 2.5, 0.01, 4.0, 1.0, 0.7])
 UNARY = [operation for operation in TABLE if operation.operands == 1]
 BINARY = [operation for operation in (*TABLE, *FUNCTIONS) if operation.operands == 2]
-# A multiple of the operand and a number, for those that are not for any operand.
+# A factor and a summand that bring the operand into the domain of the operation.
 INSIDE = {"asin": (0.1, -0.2), "acos": (0.1, -0.2), "atanh": (0.1, -0.2), "acosh": (0.5, 1.1)}
 TERNARY = [operation for operation in FUNCTIONS if operation.operands == 3]
 
 
 def applied(operation, *operands):
-    """The operation, of operands that suit it."""
+    """The operation, on operands that it takes."""
     factor, summand = INSIDE.get(operation.name, (1.0, 0.0))
     if operation.name == "polygamma":
         return apply("polygamma", 2.0, operands[0] * operands[1])

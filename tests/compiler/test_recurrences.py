@@ -1,4 +1,4 @@
-"""Loops over steps: of one row, only recurrences run step by step, and nothing but the time tells."""
+"""Loops over steps: in a call of one row only recurrences run step by step, with the same results."""
 
 import re
 
@@ -23,7 +23,7 @@ def divided():
     plan._divide_from(before)
 
 
-# Each takes a row of numbers, of which the first three are apart from the steps'.
+# Each takes a row of numbers: three that all steps use, then those of the steps.
 
 
 def running_sum(row):

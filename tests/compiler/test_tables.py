@@ -1,4 +1,4 @@
-"""Tables, the parameters that only `take` reads: what a call of few rows computes, and touches."""
+"""Tables are parameters that only `take` reads: a call of few rows reads and changes few of them."""
 
 import numpy as np
 import pytest
@@ -199,7 +199,7 @@ def test_a_leaf_that_is_none_any_more_is_refused_where_it_is_taken(table):
 
 
 def test_indices_are_read_once(table):
-    """What the caller writes into the array afterwards changes no gradient."""
+    """Writing into the array after the call changes no gradient."""
     loss, _ = near(table)
     index, target = batch(FEW)
     loss.backward(index, target)

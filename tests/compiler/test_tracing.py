@@ -1,4 +1,4 @@
-"""What a compiled function may do with its arguments, and what it is told when it may not."""
+"""What a compiled function may do with its arguments, and the errors for what it may not do."""
 
 import collections
 import contextlib
@@ -70,7 +70,7 @@ class Holder(Module):
 
 
 class Parameter(Value):
-    """A leaf of it is from outside, whoever makes it."""
+    """A subclass: its leaves are parameters, wherever they are made."""
 
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
@@ -95,7 +95,7 @@ def test_what_would_happen_only_once_is_refused(effect):
     p.grad = 3.0
 
     def function(x):
-        # Caught, it is raised all the same.
+        # The call raises TracingError although the function catches it.
         with contextlib.suppress(TracingError):
             effect(p)
         return x * p
@@ -164,7 +164,7 @@ def test_arguments_are_equal_in_some_rows_and_not_in_others(compare, kinds):
 
 
 def kept_of_a_trace(failing=False):
-    """What a traced function may keep, by name, and a parameter that it used."""
+    """Values that a traced function may keep, by name, and a parameter that it used."""
     w, kept = Value(2.0), {}
 
     def function(x, row, i):
@@ -327,7 +327,7 @@ def test_a_result_of_the_function_cannot_be_set():
 
 
 class Interruption:
-    """Has code run in the middle of a traced function that was not called by it."""
+    """Runs code in the middle of a traced function that does not call it."""
 
     def __init__(self, run):
         self.run = run
@@ -446,7 +446,7 @@ def test_a_function_compiled_in_an_interruption_waits_for_no_one():
 
 
 class Calls:
-    """Operators, properties and protocols through which a function calls what it reads with."""
+    """Operators, properties and protocols through which a function calls code that reads."""
 
     def __init__(self, read):
         self.read = read
@@ -1702,7 +1702,7 @@ def test_what_the_function_keeps_is_no_change():
 
 
 class Cell:
-    """Keeps the last result, and gives it back from there."""
+    """Keeps the last result, and returns it from its attribute."""
 
     h = None
 

@@ -1,4 +1,4 @@
-"""What fastgrad reads of CPython's bytecode is what `dis` reads of it."""
+"""fastgrad reads from CPython's bytecode what `dis` reads."""
 
 import argparse
 import ast

@@ -1,5 +1,7 @@
-"""examples/browser in Chromium, on local copies of Pyodide and the wheel: what `ports.sh pyodide` leaves in
-`$PORTS/pyodide`, which FASTGRAD_PYODIDE names."""
+"""examples/browser in Chromium, on local copies of Pyodide and the wheel.
+
+`ports.sh pyodide` leaves these in `$PORTS/pyodide`; FASTGRAD_PYODIDE names that folder.
+"""
 
 import os
 import re
@@ -24,7 +26,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.distribution]
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """The address of the page, beside which local copies are, as `python -m http.server` serves it."""
+    """The address of the page with the local copies beside it, served as by `python -m http.server`."""
     copies = os.environ.get("FASTGRAD_PYODIDE")
     if not copies:
         pytest.skip("FASTGRAD_PYODIDE does not name the folder that ports.sh pyodide makes")

@@ -1,4 +1,4 @@
-"""A build that lacks something says so before anything is compiled, and writes only where it may."""
+"""A build that lacks something says so before anything is compiled, and writes only into its own folders."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Codegen renders the table as it is meant, or refuses it by the name of the row and what is wrong."""
+"""Codegen renders the table as it is meant, or refuses it with the name of the row and what is wrong."""
 
 import re
 import sys

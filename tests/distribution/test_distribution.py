@@ -1,4 +1,4 @@
-"""What is installed, what an sdist holds, and that other projects can compile against the engine."""
+"""What is installed, what an sdist contains, and that other projects can compile against the engine."""
 
 import importlib.machinery
 import importlib.metadata
@@ -174,7 +174,7 @@ def test_a_build_with_other_flags_than_the_last_one_builds_everything(tmp_path):
     calls = tmp_path / "calls"
 
     def compiled(**environment):
-        """How often the compiler was called to compile with assertions, and without."""
+        """How often the compiler was called with assertions, and how often without."""
         calls.write_text("")
         settings = {"CC": str(compiler), "LDSHARED": str(compiler), "CALLS": str(calls), **environment}
         run(sys.executable, "setup.py", "-q", "build_ext", "--inplace", cwd=tmp_path, **settings)

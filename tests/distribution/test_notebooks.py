@@ -1,6 +1,6 @@
 """The example notebooks run from top to bottom, and come with the outputs of such a run.
 
-docs/execute_notebooks.py stores them; here they are executed, and what is stored is what was seen.
+docs/execute_notebooks.py stores the outputs; here the notebooks run, and the outputs must be the stored ones.
 """
 
 import json
@@ -88,7 +88,7 @@ NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 
 
 def graphs(notebook):
-    """How many pages are shown, and how many of them with a picture for where scripts do not run."""
+    """How many pages are shown, and how many of them have a picture for readers without scripts."""
     data = [output.get("data", {}) for output in outputs_of(notebook)]
     return sum("<iframe" in each.get("text/html", "") for each in data), sum(
         "image/svg+xml" in each for each in data

@@ -1,4 +1,4 @@
-"""`import fastgrad`: a quick import of little, which has everything."""
+"""`import fastgrad` loads little, quickly, and has every name."""
 
 import builtins
 import importlib

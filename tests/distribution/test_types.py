@@ -1,4 +1,4 @@
-"""What type checkers know of a program that uses fastgrad."""
+"""The types that a type checker finds in a program that uses fastgrad."""
 
 import os
 import re

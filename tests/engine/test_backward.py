@@ -208,7 +208,7 @@ def late(use):
 
 
 def gradients(prepare=lambda root: None):
-    """Bits of a graph in which the order of additions shows."""
+    """The bits of a gradient that depend on the order of additions."""
     chance = random.Random(5)
     leaves = [Value(chance.uniform(-1, 1)) for _ in range(30)]
     nodes = list(leaves)
@@ -260,7 +260,7 @@ def late_weight(x):
 @pytest.mark.parametrize("between", [10, 3_000, 300_000])
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_graph_of_nodes_far_apart_is_swept(between, kept):
-    """Without the lock, nodes are put in places by their numbers as long as these are close together."""
+    """Without the lock, nodes with numbers close together are put in places by their numbers."""
     leaf = Value(3.0)
     old = leaf * 2
     others = [leaf * k for k in range(between if kept else 0)]
@@ -270,7 +270,7 @@ def test_a_graph_of_nodes_far_apart_is_swept(between, kept):
     for _ in range(2):
         ((new + old) * (new * old + old)).backward()
     assert (old.grad, new.grad) == (2 * 726.0, 2 * 294.0)
-    # The second time, both pass on what they had, too.
+    # The second time, both also pass on the gradients that they had.
     assert leaf.grad == 3 * (2 * 726.0 + 7 * 294.0)
     assert len(others) == between * kept
 
@@ -281,7 +281,7 @@ def test_an_irregular_node_in_the_graph_is_found(where):
     before = searches()
     INSIDE[where](Value(1.0)).backward()
     assert searches() == before + 1
-    # No mark is left that would lead the next sweep astray.
+    # No mark is left for the next sweep.
     x = Value(2.0)
     (x * x).backward()
     assert x.grad == 4.0
@@ -299,7 +299,7 @@ def test_a_look_at_another_graph_during_backward_leaves_the_order():
 
 @pytest.mark.parametrize("weights", ["shared by neurons", "used twice by a neuron", "shared with a bias"])
 def test_a_layer_has_the_same_bits_wherever_its_nodes_lie(weights):
-    """Its neurons are pulled in fours, which no end of a chunk may part."""
+    """The sweep takes neurons in fours, also where a chunk ends among four."""
 
     def bits(clutter):
         chance = random.Random(3)
@@ -380,7 +380,7 @@ def test_a_node_may_have_no_rule_at_all():
 
 
 def test_a_closure_may_reach_nodes_that_are_not_its_children():
-    """It runs when its node's turn comes; what it adds elsewhere is simply added."""
+    """A rule runs when its node's turn comes, and may add to gradients of other nodes."""
     x, elsewhere = Value(2.0), Value(0.0)
     out = Value(2.0, (x,), "op")
 

@@ -247,7 +247,7 @@ def test_damaged_pickles_of_values_and_programs_are_errors_or_usable(run_script)
     ],
 )
 def test_a_program_of_other_records_is_refused(changes):
-    """What is read from a pickle is looked at once; what runs later looks at no bounds."""
+    """A program's numbers are checked when a pickle is read; the code that runs later checks no bounds."""
     compiled = compile(lambda x: (p * x).tanh() + 2.0)
     p = Value(1.5)
     compiled([1.0])
@@ -301,13 +301,13 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 def test_a_program_that_was_saved_by_numbers_is_refused():
-    """Its operations are numbers of another table, and the module that would load them is gone."""
+    """It has operations as numbers of another table, and names a module that no longer exists."""
     with pytest.raises(ModuleNotFoundError, match=r"fastgrad\.compiling"):
         pickle.loads((DATA / "program_without_version.pickle").read_bytes())
 
 
 def test_a_program_of_format_1_computes_what_it_did_when_it_was_saved():
-    """The file is never written anew: other machines and later versions have pickles like it."""
+    """The file is never written again: other machines and other versions have made such pickles."""
     compiled = pickle.loads((DATA / "program_of_format_1.pickle").read_bytes())
     rows = [[3.0, 1.0], [1.0, 2.0]], [1.0, 2.0], [1, 2]
     assert compiled(*rows).tolist() == pytest.approx([2.90618183996918, 3.25], rel=1e-12)
@@ -342,7 +342,7 @@ def test_a_record_of_too_few_operands_is_refused(function):
         load({**saved, "records": pickling.little_endian(numbers)})
 
 
-# Symbols that are no strings.
+# Symbols that are not strings.
 
 SHALLOW_AND_DEEP = [*DUPLICATE, pytest.param(copy.copy, id="copy")]
 
@@ -392,7 +392,7 @@ def test_a_program_of_an_argument_without_a_kind_is_refused():
         load({**saved, "arguments": [*saved["arguments"], ("y", "word", None)]})
 
 
-# Pickles of another class of this name, in whose place the name is fastgrad's now.
+# Pickles of another class named Value, where that name now means fastgrad's.
 
 
 class Slots:

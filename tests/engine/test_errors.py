@@ -1,4 +1,4 @@
-"""Bad input is an error at the line that makes it, naming operation and value; nothing is half-built."""
+"""Bad input raises at the line that has it, naming operation and value; nothing is half-built."""
 
 import copy
 import math
@@ -20,7 +20,7 @@ from fastgrad.optim import updates
 BINARY = [row for row in TABLE if row.operands == 2 and row.method.startswith("__")]
 NAMED = [row for row in TABLE if row.operands == 2 and row not in BINARY]
 
-# What is computed, the exception, and what its message has to name.
+# The computation, the exception, and what its message must contain.
 REFUSED = {
     "Value(0)**-1": (lambda x: x(0.0) ** -1, ZeroDivisionError, ["0.0 ** -1.0"]),
     "Value(0)**-0.5": (lambda x: x(0.0) ** -0.5, ZeroDivisionError, ["0.0 ** -0.5"]),
@@ -89,7 +89,7 @@ def test_the_exception_is_caught_and_computing_goes_on(name):
     assert x.grad == 24.0
 
 
-# Operands that are no numbers.
+# Operands that are not numbers.
 
 NO_NUMBERS = ["1", None, 1j, [], (1.0,), {}, b"1", object(), print]
 no_number = pytest.mark.parametrize("other", NO_NUMBERS, ids=lambda o: type(o).__name__)
@@ -355,7 +355,7 @@ def test_an_overridden_operator_may_raise_while_graphs_are_built(live_nodes):
 
 @pytest.mark.parametrize("error", [ProgramError, KeyboardInterrupt, MemoryError])
 def test_after_an_exception_in_a_backward_younger_nodes_have_their_gradients(error):
-    """As documented: what ran before it stays, what comes after it has not run, nothing is lost."""
+    """As documented: rules before it have run, rules after it have not, and no object is lost."""
     x = Value(2.0)
     h = x * 3
     custom = Value(6.0, (h,), "mine")
@@ -461,7 +461,7 @@ FAILING = {
 
 @pytest.mark.parametrize("name", FAILING)
 def test_a_traceback_has_lines_of_python_only(name):
-    """Those of compiled code would name other functions of the same line, and cannot be shown."""
+    """Frames of compiled code would name other functions of the same line, and have no text to show."""
     call, last_is_the_callers = FAILING[name]
     with pytest.raises(
         (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

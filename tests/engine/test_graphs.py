@@ -1,9 +1,9 @@
 """Random graphs: data exactly micrograd's, gradients to 1e-12 micrograd's and torch's.
 
 A graph is drawn as a list of steps, each an operation on earlier nodes, so sharing, diamonds, repeated
-operands and unused branches all come up. Gradients are sums of products along paths; what rounding can
-do to such a sum is proportional to the sum of the absolute products, which is the gradient of the same
-graph with every number made positive and every minus a plus: the tolerance is 1e-12 of that.
+operands and unused branches all occur. A gradient is a sum of products along paths. Its rounding error is
+proportional to the sum of the absolute products, which is the gradient of the same graph with every number
+made positive and every minus made a plus. The tolerance is 1e-12 of that.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class Graph(NamedTuple):
     steps: tuple[Step, ...]
 
 
-# Signs and binary fractions: sums and products of few of them are exact, cancellation is common.
+# Signs and binary fractions: sums and products of a few are exact, and often cancel.
 EXACT_NUMBERS = st.sampled_from([-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0])
 SMOOTH_NUMBERS = st.floats(0.5, 2.0)
 
@@ -52,7 +52,7 @@ EXACT_STEPS = {
     "closure": lambda a, b, c: weighted_sum(a, b, c),
     "derivatives": lambda a, b, c: product_by_derivatives(a, b),
 }
-# Divisors and bases stay away from 0: |x| * |x| + 1 rounds well.
+# Divisors and bases are |x| * |x| + 1, far from 0, so that errors stay small.
 SMOOTH_STEPS = {
     "add": EXACT_STEPS["add"],
     "sub": EXACT_STEPS["sub"],
@@ -64,7 +64,7 @@ SMOOTH_STEPS = {
     "square": lambda a, b, c: a**2,
     "cube": lambda a, b, c: a**3.0,
 }
-# Each makes a new leaf's worth of smoothness out of a leaf, which is positive.
+# Each takes a leaf as the operand b, which is positive.
 LEAF_STEPS = {
     "divide by leaf": lambda a, b, c: a / b,
     "constant over leaf": lambda a, b, c: c / b + a,
@@ -74,7 +74,7 @@ LEAF_STEPS = {
 
 
 def weighted_sum(a, b, c):
-    """2 * a + c * b as a node with a closure; the same in all libraries that have them."""
+    """2 * a + c * b as a node with a closure, in every library that has closures."""
     library = type(a)
     if library not in (Value, micrograd.engine.Value, Positive):
         return 2 * a + c * b
@@ -133,7 +133,7 @@ class Positive(micrograd.engine.Value):
 
     @staticmethod
     def _as_positive(node):
-        """The node itself: micrograd's closures refer to it, so it is changed in place."""
+        """Change the node in place and return it: micrograd's closures refer to it."""
         node.__class__ = Positive
         return node
 
@@ -170,7 +170,7 @@ def built(library, graph):
 
 
 def bounds(graph):
-    """The magnitudes of every node's data and gradient, the yardstick of rounding errors."""
+    """The magnitudes of every node's data and gradient, to which rounding errors are compared."""
     nodes = built(Positive, graph)
     assume(all(node.data < 1e100 for node in nodes))
     nodes[-1].backward()

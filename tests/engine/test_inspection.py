@@ -1,4 +1,4 @@
-"""What a node shows of the graph: micrograd's graph, however fastgrad keeps it."""
+"""A node shows micrograd's graph, however fastgrad keeps it."""
 
 import micrograd.engine
 import pytest
@@ -26,7 +26,7 @@ def nodes_of(root):
 
 
 def census(root):
-    """How many nodes there are and how many edges: what a tree does not tell about sharing."""
+    """The numbers of nodes and of edges, which tell a graph with shared nodes from a tree."""
     nodes = nodes_of(root)
     return len(nodes), sum(len(node._prev) for node in nodes)
 
@@ -166,7 +166,7 @@ def test_a_shown_constant_has_its_gradient():
 
 
 def test_a_shown_constant_may_be_changed():
-    """It is a node like any other from then on, as in micrograd."""
+    """A node that a look has made is a node like any other, as in micrograd."""
     x = Value(2.0)
     out = x * 3
     _, constant = out._children

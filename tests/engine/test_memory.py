@@ -66,7 +66,7 @@ class Sub(Value):
 )
 def test_a_deep_chain_is_built_run_and_freed_without_recursion(run_script, form, depth):
     gradient, left = run_script("deep_chain.py", depth, form).split()
-    # A diamond doubles the gradient until it is no longer finite.
+    # Each diamond doubles the gradient, which soon is infinite.
     assert gradient == ("inf" if form == "diamonds" else "1.0")
     assert left == "1"
 
@@ -89,7 +89,7 @@ def test_training_does_not_grow(run_script, form):
     assert nodes == 0
     assert irregular == 0
     assert chunks <= 1
-    # Without the pool, what the collector frees late leaves holes: 13 MB after 30,000 steps as after 60,000.
+    # Without the pool, late frees of the collector leave holes: 13 MB after 30,000 steps and after 60,000.
     assert resident < (2**24 if FREE_THREADED else 2**20)
 
 
@@ -177,7 +177,7 @@ CYCLES = {
 
 
 class Box(list):
-    """A container like others, which may be put into itself."""
+    """A container that may be put into itself."""
 
 
 class Symbol:
@@ -208,7 +208,7 @@ def symbolised(node, symbol):
 
 
 def kept_children(make):
-    """An operand that keeps the operands of a node which is gone."""
+    """An operand that keeps the tuple of operands of a freed node."""
     operand = Value(0.5)
     node = make(operand)
     children = node._children
@@ -225,7 +225,7 @@ def given_tuple(make):
 
 
 def owned_layer(layer):
-    """A layer that a weight of its own keeps, after a call of which nothing is left but what it remembers."""
+    """A cycle of a layer and its weight; the layer also remembers the last of its calls."""
     layer([1.0, 2.0])
     layer.neurons[0].w[0].owner = layer
     return layer.neurons[0].b * 2
@@ -399,7 +399,7 @@ def test_an_output_kept_on_a_weight_that_a_layer_knows_is_collected(live_nodes):
 
 @pytest.mark.parametrize("length", [1, 10, 1000])
 def test_a_chain_of_closures_is_freed_by_one_collection(length, live_nodes):
-    """A node that the collector cannot see between two closures would make it one collection each."""
+    """If the collector could not see the nodes between two closures, each closure would need a collection."""
     x = Value(1.0)
     before = live_nodes()
     out = x
@@ -548,7 +548,7 @@ def test_an_object_held_by_a_node_dies_with_it():
 
 
 def test_a_finaliser_may_build_graphs_while_a_graph_is_freed(live_nodes):
-    """Freeing is a loop; what a finaliser makes and drops inside it must neither be lost nor recurse."""
+    """Freeing is a loop. A node that a finaliser drops inside it is freed, without recursion."""
     results = []
 
     class Finalised:
@@ -594,7 +594,7 @@ def test_a_copy_does_not_hide_the_operands_of_the_original(live_nodes, make):
     x = Value(1.0)
     node = make(x)
     after = [Value(0.0) for _ in range(100)]
-    # From now on the collector knows the nodes of the chunks in between, which are not looked at again.
+    # From now on the collector tracks the nodes of the chunks in between; the engine checks them no more.
     older.note = []
     copy.copy(node)
     x.note = node

@@ -32,7 +32,7 @@ from fastgrad.operations import BY_NAME, TABLE
 UNARY = [operation for operation in TABLE if operation.operands == 1]
 BINARY = [operation for operation in TABLE if operation.operands == 2]
 OPERATORS = [operation for operation in BINARY if operation.method.startswith("__")]
-# Where an operation's own operands lie, if those of all do not suit it.
+# Operands for operations that do not take the common ones.
 INSIDE = {"asin": (0.25, 0.5), "acos": (0.25, 0.5), "atanh": (0.25, 0.5), "acosh": (1.5, 2.5)}
 PAIRS = [(VALUE, VALUE), *((VALUE, kind) for kind in NUMBERS), *((kind, VALUE) for kind in NUMBERS)]
 INEXACT_IN_MICROGRAD = ("div", "pow")
@@ -77,7 +77,7 @@ def test_the_row_of_each_operation_is_a_method_of_value():
 
 
 def out_of_micrograds_range(operation, numbers, kinds):
-    """Where micrograd's derivative is not the derivative; each case has a test of its own below."""
+    """Whether micrograd's derivative is wrong here; each such case has a test of its own below."""
     right = numbers[1]
     if operation.name == "div":
         # It computes b**-2 by itself, which has left the range of floats.
@@ -181,7 +181,7 @@ def test_value_and_exception_of_a_power_are_pythons(kinds):
 
 
 def torch_disagrees(operation, numbers):
-    """Where fastgrad follows micrograd instead; each case has a test of its own below."""
+    """Whether fastgrad follows micrograd and not torch here; each such case has a test of its own below."""
     if operation.name in ("abs", "relu", "sign"):
         return math.isnan(numbers[0])
     # torch computes the square of an operand, which leaves the range of doubles, or its own trigamma.
@@ -228,7 +228,7 @@ def test_value_and_derivatives_are_those_of_mpmath(operation):
         for mine, theirs in zip(ours.gradients, exact.gradients, strict=True):
             assert close(mine, theirs) or abs(mine - theirs) < sys.float_info.epsilon, numbers
         compared += 1
-    # Half of them are none of an inverse hyperbolic tangent's.
+    # An inverse hyperbolic tangent takes only half of the operands.
     assert compared >= 2
 
 
@@ -407,7 +407,7 @@ def test_exponent_may_be_any_number():
 
 @each_unary
 def test_infinity_is_an_operand_like_any_other(operation):
-    """inf and nan flow as IEEE 754 says; what has no value at an infinity is an error, as in math."""
+    """inf and nan flow as IEEE 754 says; an operation without a value at an infinity raises, as in math."""
     assert math.isnan(apply(operation, Value(math.nan)).data)
     if operation.name in ("sin", "cos", "tan", "asin", "acos", "atanh"):
         with pytest.raises(ValueError, match="must be"):

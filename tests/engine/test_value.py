@@ -60,7 +60,7 @@ def test_children_may_be_any_iterable(collect):
 
 
 def test_children_may_be_made_while_they_are_iterated():
-    """They are then younger than the node's memory; backward still reaches them."""
+    """The operands are then younger than the node; backward still reaches them."""
     x = Value(2.0)
     out = Value(10.0, (x * factor for factor in (2, 3)), (1.0, 1.0))
     out.backward()
@@ -508,7 +508,7 @@ def test_numpys_functions_of_arrays_of_values(call):
     assert found.astype(float) == pytest.approx(call(numbers, numpy), rel=1e-14)
 
 
-# Both libraries, where micrograd is installed: what numpy does with any object is the specification.
+# Both libraries, if micrograd is installed: fastgrad must do what numpy does with any object.
 ENGINES = [Value]
 try:
     from micrograd.engine import Value as MicrogradValue
@@ -668,7 +668,7 @@ def test_a_complex_number_is_no_number(number):
 
 
 class Tensor:
-    """What has a length, as far as Python can tell, whatever its number of axes."""
+    """An array that has `__len__`, also if it has no axes."""
 
     def __init__(self, number, ndim=0):
         self.number, self.ndim = number, ndim
@@ -719,7 +719,7 @@ def test_the_signature_can_be_inspected():
 
 
 class Foreign:
-    """A Value as microgpt writes it, which takes what is no Foreign for a number."""
+    """A Value as microgpt writes it; it takes any object of another class for a number."""
 
     __slots__ = ("_children", "data", "grad")
 
@@ -756,7 +756,7 @@ class Foreign:
 
 
 class Ours(Value):
-    """A subclass: isinstance() of a class that is none of its bases asks it for its class."""
+    """A subclass; isinstance() asks such an object for its class."""
 
 
 OTHERS = [Foreign, *ENGINES[1:]]
@@ -810,7 +810,7 @@ def test_a_class_of_ones_own_may_ask_what_it_is_given():
     assert Value(1.0).__class__ is Value
 
 
-# Microgpt's names, and torch's.
+# The names of microgpt and of torch.
 
 
 def test_microgpts_keywords_make_a_node_with_its_derivatives():

@@ -114,7 +114,7 @@ def test_every_operation(compiler, tmp_path):
     def of(x, y):
         rows = (*TABLE, *FUNCTIONS)
         found = [apply(o.name, x * p + (o.name == "acosh")) for o in rows if o.operands == 1]
-        # Its order is a whole number.
+        # The order of polygamma is a whole number.
         found += [apply("polygamma", 1.0, y), apply("polygamma", 0.0, x * p)]
         for operation in rows:
             if operation.operands == 2 and operation.name != "polygamma":
@@ -167,7 +167,7 @@ def test_derivatives_of_ones_own(function, tmp_path):
 
 
 def linear(x, y):
-    """A loop whose derivative, a loop too, goes over states that its own derivative does not depend on."""
+    """The derivative of a loop is a loop, which goes over states that its own derivative does not read."""
     return scan(lambda s, z: (s * 0.5 + z * x * W[0], s), x, y)[0]
 
 

@@ -36,7 +36,7 @@ def softplus_jvp(primals, tangents):
 
 @custom_jvp
 def log1p(x):
-    """From Python's numbers: eager only."""
+    """Computed with Python's numbers, so eager only."""
     return math.log1p(x.data)
 
 
@@ -48,7 +48,7 @@ def tanh(x):
     return x.tanh()
 
 
-# By the result, which is a function of x as well.
+# The rule uses the result, which is a function of x as well.
 tanh.defjvps(lambda t, ans, x: t * (1.0 - ans * ans))
 
 
@@ -127,7 +127,7 @@ def test_backward_has_the_first_order(function, exact, points):
 
 @each_function
 def test_backward_goes_through_derivatives(function, exact, points):
-    """A gradient penalty: the second order from a sweep."""
+    """A gradient penalty: backward() through first derivatives."""
     for point, expected in zip(points, expected_orders(exact, points), strict=True):
         x = Value(point)
         (grad(function(x), x) ** 2).backward()
@@ -274,7 +274,7 @@ def test_numbers_and_values_are_mixed():
 
 
 def test_a_derivative_is_not_a_way_to_what_it_was_computed_from():
-    """Neither by sweep nor by search, which visits the graph."""
+    """Neither in a sweep nor in a search, which visits the graph."""
     for irregular in (False, True):
         x, other = Value(2.0), Value(3.0)
         slope = other * 2.0
@@ -638,7 +638,7 @@ def test_long_chains_do_not_recurse():
 
 @custom_jvp
 def rounded(x):
-    """Its derivative has nothing to do with its body's."""
+    """A function whose given derivative is not that of its body."""
     return x.round()
 
 
@@ -652,7 +652,7 @@ def looped(function):
 @pytest.mark.parametrize("around", [lambda function: function, looped], ids=["plain", "in a loop"])
 @pytest.mark.parametrize("function", [rounded, sine, sqrt], ids=lambda each: each.__name__)
 def test_second_derivatives_of_a_program_are_those_of_the_rule(around, function):
-    """What a rule has of the result, and of other functions, is differentiated by their rules."""
+    """Where a rule uses the result or other functions, `grad` differentiates these by their own rules."""
     whole = around(function)
     compiled = fastgrad.compile(lambda x: whole(x))
     points = [1.2, 2.7]

@@ -1,4 +1,4 @@
-"""Derivatives that are Values: the first order is backward()'s, higher orders are mpmath's and torch's."""
+"""Derivatives that are Values: the first order against backward(), higher ones against mpmath and torch."""
 
 import math
 import random
@@ -278,7 +278,7 @@ MPMATH = {
     "rint": mpmath.nint,
     "mod": lambda a, b: a - b * mpmath.floor(a / b),
     "fmod": lambda a, b: a - b * (mpmath.floor(a / b) if a * b > 0 else mpmath.ceil(a / b)),
-    # Those that the bounds of rounding are taken from have fewer digits than differences need.
+    # The functions of rounding_bounds have fewer digits than differences need.
     "digamma": mpmath.digamma,
     "polygamma": lambda n, x: mpmath.psi(int(n), x),
 }
@@ -290,11 +290,11 @@ SMOOTH_AT_0 |= {"erf", "erfc", "ndtr", "gelu"}
 
 
 def is_between(a):
-    """Whether a number is no integer, where a step would be."""
+    """Whether a number is not an integer, where steps have their edges."""
     return abs(a - round(a)) > 1e-6
 
 
-# Where an operation has values, and derivatives, if not everywhere.
+# Where an operation has values and derivatives, if not everywhere.
 DOMAINS = {
     **dict.fromkeys(("log", "sqrt", "log2", "log10"), lambda a: a > 0.0),
     "log1p": lambda a: a > -1.0,
@@ -314,7 +314,7 @@ def exact(row, numbers, orders):
     names = ("a", "b", "c")[: row.operands]
 
     def value(*point):
-        # Of both ways through a kink that the function has not, one.
+        # One of two ways through a kink of the expression that the function does not have.
         return eval(row.value, dict(MPMATH), dict(zip(names, point, strict=True)))
 
     smooth = {"sigmoid": lambda a: 1 / (1 + mpmath.exp(-a))}
@@ -353,7 +353,7 @@ def test_higher_orders_are_those_of_the_value(row, order):
 @pytest.mark.parametrize("exponent", [2.0, 0.0, 1.0, 3.0, -1.0, 0.5])
 @pytest.mark.parametrize("base", [0.7, 1.7])
 def test_a_power_by_both_operands(base, exponent):
-    """The shortcuts that its derivatives take at some exponents are no constants."""
+    """Derivatives take shortcuts at some exponents; these must not be constants to the next order."""
     a, b = Value(base), Value(exponent)
     mixed = base ** (exponent - 1) * (1 + exponent * math.log(base))
     assert grad(grad(a**b, a), b).data == pytest.approx(mixed, rel=1e-14)
@@ -527,7 +527,7 @@ def test_parameters_are_read_at_each_call():
 
 
 def arithmetic(function, *columns):
-    """The instructions for every row that compute, and the result of one row."""
+    """The instructions for every row that compute something, and the result of one row."""
     compiled = fastgrad.compile(function)
     found = compiled(*(numpy.array([column]) for column in columns))
     listing = re.sub(r" +test_derivatives.py:.*", "", str(compiled))

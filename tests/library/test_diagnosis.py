@@ -1,4 +1,4 @@
-"""Each mistake is found where it is made, and only there."""
+"""Each rule finds its mistake, and nothing in correct programs."""
 
 import math
 import random
@@ -347,7 +347,7 @@ def test_a_dead_neuron_of_shared_operands_is_found():
     assert "dead ReLU" in kinds(check(out, [w, b]))
 
 
-# When it is called.
+# When `check` is called.
 
 
 def a_step(model, data, optimizer):

@@ -160,7 +160,7 @@ def test_own_nodes_are_run_once_for_what_they_give(overwrites):
 def test_looking_changes_nothing(name):
     root = EXPRESSIONS[name]()
     root.backward()
-    # What earlier tests left is not to be freed in between.
+    # Garbage of earlier tests must not be freed in between.
     gc.collect()
     before = _pool_statistics()
     viz.explore(root, open=False)
@@ -494,7 +494,7 @@ def test_where_scripts_do_not_run_there_is_a_picture(browser, tmp_path):
     tab = context.new_page()
     tab.set_content(page.document)
     assert tab.is_visible("svg[role=img]")
-    # What an untrusted notebook keeps: neither a style nor a frame.
+    # An untrusted notebook removes styles and frames.
     tab.set_content(re.sub(r"<(style|iframe).*?</\1>", "", page._repr_html_(), flags=re.DOTALL))
     assert tab.is_visible("img")
     assert tab.locator("img").bounding_box()["width"] > 100

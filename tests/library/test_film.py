@@ -373,10 +373,10 @@ def test_pictures_are_sent_while_a_page_is_open(served, model, monkeypatch):
         while not line.startswith(b"data: "):
             line = stream.readline()
         assert json.loads(line[6:])["step"] == 0
-        # A page that reads nothing misses pictures, and holds nothing up.
+        # A page that reads nothing misses pictures, and does not block the training.
         for _ in range(2 * serving.WAITING):
             served.live.show(served)
-        # While nothing happens, a comment shows whether it is still there.
+        # While nothing happens, the server sends comments, to learn whether the page is still there.
         while not stream.readline().startswith(b":"):
             pass
     while served.live.listening:

@@ -186,7 +186,7 @@ def test_what_is_used_elsewhere_too_gets_that_gradient():
 
 
 def test_a_zero_gradient_elsewhere_is_multiplied():
-    """0 times what is infinite is nan, as in micrograd: only a choice spares a derivative."""
+    """0 times an infinite derivative is nan, as in micrograd; only a choice avoids it."""
     x = Value(0.0)
     (x.sqrt() * 0.0).backward()
     assert math.isnan(x.grad)
@@ -222,7 +222,7 @@ def test_a_number_is_the_same_as_a_leaf(row):
 
 
 NUMBERS = (-2.5, -1.0, -0.75, -0.5, 0.0, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0)
-# What functional has and torch, by its name there.
+# The functions that torch has, too, by their names there.
 IN_TORCH = {
     name: (lambda torch, name=name: getattr(torch, name))
     for name in (
@@ -330,7 +330,7 @@ def test_conditions_are_those_of_where():
 
 
 def test_a_step_hands_no_gradient_on():
-    """Not even 0 times the infinite derivative below it."""
+    """The infinite derivative below is not reached, not even times 0."""
     x = Value(0.0)
     (x.sqrt().floor() + x).backward()
     assert x.grad == 1.0
@@ -430,7 +430,7 @@ def test_logistic_loss_of_extreme_logits(logit, target, loss):
 
 @pytest.mark.parametrize(("logit", "target", "slope"), [(1000.0, -0.5, 1.5), (1000.0, 2.0, -1.0)])
 def test_slope_of_the_logistic_loss_overflows_nowhere(logit, target, slope):
-    """Not for targets that are no probability, either."""
+    """The same for targets that are not probabilities."""
     x = Value(logit)
     apply("logistic", x, target).backward()
     assert x.grad == pytest.approx(slope, rel=1e-9, abs=0)

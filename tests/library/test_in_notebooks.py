@@ -1,4 +1,4 @@
-"""Pages in notebooks: as each kind of notebook shows what a cell returns, and in the programs themselves."""
+"""Pages in notebooks: in frames like those of each kind of notebook, and in the installed programs."""
 
 import contextlib
 import html
@@ -117,7 +117,7 @@ def test_a_film_is_drawn_when_it_gets_its_size(browser):
     tab.close()
 
 
-# In the programs, where they are installed.
+# In the programs that are installed.
 
 CELLS = """
 from fastgrad import Value, viz
@@ -161,7 +161,7 @@ def server(directory, *command):
     """Run a notebook's server, a module of this Python, in a directory that is its home, too."""
     paths = [str(Path(fastgrad.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "HOME": str(directory), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    # The kernel's browser, which is to stay closed, would be this.
+    # The kernel must open no browser: this stands for it.
     environment["BROWSER"] = f"{sys.executable} -c \"open('opened', 'w')\" %s"
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(
@@ -249,11 +249,11 @@ def test_jupyter_shows_pages_in_place_and_stores_them(program, app, path, browse
         tab.evaluate("jupyterapp.commands.execute('docmanager:save')")
         assert "Open it as a page" in file.read_text()
         tab.close()
-        # Opened again, by who ran it.
+        # Opened again by the user who ran it.
         tab = opened(browser, address + file.name)
         step_through(frames_of(tab, 3)[0])
         tab.close()
-        # By who did not: no scripts, and a picture of each.
+        # Opened by another user: no scripts, and a picture of each page.
         copy = tmp_path / "of_another.ipynb"
         copy.write_text(file.read_text().replace("out.backward()", "out.backward()  # changed"))
         tab = opened(browser, f"{address}{copy.name}?reset")

@@ -256,7 +256,7 @@ def test_a_model_calls_a_neuron_call_assigned_on_the_class(monkeypatch):
 
 
 class Reversed(Layer):
-    """Sees a list, as in micrograd, whatever the layer before it made."""
+    """It gets a list, as in micrograd, whatever the layer before it returned."""
 
     def __call__(self, x):
         assert type(x) is list
@@ -264,7 +264,7 @@ class Reversed(Layer):
 
 
 class Outside:
-    """A layer that is no Layer."""
+    """A layer that is not a Layer."""
 
     def __init__(self, layer):
         self.layer = layer
@@ -490,7 +490,7 @@ def test_a_module_asks_the_modules_in_it_for_their_parameters():
 
 
 class Hidden(Module):
-    """A module of the user's own, as in micrograd, whose attribute no name leads to."""
+    """A module of the user's, as in micrograd; no name leads to its attribute."""
 
     def __init__(self):
         self._layer = Layer(2, 1)

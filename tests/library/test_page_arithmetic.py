@@ -1,4 +1,4 @@
-"""What the pages compute: every row of the table in JavaScript gives the engine's values and derivatives."""
+"""Every row of the table, computed in JavaScript as in the pages, has the engine's values and derivatives."""
 
 import itertools
 import json
@@ -95,7 +95,7 @@ def engine_answer(operation, numbers):
             return [_number_of(operation.name, *numbers)]
         except (ArithmeticError, ValueError):
             return []
-    # A leaf that is an operand twice would have the sum of two derivatives: each has a leaf of its own.
+    # Each operand has a leaf of its own: a leaf that is used twice gets the sum of two derivatives.
     return [out.data, *gradients(out, operands)]
 
 

@@ -414,7 +414,7 @@ def test_a_file_cut_short_anywhere_is_refused(ending, saved, tmp_path):
 
 @pytest.mark.parametrize("bit", [0, 3, 7])
 def test_a_flipped_bit_of_an_npz_file_changes_no_number(bit, saved, tmp_path):
-    """An archive has a checksum of every array; what a bit may change elsewhere is a date, say."""
+    """An archive has a checksum of every array; a bit elsewhere may change a date, for example."""
     model, files = saved
     good = files["npz"]
     state = bits(model.state_dict())
@@ -426,7 +426,7 @@ def test_a_flipped_bit_of_an_npz_file_changes_no_number(bit, saved, tmp_path):
 
 @pytest.mark.parametrize("bit", range(8))
 def test_a_flipped_bit_of_a_json_file_is_refused_or_is_another_number(bit, saved, tmp_path):
-    """JSON has no checksum: a digit more or less is a number, too. Names and structure are checked."""
+    """JSON has no checksum, so a changed digit is another number. Names and structure are checked."""
     model, files = saved
     good = files["json"]
     state = model.state_dict()

@@ -1,4 +1,4 @@
-"""gradcheck passes what is right, refuses what is wrong, and says where."""
+"""gradcheck accepts right derivatives and refuses wrong ones, saying where they are."""
 
 import pytest
 

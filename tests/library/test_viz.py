@@ -69,7 +69,7 @@ def notebook_trace(root):
 
 
 def text(node):
-    """What the notebook writes of a node; 0 is an int there, and a gradient -0.0 or 0.0."""
+    """The text for a node in the notebook, where 0 is an int, and a gradient may be -0.0 or 0.0."""
     return f"data {node.data:.4f} | grad {node.grad + 0.0:.4f} {node._op}"
 
 

@@ -1,4 +1,4 @@
-"""Headless Chromium, which the pages are opened in; a test that needs it is skipped where there is none."""
+"""Headless Chromium, in which tests open the pages; without it they are skipped."""
 
 import contextlib
 import shutil
@@ -20,7 +20,7 @@ READY = "document.documentElement.dataset.ready === 'yes'"
 
 @contextlib.contextmanager
 def chromium():
-    """A browser of playwright's, with Chromium as it is installed here."""
+    """A browser of playwright, with the installed Chromium."""
     playwright = pytest.importorskip("playwright.sync_api")
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
@@ -32,7 +32,7 @@ def chromium():
 
 
 class Opened:
-    """A page that is open: what is on it, and what it complained of."""
+    """An open page: what is on it, and the errors that it reported."""
 
     def __init__(self, browser, document, directory, *, address="", width=900, height=700, dark=False):
         path = Path(directory) / "page.html"

@@ -8,8 +8,8 @@ left, and the same work succeeds. Prints the number of attempts and of errors of
 
 Where most of the work is Python code, only raw memory fails, which is the engine's and the programs':
 CPython 3.11 to 3.13 itself crashes when a generator, a closure or the clearing of weak references has
-no memory. Needs a C compiler for failing_allocator.c; an engine built with FASTGRAD_ASSERTIONS=1 lets
-the pool's arenas fail as well.
+no memory. Needs a C compiler for failing_allocator.c. If the engine was built with FASTGRAD_ASSERTIONS=1, the
+allocation of the pool's arenas fails as well.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-# With numpy, which has allocators and bugs of its own, a failure would not say whose it is.
+# Without numpy, which has allocators and bugs of its own: every failure is then fastgrad's.
 sys.modules["numpy"] = None
 
 from fastgrad import Value, compile, engine, grad, nn, optim, saving, scan, take  # noqa: A004, E402
@@ -56,7 +56,7 @@ class Sub(Value):
 
 
 class Record:
-    """A scenario made ready: the work, and the Values that it changes as a whole or not at all.
+    """A prepared scenario: the work, and the Values that it changes as a whole or not at all.
 
     If Python code takes part in backward(), the gradients may have been added up in part.
     """
@@ -79,7 +79,7 @@ def leaves(count=3):
 
 
 def nothing():
-    """A rule that allocates nothing: what it fails at itself is done in part."""
+    """A rule that allocates nothing: if a rule itself fails, backward() is done in part."""
 
 
 # The engine.
@@ -284,7 +284,7 @@ def tracing():
 
 
 def reading():
-    """What is the engine's part of tracing."""
+    """The engine's part of tracing."""
     a, b, c = leaves()
     out = function_of(a, b, c)([Value(1.0), Value(2.0)], 1)
 
@@ -375,7 +375,7 @@ def counters():
 
 
 def is_pythons(error):
-    """Whether an error that should be a MemoryError was raised by Python's library, not by fastgrad."""
+    """Whether Python's library, and not fastgrad, raised another error than MemoryError."""
     if isinstance(error, pickle.PicklingError):
         return True
     if isinstance(error, SystemError) and "Missing frame when calling profile function" in str(error):
@@ -406,7 +406,7 @@ def run(record, number, last):
 
 
 def attempt(scenario, number, last, expected):
-    """Return whether the attempt ended in an error; its work then succeeds when done again."""
+    """Return whether the attempt ended in an error; if so, check that the work succeeds afterwards."""
     record = scenario()
     state = record.state()
     result, failed = run(record, number, last)

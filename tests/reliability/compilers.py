@@ -1,11 +1,11 @@
-"""Compile the C of every extension module with every compiler that is here, for every target they serve.
+"""Compile the C of every extension module with every installed compiler, for each of its targets.
 
     python tests/reliability/compilers.py            # with optimisation, so that every warning is found
     python tests/reliability/compilers.py --syntax   # quicker: only what the front ends find
 
 Each target compiles as C11 without a single warning.
-Python's headers are those of this interpreter, with the numbers of pyconfig.h that the target has otherwise.
-A compiler that is not installed is named and passed over; Debian has them all:
+Python's headers are those of this interpreter, with the numbers in pyconfig.h that differ on the target.
+A compiler that is not installed is named and left out; Debian has them all:
 
     apt-get install clang musl-tools gcc-aarch64-linux-gnu gcc-s390x-linux-gnu gcc-i686-linux-gnu \
         gcc-arm-linux-gnueabihf
@@ -37,13 +37,13 @@ KERNEL_FLAGS = {
 
 @dataclasses.dataclass
 class Target:
-    """A compiler and what it is asked to compile."""
+    """A compiler, and what it compiles for."""
 
     name: str
     compiler: str
     flags: tuple[str, ...] = ()
     x86: bool = False
-    # What pyconfig.h says on the target, where that is not what it says here.
+    # The lines of pyconfig.h that are different on the target.
     bits: int = 64
 
 
@@ -111,7 +111,7 @@ def check(target: Target, sources: list[Path], mode: list[str], folder: Path) ->
 
 
 def main() -> int:
-    """Check every target; the status is the number of those that it does not."""
+    """Check every target; the status is the number of those that fail."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--syntax", action="store_true", help="do not optimise, which finds fewer warnings")
     parser.add_argument("--only", help="only targets whose name has this in it", default="")

@@ -54,7 +54,7 @@ def statements(c_file):
 def ran(counts, first, last):
     """Whether a stretch of C was entered, None if it holds no code.
 
-    Its first line tells: what follows a label further down may have been jumped to from elsewhere.
+    The count of its first line decides: other code may jump to a label further down.
     """
     return next((counts[line] > 0 for line in range(first, last + 1) if line in counts), None)
 
@@ -104,7 +104,7 @@ class CythonReporter(FileReporter):
 
 
 class CythonCoverage(CoveragePlugin):
-    """The plugin: it traces nothing, for the modules count by themselves."""
+    """The plugin. It traces nothing, because the modules count by themselves."""
 
     def __init__(self, options):
         self.marker = options["marker"]

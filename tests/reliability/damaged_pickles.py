@@ -2,8 +2,8 @@
 
     python tests/reliability/damaged_pickles.py [--count N] [--seed N]
 
-Every one must end in an exception or in objects that can be used: a crash is what this looks for. A
-pickle may name any function, so only what is fastgrad's is loaded here.
+Each must end in an exception or in objects that can be used; the check looks for crashes. A pickle may name
+any function, so only names of fastgrad are loaded here.
 """
 
 import argparse

@@ -3,7 +3,8 @@
     python tests/reliability/derivative_mutants.py     # half a minute
 
 A mutant is found if its numbers are not those of backward() on the grid of the tests, or if a derivative
-of the second order is not that of the value. What computes the same numbers cannot be found, and is listed.
+of the second order is not that of the value. Mutants that compute the same numbers cannot be found; they are
+listed.
 """
 
 import functools

@@ -87,7 +87,7 @@ def plain(expression: str) -> str:
 
 
 def reason_of(m: Mutant, place: str) -> str:
-    """Why a mutant is equivalent in a place, or nothing."""
+    """Return why a mutant is equivalent in a place, or nothing."""
     for pattern, replacement in EVEN:
         if plain(re.sub(pattern, replacement, m.mutated)) == plain(m.original):
             return "a sign that nothing depends on"

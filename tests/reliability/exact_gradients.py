@@ -3,7 +3,7 @@
     python tests/reliability/exact_gradients.py                 # some minutes
     python tests/reliability/exact_gradients.py --graphs 1000
 
-Prints the errors of each engine, and exits with 1 if any number is further off than rounding may lead.
+Prints the errors of each engine, and exits with 1 if any error is larger than rounding explains.
 """
 
 import argparse

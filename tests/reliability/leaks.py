@@ -3,8 +3,8 @@
     python tests/reliability/leaks.py [--graphs N] [--only FORM]
 
 After a tenth of the graphs as a warm-up, prints for each form by how much resident memory, CPython's
-blocks, the pool's nodes, chunks and irregular nodes, and the objects that graphs held have grown; a form
-that grew ends in an error. "survivors" keeps one node of each graph and prints what a survivor costs.
+blocks, the pool's nodes, chunks and irregular nodes, and the objects that graphs held have grown; it fails if
+any has. "survivors" keeps one node of each graph and prints how many bytes a survivor costs.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from fastgrad.engine import _pool_statistics
 from fastgrad.nn import MLP
 from fastgrad.optim import AdamW
 
-# What may come and go with the collector's and the allocators' own business.
+# Growth that the collector and the allocators may cause by themselves.
 SLACK_BYTES = 1 << 20
 SLACK_BLOCKS = 50
 SURVIVORS_NODES = 1000

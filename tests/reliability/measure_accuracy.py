@@ -4,7 +4,7 @@
     python tests/reliability/measure_accuracy.py --write        # and writes docs/accuracy.md
     python tests/reliability/measure_accuracy.py --every 20     # a twentieth of the operands
 
-Exits with 1 if any number is further from the exact one than its expression may lead.
+Exits with 1 if any error is larger than the bound of the row's expression.
 """
 
 import argparse
@@ -39,16 +39,16 @@ the row's own expression.
 - **of the bound**: over *all* operands, the largest share that an error took of the bound that running error
   analysis (Higham 2002, section 3.3) gives for the row's expression, with 1 ulp for the C library's exp, log,
   sin, cos and pow, 2 for its log1p, 3 for its tanh, and 2 for exp, log and tanh over lanes; 1 or 2 for its
-  inverse and hyperbolic functions, 4 for cbrt, lgamma and digamma, 5 for erfc, 10 for polygamma, of which the
-  last and digamma count the size of what cancels left of 0, polygamma 3 more for each order.
-  Over 100 % the check fails. A derivative like `1 - out * out` cancels where tanh is near 1: few ulp of its
-  terms, which are many of the result. The slope of erf and the value of ndtr, far out, are as far off as the
-  rounding of the exponent makes them.
-- **lost**: operands at which an intermediate result leaves the range of doubles though the exact result is in
-  it, and which are therefore wrong: `b * a**(b - 1)` at a subnormal a, `2 * a / n` near the largest
-  double, a sum whose partial sums overflow.
-- Left out is the derivative of a negative base raised to an integer of 2**53 or more: `b - 1` is `b` in
-  doubles, and with it the sign.
+  inverse and hyperbolic functions, 4 for cbrt, lgamma and digamma, 5 for erfc, and 10 for polygamma, with 3
+  more for each order. Left of 0, digamma and polygamma count ulps of the terms that cancel there.
+  The check fails above 100 %. A derivative like `1 - out * out` cancels where tanh is near 1: a few ulp of
+  its terms are many ulp of the result. Far from 0, the slope of erf and the value of ndtr have the error that
+  rounding the exponent makes.
+- **lost**: operands whose result is wrong because an intermediate result leaves the range of doubles, though
+  the exact result is in it: `b * a**(b - 1)` at a subnormal a, `2 * a / n` near the largest double, a sum
+  whose partial sums overflow.
+- The derivative of a negative base raised to an integer of 2**53 or more is not checked: there `b - 1` is `b`
+  in doubles, so its sign is wrong.
 - **engine** is `Value`; programs without rows, and operands that are numbers, are held to the same bounds.
   The other columns are programs over rows with each instruction set's kernels{missing}.
 
@@ -63,7 +63,7 @@ def machine() -> str:
 
 
 def measure(row, every: int, kernels: list[str]):
-    """The spreads of the columns, by name; the numbers that are wrong; how many points there were."""
+    """Return the spreads of the columns by name, the numbers that are wrong, and the number of points."""
     wanted = references(row, points(row, every))
     numbers = [reference.numbers for reference in wanted]
     errors = []

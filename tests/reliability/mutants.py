@@ -6,9 +6,9 @@
 
 A copy of the checkout is built once with all mutants in it, each behind `if mutant == number`; the number
 is in a file that every process maps, so that a mutant costs a fork and not a build.
-First the table itself is mutated everywhere: in the engine, in programs and in the rows that the tests
-read, so that only what the tests know independently can kill it. Then each mutant is tried once more in
-one place alone: programs without rows, the kernels over lanes. Needs POSIX.
+First the mutant is everywhere: in the engine, in programs and in the rows that the tests read, so that only
+independent knowledge of the tests can kill it. Then it is tried in one place alone: in programs without rows,
+and in the kernels over lanes. Needs POSIX.
 """
 
 import argparse
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PLACES = ("engine", "uniform", "lanes")
 SECONDS = 300
 
-# mutants.h in the copy: which mutant is wanted, from a file that every process maps.
+# mutants.h in the copy: it reads the number of the mutant from a file that every process maps.
 HEADER = """\
 #ifndef FASTGRAD_MUTANTS_H
 #define FASTGRAD_MUTANTS_H
@@ -74,7 +74,7 @@ DIRECT = {
     "uniform": "test_a_program_without_rows_is_as_accurate",
     "lanes": "test_each_instruction_sets_lanes_are_as_accurate",
 }
-# What is tried in turn after them until a test fails: files, and what their tests are called.
+# Then these are tried in turn until a test fails: files, and a pattern for the names of tests.
 ROWS = ("engine/test_operations.py", "library/test_functional.py", "evidence/test_accuracy.py")
 OTHERS = ("engine/test_errors.py", "evidence/test_exact_fractions.py", "engine/test_value.py")
 STAGES = ((ROWS, "({row}) and not avx"), (ROWS, "not ({row}) and not avx"), (OTHERS, "not avx"))
@@ -160,7 +160,7 @@ def use(m: Mutant) -> None:
 
 
 def in_a_child(work, described: str) -> str:
-    """What `work()` returns in a process of its own: the test that fails, or nothing."""
+    """Return what `work()` returns in a process of its own: the test that fails, or nothing."""
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -275,7 +275,7 @@ def prepare(directory: Path):
 
 
 def remembered(exact):
-    """What is exact does not depend on the table's expressions: once computed, it serves all mutants."""
+    """Compute the exact numbers once for all mutants: they do not depend on the table's expressions."""
     known = {}
 
     def look_up(row, numbers):
@@ -293,7 +293,7 @@ def named_rows():
 
 
 def run(chosen: list[Mutant], switches, places) -> list[tuple[str, Mutant]]:
-    """Try the mutants; return the survivors with the place they survived in."""
+    """Try the mutants; return the survivors, each with the place where it survived."""
     survivors = []
     killers: Counter = Counter()
     started = time.perf_counter()

@@ -79,7 +79,7 @@ def operands(row, part: str) -> tuple[str, ...]:
 
 
 def changes(node: ast.AST, names: tuple[str, ...]) -> Iterator[tuple[str, ast.AST]]:
-    """What a node of an expression may become."""
+    """The nodes that may take the place of a node of an expression."""
     if isinstance(node, ast.Constant):
         yield "constant", ast.Constant(node.value + 1)
         yield "constant", ast.Constant(0.0 if node.value else -1.0)
@@ -155,7 +155,7 @@ def mutants(rows) -> list[Mutant]:
 
 
 def switched(row, all_mutants: list[Mutant]):
-    """The row with every mutant in it, the C variable `mutant` choosing one."""
+    """The row with all of its mutants, among which the C variable `mutant` chooses."""
 
     def switch(part: str, expression: str) -> str:
         for m in all_mutants:

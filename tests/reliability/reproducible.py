@@ -46,7 +46,7 @@ def build(checkout: Path, hash_seed: str, umask: int) -> dict[str, str]:
 
 
 def main() -> int:
-    """Print the digests, and return whether they differ."""
+    """Print the digests; return whether they differ."""
     with tempfile.TemporaryDirectory() as work:
         first = build(Path(work) / "one" / "here", hash_seed="1", umask=0o022)
         # Dates in a zip file are even seconds.

@@ -9,7 +9,7 @@ pytest.importorskip("numpy")
 
 @pytest.fixture(scope="module")
 def digests():
-    """The first process's bits, kept for the others to compare with."""
+    """The bits of the first process, with which the others are compared."""
     return {}
 
 

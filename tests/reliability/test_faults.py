@@ -1,4 +1,4 @@
-"""What fails half-way leaves everything as it was: memory, threads, new processes, interpreters."""
+"""A failure half-way leaves everything as it was: memory, threads, new processes, interpreters."""
 
 import os
 import shutil
@@ -314,7 +314,7 @@ def test_a_fork_while_another_thread_trains_or_traces():
 
 @has_fork
 def test_a_fork_while_another_thread_frees_a_graph():
-    """A finaliser pauses the loop that frees; in the new process nobody would go on with it."""
+    """The fork is in a finaliser, which pauses the loop that frees; the new process must go on freeing."""
     forking("""
         from fastgrad.engine import _pool_statistics
 
@@ -390,7 +390,7 @@ def test_a_fork_while_a_program_runs_in_threads():
 
 @has_fork
 def test_a_fork_by_the_function_that_is_traced():
-    """Python seeds `random` anew in a new process, which there looks like a function that draws."""
+    """Python seeds `random` in a new process, which must not be taken for a draw of the function."""
     forking("""
         w = Value(2.0)
         children = []

@@ -1,4 +1,4 @@
-"""Whatever tab completion offers may be called with anything: it raises or works, and ends no process."""
+"""Every name that tab completion offers, called with anything, raises or works, and ends no process."""
 
 import array
 import importlib

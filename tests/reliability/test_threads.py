@@ -1,4 +1,4 @@
-"""What docs/threads.md promises of threads, each promise with the threads let loose at the same moment.
+"""The promises of docs/threads.md, each tested with threads that start at the same moment.
 
 On a free-threaded interpreter they run side by side; elsewhere they take turns, a few microseconds each.
 Numbers are small integers: sums are then the same in every order.
@@ -39,7 +39,7 @@ def _quick_turns():
 
 
 def at_once(work, rounds=ROUNDS, threads=THREADS):
-    """Return what work(number, round) gave: for every round a list with the result of each thread."""
+    """Run work(number, round) in all threads; return for every round the list of the threads' results."""
     barrier = threading.Barrier(threads)
 
     def run(number):

@@ -1,4 +1,4 @@
-"""`import fastgrad` alone: what it loads, and that its modules are there at their first use."""
+"""Print what `import fastgrad` alone loads, and check that its modules load at their first use."""
 
 import sys
 

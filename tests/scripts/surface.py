@@ -1,7 +1,7 @@
-"""Call everything that a module of fastgrad has (`surface.py MODULE LOG`) with what it does not expect.
+"""Call everything in a module of fastgrad (`surface.py MODULE LOG`) with unexpected arguments.
 
-What is about to be called is in the log before each call, so that it names the call that ends the process.
-At the end the names of all that was called are printed, one a line.
+Each call is written to the log before it is made, so that the log names the call that ends the process. At
+the end the names of everything called are printed, one a line.
 """
 
 import array
@@ -21,14 +21,14 @@ from fastgrad import Value, engine, nn
 from fastgrad.compiler.graph import Graph
 from fastgrad.derivatives.custom import Rule, custom_jvp
 
-# What is shown is looked at elsewhere.
+# Other tests look at what these show.
 webbrowser.open = lambda *arguments, **options: False
 
 LINE = 2000
 # Random lists of so many arguments or, of methods, of more than one.
 TRIES = 60
 MOST_ARGUMENTS = 7
-# What these do to the process that calls them is what they are for.
+# These are made to end, or to change, the process that calls them.
 LEFT_OUT = (
     "fastgrad.commands.demo.watch_moons",
     "fastgrad.commands.run.install_alias",
@@ -37,7 +37,7 @@ LEFT_OUT = (
 
 
 class Log:
-    """The call that comes next, where it is read when the process is gone."""
+    """Write down the next call, to be read if the process ends."""
 
     def __init__(self, path):
         with open(path, "r+b") as file:  # noqa: PTH123
@@ -65,7 +65,7 @@ def step_graph():
 
 
 def whole():
-    """Objects of fastgrad that are sound: no call may make them less so."""
+    """Valid objects of fastgrad; no call may damage them."""
     w = Value(2.0)
     custom, local = Value(3.0, (w,), "custom"), Value(4.0, (w, w), (1.0, 2.0))
 
@@ -186,7 +186,7 @@ def members(thing):
 
 
 def operands(function):
-    """How many arguments a function takes by position, 0 if nobody knows."""
+    """How many arguments a function takes by position, 0 if that cannot be found out."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -216,7 +216,7 @@ def shown(value):
 
 
 def attempt(function, *arguments):
-    """Call it; whatever it raises is well."""
+    """Call it; it may raise anything."""
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
