@@ -34,8 +34,8 @@ mathematical definition in `tests/evidence/meanings.py` and the derivative that 
 the row's own expression.
 
 - **max, mean**: the error in units in the last place of the exact result, where the row's expression is well
-  conditioned: where its own error bound is at most {conditioned} ulp. **conditioned** is the share of such
-  operands.
+  conditioned, that is, where its error bound is at most {conditioned} ulp. **conditioned** is the share of
+  such operands.
 - **of the bound**: over *all* operands, the largest share that an error took of the bound that running error
   analysis (Higham 2002, section 3.3) gives for the row's expression, with 1 ulp for the C library's exp, log,
   sin, cos and pow, 2 for its log1p, 3 for its tanh, and 2 for exp, log and tanh over lanes; 1 or 2 for its
