@@ -15,6 +15,7 @@ import pytest
 import fastgrad
 from fastgrad import engine
 from fastgrad.engine import _pool_statistics
+from pages.browser import chromium
 
 hypothesis.settings.register_profile("fastgrad", deadline=None, print_blob=True)
 # Fewer examples, for builds that are ten or a hundred times slower: `pytest --hypothesis-profile=sanitized`.
@@ -66,6 +67,13 @@ def torch():
         module = pytest.importorskip("torch")
     module.set_num_threads(1)
     return module
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium for a file of tests."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

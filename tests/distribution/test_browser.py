@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from pages.browser import chromium
-
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "examples" / "browser"
 PROGRAMS = sorted(path.stem for path in (PAGE / "programs").glob("*.py"))
@@ -48,12 +46,6 @@ def address(tmp_path_factory):
     server.terminate()
     server.wait()
     server.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 class Opened:

@@ -51,6 +51,11 @@ class Sub(Value):
     pass
 
 
+class Collecting:
+    def __del__(self):
+        gc.collect()
+
+
 # Depth.
 
 
@@ -569,11 +574,6 @@ def test_a_finaliser_may_build_graphs_while_a_graph_is_freed(live_nodes):
 
 def test_a_finaliser_may_collect_garbage_while_a_graph_is_freed(live_nodes):
     """The collector must not meet the nodes that wait to be freed."""
-
-    class Collecting:
-        def __del__(self):
-            gc.collect()
-
     before = live_nodes()
     for _ in range(10):
         x = Value(1.0)
@@ -627,11 +627,6 @@ def test_memory_goes_back_to_the_system_in_whatever_order_nodes_are_freed(live_n
     # 64 MiB, 32 arenas, are kept.
     assert most - before > 40
     assert _pool_statistics()["arenas"] <= before + 33
-
-
-class Collecting:
-    def __del__(self):
-        gc.collect()
 
 
 def test_a_collection_may_run_while_a_graph_is_freed(live_nodes):

@@ -12,7 +12,7 @@ from evidence.oracles import close
 from fastgrad import Value, nn, viz
 from fastgrad.engine import _pool_statistics
 from fastgrad.viz import pages
-from pages.browser import Opened, chromium
+from pages.browser import Opened
 
 
 def lecture():
@@ -234,12 +234,6 @@ def test_a_page_is_saved(tmp_path):
 
 
 # In a browser.
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

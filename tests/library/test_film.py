@@ -18,7 +18,7 @@ import pytest
 
 from fastgrad import Value, nn, viz
 from fastgrad.viz import bitmaps, filming, pages, serving
-from pages.browser import Opened, chromium
+from pages.browser import Opened
 
 X = [[0.0, 1.0], [1.0, 0.0], [-1.0, 0.5], [0.5, -1.0]]
 Y = [-1, 1, -1, 1]
@@ -386,12 +386,6 @@ def test_pictures_are_sent_while_a_page_is_open(served, model, monkeypatch):
 
 
 # In a browser.
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.mark.processes

@@ -16,15 +16,9 @@ import pytest
 
 import fastgrad
 from fastgrad import Value, nn, viz
-from pages.browser import READY, chromium
+from pages.browser import READY
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 def graph():
