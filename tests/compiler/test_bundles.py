@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import fastgrad.functional as F
+from evidence.compiled import BINARY, UNARY, applied
 from fastgrad import Value, compile, scan, take
 from fastgrad.compiler import lowering
-from fastgrad.engine import apply
 from fastgrad.nn import MLP
-from fastgrad.operations import FUNCTIONS, TABLE
 
 # Members of a bundle: the fewest; less than a whole vector, one vector, and more.
 MEMBERS = (4, 5, 8, 14, 16, 23)
@@ -195,22 +194,6 @@ def test_the_forward_program_of_one_row_is_as_one_of_many(function):
     row = row_of(14)
     compiled = compile(function)
     np.testing.assert_array_equal(compiled(row.reshape(1, -1))[0], compiled(np.tile(row, (3, 1)))[0])
-
-
-# A factor and a summand that give operations with a limited domain numbers of their domain.
-INSIDE = {"acosh": (0.5, 1.1)}
-
-
-def applied(operation, *operands):
-    """The operation, on operands that it takes."""
-    factor, summand = INSIDE.get(operation.name, (1.0, 0.0))
-    if operation.name == "polygamma":
-        return apply("polygamma", 2.0, operands[0])
-    return apply(operation.name, operands[0] * factor + summand, *operands[1:])
-
-
-UNARY = [o for o in TABLE if o.operands == 1]
-BINARY = [o for o in (*TABLE, *FUNCTIONS) if o.operands == 2]
 
 
 @pytest.mark.parametrize("count", [4, 14])

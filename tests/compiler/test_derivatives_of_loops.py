@@ -1,11 +1,13 @@
 """Calls that differentiate go through loops: their results are those of the same program, unrolled."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 
 import fastgrad.functional as F
+from evidence.compiled import assert_close as assert_close_to
 from evidence.loop_programs import PROGRAMS, W
 from fastgrad import Value, compile, grad, scan, take
 from fastgrad.compiler import scanning
@@ -14,18 +16,7 @@ RNG = np.random.default_rng(1)
 ROWS = 3
 X, U = RNG.normal(size=ROWS), RNG.normal(size=(ROWS, 4))
 ARGNUMS = [0, 1, "parameters", (1, "parameters", 0)]
-
-
-def assert_close(actual, expected):
-    if isinstance(expected, tuple):
-        assert len(actual) == len(expected)
-        for one, other in zip(actual, expected, strict=True):
-            assert_close(one, other)
-        return
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    assert actual.shape == expected.shape
-    size = np.abs(expected).max(initial=1.0)
-    np.testing.assert_allclose(actual, expected, rtol=1e-11, atol=1e-11 * size)
+assert_close = partial(assert_close_to, tolerance=1e-11)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastgrad.functional as F
+from evidence.compiled import assert_close
 from evidence.loop_programs import PROGRAMS, W, accumulate
 from fastgrad import TracingError, Value, compile, grad, scan, take, while_loop
 
@@ -18,11 +19,6 @@ from fastgrad import TracingError, Value, compile, grad, scan, take, while_loop
 pytestmark = pytest.mark.thread_unsafe
 
 RNG = np.random.default_rng(0)
-
-
-def assert_close(actual, expected):
-    actual, expected = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
-    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12 * max(1.0, np.abs(expected).max()))
 
 
 def eager(function, *arrays):

@@ -9,23 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastgrad.functional as F
+from evidence.compiled import BINARY, INSIDE, UNARY, applied, assert_close
 from evidence.meanings import power
 from fastgrad import Value, compile, take
 from fastgrad.engine import _dot as dot
 from fastgrad.engine import _reduce as reduce
 from fastgrad.engine import apply
 from fastgrad.nn import MLP
-from fastgrad.operations import FUNCTIONS, REDUCTIONS, TABLE
-
-CLOSE = 1e-12
-
-
-def assert_close(actual, expected, scale=1.0):
-    """1e-12 relative to the largest number that took part, and the same nan and inf."""
-    actual, expected = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
-    assert actual.shape == expected.shape
-    size = max(scale, np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
-    np.testing.assert_allclose(actual, expected, rtol=CLOSE, atol=CLOSE * size)
+from fastgrad.operations import FUNCTIONS, REDUCTIONS
 
 
 class Eager:
@@ -98,19 +89,7 @@ def derivatives_agree(function, compiled, eager, arrays, options):
 
 
 GRID = np.array([0.3, 1.7, 2.5, 0.01, 4.0, 1.0, 0.7])
-UNARY = [operation for operation in TABLE if operation.operands == 1]
-BINARY = [operation for operation in (*TABLE, *FUNCTIONS) if operation.operands == 2]
-# A factor and a summand that bring the operand into the domain of the operation.
-INSIDE = {"asin": (0.1, -0.2), "acos": (0.1, -0.2), "atanh": (0.1, -0.2), "acosh": (0.5, 1.1)}
 TERNARY = [operation for operation in FUNCTIONS if operation.operands == 3]
-
-
-def applied(operation, *operands):
-    """The operation, on operands that it takes."""
-    factor, summand = INSIDE.get(operation.name, (1.0, 0.0))
-    if operation.name == "polygamma":
-        return apply("polygamma", 2.0, operands[0] * operands[1])
-    return apply(operation.name, operands[0] * factor + summand, *operands[1:])
 
 
 @pytest.mark.parametrize("operation", UNARY, ids=lambda o: o.name)
@@ -553,8 +532,8 @@ def test_choices_without_a_gradient():
     p = Value(0.6)
     chosen = compile(lambda x, i: take([x * p, 1.0, p], i))
     x, i = np.array([2.0, 3.0, 4.0]), np.array([0, 1, 2])
-    assert chosen.backward(x, i) == pytest.approx((1.2 + 1.0 + 0.6) / 3, rel=CLOSE)
-    assert p.grad == pytest.approx((2.0 + 0.0 + 1.0) / 3, rel=CLOSE)
+    assert chosen.backward(x, i) == pytest.approx((1.2 + 1.0 + 0.6) / 3, rel=1e-12)
+    assert p.grad == pytest.approx((2.0 + 0.0 + 1.0) / 3, rel=1e-12)
     np.testing.assert_array_equal(chosen.input_gradients(x, i)[0], [0.6, 0.0, 0.0])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastgrad.functional as F
+from evidence.compiled import assert_close
 from fastgrad import Value, compile, scan, take
 from fastgrad.compiler import plan
 
@@ -225,8 +226,7 @@ def numbers_of(program, rows, **options):
 
 
 def assert_same(found, expected):
-    for each, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(each, other, rtol=1e-11, atol=1e-11 * max(1.0, np.abs(other).max()))
+    assert_close(tuple(found), tuple(expected), tolerance=1e-11)
 
 
 @pytest.mark.parametrize("steps", STEPS)
