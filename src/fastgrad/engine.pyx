@@ -222,8 +222,12 @@ A number, its gradient and the operation that made it.
 
     @property
     def _prev(self):
-        """The set of the operands."""
+        """The set of the operands; assignable on a leaf, which then is a node of the caller's own."""
         return set(children_of(self))
+
+    @_prev.setter
+    def _prev(self, children):
+        set_children(self, children)
 
     @property
     def _backward(self):

@@ -270,10 +270,26 @@ def test_a_rule_that_cannot_be_called_is_a_type_error(rule):
 
 
 @pytest.mark.parametrize("name", ["_prev", "_children"])
-def test_the_graph_cannot_be_assigned(name):
+def test_the_children_of_a_computed_node_cannot_be_assigned(name):
     out = Value(2.0) + 1
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match=name):
         setattr(out, name, ())
+
+
+def test_prev_takes_values_alone():
+    out = Value(2.0)
+    with pytest.raises(TypeError, match="a child of a Value must be a Value, not float"):
+        out._prev = {1.0}
+    assert out._prev == set()
+
+
+def test_a_value_is_not_its_own_child():
+    out = Value(2.0)
+    with pytest.raises(ValueError, match="its own child"):
+        out._prev = {out}
+    fresh = Value.__new__(Value)
+    with pytest.raises(ValueError, match="its own child"):
+        fresh.__init__(1.0, (fresh,), "op")
 
 
 def test_an_array_that_is_no_scalar_is_no_data():

@@ -154,6 +154,8 @@ CYCLES = {
     "attribute of a node that was not made yet": lambda x: shown_attribute(x - x * 2),
     "attribute of a constant that was not made yet": lambda x: shown_attribute(x + 2),
     "operand of its own operand": lambda x: operand_of_its_operand(x * 2),
+    "children that were assigned": lambda x: assigned_children(x * 2) * 3,
+    "children that were assigned and used the node": lambda x: assigned_operand(x * 2),
     "label given to the constructor": lambda x: held(lambda box: Value(1.0, label=box)) * x,
     "label given to a subclass": lambda x: held(lambda box: Sub(1.0, label=box)) * x,
     "label given again": lambda x: labelled_again() * x,
@@ -301,6 +303,20 @@ def label_list(node):
 def shown_attribute(node):
     node._children[1].note = node
     return node * 2
+
+
+def assigned_children(*children):
+    out = Value(1.0)
+    out._prev = children
+    out._backward = lambda: out
+    return out
+
+
+def assigned_operand(node):
+    leaf = Value(1.0)
+    out = leaf * node
+    leaf._prev = {out}
+    return out
 
 
 def operand_of_its_operand(node):

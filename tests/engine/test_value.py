@@ -1,6 +1,7 @@
 """Value as its user meets it: making one, reading and writing it, operators, classes, numpy."""
 
 import inspect
+import itertools
 import math
 import operator
 import re
@@ -72,6 +73,41 @@ def test_children_keep_their_order_and_repetitions():
     out = Value(0.0, (b, a, b), "op")
     assert out._children == (b, a, b)
     assert out._prev == {a, b}
+
+
+class Sub(Value):
+    pass
+
+
+ORDERS = list(itertools.permutations(["_prev", "_op", "_backward", "use"]))
+
+
+@pytest.mark.parametrize("cls", [Value, Sub])
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["_prev", "_op", "_backward", "use"])), ids="-".join
+)
+def test_a_leaf_becomes_an_operation_by_assignments_in_any_order(cls, order):
+    x = Value(2.0)
+    out = cls(9.0)
+
+    def backward():
+        x.grad += 5.0 * out.grad
+
+    given = {"_prev": {x}, "_op": "mine", "_backward": backward}
+    for name in order:
+        if name == "use":
+            result = out * 3.0
+        else:
+            setattr(out, name, given[name])
+    result.backward()
+    assert (out._children, out._op, out.data, x.grad) == ((x,), "mine", 9.0, 15.0)
+
+
+def test_a_leaf_without_children_stays_one():
+    x = Value(2.0)
+    x._prev = set()
+    (x * 3).backward()
+    assert (x._children, x.grad) == ((), 3.0)
 
 
 @pytest.mark.parametrize("collect", [tuple, list])

@@ -137,7 +137,12 @@ class World:
 
     def closure(self, *children, then=""):
         """A node of the user's: the sum of its children, whose `_backward` then runs a statement."""
-        out = self.library.Value(sum(child.data for child in children), children, "closure")
+        data = sum(child.data for child in children)
+        if len(children) == 1:
+            out = self.library.Value(data)
+            out._prev, out._op = children, "closure"
+        else:
+            out = self.library.Value(data, children, "closure")
 
         def _backward():
             for child in children:

@@ -197,6 +197,11 @@ class Value(Arithmetic):
     def _prev(self):
         return set(self._children)
 
+    @_prev.setter
+    def _prev(self, children):
+        refuse_setting(self)
+        self.name, self.operands, self.detail = "custom", tuple(children), self._op
+
     @property
     def _backward(self):
         return self._propagate if self.own_backward is None else self.own_backward

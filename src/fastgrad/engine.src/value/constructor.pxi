@@ -27,6 +27,54 @@ cdef tuple checked_derivatives(object given, Py_ssize_t count, object data, obje
     return tuple(derivatives)
 
 
+cdef tuple checked_children(Value self, object children):
+    """Children as the tuple of operands that a node holds."""
+    cdef object child
+    if type(children) is tuple and not children:
+        return children
+    children = tuple(children)
+    for child in children:
+        if not is_value(<PyObject *>child):
+            raise TypeError(f"a child of a Value must be a Value, not {named_kind(child)}")
+        if child is self:
+            raise ValueError("a Value cannot be its own child")
+    return children
+
+
+cdef int give_operands(Value self, tuple operands, object symbol, tuple derivatives) except -1:
+    """Make a leaf that has its Extras, if it needs them, a node of the caller's own."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef int row = ROW_CUSTOM if derivatives is None else ROW_LOCAL
+    if in_pool(node):
+        if not is_youngest(node):
+            mark_irregular(node)
+        adopt(node, row, operands, symbol if derivatives is None else derivatives)
+    else:
+        mark_irregular(node)
+        if traced_here():
+            foreign_traced.append(self)
+        (<Extras>node.right.node).symbol = symbol if derivatives is None else None
+        (<Extras>node.right.node).derivatives = derivatives
+        adopt_foreign(node, operands)
+    return 0
+
+
+cdef int set_children(Value self, children) except -1:
+    """`leaf._prev = children`, as micrograd's programs write it beside `_backward`."""
+    cdef Node *node = <Node *><PyObject *>self
+    cdef tuple operands = checked_children(self, children)
+    if code_of(node) > CODE_FRESH:
+        raise AttributeError(
+            "_prev of a computed Value cannot be set: Value(x.data) is a leaf of the same number"
+        )
+    refuse_setting(self, "_prev")
+    refuse_unknown_among(operands)
+    if operands:
+        require_extras(node)
+        give_operands(self, operands, symbol_of(self), None)
+    return 0
+
+
 cdef int initialise(Value self, data, children, op, label, rule=None) except -1:
     """Value.__init__, in all its forms; the node is unchanged if it raises.
 
@@ -37,19 +85,12 @@ cdef int initialise(Value self, data, children, op, label, rule=None) except -1:
     cdef double number
     cdef tuple operands
     cdef tuple derivatives = None
-    cdef object child
     cdef bint has_label, has_symbol, in_order
-    cdef int row
     if given and is_value(<PyObject *>data) and traced_here():
         number = (<Value>data).data
     else:
         number = required_double(data, "data")
-    if not (type(children) is tuple and not children):
-        children = tuple(children)
-    operands = children
-    for child in operands:
-        if not is_value(<PyObject *>child):
-            raise TypeError(f"a child of a Value must be a Value, not {named_kind(child)}")
+    operands = checked_children(self, children)
     if given:
         derivatives = checked_derivatives(op, len(operands), data, rule)
         op = ""
@@ -69,18 +110,7 @@ cdef int initialise(Value self, data, children, op, label, rule=None) except -1:
         require_extras(node).label = label
         track_holder(node, label)
     if operands:
-        row = ROW_CUSTOM if derivatives is None else ROW_LOCAL
-        if in_pool(node):
-            if not is_youngest(node):
-                mark_irregular(node)
-            adopt(node, row, operands, op if derivatives is None else derivatives)
-        else:
-            mark_irregular(node)
-            if traced_here():
-                foreign_traced.append(self)
-            (<Extras>node.right.node).symbol = op if derivatives is None else None
-            (<Extras>node.right.node).derivatives = derivatives
-            adopt_foreign(node, operands)
+        give_operands(self, operands, op, derivatives)
     else:
         if in_pool(node):
             set_code(node, CODE_LEAF)
