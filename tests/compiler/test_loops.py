@@ -14,6 +14,7 @@ import fastgrad.functional as F
 from evidence.compiled import assert_close
 from evidence.loop_programs import PROGRAMS, W, accumulate
 from fastgrad import TracingError, Value, compile, grad, scan, take, while_loop
+from fastgrad.derivatives import jvp
 
 # All programs have the same parameters.
 pytestmark = pytest.mark.thread_unsafe
@@ -481,6 +482,55 @@ def test_a_state_may_have_keys_without_an_order_or_be_an_array():
     assert (last[1].data, last["a"].data) == (3.0, 2.0)
     last, _ = scan(lambda s, x: ([s[0] + x, s[1] * x], None), np.array([0.0, 1.0]), [1.0, 2.0])
     assert [each.data for each in last] == [3.0, 2.0]
+
+
+TURN = np.array([[0.5, 0.1], [-0.2, 0.9]])
+ARRAYS = {
+    "a vector": lambda x: scan(lambda s, _: (2 * (TURN @ s) + x, None), np.array([1.0, 0.0]), None, 3)[0],
+    "a matrix": lambda x: scan(lambda s, _: ((s @ s) * x, None), TURN, None, 2)[0][1],
+    "in a dict": lambda x: scan(lambda s, _: ({"a": s["a"] * x}, None), {"a": np.ones(2)}, None, 2)[0]["a"],
+    "of Values": lambda x: scan(lambda s, _: (s * s, None), np.array([x, 2.0 * x]), None, 2)[0],
+    "the rows of xs": lambda x: scan(lambda s, row: (s + 2 * row * x, None), np.zeros(2), TURN)[0],
+    "arrays in a list": lambda x: scan(lambda s, row: (s + (2 * row * x).sum(), None), 0.0, [*TURN])[0],
+    "xs beside others": lambda x: scan(
+        lambda s, r: (s + r[0] * 2 * r[1], None), TURN[0] * x, (TURN[0], TURN)
+    )[0],
+    "a state of while_loop": lambda x: while_loop(lambda s: 9.0 - s[0], lambda s: s + s * x, np.ones(2), 9),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_are_arrays_in_the_step(name):
+    """As lists, `2 * s` would be twice as long, and `s + s`, too."""
+    program = ARRAYS[name]
+    x = Value(0.75)
+    found = program(x)
+    outputs = list(np.atleast_1d(found))
+    compiled = compile(lambda x: list(np.atleast_1d(program(x))))
+    assert compiled([0.75])[0] == pytest.approx([each.data for each in outputs])
+    slopes = [grad(each, x).data for each in outputs]
+    assert compiled.jacobian([0.75])[0] == pytest.approx(slopes)
+
+
+def test_a_step_may_return_a_list_for_an_array():
+    last, _ = scan(lambda s, x: ([s[0] * x, s[1] + s[0]], None), np.ones(2), [2.0, 3.0])
+    assert type(last) is np.ndarray
+    assert [each.data for each in last] == [6.0, 4.0]
+
+
+LOST = {
+    "a number of the state": lambda t: scan(lambda s, x: (s * x, None), t[0], [1.0]),
+    "the state": lambda t: scan(lambda s, x: (s * x, None), t, [1.0]),
+    "xs": lambda t: scan(lambda s, x: (s * x, None), 1.0, t),
+    "a state of while_loop": lambda t: while_loop(lambda s: s - 1, lambda s: s / 2, t[0], 3),
+    "a tangent": lambda t: jvp(lambda x: x * x, (Value(2.0),), (t[0],)),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_tensor_that_would_lose_its_gradient_is_refused(torch, name):
+    with pytest.raises(TypeError, match="its gradient would be lost"):
+        LOST[name](torch.tensor([2.0, 3.0], requires_grad=True))
 
 
 def test_indices_of_several_arguments_are_no_steps():

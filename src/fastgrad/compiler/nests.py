@@ -1,4 +1,4 @@
-"""Nests: Values in lists, tuples and dicts, taken apart and put together again."""
+"""Nests: Values in lists, tuples, dicts and arrays, taken apart and put together again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 from fastgrad.engine import Value
 
-__all__ = ["Nest", "described", "leaves_of", "nest_of", "rebuilt"]
+__all__ = [
+    "Nest",
+    "described",
+    "items_of",
+    "leaves_of",
+    "nest_of",
+    "rebuilt",
+    "with_arrays",
+    "without_arrays",
+]
 
 
 class Nest(NamedTuple):
@@ -24,6 +33,10 @@ class Nest(NamedTuple):
 LEAF = Nest(Value, (), ())
 
 
+class Array:
+    """The class of a nest that is rebuilt as an array of numpy: `2 * s` repeats a list."""
+
+
 def parts_of(nest: Any) -> tuple[type, tuple[Any, ...], list[Any]] | None:
     """Return a nest's class, keys and parts; None for a leaf. An array is a list."""
     if isinstance(nest, Value):
@@ -38,9 +51,17 @@ def parts_of(nest: Any) -> tuple[type, tuple[Any, ...], list[Any]] | None:
     if isinstance(nest, list):
         return list, (), nest
     if hasattr(nest, "tolist"):
-        items = nest.tolist()
+        items = items_of(nest)
         return (list, (), items) if isinstance(items, list) else None
     return None
+
+
+def items_of(array: Any) -> Any:
+    """Return an array as lists, or its number; TypeError for a tensor that requires a gradient."""
+    if getattr(array, "requires_grad", False) is True:
+        # Refuses it: it would lose its gradient.
+        Value(array)
+    return array.tolist()
 
 
 def in_order(keys: Iterable[Any]) -> tuple[Any, ...]:
@@ -58,6 +79,24 @@ def nest_of(nest: Any) -> Nest:
         return LEAF
     kind, keys, parts = found
     return Nest(kind, keys, tuple([nest_of(part) for part in parts]))
+
+
+def with_arrays(nest: Any) -> Nest:
+    """Return the shape of a nest in which arrays are no lists, so that rebuilt() makes arrays of them."""
+    found = parts_of(nest)
+    if found is None:
+        return LEAF
+    kind, keys, parts = found
+    if kind is list and hasattr(nest, "__array__"):
+        rows = map(with_arrays, nest) if getattr(nest, "ndim", 1) > 1 else map(nest_of, parts)
+        return Nest(Array, (), tuple(rows))
+    return Nest(kind, keys, tuple(map(with_arrays, parts)))
+
+
+def without_arrays(shape: Nest) -> Nest:
+    """Return the shape that nest_of() gives."""
+    kind = list if shape.kind is Array else shape.kind
+    return Nest(kind, shape.keys, tuple(map(without_arrays, shape.parts)))
 
 
 def leaves_of(nest: Any) -> Iterator[Any]:
@@ -84,6 +123,10 @@ def assembled(shape: Nest, parts: Sequence[Any]) -> Any:
         return None
     if shape.kind is dict:
         return dict(zip(shape.keys, parts, strict=True))
+    if shape.kind is Array:
+        import numpy
+
+        return numpy.array(parts, dtype=object)
     make: Callable[..., Any] = shape.kind
     return make(*parts) if shape.keys else make(parts)
 

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, overload
 
 from fastgrad.compiler.graph import OPERATION_ROWS
-from fastgrad.compiler.nests import LEAF, Nest, described, leaves_of, nest_of, parts_of, rebuilt
+from fastgrad.compiler.nests import (
+    LEAF,
+    Nest,
+    described,
+    items_of,
+    leaves_of,
+    nest_of,
+    parts_of,
+    rebuilt,
+    with_arrays,
+    without_arrays,
+)
 from fastgrad.compiler.tracing import (
     Index,
     Records,
@@ -105,7 +116,7 @@ def as_value(number: Any, what: str) -> Value:
         return number
     if isinstance(number, str) or not hasattr(number, "__float__"):
         raise TypeError(f"{what} is made of Values and numbers, not of {type(number).__name__}")
-    return Value(float(number))
+    return Value(number)
 
 
 def result(node: Value, number: int) -> Value:
@@ -127,7 +138,7 @@ def scan(
     Arguments and results are those of jax's `lax.scan`.
 
     f: takes a state and an x, returns a state of the same shape and a y.
-    init: the first state: a Value or a number, or a nest of them in lists, tuples and dicts.
+    init: the first state: a Value or a number, or a nest of them in lists, tuples, dicts and arrays of numpy.
     xs: a list or an array, whose elements are a Value, a number or a nest; or a tuple or dict of such lists,
     so that x is a tuple or a dict; or None, for `length` steps in which x is None.
     reverse: go from the last x to the first; ys keeps the order of xs.
@@ -147,8 +158,8 @@ def scan(
     steps = steps_of(sources, length, name)
     first = [as_value(leaf, f"the state of {name}") for leaf in leaves_of(init)]
     if steps == 0 or not _is_tracing():
-        return repeated(f, name, nest_of(init), first, shape, sources, steps, reverse)
-    return traced(f, name, nest_of(init), first, shape, sources, steps, reverse)
+        return repeated(f, name, with_arrays(init), first, shape, sources, steps, reverse)
+    return traced(f, name, with_arrays(init), first, shape, sources, steps, reverse)
 
 
 def while_loop(
@@ -175,7 +186,7 @@ def while_loop(
     limit = integer(limit, f"the limit of {name}")
     if limit < 1:
         raise ValueError(f"the limit of {name} must be at least 1, not {limit}")
-    shape = nest_of(init_val)
+    shape = with_arrays(init_val)
 
     def step(state: Any, _: None) -> tuple[Any, None]:
         new = checked(body_fun(state), shape, name)
@@ -218,9 +229,9 @@ def condition(cond_fun: Callable[[Any], Any], state: Any) -> Any:
 
 def checked(state: Any, shape: Nest, name: str) -> list[Value]:
     """Return the leaves of a state as Values; TypeError if it has not this shape."""
-    found = nest_of(state)
-    if found != shape:
-        raise TypeError(f"{name} was given the state {described(shape)}, and returns {described(found)}")
+    found, given = nest_of(state), without_arrays(shape)
+    if found != given:
+        raise TypeError(f"{name} was given the state {described(given)}, and returns {described(found)}")
     return [as_value(leaf, f"the state that {name} returns") for leaf in leaves_of(state)]
 
 
@@ -247,7 +258,7 @@ def sources_of(xs: Any, name: str) -> tuple[Nest, list[Source]]:
         return LEAF, [source_of(xs)]
     if isinstance(xs, (Value, str)) or not (hasattr(xs, "__iter__") or hasattr(xs, "tolist")):
         raise TypeError(f"the xs of {name} are a list or an array, not {type(xs).__name__}")
-    elements = xs.tolist() if hasattr(xs, "tolist") else list(xs)
+    elements = items_of(xs) if hasattr(xs, "tolist") else list(xs)
     if not isinstance(elements, list):
         raise TypeError(f"the xs of {name} are a list or an array, not a single number")
     if are_leaves(elements):
@@ -259,7 +270,8 @@ def sources_of(xs: Any, name: str) -> tuple[Nest, list[Source]]:
                 f"the x of {name} is {described(shapes[0])} in step 0 and {described(shape)} in step {step}"
             )
     leaves = [list(leaves_of(element)) for element in elements]
-    return shapes[0], [source_of(list(each)) for each in zip(*leaves, strict=True)]
+    row = xs[0] if getattr(xs, "ndim", 1) > 1 else elements[0]
+    return with_arrays(row), [source_of(list(each)) for each in zip(*leaves, strict=True)]
 
 
 def are_leaves(elements: list[Any]) -> bool:

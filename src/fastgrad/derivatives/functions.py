@@ -21,7 +21,7 @@ Values: TypeAlias = Value | list[Value]
 
 
 def as_value(number: Number) -> Value:
-    return number if isinstance(number, Value) else Value(float(number))
+    return number if isinstance(number, Value) else Value(number)
 
 
 def apart(values: Values) -> Values:
