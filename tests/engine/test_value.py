@@ -1,5 +1,6 @@
 """Value as its user meets it: making one, reading and writing it, operators, classes, numpy."""
 
+import abc
 import inspect
 import itertools
 import math
@@ -450,6 +451,22 @@ def test_a_subclass_may_have_slots_and_class_attributes():
     x.tag = "t"
     x.other = "o"
     assert (x.tag, x.other, x.kind) == ("t", "o", "slotted")
+
+
+def test_a_subclass_may_be_abstract():
+    class Unit(Value, abc.ABC):
+        @abc.abstractmethod
+        def convert(self): ...
+
+    class Metre(Unit):
+        def convert(self):
+            return self * 100.0
+
+    with pytest.raises(TypeError, match=r"abstract.* convert"):
+        Unit(1.0)
+    x = Metre(2.0)
+    x.convert().backward()
+    assert x.grad == 100.0
 
 
 # Numpy.

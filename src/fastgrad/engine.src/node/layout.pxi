@@ -21,7 +21,6 @@ from fastgrad.ops cimport *
 
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
-        PyObject *(*tp_alloc)(PyTypeObject *, Py_ssize_t) noexcept
         unsigned int tp_version_tag
         void *tp_iter
         void (*tp_free)(void *) noexcept

@@ -39,6 +39,17 @@ cdef extern from *:
         PyType_Modified(type);
     }
 
+    /* A node of a subclass; object.__new__ refuses a class with abstract methods, and names them. */
+    static PyObject *fastgrad_allocate(PyTypeObject *type) {
+        PyObject *nothing, *refused;
+        if (!PyType_HasFeature(type, Py_TPFLAGS_IS_ABSTRACT)) return type->tp_alloc(type, 0);
+        nothing = PyTuple_New(0);
+        if (nothing == NULL) return NULL;
+        refused = PyBaseObject_Type.tp_new(type, nothing, NULL);
+        Py_DECREF(nothing);
+        return refused;
+    }
+
     static PyObject *fastgrad_absent(PyObject *self, PyObject *instance, PyObject *owner) {
         (void)self, (void)instance, (void)owner;
         PyErr_SetNone(PyExc_AttributeError);
@@ -82,6 +93,7 @@ cdef extern from *:
         PyTypeObject *, newfunc, void (*)(PyObject *) noexcept,
         int (*)(PyObject *, visitproc, void *) noexcept, int (*)(PyObject *) noexcept, void *
     ) noexcept
+    PyObject *allocate "fastgrad_allocate"(PyTypeObject *) noexcept
     void make_absent "fastgrad_make_absent"(PyTypeObject *) noexcept
 
 
@@ -92,7 +104,7 @@ cdef class _Absent:
 cdef PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) noexcept:
     """tp_new: a fresh leaf, in the pool if it is exactly a Value."""
     if type != value_type:
-        return type.tp_alloc(type, 0)
+        return allocate(type)
     return make_in_pool()
 
 
