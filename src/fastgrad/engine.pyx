@@ -88,6 +88,10 @@ A number, its gradient and the operation that made it.
         """Return data, a float."""
         return float(self)
 
+    def __pos__(self):
+        """Return self."""
+        return self
+
     def __neg__(self):
         """Return -self, which is self * -1 as in micrograd."""
         return binary(ROW_MUL, self, -1.0)

@@ -453,6 +453,12 @@ def test_a_subclass_may_have_slots_and_class_attributes():
     assert (x.tag, x.other, x.kind) == ("t", "o", "slotted")
 
 
+def test_unary_plus_is_the_value_itself():
+    x = Value(2.0)
+    assert +x is x
+    assert (numpy.positive(numpy.array([x]))[0] * 3).data == 6.0
+
+
 def test_a_subclass_may_be_abstract():
     class Unit(Value, abc.ABC):
         @abc.abstractmethod
