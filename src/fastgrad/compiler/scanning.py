@@ -229,8 +229,8 @@ def condition(cond_fun: Callable[[Any], Any], state: Any) -> Any:
 
 def checked(state: Any, shape: Nest, name: str) -> list[Value]:
     """Return the leaves of a state as Values; TypeError if it has not this shape."""
-    found, given = nest_of(state), without_arrays(shape)
-    if found != given:
+    found = nest_of(state)
+    if found != shape and found != (given := without_arrays(shape)):
         raise TypeError(f"{name} was given the state {described(given)}, and returns {described(found)}")
     return [as_value(leaf, f"the state that {name} returns") for leaf in leaves_of(state)]
 
