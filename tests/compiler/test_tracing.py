@@ -1785,7 +1785,7 @@ def test_rows_to_take_from_are_of_equal_length():
         compile(lambda i: take([[1.0], [1.0, 2.0]], i)[0])(np.array([0, 1]))
 
 
-def test_a_name_deleted_since_the_trace_is_a_name_error():
+def test_a_name_deleted_since_the_trace_raises_name_error():
     w = Value(2.0)
 
     def forget():

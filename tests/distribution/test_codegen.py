@@ -305,7 +305,7 @@ def test_an_expression_means_the_same_in_javascript(codegen, expression, expecte
     assert codegen.javascript.translate("row", expression) == expected
 
 
-def test_a_function_that_the_pages_do_not_have_is_an_error_that_says_what_to_add(codegen):
+def test_a_function_that_the_pages_do_not_have_raises_and_says_what_to_add(codegen):
     with pytest.raises(
         ValueError, match=r"odd: the pages have no function 'zeta'.*add it to FUNCTIONS"
     ) as caught:

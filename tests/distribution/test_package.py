@@ -76,6 +76,6 @@ def test_the_version_tells_a_build_with_assertions_and_one_that_is_slower():
     assert shown == f"fastgrad {fastgrad.__version__}, {build}{slower}\n"
 
 
-def test_any_other_name_is_an_attribute_error_that_names_it():
+def test_any_other_name_raises_attribute_error_that_names_it():
     with pytest.raises(AttributeError, match="module 'fastgrad' has no attribute 'numpy'"):
         fastgrad.numpy  # noqa: B018

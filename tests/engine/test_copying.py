@@ -150,7 +150,7 @@ def test_an_attribute_may_refer_to_the_node_itself(duplicate, make):
 
 
 @pytest.mark.parametrize("duplicate", DUPLICATE)
-def test_a_backward_of_the_users_own_is_a_type_error(duplicate):
+def test_a_backward_of_the_users_own_raises_type_error(duplicate):
     x = Value(1.0)
     out = Value(2.0, (x,), "mine")
     out._backward = lambda: None
@@ -187,7 +187,7 @@ def test_a_copy_shares_the_operands():
         ([(Value, "custom", 0, 1.0, 0.0, (-2,), "t")], "no Value"),
     ],
 )
-def test_a_damaged_pickle_is_a_value_error(records, message):
+def test_a_damaged_pickle_raises_value_error(records, message):
     from fastgrad.copying import load_nodes
 
     with pytest.raises(ValueError, match=message):

@@ -98,7 +98,7 @@ each_binary = pytest.mark.parametrize("operation", BINARY, ids=lambda o: o.name)
 
 @each_binary
 @no_number
-def test_an_operand_that_is_no_number_is_a_type_error(operation, other):
+def test_an_operand_that_is_no_number_raises_type_error(operation, other):
     x = Value(2.0)
     before = _pool_statistics()["nodes"]
     with pytest.raises(TypeError):
@@ -148,13 +148,13 @@ def test_an_exception_of_an_operands_own_conversion_comes_through():
             compute()
 
 
-def test_an_integer_too_large_for_a_float_is_an_overflow_error():
+def test_an_integer_too_large_for_a_float_raises_overflow_error():
     for compute in (lambda: Value(10**400), lambda: Value(1.0) + 10**400, lambda: 10**400 * Value(1.0)):
         with pytest.raises(OverflowError):
             compute()
 
 
-def test_a_power_with_a_modulus_is_a_type_error():
+def test_a_power_with_a_modulus_raises_type_error():
     with pytest.raises(TypeError):
         pow(Value(2.0), 2, 3)
 
@@ -163,14 +163,14 @@ def test_a_power_with_a_modulus_is_a_type_error():
 
 
 @no_number
-def test_data_that_is_no_number_is_a_type_error(other):
+def test_data_that_is_no_number_raises_type_error(other):
     with pytest.raises(TypeError, match="data must be a real number, not " + type(other).__name__):
         Value(other)
 
 
 @pytest.mark.parametrize("name", ["data", "grad"])
 @no_number
-def test_assigning_what_is_no_number_is_a_type_error_and_changes_nothing(name, other):
+def test_assigning_what_is_no_number_raises_type_error_and_changes_nothing(name, other):
     x = Value(2.0)
     x.grad = 2.0
     with pytest.raises(TypeError, match=f"{name} must be a real number"):
@@ -189,7 +189,7 @@ def test_data_is_required():
         Value()
 
 
-def test_an_unknown_argument_is_a_type_error():
+def test_an_unknown_argument_raises_type_error():
     with pytest.raises(TypeError):
         Value(1.0, colour="red")
     with pytest.raises(TypeError):
@@ -197,12 +197,12 @@ def test_an_unknown_argument_is_a_type_error():
 
 
 @pytest.mark.parametrize("children", [[1.0], [None], ["x"], [Value(1.0), 2.0]], ids=repr)
-def test_a_child_that_is_no_value_is_a_type_error(children):
+def test_a_child_that_is_no_value_raises_type_error(children):
     with pytest.raises(TypeError, match="a child of a Value must be a Value"):
         Value(1.0, children, "op")
 
 
-def test_children_that_cannot_be_iterated_are_a_type_error():
+def test_children_that_cannot_be_iterated_raise_type_error():
     with pytest.raises(TypeError):
         Value(1.0, Value(2.0), "op")
     with pytest.raises(TypeError):
@@ -210,12 +210,12 @@ def test_children_that_cannot_be_iterated_are_a_type_error():
 
 
 @pytest.mark.parametrize("derivatives", [(), (1.0,), (1.0, 2.0, 3.0)])
-def test_another_number_of_derivatives_than_children_is_a_value_error(derivatives):
+def test_another_number_of_derivatives_than_children_raises_value_error(derivatives):
     with pytest.raises(ValueError, match="2 children"):
         Value(1.0, (Value(1.0), Value(2.0)), derivatives)
 
 
-def test_a_derivative_that_is_no_number_is_a_type_error():
+def test_a_derivative_that_is_no_number_raises_type_error():
     with pytest.raises(TypeError, match="derivative must be a real number, not str"):
         Value(1.0, (Value(1.0),), ("1",))
 
@@ -260,7 +260,7 @@ def test_a_constructor_that_raises_leaves_no_node(live_nodes):
 
 
 @pytest.mark.parametrize("rule", [None, 1, "closure"])
-def test_a_rule_that_cannot_be_called_is_a_type_error(rule):
+def test_a_rule_that_cannot_be_called_raises_type_error(rule):
     x = Value(2.0)
     out = x * 3
     with pytest.raises(TypeError, match="_backward must be callable"):

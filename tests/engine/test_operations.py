@@ -384,7 +384,7 @@ def test_a_quotient_is_refused_only_if_the_reciprocal_is_too_large():
         Value(1e-10) / 1e-309
 
 
-def test_negative_base_with_a_fractional_exponent_is_an_error():
+def test_negative_base_with_a_fractional_exponent_raises():
     """micrograd's result is a complex number."""
     with pytest.raises(ValueError, match="no real fractional power"):
         Value(-8.0) ** (1 / 3)

@@ -238,7 +238,7 @@ def test_any_attribute_may_be_set_read_and_deleted(make):
 
 
 @every_node
-def test_missing_attribute_is_an_attribute_error(make):
+def test_missing_attribute_raises_attribute_error(make):
     node = make()
     with pytest.raises(AttributeError):
         _ = node.velocity

@@ -37,7 +37,7 @@ def test_a_file_that_is_there_is_kept_and_nothing_is_copied(tmp_path):
     assert list(tmp_path.iterdir()) == [own]
 
 
-def test_a_directory_that_cannot_be_made_is_an_error_in_words(tmp_path):
+def test_a_directory_that_cannot_be_made_is_refused_in_words(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match="examples: error: "):
         command.main(["examples", str(tmp_path / "file" / "lessons")])

@@ -62,6 +62,6 @@ def test_wrong_sizes_are_refused_at_the_call(arguments, message):
 
 
 @pytest.mark.parametrize("size", [1.5, 2.0, "2", None], ids=repr)
-def test_a_batch_size_that_is_no_integer_is_a_type_error_at_the_call(size):
+def test_a_batch_size_that_is_no_integer_raises_type_error_at_the_call(size):
     with pytest.raises(TypeError, match=f"batch_size must be an integer, not {size!r}"):
         batches([1, 2], [1, 2], size)

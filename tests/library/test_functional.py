@@ -655,7 +655,7 @@ def test_wrong_sizes_are_value_errors_that_name_them(call, message):
         lambda: apply("where", 1, 2),
     ],
 )
-def test_what_is_no_number_is_a_type_error(call):
+def test_what_is_no_number_raises_type_error(call):
     with pytest.raises(TypeError):
         call()
 
@@ -708,24 +708,24 @@ def test_errors_of_the_users_own_values_are_passed_on(error):
     [([1.0, 2.0], 1.0), ([1.0, 2.0], [0, 1]), ([[1.0, 2.0]], [1.0]), ([[1.0, 2.0]], [[0, 1]])],
     ids=["a float", "one-hot", "a float in a batch", "one-hot in a batch"],
 )
-def test_a_target_that_is_no_integer_is_a_type_error_that_says_what_it_is(loss, rows, target):
+def test_a_target_that_is_no_integer_raises_type_error_that_says_what_it_is(loss, rows, target):
     with pytest.raises(TypeError, match=f"^{loss.__name__}: the target is the number of a class, .*, not "):
         loss(rows, target)
 
 
 @pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss], ids=lambda loss: loss.__name__)
-def test_a_target_that_is_a_value_is_a_type_error(loss):
+def test_a_target_that_is_a_value_raises_type_error(loss):
     with pytest.raises(TypeError, match=f"^{loss.__name__}: the target is .* not a Value"):
         loss([1.0, 2.0], Value(1.0))
 
 
-def test_a_target_of_floats_in_a_compiled_function_is_a_type_error():
+def test_a_target_of_floats_in_a_compiled_function_raises_type_error():
     compiled = fastgrad.compile(lambda x, y: F.cross_entropy(x, y))
     with pytest.raises(TypeError, match=r"^cross_entropy: the target is .* an argument of integers"):
         compiled([[1.0, 2.0]], [1.0])
 
 
-def test_one_target_for_a_batch_is_a_type_error():
+def test_one_target_for_a_batch_raises_type_error():
     with pytest.raises(TypeError, match=r"^cross_entropy: a batch needs a target for each of its 2 rows"):
         F.cross_entropy([[1.0, 2.0], [1.0, 2.0]], 1)
 

@@ -93,7 +93,7 @@ def test_gradients_reach_inputs_that_are_values():
 
 @pytest.mark.parametrize("make", [Neuron, lambda nin: Layer(nin, 2), lambda nin: MLP(nin, [2, 1])])
 @pytest.mark.parametrize("count", [0, 2, 4])
-def test_a_wrong_number_of_inputs_is_a_value_error(make, count):
+def test_a_wrong_number_of_inputs_raises_value_error(make, count):
     with pytest.raises(ValueError, match=f"3 inputs was given {count}"):
         make(3)([1.0] * count)
 
@@ -128,7 +128,7 @@ def layer_of(neuron):
     return layer
 
 
-def test_an_unknown_activation_is_a_value_error():
+def test_an_unknown_activation_raises_value_error():
     with pytest.raises(ValueError, match="'softplus'"):
         Neuron(2, activation="softplus")
 
@@ -598,7 +598,7 @@ def test_state_dict_round_trip():
         (lambda state: state.update(MLP(2, [4, 1]).state_dict()), "layers.0.neurons.3.w.0"),
     ],
 )
-def test_a_wrong_state_is_a_value_error_that_names_it_and_changes_nothing(change, named):
+def test_a_wrong_state_raises_value_error_that_names_it_and_changes_nothing(change, named):
     model = MLP(2, [3, 1])
     before = model.state_dict()
     state = dict.fromkeys(before, 0.0)
@@ -618,7 +618,7 @@ def test_an_unknown_name_that_is_no_text_is_named_like_any_other(key):
 @pytest.mark.parametrize(
     "state", [3, None, [1.0], "state", MLP(2, [1])], ids=lambda state: type(state).__name__
 )
-def test_a_state_that_is_no_mapping_is_a_type_error(state):
+def test_a_state_that_is_no_mapping_raises_type_error(state):
     with pytest.raises(TypeError, match=f"a dict of numbers by name, not a {type(state).__name__}"):
         MLP(2, [1]).load_state_dict(state)
 

@@ -523,19 +523,19 @@ def test_wrong_options_are_refused_as_in_torch(torch, name, options, message):
     ],
 )
 @pytest.mark.parametrize("value", ["a", None, Value(0.5), 1j], ids=repr)
-def test_an_option_that_is_no_number_is_a_type_error_that_names_both(name, option, value):
+def test_an_option_that_is_no_number_raises_type_error_that_names_both(name, option, value):
     with pytest.raises(TypeError, match=f"{option} must be a number, not {re.escape(repr(value))}"):
         getattr(optim, name)([Value(1.0)], **{option: value})
 
 
 @pytest.mark.parametrize("betas", [0.9, Value(0.9), None], ids=repr)
-def test_betas_that_are_no_pair_are_a_type_error(betas):
+def test_betas_that_are_no_pair_raise_type_error(betas):
     with pytest.raises(TypeError, match=f"betas must be two numbers, not {re.escape(repr(betas))}"):
         optim.Adam([Value(1.0)], betas=betas)
 
 
 @pytest.mark.parametrize("betas", ["ab", ("a", 0.9), (0.9, Value(0.9))], ids=repr)
-def test_a_beta_that_is_no_number_is_a_type_error(betas):
+def test_a_beta_that_is_no_number_raises_type_error(betas):
     with pytest.raises(TypeError, match="each of betas must be a number, not "):
         optim.Adam([Value(1.0)], betas=betas)
 
@@ -641,7 +641,7 @@ def test_schedules_of_what_is_no_number_or_function_are_type_errors(name, option
 
 
 @pytest.mark.parametrize("schedule", [optim.LRScheduler, lambda given: optim.LambdaLR(given, abs)])
-def test_a_schedule_of_no_optimizer_is_a_type_error(schedule):
+def test_a_schedule_of_no_optimizer_raises_type_error(schedule):
     with pytest.raises(TypeError, match="a schedule needs an optimizer, not a list"):
         schedule([Value(1.0)])
 

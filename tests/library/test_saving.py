@@ -173,7 +173,7 @@ def test_other_endings_are_refused(name, tmp_path):
 
 
 @each_format
-def test_missing_file_is_an_oserror(ending, tmp_path):
+def test_missing_file_raises_oserror(ending, tmp_path):
     with pytest.raises(FileNotFoundError):
         saving.load(tmp_path / f"none.{ending}")
 
@@ -184,7 +184,7 @@ def test_missing_file_is_an_oserror(ending, tmp_path):
     [("none", FileNotFoundError), ("file", (NotADirectoryError, FileNotFoundError))],
     ids=["no directory", "a file for a directory"],
 )
-def test_a_file_that_cannot_be_written_is_an_oserror_that_names_it(ending, parent, error, tmp_path):
+def test_a_file_that_cannot_be_written_raises_oserror_that_names_it(ending, parent, error, tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / parent / f"state.{ending}"
     with pytest.raises(error) as caught:
@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_written_is_an_oserror_that_names_it(ending, paren
 
 
 @each_format
-def test_a_directory_of_the_files_name_is_an_oserror_that_names_it(ending, tmp_path):
+def test_a_directory_of_the_files_name_raises_oserror_that_names_it(ending, tmp_path):
     path = tmp_path / f"state.{ending}"
     path.mkdir()
     with pytest.raises(OSError, match="state") as caught:

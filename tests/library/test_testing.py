@@ -96,13 +96,13 @@ def test_values_and_gradients_are_left_as_they_were():
 
 
 @pytest.mark.parametrize("result", [[], (), iter(())], ids=["a list", "a tuple", "an iterator"])
-def test_a_function_of_which_nothing_is_checked_is_a_value_error(result):
+def test_a_function_of_which_nothing_is_checked_raises_value_error(result):
     with pytest.raises(ValueError, match="the function returned no Values"):
         gradcheck(lambda x: result, [2.0])
 
 
 @pytest.mark.parametrize("result", [1.0, None, [Value(1.0), 2.0]])
-def test_a_function_that_returns_no_values_is_a_type_error(result):
+def test_a_function_that_returns_no_values_raises_type_error(result):
     with pytest.raises(
         TypeError, match="the function must return a Value or a sequence of them, but returned"
     ):

@@ -53,7 +53,7 @@ def test_any_allocation_may_fail():
 
 @pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="there are no arenas")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
-def test_without_room_for_an_arena_building_is_a_memory_error():
+def test_without_room_for_an_arena_building_raises_memory_error():
     output = run("""
         import gc, resource
         from fastgrad import Value
