@@ -80,7 +80,7 @@ class Source(str):
 def signature(function: object) -> str:
     """Return a callable's parameters and result as its source has them, '' if it does not tell."""
     if inspect.isclass(function) and issubclass(function, Exception):
-        # Some Pythons tell those of the built-in base.
+        # Some Pythons show the signature of the built-in base.
         return ""
     if getattr(function, "__name__", "") in MADE_ELSEWHERE:
         return ""
@@ -145,7 +145,7 @@ def methods(cls: type) -> list[str]:
         if inspect.isdatadescriptor(member):
             lines += [f"#### {cls.__name__}.{name}", "", *text_of(member)]
         elif callable(member):
-            # A call that is written in C does not tell.
+            # A function written in C has no signature to show.
             shown = signature(member) or "(*arguments, **options)"
             lines += [f"#### {cls.__name__}.{name}", "", f"`{name}{shown}`", "", *text_of(member)]
     return lines
@@ -175,7 +175,7 @@ def generate() -> str:
         lines += ["```python", f">>> from {module_name} import {', '.join(names)}", "```", ""]
         for name in names:
             lines += entry(module, name)
-    # Paragraphs are apart by one line.
+    # One empty line separates paragraphs.
     kept = [line for number, line in enumerate(lines) if line or (number and lines[number - 1])]
     return "\n".join(kept).rstrip() + "\n"
 

@@ -12,9 +12,9 @@ function say(state, text) {
   byId("stop").disabled = state !== "running";
 }
 
-// -- output ----------------------------------------------------------------------------------------
+// Output.
 
-// What was printed since the browser last drew: a line at a time, a loop's output would take minutes.
+// The lines printed since the browser last drew: drawing one at a time, a loop's output takes minutes.
 let printed = [];
 
 function print(stream, text) {
@@ -36,7 +36,7 @@ function flush() {
   output.scrollTop = output.scrollHeight;
 }
 
-// What a notebook would show. A place that is named again is shown anew where it is.
+// What a notebook shows. If the place was named before, its content is replaced.
 function show(mime, content, place) {
   flush();
   let element = output.querySelector(`[data-place="${place}"]`);
@@ -50,7 +50,7 @@ function show(mime, content, place) {
   output.scrollTop = output.scrollHeight;
 }
 
-// -- Python ----------------------------------------------------------------------------------------
+// Python.
 
 const RECEIVERS = {
   ready: () => say("ready", "Ready."),
@@ -59,7 +59,7 @@ const RECEIVERS = {
     flush();
     say("failed", "Python could not be loaded.");
   },
-  // What ends Python itself, as too deep a recursion may.
+  // Errors that end Python itself, such as too deep a recursion.
   died: (text) => end(`${text}\nPython is loaded anew.\n`),
   print,
   show,
@@ -92,7 +92,7 @@ function run() {
   worker.postMessage({ program: editor.value });
 }
 
-// Nothing else ends a loop: what could interrupt it needs memory that is shared, and that a server's consent.
+// Only ending the worker ends a loop: an interrupt needs shared memory, which servers must allow.
 function end(text) {
   worker.terminate();
   print("stderr", text);
@@ -103,7 +103,7 @@ function stop() {
   if (document.documentElement.dataset.state === "running") end("Stopped. Python is loaded anew.\n");
 }
 
-// -- the editor ------------------------------------------------------------------------------------
+// The editor.
 
 async function choose(name) {
   editor.value = await (await fetch(`programs/${name}.py`)).text();

@@ -1,6 +1,6 @@
 // Python, in a thread of its own: loads it, runs the page's programs and sends what they print and show.
 
-// Characters that a program may print: a loop without an end would fill the page's memory.
+// The most characters that a program may print: an endless loop would fill the page's memory.
 const MOST = 1e6;
 let left = MOST;
 let python = null;
@@ -42,7 +42,7 @@ async function load({ pyodide, packages }) {
 async function run(program) {
   const start = performance.now();
   left = MOST;
-  // What Pyodide has built itself: numpy, matplotlib and many more.
+  // Packages that Pyodide provides: numpy, matplotlib and many more.
   await python.loadPackagesFromImports(program, { messageCallback() {} }).catch(() => {});
   await python.pyimport("notebook").run(program);
   send("finished", (performance.now() - start) / 1000);

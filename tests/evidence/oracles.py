@@ -111,7 +111,7 @@ def outcome(operation: Operation, *operands) -> Result:
 
 
 def is_complex_power(operation: Operation, numbers: tuple[float, ...]) -> bool:
-    """Whether Python's power is complex, or overflows on its way there; fastgrad's is a ValueError."""
+    """Whether Python's power is complex, or overflows on its way there; fastgrad raises ValueError there."""
     if operation.name != "pow":
         return False
     base, exponent = numbers

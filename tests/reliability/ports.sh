@@ -112,8 +112,8 @@ test_emulated() {
         PYTHONPATH=/checkout/src:/site nice python3 -m pytest -q -p no:cacheprovider -m 'not distribution' $*"
 }
 
-# What a build for Pyodide needs to know, in a folder: headers of CPython, which are those of the same version for
-# Linux, with what Pyodide's own build says of itself, and that for sysconfig, too.
+# Make a folder with what a build for Pyodide needs: CPython's headers of the same version for Linux, with the
+# settings of Pyodide's own build, and these for sysconfig, too.
 describe_pyodide() {
     local root=$1 folder=$2
     rm -rf "$folder"
@@ -243,8 +243,8 @@ thread-sanitizer)
     cd "$ports/checkout.tests"
     sources=$ports/source-sanitized
     cat "$sources/Tools/tsan/suppressions_free_threading.txt" "$top/tests/reliability/tsan.supp" >"$ports/tsan.supp"
-    # The first report ends it, unless a list has it; backward() of one graph in several threads is a race.
-    # Addresses that are too random are none for it.
+    # The first report that no list allows ends the run; backward() of one graph in several threads is a race.
+    # ThreadSanitizer does not work with addresses that are too random.
     PYTHONPATH=$(echo "$ports"/environment-sanitized/lib/"$free_threaded"/site-packages) \
         TSAN_OPTIONS="suppressions=$ports/tsan.supp halt_on_error=1 allocator_may_return_null=1" \
         nice setarch -R "$sources/python" -m pytest -q -p no:cacheprovider -p no:run-parallel --capture=no \
