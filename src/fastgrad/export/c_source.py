@@ -48,12 +48,11 @@ class Argument(NamedTuple):
         kind = "long long" if self.whole else "double"
         return f"{kind} {self.name}" if self.columns is None else f"const {kind} *restrict {self.name}"
 
-    def element(self, column: str) -> str:
-        place = self.name if self.columns is None else f"{self.name}[{column}]"
-        return f"(double){place}" if self.whole else place
-
-    def whole_number(self, column: str) -> str:
+    def place(self, column: str) -> str:
         return self.name if self.columns is None else f"{self.name}[{column}]"
+
+    def element(self, column: str) -> str:
+        return f"(double){self.place(column)}" if self.whole else self.place(column)
 
     def gradient(self, column: str) -> str | None:
         return None if self.whole else f"d_{self.name}[{column}]"
@@ -412,7 +411,7 @@ class Body:
     def index_of(self, place: tuple[int, int]) -> str:
         which, number = place
         if which >= 0:
-            return self.source.arguments[which].whole_number(str(number))
+            return self.source.arguments[which].place(str(number))
         return f"(long)x[{number}]"
 
     def run_of(self, operands: Sequence[int]) -> tuple[int, int] | None:
