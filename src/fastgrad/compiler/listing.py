@@ -66,9 +66,9 @@ def listing(program: Program, lines: Lines | None = None) -> str:
 def size_of(graph: Graph) -> tuple[int, int]:
     """Return the nodes and the bytes of a graph and of the steps of its loops."""
     records, operands = graph._parts()[:2]
-    sizes = [size_of(loop.body) for loop in graph._loops()]
-    own = len(records) // 12, len(records) + len(operands)
-    return own[0] + sum(size for size, _ in sizes), own[1] + sum(memory for _, memory in sizes)
+    sizes = [(len(records) // 12, len(records) + len(operands))]
+    sizes += [size_of(loop.body) for loop in graph._loops()]
+    return sum(size for size, _ in sizes), sum(memory for _, memory in sizes)
 
 
 def lines_of(program: Program, number: int, plan: LoopPlan, lines: Lines) -> list[str]:
