@@ -142,6 +142,7 @@ cdef class Programs:
             return self._of_structures("outputs", arguments, options)
         return (<Program?>call[0]).outputs(call[1], call[2], call[3])
 
+    @cython.embedsignature(True)
     def backward(self, *arguments, **options):
         """Return the mean of the output over the rows, and add its gradient to that of the parameters.
 
@@ -162,6 +163,7 @@ cdef class Programs:
             return self._of_structures("backward", arguments, options)
         return (<Program?>call[0]).backward(call[1], call[2], call[3])
 
+    @cython.embedsignature(True)
     def input_gradients(self, *arguments, **options):
         """Return d output / d argument for every row, in the argument's shape.
 

@@ -1,8 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=False, embedsignature.format=clinic
 """Program: the calls of a compiled function for one signature, from arrays to arrays."""
 
 import array
+
+cimport cython
 
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t

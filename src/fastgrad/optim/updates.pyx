@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: auto_pickle=False, binding=False
 """The optimizers' loops over parameters: each reads and writes the numbers inside the Values.
 
 The moments are arrays of doubles, one number a parameter. Formulas are PyTorch's, in its notation.
