@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import contextlib
 import gc
 import inspect
 import os
@@ -121,17 +122,20 @@ def depth_first(monkeypatch):
 
 @pytest.fixture
 def alarm():
-    """alarm(handler, seconds, interval=0): call the handler after so long; skip without such a timer."""
+    """`with alarm(handler, seconds, interval=0)` calls the handler after so long; skip without a timer."""
     if not hasattr(signal, "setitimer"):
         pytest.skip("this system has no timers")
-    before = signal.getsignal(signal.SIGALRM)
 
-    def start(handler, seconds, interval=0.0):
-        signal.signal(signal.SIGALRM, handler)
+    @contextlib.contextmanager
+    def alarm(handler, seconds, interval=0.0):
+        before = signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, seconds, interval)
+        try:
+            yield
+        finally:
+            # Ignored at first: one that is on its way would end the process if that is the default.
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
-    yield start
-    # Ignored at first: one that is on its way would end the process if that is the default.
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    return alarm

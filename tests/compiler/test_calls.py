@@ -515,8 +515,7 @@ def test_an_exception_of_a_signal_handler_comes_through(alarm):
     def handler(*_):
         raise AlarmError
 
-    alarm(handler, 0.2)
-    with pytest.raises(AlarmError):
+    with pytest.raises(AlarmError), alarm(handler, 0.2):
         compile(heavy).backward(np.ones(10_000_000))
     assert p.grad == 0.0
 
@@ -547,8 +546,7 @@ def test_an_interrupt_is_seen_within_a_block_of_many_instructions(alarm, turn):
                 raise AlarmError
 
     # The signal may come at any time: before a block, on its way forward or back.
-    alarm(handler, 0.001, 0.001)
-    with pytest.raises(AlarmError):
+    with pytest.raises(AlarmError), alarm(handler, 0.001, 0.001):
         run(np.ones(100_000))
     assert p.grad == 0.0
 

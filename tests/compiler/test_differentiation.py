@@ -711,8 +711,7 @@ def test_an_interrupt_ends_the_making_of_derivatives(alarm):
     def handler(*_):
         raise KeyboardInterrupt
 
-    alarm(handler, 0.02)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), alarm(handler, 0.02):
         function.latest.derived(("hessian", tuple((0, k) for k in range(8))))
     assert function(X).shape == (1, 8)
 

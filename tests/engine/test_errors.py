@@ -423,8 +423,7 @@ def test_a_sweep_is_finished_before_an_interrupt_is_raised(alarm):
     x = Value(1.0)
     out = engine._reduce("sum", [x] * 100_000)
     for _ in range(20):
-        alarm(handler, 0.002)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), alarm(handler, 0.002):
             repeat(out.backward)
         assert x.grad % 100_000 == 0.0
     assert x.grad > 0.0
@@ -438,8 +437,7 @@ def test_an_interrupt_stops_a_backward_of_the_users_own_rules(alarm):
     for _ in range(300):
         out = Value(1.0, (out,), "slow")
         out._backward = lambda: time.sleep(1)
-    alarm(handler, 0.05)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), alarm(handler, 0.05):
         out.backward()
     assert out.grad == 1.0
 

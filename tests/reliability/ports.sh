@@ -23,8 +23,9 @@ free_threaded=${source%%_*}t
 port=$1
 shift
 needed="pytest hypothesis micrograd mpmath numpy"
-# The same without what is not Python alone; the last hypothesis without a module in Rust.
-pure="pytest pluggy iniconfig packaging pygments hypothesis<6.150 sortedcontainers micrograd mpmath"
+# What the tests need of Python alone, tested where numpy is Debian's or is none; the last hypothesis without a
+# module in Rust.
+pure="pytest pluggy iniconfig packaging pygments hypothesis<6.150 sortedcontainers micrograd mpmath tqdm graphviz"
 mkdir -p "$ports"
 
 # Copy the checkout, without what builds left in it, to a directory.
@@ -156,7 +157,7 @@ test_in_pyodide() {
     mkdir -p "$wheels"
     (cd "$ports/pyodide" && npm install --silent pyodide@314)
     python3 -m pip download --quiet --no-deps --python-version 3.14 --only-binary :all: --platform any \
-        --dest "$wheels" $pure tqdm graphviz
+        --dest "$wheels" $pure
     describe_pyodide "$root" "$root/pyodide"
     copy_checkout "$root/checkout"
     chroot "$root" sh -ec '
