@@ -8,6 +8,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 import atexit
 import os
+import re
 import shutil
 import sysconfig
 import tempfile
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path[:0] = [str(ROOT / "building"), str(ROOT / "codegen")]
 
 from command import BuildModules, BuildPython  # noqa: E402
+from index_page import description, project_urls, repository  # noqa: E402
 from needs import is_writable  # noqa: E402
 
 MSVC = sys.platform == "win32"
@@ -155,8 +157,16 @@ if not is_writable(ROOT):
     atexit.register(shutil.rmtree, elsewhere, ignore_errors=True)
     OPTIONS |= {"build": {"build_base": elsewhere}, "egg_info": {"egg_base": elsewhere}}
 
+ADDRESS = repository(ROOT)
+VERSION = re.search(
+    '^__version__ = "(.+)"$', (ROOT / "src/fastgrad/__init__.py").read_text("utf-8"), re.MULTILINE
+)[1]
+
 if __name__ == "__main__":
     setup(
+        long_description=description((ROOT / "README.md").read_text("utf-8"), ADDRESS, VERSION),
+        long_description_content_type="text/markdown",
+        project_urls=project_urls(ADDRESS),
         cmdclass={"build_ext": BuildModules, "build_py": BuildPython},
         ext_modules=extensions,
         options=OPTIONS,

@@ -79,6 +79,57 @@ def test_a_folder_is_writable_if_a_file_can_be_made_in_it(needs, tmp_path):
     assert not needs.is_writable(tmp_path / "absent")
 
 
+@pytest.fixture
+def index_page(monkeypatch):
+    """building/index_page.py."""
+    monkeypatch.syspath_prepend(str(ROOT / "building"))
+    monkeypatch.delenv("FASTGRAD_URL", raising=False)
+    monkeypatch.delitem(sys.modules, "index_page", raising=False)
+    yield __import__("index_page")
+    sys.modules.pop("index_page", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("[a](docs/a.md)", "[a](https://host/me/it/blob/v1.2/docs/a.md)"),
+        ("[a\nb](docs/a.md#there)", "[a\nb](https://host/me/it/blob/v1.2/docs/a.md#there)"),
+        ("![a](docs/a.svg)", "![a](https://host/me/it/raw/v1.2/docs/a.svg)"),
+        ("[a](#below)", "[a](#below)"),
+        ("[a](https://other/docs/a.md)", "[a](https://other/docs/a.md)"),
+        ("f(x)[i](y z)", "f(x)[i](y z)"),
+    ],
+)
+def test_links_to_files_work_on_the_page_of_an_index(index_page, text, there):
+    assert index_page.description(text, "https://host/me/it", "1.2") == there
+    assert index_page.description(text, None, "1.2") == text
+
+
+def test_the_links_of_a_version_under_development_are_to_the_newest_commit(index_page):
+    described = index_page.description("[a](b)", "https://host/me/it", "1.2.dev0")
+    assert described == "[a](https://host/me/it/blob/HEAD/b)"
+
+
+def test_no_link_of_the_readme_is_relative_on_the_page_of_an_index(index_page):
+    readme = index_page.description((ROOT / "README.md").read_text("utf-8"), "https://host/me/it", "1.2")
+    targets = re.findall(r"\]\(([^)]+)\)", readme)
+    assert targets
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+
+
+def test_an_sdist_keeps_the_address_for_the_wheels_that_are_built_from_it(index_page, monkeypatch, tmp_path):
+    assert index_page.repository(tmp_path) is None
+    (tmp_path / "PKG-INFO").write_text(
+        "Name: fastgrad\nProject-URL: Issues, https://host/me/it/issues\nProject-URL: Source, https://host/me/it\n"
+        "\nProject-URL: Source, https://elsewhere\n"
+    )
+    assert index_page.repository(tmp_path) == "https://host/me/it"
+    monkeypatch.setenv("FASTGRAD_URL", "https://host/us/it/")
+    assert index_page.repository(tmp_path) == "https://host/us/it"
+    assert index_page.project_urls("https://host/us/it")["Issues"] == "https://host/us/it/issues"
+    assert index_page.project_urls(None) == {}
+
+
 def copied(tmp_path):
     """A checkout of a package whose modules are empty."""
     checkout = tmp_path / "checkout"
