@@ -599,7 +599,7 @@ def functions_near(o) -> list[str]:
 
 
 def render_loops(table, reductions, instructions, notice: str) -> tuple[str, str]:
-    """loops.pxi, the loops of every row and their two interpreters; one_lane.pxi, those of one lane."""
+    """row_loops.pxi, the loops of every row and two interpreters; row_scalars.pxi, the same of one lane."""
     lines = [notice.rstrip("\n"), *opcodes([*table, *[r for r in reductions if not r.linear]])]
     special = [i.name for i in instructions.INSTRUCTIONS]
     forward = [(f"OPCODE_{name.upper()}", f"forward_{name}(i, block)") for name in special]

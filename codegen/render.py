@@ -37,7 +37,7 @@ def render_all(package: Path = PACKAGE) -> list[Path]:
     instructions = load_table(package / "compiler" / "opcodes.py")
     verify(operations, instructions)
     engine, kernels = package / "engine.src" / "generated", package / "compiler" / "kernels" / "generated"
-    loops, one_lane = render_loops(table, reductions, instructions, NOTICE)
+    loops, scalars = render_loops(table, reductions, instructions, NOTICE)
     template = Path(__file__).with_name("engine.pyi.in").read_text()
     files = {
         package / "ops.pxd": render_ops(operations, instructions),
@@ -48,8 +48,8 @@ def render_all(package: Path = PACKAGE) -> list[Path]:
         engine / "checks.pxi": render_checks(),
         engine / "operators.pxi": render_methods(methods),
         kernels / "row_functions.pxi": render_functions(table, reductions, instructions, NOTICE),
-        kernels / "loops.pxi": loops,
-        kernels / "one_lane.pxi": one_lane,
+        kernels / "row_loops.pxi": loops,
+        kernels / "row_scalars.pxi": scalars,
         package / "viz" / "generated" / "arithmetic.js": render_javascript(table, reductions, NOTICE),
     }
     for path, text in files.items():

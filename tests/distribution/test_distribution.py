@@ -69,6 +69,21 @@ def compiler():
         pytest.skip("there is no C compiler")
 
 
+def test_no_two_files_of_the_sources_share_a_name_but_those_of_one_module():
+    package = ROOT / "src" / "fastgrad"
+    if not package.is_dir():
+        pytest.skip("the sources are not here")
+    parts = {}
+    for path in sorted(package.rglob("*.p*")) + sorted(package.rglob("*.h")):
+        if path.suffix in {".py", ".pyx", ".pxd", ".pyi", ".pxi", ".h"} and path.stem not in {
+            "__init__",
+            "__main__",
+        }:
+            module = path.suffix in {".pyx", ".pxd", ".pyi"}
+            parts.setdefault(path.stem, []).append(path.parent if module else path)
+    assert {stem: paths for stem, paths in parts.items() if len(set(paths)) > 1} == {}
+
+
 def test_the_version_is_that_of_the_metadata(installed):
     assert fastgrad.__version__ == importlib.metadata.version("fastgrad")
 

@@ -27,7 +27,7 @@ from fastgrad.ops cimport *
 __all__ = ["available_kernels", "use_kernels"]
 
 include "kernels/choice.pxi"
-include "threads.pxi"
+include "helpers.pxi"
 
 cdef extern from *:
     """

@@ -4,9 +4,9 @@
 
 include "generated/row_functions.pxi"
 include "lanes.pxi"
-include "generated/loops.pxi"
+include "generated/row_loops.pxi"
 include "one_lane.pxi"
-include "generated/one_lane.pxi"
+include "generated/row_scalars.pxi"
 include "module.pxi"
 
 kernels.forward_one = run_forward_one

@@ -4,7 +4,7 @@
 
 include "generated/row_functions.pxi"
 include "lanes.pxi"
-include "generated/loops.pxi"
+include "generated/row_loops.pxi"
 include "module.pxi"
 
 from fastgrad.compiler.kernels import avx2

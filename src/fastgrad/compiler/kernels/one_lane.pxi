@@ -1,4 +1,4 @@
-# In a block of one row the registers lie side by side, and the interpreters of generated/one_lane.pxi
+# In a block of one row the registers lie side by side, and the interpreters of generated/row_scalars.pxi
 # compute each operation in place, without loops. `r` are the registers, `u` the uniform numbers, `sums` the
 # accumulators.
 

@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawRealloc
 
-cdef extern from "engine.src/node/threads.h":
+cdef extern from "engine.src/node/thread_state.h":
     # All NULL but from a collection to the end of its sweep.
     Node **places "((struct __pyx_t_8fastgrad_6engine_Node **)fastgrad_here.places)"
     void **room_for_places "fastgrad_here.places"

@@ -91,7 +91,7 @@ cdef struct Node:
     PyObject *left
     Operand right
 
-cdef extern from "engine.src/node/threads.h":
+cdef extern from "engine.src/node/thread_state.h":
     # Each thread has its own of these where threads run side by side.
     Node *doomed "fastgrad_here.doomed"
     Node *last_doomed "fastgrad_here.last_doomed"

@@ -20,7 +20,7 @@ cdef extern from "Python.h":
     void PyMutex_Lock(PyMutex *) noexcept
     void PyMutex_Unlock(PyMutex *) noexcept
 
-cdef extern from "engine.src/node/threads.h":
+cdef extern from "engine.src/node/thread_state.h":
     Node *spare "fastgrad_here.spare"
     Py_ssize_t spare_count "fastgrad_here.spare_count"
     Py_ssize_t spare_limit "fastgrad_here.spare_limit"

@@ -5,8 +5,8 @@
    nothing in the engine between two operations of Python's is such a point. So what fastgrad_alone() runs
    never meets another thread in the middle of a walk over a graph. */
 
-#ifndef FASTGRAD_THREADS_H
-#define FASTGRAD_THREADS_H
+#ifndef FASTGRAD_THREAD_STATE_H
+#define FASTGRAD_THREAD_STATE_H
 
 #include <Python.h>
 #include <stdint.h>
