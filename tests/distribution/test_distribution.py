@@ -180,9 +180,10 @@ def test_a_build_with_other_flags_than_the_last_one_builds_everything(tmp_path):
     pytest.importorskip("setuptools", "77")
     copy_sources(tmp_path, "*.c", "*.so")
     # Which C it is does not matter here.
-    for module in (tmp_path / "src" / "fastgrad").glob("*.pyx"):
+    for module in (tmp_path / "src" / "fastgrad").rglob("*.pyx"):
         module.write_text("")
-    (tmp_path / "src" / "fastgrad" / "engine.pxd").unlink()
+    for declarations in (tmp_path / "src" / "fastgrad").rglob("*.pxd"):
+        declarations.unlink()
     compiler = tmp_path / "cc"
     compiler.write_text(COMPILER)
     compiler.chmod(0o755)
