@@ -254,9 +254,10 @@ def state_in(contents: bytes, np: Any) -> dict[str, float]:
         if not isinstance(array, np.ndarray):
             raise DamagedError(f"{name} is not an array")
     check_version(version.item() if version.ndim == 0 else version.tolist())
+    # Of either order of bytes: a file may come from a machine of the other.
     if (
         names.dtype.kind != "U"
-        or values.dtype != np.float64
+        or (values.dtype.kind, values.dtype.itemsize) != ("f", 8)
         or names.ndim != 1
         or names.shape != values.shape
     ):

@@ -471,6 +471,23 @@ GOOD_ARRAYS = {
 }
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_an_archive_of_a_machine_of_either_order_of_bytes_is_read(order, tmp_path):
+    members = {
+        "version": array_file(
+            {"descr": f"{order}i8", "fortran_order": False, "shape": ()}, struct.pack(f"{order}q", 1)
+        ),
+        "names": array_file(
+            {"descr": f"{order}U1", "fortran_order": False, "shape": (1,)},
+            "a".encode("utf-32-" + {"<": "le", ">": "be"}[order]),
+        ),
+        "values": array_file(
+            {"descr": f"{order}f8", "fortran_order": False, "shape": (1,)}, struct.pack(f"{order}d", 1.5)
+        ),
+    }
+    assert saving.load(archive(tmp_path, **members)) == {"a": 1.5}
+
+
 @pytest.mark.parametrize("member", GOOD_ARRAYS)
 @pytest.mark.parametrize("contents", [b"", b"no array"])
 def test_a_member_that_is_no_array_is_refused(member, contents, model, tmp_path):
