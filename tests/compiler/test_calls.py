@@ -502,8 +502,9 @@ def test_an_interrupt_stops_within_a_fifth_of_a_second_and_leaves_gradients():
     ).stdout
     for line in output.splitlines():
         seconds, gradient = line.split()
-        # Stated for an idle machine: 0.2 s; what is tested is that the run, of minutes, was cut short.
-        assert float(seconds) < 2.0
+        # Stated for an idle machine: 0.2 s; what is tested is that the run, of minutes, was cut short, also
+        # where all of it is a hundred times slower.
+        assert float(seconds) < 20.0
         assert gradient == "7.0"
     assert len(output.splitlines()) == 2
 

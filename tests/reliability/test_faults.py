@@ -55,13 +55,20 @@ def test_any_allocation_may_fail():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
 def test_without_room_for_an_arena_building_raises_memory_error():
     output = run("""
-        import gc, resource
+        import mmap, resource, sys
         from fastgrad import Value
         from fastgrad.engine import _pool_statistics
 
         x = Value(1.0)
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, -1))
+        try:
+            mmap.mmap(-1, 2**27)
+        except OSError:
+            pass
+        else:
+            print("no limit")
+            sys.exit()
         built = 0
         try:
             out = x
@@ -81,6 +88,8 @@ def test_without_room_for_an_arena_building_raises_memory_error():
             out.backward()
         print(x.grad)
     """)
+    if output == "no limit\n":
+        pytest.skip("an emulator limits nothing")
     assert output.splitlines() == ["no memory for another Value", "5.0"]
 
 
