@@ -300,7 +300,8 @@ def program_of(call, loops=True):
         a, b, c = leaves()
         compiled = compile(function_of(a, b, c, loops))
         compiled(ROWS, [0, 1, 2])
-        return Record(lambda: call(compiled), a, b, c, objects=call is not pickle_program)
+        in_python = call in (list_instructions, pickle_program)
+        return Record(lambda: call(compiled), a, b, c, objects=not in_python)
 
     return scenario
 
@@ -320,10 +321,14 @@ def run_in_threads(compiled):
 
 def run_everything_else(compiled):
     gradient = compiled.input_gradients(ROWS, [0, 1, 2])[0]
-    # Not the function's own listing, which has source lines: without memory, sys.settrace() of CPython 3.12
-    # and later leaves the interpreter tracing.
-    text = str(compiled.latest)
-    return gradient.tolist(), compiled(ROWS, [2, 1, 0], strict=True).tolist(), text
+    return gradient.tolist(), compiled(ROWS, [2, 1, 0], strict=True).tolist()
+
+
+def list_instructions(compiled):
+    """Not the function's own listing, which has source lines: without memory, sys.settrace() of CPython 3.12
+    and later leaves the interpreter tracing.
+    """
+    return str(compiled.latest)
 
 
 def differentiate(compiled):
@@ -361,7 +366,14 @@ SCENARIOS = {
     )
 } | {
     function.__name__: program_of(function)
-    for function in (run_backward, run_in_threads, run_everything_else, differentiate, pickle_program)
+    for function in (
+        run_backward,
+        run_in_threads,
+        run_everything_else,
+        list_instructions,
+        differentiate,
+        pickle_program,
+    )
 }
 SCENARIOS["differentiate_without_loops"] = program_of(differentiate, loops=False)
 SCENARIOS["sgd"] = optimizer(lambda values: optim.SGD(values, lr=0.1, momentum=0.9, dampening=0.5))

@@ -42,7 +42,7 @@ def test_any_allocation_may_fail():
     if shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0]) is None:
         pytest.skip("there is no C compiler")
     scenarios = run(RELIABILITY / "allocation_failure.py", "--every", "7").splitlines()
-    assert len(scenarios) == 22
+    assert len(scenarios) == 23
     for scenario in scenarios:
         _, counts = scenario.split(": ")
         attempts, errors = (int(count.split()[0]) for count in counts.split(", "))
