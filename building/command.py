@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 from needs import is_writable, require_compiler, require_known_python
@@ -66,6 +67,9 @@ class BuildModules(build_ext):
             for module in self.extensions:
                 module.extra_compile_args = [*module.extra_compile_args, *QUICK]
                 module.define_macros = [*module.define_macros, ("FASTGRAD_QUICK", "1")]
+        self.remove_former_modules(Path(self.build_lib))
+        if in_place:
+            self.remove_former_modules(package.parent)
         generated = render_all(ROOT / package)
         self.translate(tree)
 
@@ -86,6 +90,13 @@ class BuildModules(build_ext):
             for file in generated:
                 if file.suffix not in ONLY_COMPILED:
                     copy_if_changed(file, Path(self.build_lib, "fastgrad", file.relative_to(ROOT / package)))
+
+    def remove_former_modules(self, folder: Path) -> None:
+        """Remove what an earlier build made and this does not: Python imports it before a .py of its name."""
+        current = {folder / self.get_ext_filename(module.name) for module in self.extensions}
+        for module in folder.glob(f"fastgrad/**/*{sysconfig.get_config_var('EXT_SUFFIX')}"):
+            if module not in current:
+                module.unlink()
 
     def translate(self, tree: Path) -> None:
         """Have Cython write the C of every module, in as many processes as there are compilers later."""
