@@ -47,9 +47,9 @@ if PLATFORM.startswith("linux"):
     FEW_COPIES = ["--param", "max-inline-insns-single=30"]
     # Without most of them a program's call runs an eighth fewer instructions; its code is a fifth smaller.
     FEWER_COPIES = ["--param", "max-inline-insns-single=10", "--param", "inline-unit-growth=5"]
-    # Loops over many numbers become vectors, and no more than that: what gcc's -O3 does beside, as peeling,
-    # makes the kernels larger by a tenth, and not faster. Its -O2 alone wants to know how long a loop is.
-    LOOPS = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"]
+    # Loops over many numbers become vectors, and short ones, as those of matrices, are written out. What else
+    # gcc's -O3 does makes the kernels larger, not faster. Its -O2 alone wants to know how long a loop is.
+    LOOPS = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fpeel-loops"]
 if os.environ.get("FASTGRAD_COVERAGE"):
     LOOPS = []
 # A Python of 32 bits may run on a kernel of 64, whose platform it is then said to have.
