@@ -50,8 +50,6 @@ if PLATFORM.startswith("linux"):
     # Loops over many numbers become vectors, and short ones, as those of matrices, are written out. What else
     # gcc's -O3 does makes the kernels larger, not faster. Its -O2 alone wants to know how long a loop is.
     LOOPS = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fpeel-loops"]
-if os.environ.get("FASTGRAD_COVERAGE"):
-    LOOPS = []
 # A Python of 32 bits may run on a kernel of 64, whose platform it is then said to have.
 WIDE = sys.maxsize > 2**32
 if not MSVC and not WIDE and PLATFORM.endswith(("x86_64", "i386", "i686")):
@@ -72,11 +70,12 @@ LINK_FLAGS = []
 if PLATFORM.startswith("linux") and not os.environ.get("FASTGRAD_ASSERTIONS"):
     # The names of functions are 5 % of the wheel.
     LINK_FLAGS.append("-Wl,--strip-all")
+# The last flags of every module, as the last -O counts.
+COUNTING = []
 if os.environ.get("FASTGRAD_COVERAGE"):
     # Without optimisation, so that every line of C keeps a count of its own; exact under threads, too.
     # Functions that nobody calls are kept, and so are missed by the report.
-    FLAGS += ["-O0", "--coverage", "-fprofile-update=atomic"]
-    FLAGS += ["-fkeep-static-functions", "-DCYTHON_INLINE="]
+    COUNTING = ["-O0", "--coverage", "-fprofile-update=atomic", "-fkeep-static-functions", "-DCYTHON_INLINE="]
     LINK_FLAGS.append("--coverage")
 
 # The same kernels for each instruction set, one of which is chosen at run time. Where multiply-adds are
@@ -101,10 +100,10 @@ NO_ERRNO = [] if MSVC else ["-fno-math-errno"]
 LIBRARIES = [] if MSVC else ["m"]
 
 # For modules that run once, when a program is made: smaller by a third, as wheels have a limit.
-SMALL = ["/O1"] if MSVC else [] if os.environ.get("FASTGRAD_COVERAGE") else ["-Os"]
+SMALL = ["/O1"] if MSVC else ["-Os"]
 
 # For modules that run once a call, and have few loops: smaller by a sixth.
-CALLS = [] if MSVC or os.environ.get("FASTGRAD_COVERAGE") else ["-O2"]
+CALLS = [] if MSVC else ["-O2"]
 
 # The modules that run no lanes, and the flags that each needs beside the common ones.
 MODULES = {
@@ -128,7 +127,7 @@ def extension(name, flags, macros=MACROS):
         f"fastgrad.{name}",
         [f"src/fastgrad/{name.replace('.', '/')}.pyx"],
         include_dirs=["src/fastgrad"],
-        extra_compile_args=flags,
+        extra_compile_args=[*flags, *COUNTING],
         extra_link_args=LINK_FLAGS,
         define_macros=macros,
         libraries=LIBRARIES,
