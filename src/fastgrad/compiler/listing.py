@@ -136,7 +136,11 @@ class Reader:
         self.lines = lines.get(id(graph), [])
         # Not None in the step of a loop.
         self.loop = loop
-        self.loops = dict(zip(plan.loop_numbers, plan.loops, strict=True))
+        # By its number, each loop of the plan, and where its own numbers stand.
+        self.loops = {
+            number: (inner.loop, inner._parts())
+            for number, inner in zip(plan.loop_numbers, plan.loops, strict=True)
+        }
         # By register, and by index of a uniform number.
         self.held: dict[int, str] = {}
         self.uniform: dict[int, str] = {}
@@ -203,11 +207,10 @@ class Reader:
                 wide = self.plan._wide(field)
                 yield from [(place, wide["gradient"]) for place in self.numbers(wide["left"], i.members)]
             elif role in LISTS:
-                wide = self.plan._wide(field)
-                for at in range(wide["inputs"]):
-                    yield table[wide["left"] + at], table[wide["left_adjoint"] + at]
+                for at in range(i.wide["inputs"]):
+                    yield table[i.wide["left"] + at], table[i.wide["left_adjoint"] + at]
                     if role in ("pairs", "given"):
-                        yield table[wide["right"] + at], table[wide["right_adjoint"] + at]
+                        yield table[i.wide["right"] + at], table[i.wide["right_adjoint"] + at]
 
     def names(self, i: Instruction, once: bool = False) -> list[str]:
         """Return the names of the operands."""
@@ -243,8 +246,7 @@ class Reader:
                 if 0 <= at < count:
                     return f"{name}[{at}]"
                 at -= count
-        for number, plan in self.loops.items():
-            loop, parts = plan.loop, plan._parts()
+        for number, (loop, parts) in self.loops.items():
             at = argument - parts["base"] - loop.states - loop.outside - len(loop.inputs)
             if 0 <= at < parts["makes"]:
                 return f"loop {number}'s y[{at}] of step {column}"
@@ -275,7 +277,7 @@ class Reader:
                 return [f"v{each}" for each in made], self.numbers(i.wide["out"], count), made
             case _, "loop", _:
                 # Results that nothing reads have no register: -1.
-                number, registers = i.fields[1], self.loops[i.fields[1]]._parts()["results"]
+                number, registers = i.fields[1], self.loops[i.fields[1]][1]["results"]
                 return [f"loop {number}[{at}]" for at in range(len(registers))], registers, [record]
         return ([f"v{record}"], [i.out], [record]) if i.has_result else ([], [], [])
 

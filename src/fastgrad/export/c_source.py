@@ -391,7 +391,7 @@ class Body:
         left, symbol, _ = simpler.split()
         is_number = left != "a"
         return (
-            next(row for row in TABLE if row.symbol == symbol),
+            next(row for row in TABLE if row.symbol == symbol and row.operands == 2),
             [None if is_number else operands[0], operands[0]],
             [c_number(float(left)) if is_number else texts[0], texts[0]],
         )
