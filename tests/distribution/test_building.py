@@ -1,5 +1,7 @@
 """A build that lacks something says so before anything is compiled, and writes only into its own folders."""
 
+import contextlib
+import importlib
 import os
 import re
 import shutil
@@ -15,13 +17,20 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(not (ROOT / "building").is_dir(), reason="the sources are not here")
 
 
+@contextlib.contextmanager
+def imported(name, monkeypatch):
+    """Import a module of building/ afresh, and forget it afterwards."""
+    monkeypatch.syspath_prepend(str(ROOT / "building"))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module(name)
+    sys.modules.pop(name, None)
+
+
 @pytest.fixture
 def needs(monkeypatch):
     """building/needs.py."""
-    monkeypatch.syspath_prepend(str(ROOT / "building"))
-    monkeypatch.delitem(sys.modules, "needs", raising=False)
-    yield __import__("needs")
-    sys.modules.pop("needs", None)
+    with imported("needs", monkeypatch) as module:
+        yield module
 
 
 def test_a_python_that_is_too_old_is_told_which_is_needed(monkeypatch, tmp_path):
@@ -82,11 +91,9 @@ def test_a_folder_is_writable_if_a_file_can_be_made_in_it(needs, tmp_path):
 @pytest.fixture
 def index_page(monkeypatch):
     """building/index_page.py."""
-    monkeypatch.syspath_prepend(str(ROOT / "building"))
     monkeypatch.delenv("FASTGRAD_URL", raising=False)
-    monkeypatch.delitem(sys.modules, "index_page", raising=False)
-    yield __import__("index_page")
-    sys.modules.pop("index_page", None)
+    with imported("index_page", monkeypatch) as module:
+        yield module
 
 
 @pytest.mark.parametrize(

@@ -207,11 +207,12 @@ def test_a_build_with_other_flags_than_the_last_one_builds_everything(tmp_path):
     assert compiled() == (0, count)
     assert compiled() == (0, 0)
     # A module that is Python now would be hidden by what was compiled before.
-    former = tmp_path / "src" / "fastgrad" / ("former" + sysconfig.get_config_var("EXT_SUFFIX"))
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    former = tmp_path / "src" / "fastgrad" / f"former{suffix}"
     former.touch()
     assert compiled() == (0, 0)
     assert not former.exists()
-    assert list(former.parent.glob("*" + sysconfig.get_config_var("EXT_SUFFIX")))
+    assert list(former.parent.glob(f"*{suffix}"))
     # A quick build has modules of its own, and leaves the others as they are.
     assert sum(compiled(FASTGRAD_QUICK="1")) == count
     assert compiled() == (0, 0)
